@@ -1,0 +1,29 @@
+"""Architecture -> plans: every integer of a network, resolved once.
+
+The only place with stride, padding, rounding and channel arithmetic. Cost, networks and exporters
+read what stands here, so they cannot disagree.
+
+    arithmetic   rounding rules and padding
+    plans        what a plan holds, and the pen that writes one
+    kinds        the built-in block kinds, one plan function each
+    network      a whole network: stem, blocks, head
+"""
+
+from mnas_search.blocks.arithmetic import make_divisible, padding, strided, drop_path_rates
+from mnas_search.blocks.network import NetworkPlan, plan, plan_stage
+from mnas_search.blocks.plans import BlockKind, BlockPlan, BlockSpec, Layer, LayerPen
+
+__all__ = [
+    "BlockKind",
+    "BlockPlan",
+    "BlockSpec",
+    "Layer",
+    "LayerPen",
+    "NetworkPlan",
+    "make_divisible",
+    "padding",
+    "plan",
+    "plan_stage",
+    "strided",
+    "drop_path_rates",
+]

@@ -1,0 +1,40 @@
+"""The errors that mnas-search raises on purpose.
+
+    MnasSearchError
+    ├── UsageError               the input is wrong: exit code 2
+    │   ├── InvalidArchitecture  a network that cannot be
+    │   ├── InvalidChoices       choices or codes outside their decisions
+    │   ├── UnknownName          a plug-in, file or architecture that is not there
+    │   └── RunFolderError       a folder that is no run, or another run than the one asked for
+    └── WorkFailed               the input was fine, the work was not done: exit code 1
+
+Every message is one line that quotes the value and says what is allowed.
+"""
+
+
+class MnasSearchError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class UsageError(MnasSearchError, ValueError):
+    """The input is wrong; the message quotes it and says what is allowed."""
+
+
+class InvalidArchitecture(UsageError):
+    """A stage or a network that cannot be built."""
+
+
+class InvalidChoices(UsageError):
+    """Choices or codes that lie outside their decisions."""
+
+
+class UnknownName(UsageError):
+    """A plug-in, a file or an architecture that is not there."""
+
+
+class RunFolderError(UsageError):
+    """A folder that is no run, or holds another run than the one asked for."""
+
+
+class WorkFailed(MnasSearchError):
+    """The input was fine, but the work could not be done."""

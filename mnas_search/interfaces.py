@@ -1,0 +1,176 @@
+"""The contracts between the framework and its plug-ins, on one page.
+
+    decisions -> [Controller] -> choices -> [SearchSpace] -> Architecture -> [Evaluator] -> accuracy
+
+A plug-in subclasses one of these and is found by entry point or as `file.py:Name`; a plain
+function `architecture -> accuracy` is an evaluator too. `mnas_search.testing` has a conformance
+suite for each.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnas_search.architecture import Architecture, Stage
+from mnas_search.choices import Choices, Codes, Decision
+from mnas_search.objective import Objective
+from mnas_search.trials import Asked, Evaluation, Trial
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedNetwork:
+    """A network that is no chain of stages (a ViT, a U-Net).
+
+    Attributes:
+        build: makes the `nn.Module`, which takes images [N, 3, resolution, resolution]. It must
+            also work under `torch.device("meta")`, where it is counted.
+        key: text that is equal for equal networks, and for no others.
+        resolution: side of the input image.
+    """
+
+    build: Callable[[], "torch.nn.Module"]
+    key: str
+    resolution: int = 224
+
+    @property
+    def fingerprint(self) -> str:
+        """The key."""
+        return self.key
+
+    @property
+    def label(self) -> str:
+        """The key."""
+        return self.key
+
+
+Network = Architecture | TracedNetwork
+
+
+class SearchSpace(ABC):
+    """A finite set of networks."""
+
+    @property
+    @abstractmethod
+    def decisions(self) -> tuple[Decision, ...]:
+        """What is open, in a fixed order, with different names."""
+
+    @abstractmethod
+    def decode(self, choices: Choices) -> Network:
+        """The network that the choices stand for."""
+
+
+class StagewiseSpace(SearchSpace):
+    """A search space whose stages are decided one by one.
+
+    The framework composes `decode` from the parts, and counts whole batches of codes from one
+    exact cost table a stage.
+    """
+
+    @property
+    @abstractmethod
+    def template(self) -> Architecture:
+        """Everything but the stages: stem, head, resolution; its own stages are ignored."""
+
+    @property
+    @abstractmethod
+    def stage_decisions(self) -> tuple[tuple[Decision, ...], ...]:
+        """The decisions of each stage."""
+
+    @abstractmethod
+    def stage(self, index: int, choices: Choices) -> Stage:
+        """Stage `index` from its own decisions' choices (others may be there and are not read)."""
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """All stages' decisions, stage by stage."""
+        return tuple(d for stage in self.stage_decisions for d in stage)
+
+    def decode(self, choices: Choices) -> Architecture:
+        """The template with every stage decided."""
+        from dataclasses import replace
+
+        stages = tuple(self.stage(i, choices) for i in range(len(self.stage_decisions)))
+        return replace(self.template, stages=stages)
+
+
+class BatchCost(Protocol):
+    """Exact cost of any batch of codes [N, D]."""
+
+    def __call__(self, codes: Codes, /) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Multiply-adds [N] and params [N]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What a controller is told about the search.
+
+    Attributes:
+        decisions: what is open.
+        objective: the reward and the target.
+        cost: exact multiply-adds and params of any batch of codes, before any training.
+    """
+
+    decisions: tuple[Decision, ...]
+    objective: Objective
+    cost: BatchCost
+
+
+class Controller(ABC):
+    """Proposes choices and learns from finished trials.
+
+    Constructed with the `Problem`. Any number of asks may be in flight; tells come late, out of
+    order, or for trials that were never asked (a warm start). All randomness comes from the
+    generator passed to `ask`, which is seeded anew for every ask: state lies in what was told.
+    """
+
+    @abstractmethod
+    def ask(self, rng: np.random.Generator) -> Choices:
+        """The next choices to try; `rng` is consumed."""
+
+    @abstractmethod
+    def tell(self, trial: Trial) -> None:
+        """Learn from a finished trial: `ok` with its reward, or `failed` or `stopped` without."""
+
+    @abstractmethod
+    def replay(self, event: Asked | Trial) -> None:
+        """Take back one event of an interrupted run, in its order: an ask as if it had been
+        answered with these choices, a trial as in `tell`. Nothing is proposed anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one evaluation occupies on a Ray node."""
+
+    cpus: float = 1
+    gpus: float = 0
+
+
+class Evaluator(ABC):
+    """Measures a network's accuracy. Travels to the workers by pickle."""
+
+    @property
+    @abstractmethod
+    def resources(self) -> Resources | None:
+        """What an evaluation occupies; None for one so cheap that it runs in process."""
+
+    @abstractmethod
+    def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
+        """Yield an evaluation a rung; the last one is the result. The same seed, the same result."""
+
+
+class Exporter(ABC):
+    """Writes a network in some format."""
+
+    @abstractmethod
+    def export(
+        self, architecture: Architecture, weights: "dict[str, torch.Tensor] | None", path: Path
+    ) -> tuple[Path, ...]:
+        """Write to `path`, an existing folder; returns the files. None: freshly initialised."""

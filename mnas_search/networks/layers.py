@@ -1,0 +1,282 @@
+"""The modules of the built-in block kinds; parameter names and order are timm's.
+
+Each takes (plan, norm, drop_path): a `BlockPlan`, a function channels -> batch norm, and the rate
+of stochastic depth. This module imports torch alone, so that an exported `model.py` can hold the
+source of what it needs.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Norm = Callable[[int], nn.Module]
+
+
+class Plan(Protocol):
+    """What the modules read of a block's plan (`mnas_search.blocks.BlockPlan`)."""
+
+    @property
+    def in_channels(self) -> int: ...
+    @property
+    def mid_channels(self) -> int: ...
+    @property
+    def out_channels(self) -> int: ...
+    @property
+    def kernel(self) -> int: ...
+    @property
+    def stride(self) -> int: ...
+    @property
+    def pad(self) -> tuple[int, int]: ...
+    @property
+    def se_channels(self) -> int: ...
+    @property
+    def shortcut(self) -> str: ...
+    @property
+    def pool_pad(self) -> tuple[int, int]: ...
+    @property
+    def activation(self) -> str: ...
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "silu": lambda: nn.SiLU(inplace=True),
+    "relu": lambda: nn.ReLU(inplace=True),
+    "relu6": lambda: nn.ReLU6(inplace=True),
+    "hard_swish": lambda: nn.Hardswish(inplace=True),
+    "mish": lambda: nn.Mish(inplace=True),
+    "gelu": nn.GELU,
+}
+
+
+class PaddedConv2d(nn.Conv2d):
+    """A convolution with another padding before than after: TensorFlow's `same` at stride 2."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int,
+        groups: int,
+        pad: tuple[int, int],
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel, stride=stride, groups=groups, bias=False
+        )
+        self.pad = (*pad, *pad)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, self.pad))
+
+
+def conv(
+    in_channels: int,
+    out_channels: int,
+    kernel: int = 1,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    pad: tuple[int, int] = (0, 0),
+) -> nn.Conv2d:
+    """A convolution without bias, padded by (before, after) on each axis."""
+    if pad[0] != pad[1]:
+        return PaddedConv2d(
+            in_channels, out_channels, kernel, stride=stride, groups=groups, pad=pad
+        )
+    return nn.Conv2d(
+        in_channels, out_channels, kernel, stride=stride, padding=pad[0], groups=groups, bias=False
+    )
+
+
+class SqueezeExcite(nn.Module):
+    """Channels scaled by a gate computed from their means (arXiv 1709.01507)."""
+
+    def __init__(self, channels: int, squeezed: int, activation: str) -> None:
+        super().__init__()
+        self.conv_reduce = nn.Conv2d(channels, squeezed, 1)
+        self.act = ACTIVATIONS[activation]()
+        self.conv_expand = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = x.mean((2, 3), keepdim=True)
+        gate = self.conv_expand(self.act(self.conv_reduce(gate)))
+        return x * gate.sigmoid()
+
+
+def squeeze_excite(plan: Plan, channels: int) -> nn.Module:
+    """Squeeze-and-excitation over `channels`, or nothing where the plan has none."""
+    if not plan.se_channels:
+        return nn.Identity()
+    return SqueezeExcite(channels, plan.se_channels, plan.activation)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (arXiv 1603.09382): in training, each sample's branch is zero at `rate`."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        keep = torch.rand((x.shape[0], 1, 1, 1), dtype=x.dtype, device=x.device) >= self.rate
+        return x * keep / (1 - self.rate)
+
+
+class Residual(nn.Module):
+    """The sum of a block's branch and its shortcut: the input, pooled for `pool`."""
+
+    def __init__(self, plan: Plan, drop_path: float) -> None:
+        super().__init__()
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.pool: nn.Module = nn.Identity()
+        if plan.shortcut == "pool":
+            before, after = plan.pool_pad
+            self.pool = nn.AvgPool2d(
+                3, plan.stride, before, ceil_mode=before != after, count_include_pad=False
+            )
+
+    def forward(self, branch: Tensor, x: Tensor) -> Tensor:
+        return self.drop_path(branch) + self.pool(x)
+
+
+class NoResidual(nn.Module):
+    """A block without a shortcut: its branch alone."""
+
+    def forward(self, branch: Tensor, x: Tensor) -> Tensor:
+        return branch
+
+
+def residual(plan: Plan, drop_path: float) -> nn.Module:
+    """The end of a block."""
+    return NoResidual() if plan.shortcut == "none" else Residual(plan, drop_path)
+
+
+class ConvBlock(nn.Module):
+    """`cn`: convolution, batch norm, activation, squeeze-and-excitation."""
+
+    def __init__(self, plan: Plan, norm: Norm, drop_path: float) -> None:
+        super().__init__()
+        self.conv = conv(
+            plan.in_channels, plan.out_channels, plan.kernel, stride=plan.stride, pad=plan.pad
+        )
+        self.bn1 = norm(plan.out_channels)
+        self.act = ACTIVATIONS[plan.activation]()
+        self.se = squeeze_excite(plan, plan.out_channels)
+        self.residual = residual(plan, drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.se(self.act(self.bn1(self.conv(x))))
+        return self.residual(branch, x)
+
+
+class DepthwiseSeparable(nn.Module):
+    """`ds`: depthwise convolution, squeeze-and-excitation, 1x1 without activation (MBConv1)."""
+
+    def __init__(self, plan: Plan, norm: Norm, drop_path: float) -> None:
+        super().__init__()
+        width = plan.in_channels
+        self.conv_dw = conv(
+            width, width, plan.kernel, stride=plan.stride, groups=width, pad=plan.pad
+        )
+        self.bn1 = norm(width)
+        self.act = ACTIVATIONS[plan.activation]()
+        self.se = squeeze_excite(plan, width)
+        self.conv_pw = conv(width, plan.out_channels)
+        self.bn2 = norm(plan.out_channels)
+        self.residual = residual(plan, drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.se(self.act(self.bn1(self.conv_dw(x))))
+        return self.residual(self.bn2(self.conv_pw(branch)), x)
+
+
+class DepthwiseSeparableAct(nn.Module):
+    """`dsa`: as `ds`, with an activation at the end and never a shortcut (MobileNetV1)."""
+
+    def __init__(self, plan: Plan, norm: Norm, drop_path: float) -> None:
+        super().__init__()
+        width = plan.in_channels
+        self.conv_dw = conv(
+            width, width, plan.kernel, stride=plan.stride, groups=width, pad=plan.pad
+        )
+        self.bn1 = norm(width)
+        self.act1 = ACTIVATIONS[plan.activation]()
+        self.se = squeeze_excite(plan, width)
+        self.conv_pw = conv(width, plan.out_channels)
+        self.bn2 = norm(plan.out_channels)
+        self.act2 = ACTIVATIONS[plan.activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.se(self.act1(self.bn1(self.conv_dw(x))))
+        return self.act2(self.bn2(self.conv_pw(x)))
+
+
+class InvertedResidual(nn.Module):
+    """`ir`: MBConv, 1x1 expansion, depthwise convolution, SE, 1x1 without activation."""
+
+    def __init__(self, plan: Plan, norm: Norm, drop_path: float) -> None:
+        super().__init__()
+        width = plan.mid_channels
+        self.conv_pw = conv(plan.in_channels, width)
+        self.bn1 = norm(width)
+        self.act1 = ACTIVATIONS[plan.activation]()
+        self.conv_dw = conv(
+            width, width, plan.kernel, stride=plan.stride, groups=width, pad=plan.pad
+        )
+        self.bn2 = norm(width)
+        self.act2 = ACTIVATIONS[plan.activation]()
+        self.se = squeeze_excite(plan, width)
+        self.conv_pwl = conv(width, plan.out_channels)
+        self.bn3 = norm(plan.out_channels)
+        self.residual = residual(plan, drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.act1(self.bn1(self.conv_pw(x)))
+        branch = self.se(self.act2(self.bn2(self.conv_dw(branch))))
+        return self.residual(self.bn3(self.conv_pwl(branch)), x)
+
+
+class EdgeResidual(nn.Module):
+    """`er`: Fused-MBConv, k x k expansion, SE, 1x1 without activation."""
+
+    def __init__(self, plan: Plan, norm: Norm, drop_path: float) -> None:
+        super().__init__()
+        width = plan.mid_channels
+        self.conv_exp = conv(
+            plan.in_channels, width, plan.kernel, stride=plan.stride, pad=plan.pad
+        )
+        self.bn1 = norm(width)
+        self.act = ACTIVATIONS[plan.activation]()
+        self.se = squeeze_excite(plan, width)
+        self.conv_pwl = conv(width, plan.out_channels)
+        self.bn2 = norm(plan.out_channels)
+        self.residual = residual(plan, drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.se(self.act(self.bn1(self.conv_exp(x))))
+        return self.residual(self.bn2(self.conv_pwl(branch)), x)
+
+
+def initialise(network: nn.Module) -> None:
+    """The initialisation of TensorFlow's EfficientNet (efficientnet_model.py), in place.
+
+    Convolutions N(0, 2 / fan_out) with fan_out = k^2 * out / groups, their biases 0; linear layers
+    U(-1, 1) / sqrt(out), biases 0; batch norm keeps torch's ones and zeros.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            kernel_height, kernel_width = module.kernel_size
+            fan_out = kernel_height * kernel_width * module.out_channels // module.groups
+            nn.init.normal_(module.weight, 0.0, (2.0 / fan_out) ** 0.5)
+        elif isinstance(module, nn.Linear):
+            bound = module.out_features**-0.5
+            nn.init.uniform_(module.weight, -bound, bound)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

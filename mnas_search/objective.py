@@ -1,0 +1,71 @@
+"""The reward: accuracy against FLOPs, and the constraint on FLOPs.
+
+    soft      ACC(m) * [FLOPS(m) / T]^w          w = -0.07    EfficientNet section 4; MnasNet eq. 2
+                                                              and 3 with alpha = beta = w
+    hard      ACC(m) * min([FLOPS(m) / T]^w, 1)  w = -1       MnasNet eq. 2 and 3, alpha = 0, beta = w
+    absolute  ACC(m) + b * |FLOPS(m) / T - 1|    b = -0.10    TuNAS, with its released default
+
+under FLOPS(m) <= T (EfficientNet eq. 2): whatever its reward, a network over the target cannot win.
+
+T^-w is one factor on every soft reward: it ranks networks the same for every target. The target
+acts through the constraint alone, and the networks that `soft` likes best may lie far below a
+generous one; `hard` spends the whole budget.
+"""
+
+import math
+from dataclasses import dataclass
+
+from mnas_search.errors import UsageError
+
+DEFAULT_EXPONENTS = {"soft": -0.07, "hard": -1.0, "absolute": -0.10}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """A reward with its target.
+
+    Attributes:
+        target: T, in multiply-adds at the deployment resolution.
+        kind: `soft`, `hard` or `absolute`.
+        exponent: w, hard's w above the target, or absolute's b; never positive. None takes the
+            kind's default.
+    """
+
+    target: float
+    kind: str = "soft"
+    exponent: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in DEFAULT_EXPONENTS:
+            known = ", ".join(DEFAULT_EXPONENTS)
+            raise UsageError(f"objective {self.kind!r}; allowed: {known}")
+        if not (math.isfinite(self.target) and self.target > 0):
+            raise UsageError(f"target FLOPs {self.target!r}; allowed: a positive number")
+        if self.exponent is None:
+            object.__setattr__(self, "exponent", DEFAULT_EXPONENTS[self.kind])
+        if not (math.isfinite(self._w) and self._w <= 0):
+            raise UsageError(
+                f"exponent {self.exponent!r}; allowed: zero or below, as {-abs(self._w):g}: "
+                "summaries print 0.07, but a positive exponent would reward more FLOPs"
+            )
+
+    @property
+    def _w(self) -> float:
+        assert self.exponent is not None  # set by __post_init__
+        return self.exponent
+
+    def reward(self, accuracy: float, macs: int) -> float:
+        """The reward of a network; accuracy as a fraction."""
+        ratio = macs / self.target
+        if self.kind == "absolute":
+            return accuracy + self._w * abs(ratio - 1)
+        return accuracy * self.factor(macs)
+
+    def factor(self, macs: int) -> float:
+        """What `soft` and `hard` multiply an accuracy with."""
+        ratio = macs / self.target
+        return float(ratio**self._w) if self.kind == "soft" or ratio > 1 else 1.0
+
+    def within(self, macs: int) -> bool:
+        """Whether the network keeps the constraint FLOPS(m) <= T."""
+        return macs <= self.target

@@ -1,0 +1,66 @@
+"""Published architectures as data: block strings with what is not in them.
+
+Sources: efficientnet_builder.py and mnasnet_models.py of tensorflow/tpu; MobileNetV1
+(arXiv 1704.04861) table 1; MobileNetV2 (arXiv 1801.04381) table 2. The block strings are those of
+the released code, which differ from the papers' tables in nothing that is counted.
+"""
+
+import functools
+from typing import Any
+
+from mnas_search.architecture import Architecture
+from mnas_search.errors import UnknownName
+from mnas_search.scaling import PUBLISHED, published_family
+
+_EFFICIENTNET_B0 = (
+    "ds_r1_k3_s1_e1_c16_se0.25 ir_r2_k3_s2_e6_c24_se0.25 ir_r2_k5_s2_e6_c40_se0.25 "
+    "ir_r3_k3_s2_e6_c80_se0.25 ir_r3_k5_s1_e6_c112_se0.25 ir_r4_k5_s2_e6_c192_se0.25 "
+    "ir_r1_k3_s1_e6_c320_se0.25"
+)
+_EFFICIENTNETS = tuple(f"efficientnet_b{i}" for i in range(len(PUBLISHED)))
+
+_RELU: dict[str, Any] = {"activation": "relu", "stochastic_depth_rate": 0.0}
+_RELU6: dict[str, Any] = {"activation": "relu6", "stochastic_depth_rate": 0.0}
+
+_OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mnasnet_a1": (
+        "ds_r1_k3_s1_e1_c16_nre_noskip ir_r2_k3_s2_e6_c24_nre ir_r3_k5_s2_e3_c40_se0.25_nre "
+        "ir_r4_k3_s2_e6_c80_nre ir_r2_k3_s1_e6_c112_se0.25_nre ir_r3_k5_s2_e6_c160_se0.25_nre "
+        "ir_r1_k3_s1_e6_c320_nre",
+        _RELU,
+    ),
+    "mnasnet_b1": (
+        "ds_r1_k3_s1_e1_c16_nre_noskip ir_r3_k3_s2_e3_c24_nre ir_r3_k5_s2_e3_c40_nre "
+        "ir_r3_k5_s2_e6_c80_nre ir_r2_k3_s1_e6_c96_nre ir_r4_k5_s2_e6_c192_nre "
+        "ir_r1_k3_s1_e6_c320_nre_noskip",
+        _RELU,
+    ),
+    "mobilenet_v1": (
+        "dsa_r1_k3_s1_e1_c64_nre dsa_r2_k3_s2_e1_c128_nre dsa_r2_k3_s2_e1_c256_nre "
+        "dsa_r6_k3_s2_e1_c512_nre dsa_r2_k3_s2_e1_c1024_nre",
+        {**_RELU, "head_channels": None},
+    ),
+    "mobilenet_v2": (
+        "ds_r1_k3_s1_e1_c16_nr6 ir_r2_k3_s2_e6_c24_nr6 ir_r3_k3_s2_e6_c32_nr6 "
+        "ir_r4_k3_s2_e6_c64_nr6 ir_r3_k3_s1_e6_c96_nr6 ir_r3_k3_s2_e6_c160_nr6 "
+        "ir_r1_k3_s1_e6_c320_nr6",
+        _RELU6,
+    ),
+}
+
+
+def names() -> tuple[str, ...]:
+    """All names, in the order of their publication tables."""
+    return (*_EFFICIENTNETS, *_OTHERS)
+
+
+@functools.cache
+def architecture(name: str) -> Architecture:
+    """The architecture called `name`; raises `UnknownName` where there is none."""
+    if name in _EFFICIENTNETS:
+        base = Architecture.from_block_string(_EFFICIENTNET_B0)
+        return published_family(base, _EFFICIENTNETS)[_EFFICIENTNETS.index(name)]
+    if name in _OTHERS:
+        text, shared = _OTHERS[name]
+        return Architecture.from_block_string(text, name=name, **shared)
+    raise UnknownName(f"unknown architecture {name!r}; allowed: {', '.join(names())}")

@@ -1,0 +1,195 @@
+"""Exact cost of whole batches of codes, and the reachable range of a space.
+
+A stagewise space is counted from one table a stage. Walking down the network, all that a stage
+needs to know of the earlier ones is its input: the width and the side of the map. Stage i has a
+row for each such state that can occur, and a column for each combination of its own choices:
+
+    macs[i][state, local], params[i][state, local], next_state[i][state, local]
+
+filled by the same plan functions as a single network's cost. Counting a batch is then one gather
+a stage; the smallest and largest network follow by dynamic programming over the states.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnas_search.blocks.network import plan_head, plan_stage, plan_stem
+from mnas_search.choices import Codes, Decision, decode, sizes
+from mnas_search.cost import cost
+from mnas_search.errors import InvalidChoices
+from mnas_search.interfaces import SearchSpace, StagewiseSpace
+
+Counts = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+# Rows counted at a time: codes and intermediate results then stay in the processor's cache.
+_CHUNK = 4096
+_MAX_TABLE = 20_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Smallest and largest number of multiply-adds in a space."""
+
+    low: int
+    high: int
+
+
+class SpaceCost(Protocol):
+    """Counts batches of codes."""
+
+    def __call__(self, codes: Codes, /) -> Counts:
+        """Multiply-adds [N] and params [N] of codes [N, D]."""
+
+    @property
+    def vectorised(self) -> bool:
+        """Whether a batch is counted from tables, not one network after the other."""
+
+    @property
+    def reachable(self) -> Range | None:
+        """The exact range of multiply-adds; None where only walking the space could tell."""
+
+
+def space_cost(space: SearchSpace) -> SpaceCost:
+    """The fastest exact counter that the space allows."""
+    if isinstance(space, StagewiseSpace):
+        return TableCost(space)
+    return WalkingCost(space)
+
+
+class WalkingCost:
+    """Counts one network after the other, for any space."""
+
+    vectorised = False
+    reachable = None
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._decisions = space.decisions
+
+    def __call__(self, codes: Codes, /) -> Counts:
+        """Multiply-adds [N] and params [N] of codes [N, D]."""
+        costs = [cost(self._space.decode(decode(self._decisions, row))) for row in codes]
+        return (
+            np.array([c.macs for c in costs], dtype=np.int64),
+            np.array([c.params for c in costs], dtype=np.int64),
+        )
+
+
+class TableCost:
+    """Counts a stagewise space from one table a stage."""
+
+    vectorised = True
+
+    def __init__(self, space: StagewiseSpace) -> None:
+        template = space.template
+        self._sizes = np.array(sizes(space.decisions))
+        stem = plan_stem(template.stem, template.resolution, template.padding)
+        self._macs: list[NDArray[np.int64]] = []
+        self._params: list[NDArray[np.int64]] = []
+        self._next: list[NDArray[np.intp]] = []
+        states = [(stem.out_channels, stem.out_size)]
+        for index, decisions in enumerate(space.stage_decisions):
+            states = self._add_stage(space, index, decisions, states)
+        heads = [
+            plan_head(template.head_channels, template.num_classes, *state) for state in states
+        ]
+        # Stem and head are folded into the last table, so that a batch gathers once a stage.
+        last = self._next[-1]
+        self._macs[-1] += stem.macs + np.array([head.macs for head in heads])[last]
+        self._params[-1] += stem.params + np.array([head.params for head in heads])[last]
+        self._radix = _local_radix(space.stage_decisions)
+
+    def _add_stage(
+        self,
+        space: StagewiseSpace,
+        index: int,
+        decisions: tuple[Decision, ...],
+        states: list[tuple[int, int]],
+    ) -> list[tuple[int, int]]:
+        """Fill the tables of one stage; returns the states it can leave."""
+        columns = math.prod(sizes(decisions))
+        if columns * len(states) > _MAX_TABLE:
+            raise InvalidChoices(
+                f"stage {index} has {columns:,} combinations for {len(states)} inputs; allowed: "
+                f"{_MAX_TABLE:,} together (subclass SearchSpace for a space like this)"
+            )
+        padding = space.template.padding
+        local = [
+            space.stage(index, dict(zip((d.name for d in decisions), options, strict=True)))
+            for options in itertools.product(*(d.options for d in decisions))
+        ]
+        shape = (len(states), columns)
+        macs, params = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        following = np.zeros(shape, np.intp)
+        out: dict[tuple[int, int], int] = {}
+        for row, (channels, size) in enumerate(states):
+            for column, stage in enumerate(local):
+                blocks = plan_stage(stage, channels, size, padding)
+                macs[row, column] = sum(block.macs for block in blocks)
+                params[row, column] = sum(block.params for block in blocks)
+                state = (blocks[-1].out_channels, blocks[-1].out_size)
+                following[row, column] = out.setdefault(state, len(out))
+        self._macs.append(macs)
+        self._params.append(params)
+        self._next.append(following)
+        return list(out)
+
+    def __call__(self, codes: Codes, /) -> Counts:
+        """Multiply-adds [N] and params [N] of codes [N, D]."""
+        codes = np.asarray(codes)
+        if codes.ndim != 2 or codes.shape[1] != len(self._sizes):
+            raise InvalidChoices(
+                f"codes of shape {codes.shape}; allowed: (N, {len(self._sizes)})"
+            )
+        macs = np.empty(len(codes), np.int64)
+        params = np.empty(len(codes), np.int64)
+        for start in range(0, len(codes), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            self._count(codes[part], macs[part], params[part])
+        return macs, params
+
+    def _count(
+        self, codes: Codes, macs: NDArray[np.int64], params: NDArray[np.int64]
+    ) -> None:
+        if codes.min(initial=0) < 0 or (codes >= self._sizes).any():
+            raise InvalidChoices("codes out of range; allowed: 0 to a decision's options - 1")
+        # All stages' table columns in one product; small integers are exact in float32.
+        local = (self._radix @ codes.T.astype(np.float32)).astype(np.intp)
+        macs[:] = 0
+        params[:] = 0
+        state: NDArray[np.intp] | None = None
+        for stage, column in enumerate(local):
+            width = self._macs[stage].shape[1]
+            entry = column if state is None else column + state * width
+            macs += self._macs[stage].ravel().take(entry)
+            params += self._params[stage].ravel().take(entry)
+            following = self._next[stage]
+            state = following.ravel().take(entry) if following.any() else None
+
+    @property
+    def reachable(self) -> Range:
+        """The exact range of multiply-adds, by dynamic programming from the last stage back."""
+        low = high = np.zeros(int(self._next[-1].max()) + 1, np.int64)
+        for macs, following in zip(reversed(self._macs), reversed(self._next), strict=True):
+            low = (macs + low[following]).min(axis=1)
+            high = (macs + high[following]).max(axis=1)
+        return Range(low=int(low[0]), high=int(high[0]))
+
+
+def _local_radix(stage_decisions: tuple[tuple[Decision, ...], ...]) -> NDArray[np.float32]:
+    """Matrix [stages, D] that maps codes to each stage's column (last decision fastest)."""
+    width = sum(len(decisions) for decisions in stage_decisions)
+    radix = np.zeros((len(stage_decisions), width), np.float32)
+    start = 0
+    for row, decisions in enumerate(stage_decisions):
+        step = 1
+        for offset in reversed(range(len(decisions))):
+            radix[row, start + offset] = step
+            step *= len(decisions[offset].options)
+        start += len(decisions)
+    return radix

@@ -1,0 +1,170 @@
+"""Trials as values, and the journal they are written to.
+
+A journal is append-only, one JSON event a line, each written whole and flushed before it counts;
+the tell of a finished evaluation is also synced to disk. Complete lines never change; a torn last
+line, left by a crash, is cut when the journal is opened again.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal
+
+from mnas_search.choices import Choices
+from mnas_search.errors import RunFolderError, WorkFailed
+
+Status = Literal["ok", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What an evaluator measured.
+
+    Attributes:
+        accuracy: fraction in [0, 1].
+        std: standard deviation of the accuracy, where the evaluator knows it.
+        rung: how far the evaluation had come, for those that can be stopped early.
+        info: further figures, by name.
+    """
+
+    accuracy: float
+    std: float | None = None
+    rung: int | None = None
+    info: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An evaluation that gave no accuracy, with the reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A proposal of the controller.
+
+    Attributes:
+        number: of the trial, from 0.
+        choices: what was proposed.
+        fingerprint: of the network.
+        duplicate_of: number of the earlier trial with the same network, or None.
+        seed: of its training, from the run's seed and the fingerprint.
+    """
+
+    number: int
+    choices: Choices
+    fingerprint: str
+    duplicate_of: int | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A finished trial.
+
+    Attributes:
+        number, choices, fingerprint, duplicate_of, seed: as asked.
+        status: `ok`; `failed`, with the reason in `error`; `stopped` early, at `rung`.
+        accuracy: fraction in [0, 1]; None where there is none.
+        macs, params: exact cost at the deployment resolution.
+        reward: the objective's plain value; None unless `ok`.
+        within_target: whether macs keep the constraint.
+        seconds: of work, on the worker.
+        error: reason of a failure.
+        rung: where a stopped trial stopped.
+    """
+
+    number: int
+    choices: Choices
+    fingerprint: str
+    duplicate_of: int | None = None
+    seed: int = 0
+    status: Status
+    accuracy: float | None
+    macs: int
+    params: int
+    reward: float | None
+    within_target: bool
+    seconds: float
+    error: str | None = None
+    rung: int | None = None
+
+
+class Journal:
+    """The append-only record of a run, locked against a second writer."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO = path.open("a+b")
+        _lock(self._file, path)
+        self.events = self._read()
+
+    def append(self, event: Mapping[str, Any], *, sync: bool = False) -> None:
+        """Write one event; `time` (seconds since 1970) is added."""
+        line = json.dumps({**event, "time": round(time.time(), 3)}, allow_nan=False) + "\n"
+        try:
+            self._file.write(line.encode())
+            self._file.flush()
+            if sync:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise WorkFailed(
+                f"cannot write {self._path}: {error.strerror}; `mnas-search resume` goes on from "
+                "the last complete line"
+            ) from error
+
+    def close(self) -> None:
+        """Release the file and its lock."""
+        try:
+            self._file.close()
+        except OSError:
+            pass  # what could not be written was reported by append
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read(self) -> list[dict[str, Any]]:
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        events = []
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                event = json.loads(line)
+                event["event"]
+            except (ValueError, TypeError, KeyError):
+                raise RunFolderError(
+                    f"{self._path} line {number} is no event: {line[:60]!r}; it was changed by "
+                    "something else than mnas-search"
+                ) from None
+            events.append(event)
+        if len(whole) < len(content):
+            self._file.truncate(len(whole))
+        return events
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock; a second writer goes unnoticed there
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise RunFolderError(
+            f"{path.parent} is in use by another mnas-search; wait until it has ended"
+        ) from None
