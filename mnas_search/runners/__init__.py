@@ -1,0 +1,1 @@
+"""Runners drive a `Source` of work: in this process, or over Ray workers."""

@@ -1,0 +1,1 @@
+"""Data, recipes, and one plain training loop."""

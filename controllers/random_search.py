@@ -1,0 +1,46 @@
+"""Random search: uniform over the networks within the target. The smallest controller.
+
+A controller answers `ask` with choices and hears of finished trials in `tell`; this one does not
+listen. FLOPs are known exactly before any training, so nothing is spent on networks that could
+not win: whole batches are drawn and counted, and the first one within the target is taken.
+"""
+
+import numpy as np
+
+from mnas_search.choices import Choices, decode, sample_codes
+from mnas_search.interfaces import Controller, Problem
+from mnas_search.trials import Asked, Trial
+
+_BATCH = 256
+_BATCHES = 16
+
+
+class RandomSearch(Controller):
+    """Uniform draws from the networks within the target.
+
+    Where 4,096 draws hold none, the cheapest of them is taken.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+
+    def ask(self, rng: np.random.Generator) -> Choices:
+        """The first uniform draw within the target."""
+        decisions, target = self._problem.decisions, self._problem.objective.target
+        cheapest, least = None, np.inf
+        for _ in range(_BATCHES):
+            codes = sample_codes(decisions, _BATCH, rng)
+            macs, _params = self._problem.cost(codes)
+            within = np.flatnonzero(macs <= target)
+            if within.size:
+                return decode(decisions, codes[within[0]])
+            if macs.min() < least:
+                cheapest, least = codes[macs.argmin()], macs.min()
+        assert cheapest is not None
+        return decode(decisions, cheapest)
+
+    def tell(self, trial: Trial) -> None:
+        """Nothing is learnt."""
+
+    def replay(self, event: Asked | Trial) -> None:
+        """Nothing is remembered."""

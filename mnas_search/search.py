@@ -1,0 +1,249 @@
+"""The passive core of a search: it asks the controller, keeps the journal, and can be resumed.
+
+    while (work := search.next()) is not None: search.record(work, outcome, seconds)
+
+Every event is in the journal before it counts. A search constructed over a journal with events
+takes them back in their order (the controller's `replay`), proposes nothing anew, and hands out
+again what was in flight. Ask k draws from a generator seeded with (run seed, k), and a network's
+training seed comes from (run seed, fingerprint): the same events give the same next ask, whoever
+trained what, where.
+"""
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, final
+
+import numpy as np
+
+from mnas_search.choices import encode
+from mnas_search.cost import cost
+from mnas_search.errors import RunFolderError
+from mnas_search.interfaces import Controller, Network, Problem, SearchSpace
+from mnas_search.objective import Objective
+from mnas_search.space_cost import space_cost
+from mnas_search.trials import Asked, Failure, Journal, Trial
+from mnas_search.work import Outcome, Work
+
+MOST_DUPLICATES = 1_000
+_TRIAL_FIELDS = ("status", "accuracy", "macs", "params", "reward", "seconds", "error", "rung")
+
+
+def problem(space: SearchSpace, objective: Objective) -> Problem:
+    """What a controller of this space is told."""
+    return Problem(decisions=space.decisions, objective=objective, cost=space_cost(space))
+
+
+def training_seed(seed: int, fingerprint: str, repeat: int = 0) -> int:
+    """Seed in [0, 2^31) of a network's training; `repeat` numbers further trainings of it."""
+    digest = hashlib.sha256(f"{seed}/{fingerprint}/{repeat}".encode()).digest()
+    return int.from_bytes(digest[:4]) >> 1
+
+
+@final
+class Search:
+    """A search over one space with one controller.
+
+    Args:
+        space: where the networks come from.
+        objective: the reward and the target.
+        controller: constructed for `problem(space, objective)`, without any history.
+        trials: distinct networks to finish, `ok` or `failed`.
+        seed: of the run.
+        journal: where events go; those it holds already are replayed.
+        deadline: `time.monotonic()` after which nothing more is asked.
+        on_trial: called with every newly finished trial that is no duplicate.
+    """
+
+    def __init__(
+        self,
+        *,
+        space: SearchSpace,
+        objective: Objective,
+        controller: Controller,
+        trials: int,
+        seed: int,
+        journal: Journal,
+        deadline: float = float("inf"),
+        on_trial: Callable[[Trial], None] = lambda trial: None,
+    ) -> None:
+        self._space, self._objective, self._controller = space, objective, controller
+        self._budget, self._seed, self._deadline = trials, seed, deadline
+        self._journal, self._on_trial = journal, on_trial
+        self._asked: list[Asked] = []
+        self._trials: dict[int, Trial] = {}  # by number, duplicates included
+        self._first: dict[str, int] = {}  # fingerprint -> number of the trial that trains it
+        self._waiting: dict[int, list[Asked]] = {}  # duplicates, by the number they wait for
+        self._duplicates_in_a_row = 0
+        self._in_flight: set[int] = set()
+        self._handed_back: deque[Asked] = deque()
+        self._replay()
+
+    # -- what has come out --------------------------------------------------------------------
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Finished trials without duplicates, by number."""
+        return tuple(
+            trial for _, trial in sorted(self._trials.items()) if trial.duplicate_of is None
+        )
+
+    @property
+    def asked(self) -> int:
+        """Number of proposals, duplicates included."""
+        return len(self._asked)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the controller proposed nothing new 1,000 times in a row."""
+        return self._duplicates_in_a_row >= MOST_DUPLICATES
+
+    @property
+    def in_flight(self) -> int:
+        """Pieces of work handed out and not recorded."""
+        return len(self._in_flight)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is in flight and nothing will come."""
+        return not self._in_flight and not self._handed_back and not self._has_room()
+
+    def network(self, trial: Trial) -> Network:
+        """The network of a trial."""
+        return self._space.decode(trial.choices)
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    def next(self) -> Work | None:
+        """The next network to evaluate; None where there is none now."""
+        if self._handed_back:
+            asked = self._handed_back.popleft()
+            return self._hand_out(asked, self._space.decode(asked.choices))
+        while self._has_room():
+            asked, network = self._ask()
+            if asked.duplicate_of is None:
+                self._duplicates_in_a_row = 0
+                return self._hand_out(asked, network)
+            self._duplicates_in_a_row += 1
+            if asked.duplicate_of in self._trials:
+                self._tell_duplicate(asked)
+            else:
+                self._waiting.setdefault(asked.duplicate_of, []).append(asked)
+        return None
+
+    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+        """Finish a trial: journal it, then tell the controller, duplicates included."""
+        asked = self._asked[work.number]
+        counted = cost(work.network)
+        results: dict[str, Any] = {
+            "macs": counted.macs,
+            "params": counted.params,
+            "seconds": round(seconds, 3),
+        }
+        if isinstance(outcome, Failure):
+            results |= {"status": "failed", "error": outcome.reason}
+        else:
+            reward = self._objective.reward(outcome.accuracy, counted.macs)
+            results |= {"status": "ok", "accuracy": outcome.accuracy, "reward": reward}
+        trial = _trial(asked, results, self._objective)
+        self._tell(trial, sync=True)
+        self._in_flight.discard(work.number)
+        for duplicate in self._waiting.pop(work.number, []):
+            self._tell_duplicate(duplicate)
+        self._on_trial(trial)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _has_room(self) -> bool:
+        done = sum(t.status != "stopped" for t in self._trials.values() if t.duplicate_of is None)
+        in_work = len(self._in_flight) + len(self._handed_back)
+        return (
+            done + in_work < self._budget
+            and not self.exhausted
+            and time.monotonic() < self._deadline
+        )
+
+    def _ask(self) -> tuple[Asked, Network]:
+        number = len(self._asked)
+        choices = dict(self._controller.ask(np.random.default_rng((self._seed, number))))
+        encode(self._space.decisions, choices)  # a controller that errs is told where
+        network = self._space.decode(choices)
+        asked = Asked(
+            number=number,
+            choices=choices,
+            fingerprint=network.fingerprint,
+            duplicate_of=self._first.get(network.fingerprint),
+            seed=training_seed(self._seed, network.fingerprint),
+        )
+        event = {"event": "ask", "trial": number, **asdict(asked), "phase": "search"}
+        del event["number"]
+        self._journal.append(event)
+        self._note(asked)
+        return asked, network
+
+    def _note(self, asked: Asked) -> None:
+        self._asked.append(asked)
+        self._first.setdefault(asked.fingerprint, asked.number)
+
+    def _hand_out(self, asked: Asked, network: Network) -> Work:
+        self._in_flight.add(asked.number)
+        return Work(number=asked.number, network=network, seed=asked.seed)
+
+    def _tell(self, trial: Trial, *, sync: bool) -> None:
+        event = {"event": "tell", "trial": trial.number, **_results(trial), "phase": "search"}
+        self._journal.append(event, sync=sync)
+        self._trials[trial.number] = trial
+        self._controller.tell(trial)
+
+    def _tell_duplicate(self, asked: Asked) -> None:
+        assert asked.duplicate_of is not None
+        original = self._trials[asked.duplicate_of]
+        self._tell(_trial(asked, _results(original) | {"seconds": 0.0}, self._objective), sync=False)
+
+    def _replay(self) -> None:
+        for event in self._journal.events:
+            if event["event"] == "ask":
+                asked = _read_asked(event)
+                if asked.number != len(self._asked):
+                    raise RunFolderError(
+                        f"the journal asks trial {asked.number} after {len(self._asked) - 1}; "
+                        "it was changed by something else than mnas-search"
+                    )
+                self._note(asked)
+                repeated = asked.duplicate_of is not None
+                self._duplicates_in_a_row = self._duplicates_in_a_row + 1 if repeated else 0
+                self._controller.replay(asked)
+            elif event["event"] == "tell":
+                trial = _trial(self._asked[event["trial"]], event, self._objective)
+                self._trials[trial.number] = trial
+                self._controller.replay(trial)
+        for asked in self._asked:
+            if asked.number in self._trials:
+                continue
+            if asked.duplicate_of is None:
+                self._handed_back.append(asked)
+            elif asked.duplicate_of in self._trials:
+                self._tell_duplicate(asked)
+            else:
+                self._waiting.setdefault(asked.duplicate_of, []).append(asked)
+
+
+def _results(trial: Trial) -> dict[str, Any]:
+    return {name: getattr(trial, name) for name in _TRIAL_FIELDS}
+
+
+def _trial(asked: Asked, results: dict[str, Any], objective: Objective) -> Trial:
+    own = {name: results.get(name) for name in _TRIAL_FIELDS}
+    return Trial(**asdict(asked), **own, within_target=objective.within(results["macs"]))
+
+
+def _read_asked(event: dict[str, Any]) -> Asked:
+    return Asked(
+        number=event["trial"],
+        choices=event["choices"],
+        fingerprint=event["fingerprint"],
+        duplicate_of=event["duplicate_of"],
+        seed=event["seed"],
+    )

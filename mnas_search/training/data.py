@@ -1,0 +1,68 @@
+"""Data sets as values: uint8 images in memory, with deterministic, stratified splits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Images uint8 [N, H, W, C] with C = 3, and their classes int64 [N]."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """An image classification task.
+
+    Attributes:
+        name: what to call it.
+        num_classes: number of classes.
+        train: what candidates are trained on.
+        validation: what the search measures on.
+        test: what no search ever sees.
+        flips: whether a mirrored image is of the same class.
+    """
+
+    name: str
+    num_classes: int
+    train: Split
+    validation: Split
+    test: Split
+    flips: bool = True
+
+
+def digits() -> Dataset:
+    """scikit-learn's digits: 1,797 grey 8x8 images of handwritten digits, 10 classes.
+
+    60 % are for training, 20 % for validation, 20 % for the test, stratified by class. From UCI's
+    "Optical Recognition of Handwritten Digits", shipped inside scikit-learn.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    source = load_digits()
+    grey = np.round(source.images * (255 / 16)).astype(np.uint8)
+    images = np.repeat(grey[..., None], 3, axis=-1)
+    labels = source.target.astype(np.int64)
+    rest, test = train_test_split(
+        np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0
+    )
+    train, validation = train_test_split(
+        rest, test_size=0.25, stratify=labels[rest], random_state=0
+    )
+
+    def split(index: NDArray[np.int64]) -> Split:
+        return Split(images=images[index], labels=labels[index])
+
+    return Dataset(
+        name="digits",
+        num_classes=10,
+        train=split(train),
+        validation=split(validation),
+        test=split(test),
+        flips=False,
+    )

@@ -1,0 +1,99 @@
+"""Work for a runner: networks to evaluate, and who hands them out.
+
+A runner drives a `Source`: it takes work with `next()`, evaluates it wherever it likes, and gives
+the outcome back with `record()`. The source is passive; it owns all bookkeeping.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, final
+
+from mnas_search.errors import MnasSearchError
+from mnas_search.interfaces import Evaluator, Network
+from mnas_search.trials import Evaluation, Failure
+
+Outcome = Evaluation | Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One network to evaluate.
+
+    Attributes:
+        number: of the trial it belongs to.
+        network: what to evaluate.
+        seed: of the evaluation.
+    """
+
+    number: int
+    network: Network = field(repr=False)
+    seed: int
+
+
+class Source(Protocol):
+    """Hands out work, a piece at a time, and takes the outcomes in any order."""
+
+    def next(self) -> Work | None:
+        """The next piece; None where there is none now."""
+
+    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+        """Take the outcome of a piece and the seconds it took."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is in flight and nothing will come."""
+
+
+@final
+class Chain:
+    """Sources one after the other; each starts when the one before has finished."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = list(sources)
+
+    def next(self) -> Work | None:
+        """The next piece of the first source that has not finished."""
+        while self._sources:
+            work = self._sources[0].next()
+            if work is not None or not self._sources[0].finished:
+                return work
+            self._sources.pop(0)
+        return None
+
+    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+        """Give the outcome to the source that handed the work out: the current one."""
+        self._sources[0].record(work, outcome, seconds)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all sources have finished."""
+        return all(source.finished for source in self._sources)
+
+
+def measure(evaluator: Evaluator, work: Work) -> tuple[Outcome, float]:
+    """Evaluate one piece of work; whatever goes wrong becomes a `Failure` with its reason."""
+    start = time.perf_counter()
+    outcome: Outcome = Failure(reason="the evaluator gave no evaluation")
+    try:
+        for evaluation in evaluator.evaluate(work.network, seed=work.seed):
+            outcome = check(evaluation)
+    except MnasSearchError:
+        raise  # wrong usage (a network that the evaluator cannot take) concerns the whole run
+    except MemoryError:
+        outcome = Failure(reason="out of memory")
+    except Exception as error:
+        text = str(error).splitlines()
+        outcome = Failure(reason=f"{type(error).__name__}: {text[0] if text else ''}"[:300])
+    return outcome, time.perf_counter() - start
+
+
+def check(evaluation: Evaluation) -> Outcome:
+    """The evaluation, or a `Failure` where its accuracy is no fraction in [0, 1]."""
+    accuracy = evaluation.accuracy
+    if not math.isfinite(accuracy):
+        return Failure(reason=f"accuracy is {accuracy}")
+    if not 0 <= accuracy <= 1:
+        return Failure(reason=f"accuracy is {accuracy:g}; allowed: a fraction from 0 to 1")
+    return evaluation
