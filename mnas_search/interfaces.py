@@ -154,7 +154,15 @@ class Resources:
 
 
 class Evaluator(ABC):
-    """Measures a network's accuracy. Travels to the workers by pickle."""
+    """Measures a network's accuracy. Travels to the workers by pickle.
+
+    One that is to be found by name is constructed with `data=`, the name given by `--data` or None.
+    """
+
+    @property
+    def noisy(self) -> bool:
+        """Whether another seed could give another accuracy; override for one that never does."""
+        return True
 
     @property
     @abstractmethod

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 GROUPS = ("search_spaces", "controllers", "evaluators", "exporters", "datasets", "blocks")
 
 
+_FILE_MODULE = "_mnas_search_file_"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plugin:
     """An installed plug-in: its name, the package it comes from and where its object lies."""
@@ -87,7 +90,7 @@ def load_file(path: Path) -> ModuleType:
     path = path.resolve()
     if not path.is_file():
         raise UnknownName(f"no file {str(path)!r}")
-    name = f"_mnas_search_file_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
+    name = f"{_FILE_MODULE}{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UnknownName(f"{str(path)!r} is no Python file")
@@ -99,6 +102,11 @@ def load_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise UsageError(f"{path.name} does not load: {type(error).__name__}: {error}") from error
     return module
+
+
+def is_loaded_from_file(module: ModuleType) -> bool:
+    """Whether `load_file` made the module, so that other processes cannot import it."""
+    return module.__name__.startswith(_FILE_MODULE)
 
 
 def block_kind(name: object) -> "BlockKind":

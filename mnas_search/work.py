@@ -72,6 +72,41 @@ class Chain:
         return all(source.finished for source in self._sources)
 
 
+@final
+class Timed:
+    """A source with a stopwatch."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.first: float | None = None  # time.monotonic() when the first piece was handed out
+        self._last = 0.0
+        self.busy = 0.0  # seconds of work, summed over workers
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the first piece handed out to the last outcome."""
+        return 0.0 if self.first is None else max(0.0, self._last - self.first)
+
+    def next(self) -> Work | None:
+        """The source's next piece."""
+        asked = time.monotonic()
+        work = self._source.next()
+        if work is not None and self.first is None:
+            self.first = asked
+        return work
+
+    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+        """Give the outcome to the source."""
+        self._source.record(work, outcome, seconds)
+        self.busy += seconds
+        self._last = time.monotonic()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the source has finished."""
+        return self._source.finished
+
+
 def measure(evaluator: Evaluator, work: Work) -> tuple[Outcome, float]:
     """Evaluate one piece of work; whatever goes wrong becomes a `Failure` with its reason."""
     start = time.perf_counter()

@@ -1,0 +1,1 @@
+"""Exporters: an architecture with its weights, written in some format."""

@@ -1,0 +1,50 @@
+"""Architectures counted a second: params and MACs together, one thread.
+
+Codes are random and given as int64 [N, D]; process time, so that other load on the machine counts
+as little as it can; the median of several repeats.
+"""
+
+import platform
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+
+from mnas_search import plugins
+from mnas_search.choices import sample_codes
+from mnas_search.interfaces import SearchSpace
+from mnas_search.space_cost import WalkingCost, space_cost
+
+_REPEATS = 7
+_TABLES, _WALKED = 1_000_000, 2_000
+
+
+def run() -> list[dict[str, Any]]:
+    """A row a space: from tables, and network by network."""
+    rows = []
+    for name in ("efficientnet", "mnasnet"):
+        space: SearchSpace = plugins.load("search_spaces", name)()
+        codes = sample_codes(space.decisions, _TABLES, np.random.default_rng(0))
+        rows.append(
+            {
+                "space": name,
+                "tables, networks/s": round(_rate(space_cost(space), codes)),
+                "walking, networks/s": round(_rate(WalkingCost(space), codes[:_WALKED])),
+                "repeats": _REPEATS,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+                "machine": platform.machine(),
+            }
+        )
+    return rows
+
+
+def _rate(count: Any, codes: np.ndarray[Any, Any]) -> float:
+    count(codes)  # fills caches
+    rates = []
+    for _ in range(_REPEATS):
+        start = time.process_time()
+        count(codes)
+        rates.append(len(codes) / (time.process_time() - start))
+    return statistics.median(rates)

@@ -1,0 +1,81 @@
+"""The library's front door: one search from Python."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnas_search.units import parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from mnas_search.run import Reporter, Result
+
+
+def search(
+    target_flops: float | str,
+    *,
+    space: str = "efficientnet",
+    controller: str = "tpe",
+    evaluator: str = "proxy_training",
+    data: str | None = None,
+    objective: str = "soft",
+    exponent: float | None = None,
+    trials: int = 48,
+    time_budget: float | str | None = None,
+    workers: int | None = None,
+    gpus_per_trial: float | None = None,
+    ray_address: str | None = None,
+    seed: int = 0,
+    output: str | Path | None = None,
+    resolution: int = 224,
+    num_classes: int | None = None,
+    reporter: "Reporter | None" = None,
+) -> "Result":
+    """Search for the best network within a budget of FLOPs; `mnas-search run` from Python.
+
+    FLOPs are multiply-adds of convolutions and linear layers at batch 1 and the deployment
+    resolution. The reward is ACC(m) * [FLOPS(m) / T]^w (EfficientNet section 4).
+
+    Args:
+        target_flops: T; a number, or text such as "400M".
+        space, controller, evaluator: names of plug-ins (`mnas-search list`), or "file.py:Name".
+        data: what the evaluator trains on; None for its own default.
+        objective: "soft", "hard" or "absolute"; `exponent` is its exponent.
+        trials: distinct networks to evaluate.
+        time_budget: seconds, or text such as "10m".
+        workers: evaluations at a time over Ray; 0 for this process; None for one a CPU.
+        gpus_per_trial, ray_address: see `mnas_search.run.RunConfig`.
+        output: the run's folder, made new, or one that holds the same run, which then goes on.
+        resolution, num_classes: of the deployed network.
+        reporter: hears of progress.
+
+    Returns:
+        The result: `best`, `architecture`, `trials`, `pareto`, `family`, `folder`.
+
+    Raises:
+        UsageError: something asked for cannot be; nothing was written.
+        WorkFailed: the search gave no winner.
+    """
+    from mnas_search.run import RunConfig, start
+
+    config = RunConfig(
+        target_flops=_number(target_flops, parse_size),
+        space=space,
+        controller=controller,
+        evaluator=evaluator,
+        data=data,
+        objective=objective,
+        exponent=exponent,
+        trials=trials,
+        time_budget=None if time_budget is None else _number(time_budget, parse_duration),
+        workers=workers,
+        gpus_per_trial=gpus_per_trial,
+        ray_address=ray_address,
+        seed=seed,
+        resolution=resolution,
+        num_classes=num_classes,
+    )
+    return start(config, None if output is None else Path(output), reporter)
+
+
+def _number(value: float | str, parse: Callable[[str], float]) -> float:
+    return parse(value) if isinstance(value, str) else float(value)

@@ -1,0 +1,80 @@
+"""The command group, and how errors become one line and an exit code.
+
+Exit codes: 0 done; 1 the work failed; 2 wrong usage; 130 interrupted.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import click
+
+from mnas_search.cli import inspecting, searching
+from mnas_search.errors import MnasSearchError, UsageError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 99})
+@click.version_option(version("mnas-search"), message="%(version)s")
+def group() -> None:
+    """Search for an efficient vision network, scale it to a family, export it to PyTorch.
+
+    FLOPs are multiply-adds of convolutions and linear layers (EfficientNet-B0: 386M).
+    """
+
+
+for _command in (*searching.COMMANDS, *inspecting.COMMANDS):
+    group.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        group.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="mnas-search",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        return _fail(_one_line(error), 2)
+    except UsageError as error:
+        return _fail(str(error), 2)
+    except MnasSearchError as error:
+        return _fail(str(error), 1)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; keep the interpreter from writing on at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"{error.strerror}: {error.filename}", 1)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"error: {message}", err=True)
+    return code
+
+
+def _one_line(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.NoSuchOption) and context is not None:
+        known = [o for p in context.command.params for o in p.opts if o.startswith("--")]
+        near = difflib.get_close_matches(error.option_name, known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"no option {error.option_name!r}; {hint}allowed: {', '.join(known)}"
+    if isinstance(error, click.UsageError) and context is not None:
+        command = context.command
+        if isinstance(command, click.Group) and "No such command" in error.message:
+            return f"{error.message.rstrip('.')}; allowed: {', '.join(sorted(command.commands))}"
+    return " ".join(error.format_message().split())

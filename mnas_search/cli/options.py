@@ -1,0 +1,47 @@
+"""Parameter types and options that several commands share."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mnas_search.errors import UsageError
+from mnas_search.units import parse_duration, parse_size
+
+
+class _Parsed(click.ParamType):
+    """A value read by one of our parsers, whose message names what is allowed."""
+
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return self._parse(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+SIZE = _Parsed("size", parse_size)
+DURATION = _Parsed("duration", parse_duration)
+FOLDER = click.Path(path_type=Path)
+
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="what to print on standard output",
+)
+
+
+def print_json(value: object) -> None:
+    """JSON alone, on standard output."""
+    click.echo(json.dumps(value, indent=2))

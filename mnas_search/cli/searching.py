@@ -1,0 +1,155 @@
+"""Commands that search: run, resume, evaluate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnas_search.cli.options import DURATION, FOLDER, SIZE, format_option, print_json
+from mnas_search.errors import UsageError
+
+if TYPE_CHECKING:
+    from mnas_search.run import Result
+
+_workers = click.option(
+    "--workers", type=int, help="evaluations at a time, over Ray; 0: in this process [one a CPU]"
+)
+_gpus = click.option("--gpus-per-trial", type=float, help="GPUs a worker takes, e.g. 0.25")
+_address = click.option("--ray-address", help="a Ray cluster to join [a private local one]")
+_budget = click.option("--time-budget", type=DURATION, help="ask nothing more after, e.g. 10m")
+
+
+@click.command()
+@click.option("--target-flops", type=SIZE, required=True, help="T, e.g. 400M, 0.4G or 4e8")
+@click.option("--space", default="efficientnet", show_default=True, help="name or file.py:Name")
+@click.option("--controller", default="tpe", show_default=True, help="name or file.py:Name")
+@click.option(
+    "--evaluator", default="proxy_training", show_default=True, help="name or file.py:Name"
+)
+@click.option("--data", help="what candidates are trained on: name or file.py:Name [digits]")
+@click.option(
+    "--objective",
+    default="soft",
+    show_default=True,
+    help="soft: ACC*(FLOPS/T)^w; hard: flat below T; absolute: ACC + b*|FLOPS/T - 1|",
+)
+@click.option("--exponent", type=float, help="w or b, never positive [-0.07, -1, -0.10]")
+@click.option("--trials", type=int, default=48, show_default=True, help="distinct candidates")
+@_budget
+@_workers
+@_gpus
+@_address
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--output", type=FOLDER, help="the run's folder [runs/<target>-<n>]")
+@click.option("--resolution", type=int, default=224, show_default=True, help="at deployment")
+@click.option("--num-classes", type=int, help="at deployment [the data's; digits: 1000]")
+@format_option
+def run(output: Path | None, form: str, **options: Any) -> None:
+    """The main job: search, scale the winner to a family, export it."""
+    from mnas_search.run import RunConfig, start
+
+    _finish(form, lambda reporter: start(RunConfig(**options), output, reporter))
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--trials", type=int, help="a larger number of candidates")
+@_budget
+@_workers
+@_gpus
+@_address
+@format_option
+def resume(folder: Path, form: str, **larger: Any) -> None:
+    """Go on where a run stopped, after anything."""
+    from mnas_search.run import resume as go_on
+
+    _finish(form, lambda reporter: go_on(folder, reporter, **larger))
+
+
+def _finish(form: str, work: Any) -> None:
+    from mnas_search.report.progress import ConsoleReporter
+    from mnas_search.report.summary import print_summary, summary
+
+    reporter = ConsoleReporter()
+    try:
+        result: Result = work(reporter)
+    except KeyboardInterrupt:
+        if reporter.folder is not None:
+            click.echo(f"go on with: mnas-search resume {reporter.folder}", err=True)
+        raise
+    if form == "json":
+        print_json(summary(result))
+    else:
+        print_summary(result)
+
+
+@click.command()
+@click.argument("architectures", nargs=-1, metavar="ARCH...")
+@click.option("--file", "file", type=FOLDER, help="one architecture a line")
+@click.option(
+    "--evaluator", default="proxy_training", show_default=True, help="name or file.py:Name"
+)
+@click.option("--data", help="what candidates are trained on: name or file.py:Name [digits]")
+@click.option("--seed", type=int, default=0, show_default=True, help="of the training")
+@format_option
+def evaluate(
+    architectures: tuple[str, ...],
+    file: Path | None,
+    evaluator: str,
+    data: str | None,
+    seed: int,
+    form: str,
+) -> None:
+    """Accuracy of architectures by one evaluator, in this process."""
+    from mnas_search import plugins
+    from mnas_search.errors import WorkFailed
+    from mnas_search.evaluators.function import as_evaluator
+    from mnas_search.resolve import resolve_architecture
+    from mnas_search.trials import Failure
+    from mnas_search.work import Work, measure
+
+    texts = [*architectures, *(_lines(file) if file else [])]
+    if not texts:
+        raise UsageError("no architecture; allowed: ARCH..., or --file with one a line")
+    networks = [resolve_architecture(text) for text in texts]
+    judge = as_evaluator(plugins.load("evaluators", evaluator), data=data)
+    rows = []
+    for number, network in enumerate(networks):
+        outcome, seconds = measure(judge, Work(number=number, network=network, seed=seed))
+        if isinstance(outcome, Failure):
+            raise WorkFailed(f"{network.label}: {outcome.reason}")
+        rows.append(
+            {
+                "name": network.label,
+                "accuracy": outcome.accuracy,
+                "std": outcome.std,
+                "seconds": round(seconds, 3),
+            }
+        )
+    if form == "json":
+        print_json(rows)
+        return
+    from mnas_search.report.tables import print_table
+
+    print_table(
+        ("name", "accuracy", "std", "seconds"),
+        [
+            (r["name"], f"{r['accuracy']:.4f}", "-" if r["std"] is None else f"{r['std']:.4f}",
+             f"{r['seconds']:.1f}")
+            for r in rows
+        ],
+    )
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {str(file)!r}: {error}") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise UsageError(f"{str(file)!r} is empty; allowed: one architecture a line")
+    return lines
+
+
+COMMANDS = (run, resume, evaluate)

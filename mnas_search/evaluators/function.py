@@ -1,0 +1,65 @@
+"""A plain function `architecture -> accuracy` as an evaluator."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+from mnas_search import plugins
+from mnas_search.errors import UsageError
+from mnas_search.interfaces import Evaluator, Network, Resources
+from mnas_search.trials import Evaluation
+
+
+@final
+class FunctionEvaluator(Evaluator):
+    """Calls `function(network)`, or `function(network, seed=...)` where it takes a seed.
+
+    Args:
+        function: returns the accuracy as a fraction in [0, 1]. Its attribute `resources`, where it
+            has one, says what a call occupies; None there runs it in process. Without it, a call
+            occupies one CPU.
+    """
+
+    def __init__(self, function: Callable[..., float]) -> None:
+        self._function = function
+        self._seeded = "seed" in inspect.signature(function).parameters
+
+    @property
+    def noisy(self) -> bool:
+        """Whether another seed could give another accuracy."""
+        return self._seeded
+
+    @property
+    def resources(self) -> Resources | None:
+        """What the function says, else one CPU."""
+        resources: Resources | None = getattr(self._function, "resources", Resources())
+        return resources
+
+    def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
+        """One evaluation."""
+        seeds = {"seed": seed} if self._seeded else {}
+        yield Evaluation(accuracy=float(self._function(network, **seeds)))
+
+
+def as_evaluator(target: Any, *, data: str | None) -> Evaluator:
+    """An evaluator from what a plug-in name stands for.
+
+    An `Evaluator` is taken as it is; a subclass is constructed with `data=`; any other callable is
+    a function of the architecture. What comes from a file travels to Ray workers by its content.
+    """
+    if isinstance(target, Evaluator):
+        return target
+    module = inspect.getmodule(target)
+    if module is not None and plugins.is_loaded_from_file(module):
+        from ray import cloudpickle
+
+        cloudpickle.register_pickle_by_value(module)
+    if isinstance(target, type) and issubclass(target, Evaluator):
+        return target(data=data)  # type: ignore[call-arg]
+    if not callable(target):
+        raise UsageError(f"evaluator {target!r}; allowed: an Evaluator or a function")
+    if data is not None:
+        raise UsageError(
+            f"data {data!r} with an evaluator that is a function; allowed: none, it brings its own"
+        )
+    return FunctionEvaluator(target)

@@ -1,0 +1,92 @@
+"""Really train a candidate, small and short, and measure it on held-out images."""
+
+from collections.abc import Iterator
+from typing import final
+
+import numpy as np
+
+from mnas_search import plugins
+from mnas_search.architecture import Architecture
+from mnas_search.errors import UsageError
+from mnas_search.interfaces import Evaluator, Network, Resources
+from mnas_search.training.data import Dataset
+from mnas_search.training.proxy import proxy_architecture
+from mnas_search.training.recipe import PROXY, ProxyRecipe
+from mnas_search.trials import Evaluation
+
+# The validation images carry the same noise for every candidate.
+_VALIDATION_SEED = 1
+
+
+@final
+class ProxyTraining(Evaluator):
+    """Trains a proxy of the candidate on a training split; its accuracy on a validation split.
+
+    The test split of the data is not even handed to the workers.
+
+    Args:
+        data: name of a data set (`mnas-search list datasets`), or `file.py:Name`: a `Dataset` or a
+            function that gives one. None: scikit-learn's digits.
+        recipe: how proxies are made and trained.
+    """
+
+    def __init__(self, *, data: str | None = None, recipe: ProxyRecipe = PROXY) -> None:
+        loaded = plugins.load("datasets", data or "digits")
+        dataset = loaded() if callable(loaded) else loaded
+        if not isinstance(dataset, Dataset):
+            raise UsageError(f"data {data!r} is {type(dataset).__name__}; allowed: a Dataset")
+        self.num_classes = dataset.num_classes
+        self.recipe = recipe
+        self._train, self._validation = dataset.train, dataset.validation
+        self._flips = dataset.flips
+        scaled = dataset.train.images.astype(np.float32) / 255
+        self._mean, self._std = float(scaled.mean()), float(max(scaled.std(), 1e-3))
+
+    @property
+    def resources(self) -> Resources:
+        """One CPU."""
+        return Resources(cpus=1)
+
+    def proxy(self, network: Network) -> Architecture:
+        """The small network that is trained for a candidate."""
+        if not isinstance(network, Architecture):
+            raise UsageError(
+                f"{network.label!r} is a traced network; proxy_training needs an architecture of "
+                "stages (give an evaluator of your own with --evaluator)"
+            )
+        recipe = self.recipe
+        return proxy_architecture(
+            network,
+            width=recipe.width,
+            resolution=recipe.resolution,
+            num_classes=self.num_classes,
+            divisor=recipe.divisor,
+        )
+
+    def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
+        """One evaluation after the whole training; the same seed, the same accuracy."""
+        import torch
+
+        from mnas_search.networks import build
+        from mnas_search.training import loop
+
+        proxy, recipe = self.proxy(network), self.recipe
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        with loop.one_thread(), torch.random.fork_rng():
+            torch.manual_seed(seed)
+            generator = torch.Generator().manual_seed(seed)
+            module = build(proxy).to(device=device, memory_format=torch.channels_last)
+            train, validation = (
+                loop.prepare(
+                    split,
+                    resolution=recipe.resolution,
+                    mean=self._mean,
+                    std=self._std,
+                    device=device,
+                )
+                for split in (self._train, self._validation)
+            )
+            loop.train(module, train, recipe, flips=self._flips, generator=generator)
+            noise = torch.Generator().manual_seed(_VALIDATION_SEED)
+            accuracy = loop.accuracy(module, validation, recipe, generator=noise)
+        yield Evaluation(accuracy=accuracy)

@@ -1,0 +1,26 @@
+"""The architecture's complete form."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from mnas_search.architecture import Architecture
+from mnas_search.errors import UsageError
+from mnas_search.interfaces import Exporter
+
+if TYPE_CHECKING:
+    import torch
+
+
+@final
+class JsonExporter(Exporter):
+    """`architecture.json`: canonical, read back by every command that takes an architecture."""
+
+    def export(
+        self, architecture: Architecture, weights: "dict[str, torch.Tensor] | None", path: Path
+    ) -> tuple[Path, ...]:
+        """Write `architecture.json`; there is no room for weights in it."""
+        if weights is not None:
+            raise UsageError("weights for 'json'; allowed: none, 'pytorch' has them")
+        file = path / "architecture.json"
+        file.write_text(architecture.to_json() + "\n", encoding="utf-8")
+        return (file,)

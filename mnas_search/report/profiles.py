@@ -1,0 +1,105 @@
+"""`mnas-search profile`: what a network costs, and where."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mnas_search.architecture import Architecture
+from mnas_search.blocks import NetworkPlan, plan
+from mnas_search.cost import BYTES_PER_ELEMENT, CONVENTION, cost
+from mnas_search.report.tables import console, print_table
+from mnas_search.units import format_size
+
+
+def profiles(architectures: Sequence[Architecture], *, layers: bool) -> list[dict[str, Any]]:
+    """One JSON object a network; `memory` is peak bytes of activations in fp32 inference."""
+    return [_profile(architecture, layers=layers) for architecture in architectures]
+
+
+def _profile(architecture: Architecture, *, layers: bool) -> dict[str, Any]:
+    counted = cost(architecture)
+    whole = plan(architecture)
+    row: dict[str, Any] = {
+        "name": architecture.label,
+        "params": counted.params,
+        "macs": counted.macs,
+        "memory": counted.memory,
+        "resolution": architecture.resolution,
+        "fingerprint": architecture.fingerprint,
+        "block_string": architecture.block_string,
+        "stages": _stages(whole),
+    }
+    if layers:
+        row["layers"] = [
+            {
+                "path": layer.path,
+                "operator": layer.op,
+                "in_channels": layer.in_channels,
+                "out_channels": layer.out_channels,
+                "kernel": layer.kernel,
+                "stride": layer.stride,
+                "groups": layer.groups,
+                "out_size": layer.out_size,
+                "params": layer.params,
+                "macs": layer.macs,
+            }
+            for layer in whole.layers()
+        ]
+    return row
+
+
+def _stages(whole: NetworkPlan) -> list[dict[str, Any]]:
+    architecture = whole.architecture
+    names = ["stem", *architecture.block_string.split(), "head"]
+    parts = [(whole.stem,), *whole.stages, (whole.head,)]
+    return [
+        {
+            "name": name,
+            "out_channels": part[-1].out_channels,
+            "out_size": part[-1].out_size,
+            "params": sum(p.params for p in part),
+            "macs": sum(p.macs for p in part),
+            "memory": max(p.peak for p in part) * BYTES_PER_ELEMENT,
+        }
+        for name, part in zip(names, parts, strict=True)
+    ]
+
+
+def print_profiles(rows: Sequence[dict[str, Any]]) -> None:
+    """Tables for people."""
+    for row in rows:
+        print_table(
+            ("stage", "out", "size", "params", "MACs", "memory"),
+            [
+                (
+                    stage["name"],
+                    str(stage["out_channels"]),
+                    str(stage["out_size"]),
+                    f"{stage['params']:,}",
+                    f"{stage['macs']:,}",
+                    f"{format_size(stage['memory'])}B",
+                )
+                for stage in row["stages"]
+            ],
+            title=row["name"],
+        )
+        for layer in row.get("layers", ()):
+            console().print(
+                f"  {layer['path']:<28} {layer['operator']:<10} {layer['params']:>10,} params "
+                f"{layer['macs']:>14,} MACs"
+            )
+    print_table(
+        ("network", "resolution", "params", "MACs", "memory"),
+        [
+            (
+                row["name"],
+                str(row["resolution"]),
+                f"{row['params']:,}",
+                f"{row['macs']:,}",
+                f"{format_size(row['memory'])}B",
+            )
+            for row in rows
+        ],
+    )
+    console().print(
+        f"{CONVENTION}, at the resolution shown; memory: peak of activations, fp32 inference"
+    )

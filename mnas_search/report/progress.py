@@ -1,0 +1,64 @@
+"""How a run goes, on standard error."""
+
+import sys
+import time
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mnas_search.report.tables import console
+from mnas_search.run import Reporter
+from mnas_search.trials import Trial
+from mnas_search.units import format_size
+
+_QUIET = 10.0  # seconds between lines where there is no terminal to draw a bar on
+
+
+class ConsoleReporter(Reporter):
+    """A progress bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+        self._bar: Progress | None = None
+        self._spoken = 0.0
+
+    def opened(self, folder: Path, resumed: int) -> None:
+        """Print the folder."""
+        self.folder = folder
+        print(f"run folder: {folder}", file=sys.stderr, flush=True)
+        if resumed:
+            print(f"{resumed} trials were finished before", file=sys.stderr, flush=True)
+
+    def progress(self, done: int, total: int, best: Trial | None) -> None:
+        """Move the bar, or print a line."""
+        text = "no candidate yet"
+        if best is not None:
+            text = (
+                f"best: accuracy {best.accuracy:.4f}, {format_size(best.macs)} FLOPs, "
+                f"reward {best.reward:.4f}"
+            )
+        if sys.stderr.isatty():
+            self._draw(done, total, text)
+        elif done in (0, total) or time.monotonic() - self._spoken > _QUIET:
+            self._spoken = time.monotonic()
+            print(f"{done}/{total} candidates, {text}", file=sys.stderr, flush=True)
+
+    def _draw(self, done: int, total: int, text: str) -> None:
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("candidates"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+                console=console(stderr=True),
+            )
+            self._bar.add_task(text, total=total, completed=done)
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=done, description=text)
+
+    def closed(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,181 @@
+"""The end of a run in words and tables."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mnas_search.architecture import Architecture
+from mnas_search.cost import CONVENTION
+from mnas_search.report.tables import console, print_table
+from mnas_search.run import Result
+from mnas_search.trials import Trial
+from mnas_search.units import format_duration, format_size
+
+_MOST_BUDGETS = 12
+# The soft reward may leave this share of the budget before it is worth a word.
+_BINDS = 0.9
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """Everything that `print_summary` says, as plain JSON values."""
+    best = result.best
+    timing = result.timing
+    return {
+        "name": result.name,
+        "folder": str(result.folder),
+        "target": result.objective.target,
+        "objective": result.objective.kind,
+        "exponent": result.objective.exponent,
+        "best": None if best is None else _trial(result, best),
+        "pareto": [_trial(result, t) for t in result.pareto],
+        "budgets": [
+            {"budget": budget, **_trial(result, trial)} for budget, trial in budgets(result)
+        ],
+        "trials": len(result.trials),
+        "failed": sum(t.status == "failed" for t in result.trials),
+        "asked": result.asked,
+        "space_exhausted": result.exhausted,
+        "spread": spread(result),
+        "seed_noise": result.seed_noise,
+        "repeated": len(result.repeats),
+        "family": [
+            {"name": m.label, "resolution": m.resolution, "params": c.params, "macs": c.macs}
+            for m, c in result.family
+        ],
+        "seconds": None
+        if timing is None
+        else {"startup": timing.startup, "search": timing.search, "repeats": timing.repeats},
+        "workers_busy": None if timing is None else timing.busy,
+        "notes": notes(result),
+    }
+
+
+def _trial(result: Result, trial: Trial) -> dict[str, Any]:
+    return {
+        "trial": trial.number,
+        "accuracy": trial.accuracy,
+        "macs": trial.macs,
+        "params": trial.params,
+        "reward": trial.reward,
+        "architecture": result.networks[trial.number].label,
+    }
+
+
+def spread(result: Result) -> float | None:
+    """Standard deviation of the accuracy between networks; None below two."""
+    accuracies = [t.accuracy for t in result.good]
+    return float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None
+
+
+def budgets(result: Result) -> list[tuple[float, Trial]]:
+    """The best candidate under 100M, 200M, ... (steps of the target's power of ten)."""
+    step = 10.0 ** math.floor(math.log10(result.objective.target))
+    rows: list[tuple[float, Trial]] = []
+    most = max((t.macs for t in result.good), default=0)
+    for count in range(1, min(_MOST_BUDGETS, math.ceil(most / step)) + 1):
+        trial = result.best_under(count * step)
+        if trial is not None:
+            rows.append((count * step, trial))
+    return rows
+
+
+def notes(result: Result) -> list[str]:
+    """What a reader should know before believing the tables."""
+    said = []
+    best, noise, between = result.best, result.seed_noise, spread(result)
+    if result.exhausted:
+        said.append("space exhausted: 1,000 proposals in a row were known already")
+    failed = [t for t in result.trials if t.status == "failed"]
+    if failed:
+        said.append(f"{len(failed)} candidates failed; the first: {failed[0].error}")
+    if best is not None and result.objective.kind == "soft":
+        if best.macs < _BINDS * result.objective.target:
+            said.append(
+                f"the target does not bind: the reward's optimum among the candidates lies at "
+                f"{format_size(best.macs)}; --objective hard spends the whole budget"
+            )
+    if noise is not None and between is not None:
+        said.append(
+            f"accuracy: standard deviation {between:.4f} between networks, {noise:.4f} between two "
+            f"seeds of one network ({len(result.repeats)} networks trained twice)"
+        )
+        if between < 2 * noise:
+            said.append("so the ranking is mostly seed noise: read it as a demonstration")
+    if result.config.evaluator == "proxy_training" and result.config.data in (None, "digits"):
+        said.append(
+            "accuracies are those of small proxies on scikit-learn's 8x8 digits, with noise; they "
+            "say nothing about ImageNet"
+        )
+    if result.architecture is None and best is not None:
+        said.append("the winner is no chain of stages: no family, no export")
+    return said
+
+
+def print_summary(result: Result) -> None:
+    """Tables for people."""
+    out = console()
+    best = result.best
+    assert best is not None  # a run without a winner has failed
+    print_table(
+        ("trial", "accuracy", "FLOPs", "params", "reward", "architecture"),
+        [_row(result, best)],
+        title=f"winner within {format_size(result.objective.target)} FLOPs",
+    )
+    print_table(
+        ("under", "trial", "accuracy", "FLOPs", "params", "reward", "architecture"),
+        [(format_size(budget), *_row(result, t)) for budget, t in budgets(result)],
+        title="best under other budgets",
+    )
+    print_table(
+        ("trial", "accuracy", "FLOPs", "params", "reward", "architecture"),
+        [_row(result, t) for t in result.pareto],
+        title="Pareto front of accuracy and FLOPs",
+    )
+    if result.family:
+        print_table(
+            ("family", "resolution", "params", "FLOPs"),
+            [
+                (m.label, str(m.resolution), f"{c.params:,}", f"{c.macs:,}")
+                for m, c in result.family
+            ],
+            title="the winner scaled by EfficientNet's published coefficients",
+        )
+    for note in notes(result):
+        out.print(note, highlight=False)
+    out.print(_time(result), highlight=False)
+    out.print(f"{CONVENTION}, {_deployment(result)}", highlight=False)
+    out.print(f"files: {result.folder}", highlight=False)
+    if result.family:
+        out.print(
+            f"the exported network is untrained: python {result.folder / 'export' / 'model.py'}",
+            highlight=False,
+        )
+
+
+def _row(result: Result, trial: Trial) -> tuple[str, ...]:
+    network = result.networks[trial.number]
+    return (
+        str(trial.number),
+        f"{trial.accuracy:.4f}",
+        format_size(trial.macs),
+        format_size(trial.params),
+        f"{trial.reward:.4f}",
+        network.block_string if isinstance(network, Architecture) else network.label,
+    )
+
+
+def _time(result: Result) -> str:
+    timing = result.timing
+    count = f"{len(result.trials)} candidates, {result.asked} proposals"
+    if timing is None:
+        return f"{count}; nothing was left to do"
+    return (
+        f"{count}; start-up {format_duration(timing.startup)}, search "
+        f"{format_duration(timing.search)} (workers busy {timing.busy:.0%}), seed noise "
+        f"{format_duration(timing.repeats)}"
+    )
+
+
+def _deployment(result: Result) -> str:
+    return f"{result.config.resolution} pixels, {result.config.num_classes} classes"

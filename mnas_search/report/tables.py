@@ -1,0 +1,31 @@
+"""Tables on standard output."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# Piped output has no width of its own; tables there are as wide as they need to be.
+_WIDE = 400
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that breaks lines only where there is a terminal."""
+    shared = Console(stderr=stderr)
+    return shared if shared.is_terminal else Console(stderr=stderr, width=_WIDE)
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None
+) -> None:
+    """A table; columns whose cells all begin with a digit, sign or dash are set right."""
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for index, name in enumerate(columns):
+        cells = [row[index] for row in rows]
+        numeric = bool(cells) and all(c[:1].isdigit() or c[:1] in "+-" for c in cells)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console().print(table)

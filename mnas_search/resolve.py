@@ -1,0 +1,57 @@
+"""Wherever an architecture is taken: a name, a quoted block string, a JSON file, or a run folder."""
+
+import json
+from pathlib import Path
+
+from mnas_search import reference
+from mnas_search.architecture import Architecture
+from mnas_search.errors import InvalidArchitecture, RunFolderError, UnknownName
+
+_MOST_BYTES = 10_000_000
+
+
+def resolve_architecture(text: str) -> Architecture:
+    """The architecture that `text` stands for."""
+    if text in reference.names():
+        return reference.architecture(text)
+    if _is_path(text):
+        path = Path(text)
+        return _from_run(path) if path.is_dir() else _from_file(path)
+    try:
+        return Architecture.from_block_string(text)
+    except InvalidArchitecture as error:
+        if "_" in text.split("_", 1)[-1] or " " in text.strip():
+            raise  # it was meant as a block string
+        raise UnknownName(
+            f"unknown architecture {text!r}; allowed: {', '.join(reference.names())}, a block "
+            "string, a JSON file, or a run's folder"
+        ) from error
+
+
+def _is_path(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long for a path, or no path at all
+        return False
+
+
+def _from_file(path: Path) -> Architecture:
+    if path.stat().st_size > _MOST_BYTES:
+        raise InvalidArchitecture(
+            f"{str(path)!r} has {path.stat().st_size:,} bytes; allowed: {_MOST_BYTES:,}"
+        )
+    try:
+        return Architecture.from_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise InvalidArchitecture(f"{str(path)!r} is no text; allowed: an architecture's JSON") from None
+    except InvalidArchitecture as error:
+        raise InvalidArchitecture(f"{str(path)!r}: {error}") from None
+
+
+def _from_run(folder: Path) -> Architecture:
+    best = folder / "best.json"
+    if not (folder / "journal.jsonl").exists():
+        raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no journal.jsonl")
+    if not best.exists():
+        raise RunFolderError(f"the run {str(folder)!r} has no best.json: it has no winner yet")
+    return Architecture.from_dict(json.loads(best.read_text(encoding="utf-8"))["architecture"])

@@ -1,0 +1,184 @@
+"""The files of a run.
+
+    config.json          what was asked for, resolved, with versions
+    journal.jsonl        every event; all that follows is derived from it and rewritten atomically
+    trials.csv           a row a distinct network
+    pareto.csv           those that nothing beats in both accuracy and multiply-adds
+    best.json            the winner
+    family.csv, family/  the winner's family
+    export/              model.py, weights.pt, weights.json
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mnas_search.architecture import Architecture
+from mnas_search.cost import Cost
+from mnas_search.errors import RunFolderError, WorkFailed
+from mnas_search.interfaces import Network
+from mnas_search.trials import Trial
+
+TRIAL_COLUMNS = (
+    "trial",
+    "status",
+    "fingerprint",
+    "block_string",
+    "accuracy",
+    "macs",
+    "params",
+    "reward",
+    "seconds",
+    "error",
+)
+# Budgets may grow and workers may come and go; everything else would make it another run.
+_MAY_DIFFER = ("workers", "gpus_per_trial", "ray_address")
+_MAY_GROW = ("trials", "time_budget")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the file in one step: whoever reads it sees the old text or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise WorkFailed(f"cannot write {path}: {error.strerror}") from error
+
+
+def new_folder(parent: Path, stem: str) -> Path:
+    """Create `parent/stem-N` with the first N that is free."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = parent / f"{stem}-{number}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def is_run(folder: Path) -> bool:
+    """Whether the folder holds a run."""
+    return (folder / "config.json").is_file()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The `config` of a run's config.json; raises `RunFolderError` where there is none."""
+    path = folder / "config.json"
+    if not folder.is_dir():
+        raise RunFolderError(f"no folder {str(folder)!r}; allowed: a run's folder")
+    if not path.is_file():
+        raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no config.json")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))["config"]
+    except (ValueError, KeyError, TypeError):
+        config = None
+    if not isinstance(config, dict):
+        raise RunFolderError(f"{str(path)!r} is no run's configuration")
+    return config
+
+
+def check_same_run(folder: Path, recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raise `RunFolderError`, by name, for options that would make it another run."""
+    for name, value in asked.items():
+        old = recorded.get(name)
+        if value == old or name in _MAY_DIFFER:
+            continue
+        if name in _MAY_GROW and (value is None or (old is not None and value > old)):
+            continue
+        only = " or more" if name in _MAY_GROW else ""
+        raise RunFolderError(
+            f"{name} is {value!r}, but {str(folder)!r} was run with {old!r}; allowed: {old!r}{only}"
+        )
+
+
+def write_config(folder: Path, config: Mapping[str, Any], versions: Mapping[str, str]) -> None:
+    """Write config.json."""
+    text = json.dumps({"config": dict(config), "versions": dict(versions)}, indent=2)
+    write_atomically(folder / "config.json", text + "\n")
+
+
+def write_trials(
+    folder: Path, trials: Sequence[Trial], networks: Mapping[int, Network], pareto: Sequence[Trial]
+) -> None:
+    """Write trials.csv and pareto.csv; `networks` by number of the trial."""
+    write_atomically(folder / "trials.csv", _trials_csv(trials, networks))
+    write_atomically(folder / "pareto.csv", _trials_csv(pareto, networks))
+
+
+def _trials_csv(trials: Iterable[Trial], networks: Mapping[int, Network]) -> str:
+    rows = (
+        {
+            "trial": t.number,
+            "status": t.status,
+            "fingerprint": t.fingerprint,
+            "block_string": block_string(networks[t.number]),
+            "accuracy": t.accuracy,
+            "macs": t.macs,
+            "params": t.params,
+            "reward": t.reward,
+            "seconds": t.seconds,
+            "error": t.error,
+        }
+        for t in trials
+    )
+    return _csv(TRIAL_COLUMNS, rows)
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def block_string(network: Network) -> str | None:
+    """The block string, or None for a network that is no chain of stages."""
+    return network.block_string if isinstance(network, Architecture) else None
+
+
+def write_best(folder: Path, name: str, trial: Trial, network: Network) -> None:
+    """Write best.json."""
+    best = {
+        "name": name,
+        "block_string": block_string(network),
+        "architecture": network.to_dict() if isinstance(network, Architecture) else None,
+        "choices": dict(trial.choices),
+        "fingerprint": trial.fingerprint,
+        "trial": trial.number,
+        "accuracy": trial.accuracy,
+        "macs": trial.macs,
+        "params": trial.params,
+        "reward": trial.reward,
+    }
+    write_atomically(folder / "best.json", json.dumps(best, indent=2) + "\n")
+
+
+def write_family(folder: Path, members: Sequence[tuple[Architecture, Cost]]) -> None:
+    """Write family.csv and a JSON file a member."""
+    columns = ("name", "resolution", "dropout", "params", "macs", "memory", "block_string")
+    rows = []
+    for member, counted in members:
+        write_atomically(folder / "family" / f"{member.label}.json", member.to_json() + "\n")
+        rows.append(
+            {
+                "name": member.label,
+                "resolution": member.resolution,
+                "dropout": member.dropout_rate,
+                "params": counted.params,
+                "macs": counted.macs,
+                "memory": counted.memory,
+                "block_string": member.block_string,
+            }
+        )
+    write_atomically(folder / "family.csv", _csv(columns, rows))

@@ -1,0 +1,43 @@
+"""Sizes and durations as people write them: 400M, 0.4G, 4e8; 90, 10m, 1.5h."""
+
+import math
+import re
+
+from mnas_search.errors import UsageError
+
+_SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBER = re.compile(r"\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)\s*([A-Za-z]*)\s*")
+
+
+def parse_size(text: str) -> float:
+    """A positive number with an optional K, M, G (or B) or T."""
+    return _parse(text, _SIZES, "a positive size such as 400M, 0.4G or 4e8")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from a positive number with an optional s, m, h or d."""
+    return _parse(text, _SECONDS, "a positive duration such as 90, 10m or 1.5h")
+
+
+def _parse(text: str, units: dict[str, float], allowed: str) -> float:
+    match = _NUMBER.fullmatch(text)
+    if match and match[2].lower() in units:
+        value = float(match[1]) * units[match[2].lower()]
+        if math.isfinite(value) and value > 0:
+            return value
+    raise UsageError(f"{text!r}; allowed: {allowed}")
+
+
+def format_size(value: float) -> str:
+    """At most three digits and a unit: 400M, 1.83G."""
+    for unit, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if value >= 0.9995 * unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.0f}"
+
+
+def format_duration(seconds: float) -> str:
+    """Minutes and seconds: 3 min 05 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
