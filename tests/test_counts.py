@@ -1,0 +1,223 @@
+"""Exact counts: published numbers, closed forms, fvcore, torch, and Accel-NASBench's records."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from strategies import SPACES, architectures, codes, of_any_space
+
+from mnas_search import reference
+from mnas_search.architecture import Architecture
+from mnas_search.blocks import plan
+from mnas_search.choices import decode, sample_codes
+from mnas_search.cost import cost
+from mnas_search.networks import build
+from mnas_search.space_cost import TableCost, WalkingCost, space_cost
+
+DATA = Path(__file__).parent / "data"
+
+# params and MACs of the released code at each network's own resolution (torchvision, timm)
+PUBLISHED = {
+    "efficientnet_b0": (5_288_548, 385_814_752),
+    "efficientnet_b1": (7_794_184, 686_802_832),
+    "efficientnet_b2": (9_109_994, 993_561_872),
+    "efficientnet_b3": (12_233_232, 1_827_141_392),
+    "efficientnet_b4": (19_341_616, 4_393_771_024),
+    "efficientnet_b5": (30_389_784, 10_266_384_752),
+    "efficientnet_b6": (43_040_704, 19_067_593_536),
+    "efficientnet_b7": (66_347_960, 37_745_884_192),
+    "mnasnet_a1": (3_887_038, 311_579_072),
+    "mnasnet_b1": (4_383_312, 314_415_872),
+    "mobilenet_v1": (4_231_976, 568_740_352),
+    "mobilenet_v2": (3_504_872, 300_774_272),
+}
+
+
+def test_every_reference_is_checked():
+    assert set(PUBLISHED) == set(reference.names())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_counts(name):
+    counted = cost(reference.architecture(name))
+    assert (counted.params, counted.macs) == PUBLISHED[name]
+
+
+def test_one_mbconv_by_hand():
+    # 8x8 input of 8 channels, MBConv6 k3 s2 with SE 0.25 to 16 channels: 48 wide inside.
+    text = "ir_r1_k3_s2_e6_c16_se0.25"
+    architecture = Architecture.from_block_string(text, resolution=16)
+    (block,) = plan(architecture).stages[0]
+    wide = 32 * 6
+    macs = 32 * wide * 8 * 8 + wide * 9 * 4 * 4 + 2 * wide * 8 + wide * 16 * 4 * 4
+    params = 32 * wide + 9 * wide + wide * 8 + 8 + 8 * wide + wide + wide * 16
+    batch_norm = 2 * (wide + wide + 16)
+    assert (block.macs, block.params) == (macs, params + batch_norm)
+    assert (block.in_size, block.out_size, block.se_channels) == (8, 4, 8)
+
+
+def test_memory_by_hand():
+    # ds k3 s1, 8 -> 8 channels at 4x4 with a shortcut: batch norm reads and writes 128 elements
+    # while the input's 128 are kept.
+    architecture = Architecture.from_block_string(
+        "ds_r1_k3_s1_e1_c8", resolution=4, num_classes=2, head_channels=None
+    )
+    from dataclasses import replace
+
+    small = replace(architecture, stem=replace(architecture.stem, channels=8, stride=1))
+    (block,) = plan(small).stages[0]
+    assert block.shortcut == "identity"
+    assert block.peak == 3 * 8 * 4 * 4
+    assert cost(small).memory == 4 * 3 * 128
+    # Without the shortcut the input is free after the depthwise convolution.
+    without = replace(small, stages=(replace(small.stages[0], skip="none"),))
+    assert plan(without).stages[0][0].peak == 2 * 8 * 4 * 4
+
+
+def _oracles(architecture):
+    network = build(architecture).eval()
+    image = torch.zeros(1, 3, architecture.resolution, architecture.resolution)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fvcore's trace under a newer torch
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(network, image)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        by_operator = analysis.by_operator()
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(image)
+    return (
+        sum(p.numel() for p in network.parameters()),
+        int(by_operator["conv"] + by_operator["linear"]),
+        counter.get_total_flops(),
+    )
+
+
+@settings(max_examples=25)
+@given(architectures())
+def test_cost_is_what_fvcore_and_torch_count_on_any_architecture(architecture):
+    counted = cost(architecture)
+    params, fvcore_macs, torch_flops = _oracles(architecture)
+    assert (counted.params, counted.macs) == (params, fvcore_macs)
+    assert 2 * counted.macs == torch_flops
+
+
+@settings(max_examples=6)
+@given(of_any_space)
+def test_cost_is_what_fvcore_and_torch_count_in_the_spaces(architecture):
+    counted = cost(architecture)
+    params, fvcore_macs, torch_flops = _oracles(architecture)
+    assert (counted.params, counted.macs, 2 * counted.macs) == (params, fvcore_macs, torch_flops)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_tables_count_what_walking_counts(name):
+    space = SPACES[name]
+    counter = space_cost(space)
+    assert isinstance(counter, TableCost)
+
+    @given(codes(space))
+    def check(row):
+        macs, params = counter(row[None])
+        counted = cost(space.decode(decode(space.decisions, row)))
+        assert (int(macs[0]), int(params[0])) == (counted.macs, counted.params)
+
+    check()
+    batch = sample_codes(space.decisions, 10_000, np.random.default_rng(0))
+    few = batch[:200]
+    for table, walked in zip(counter(few), WalkingCost(space)(few), strict=True):
+        np.testing.assert_array_equal(table, walked)
+    # Chunks, dtypes and memory orders make no difference.
+    for other in (batch.astype(np.int8), np.asfortranarray(batch), batch.astype(np.uint16)):
+        for one, two in zip(counter(batch), counter(other), strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_reachable_range_is_exact(name):
+    """Coordinate descent from many starts finds nothing outside, and reaches both ends."""
+    space = SPACES[name]
+    counter = space_cost(space)
+    reachable = counter.reachable
+    rng = np.random.default_rng(0)
+    for sign, end in ((1, reachable.low), (-1, reachable.high)):
+        best = None
+        for start in sample_codes(space.decisions, 8, rng):
+            best = min(best, sign * _descend(space, counter, start, sign)) if best else (
+                sign * _descend(space, counter, start, sign)
+            )
+        assert sign * best == end
+
+
+def _descend(space, counter, row, sign):
+    changed = True
+    while changed:
+        changed = False
+        for column, decision in enumerate(space.decisions):
+            options = np.repeat(row[None], len(decision.options), axis=0)
+            options[:, column] = np.arange(len(decision.options))
+            macs, _ = counter(options)
+            pick = int((sign * macs).argmin())
+            if sign * macs[pick] < sign * macs[row[column]]:
+                row, changed = options[pick], True
+    return int(counter(row[None])[0][0])
+
+
+def test_codes_out_of_range_are_refused():
+    from mnas_search.errors import InvalidChoices
+
+    space = SPACES["efficientnet"]
+    counter = space_cost(space)
+    row = np.zeros((1, 28), dtype=np.int64)
+    row[0, 3] = 2
+    with pytest.raises(InvalidChoices, match="out of range"):
+        counter(row)
+    with pytest.raises(InvalidChoices, match="out of range"):
+        counter(-np.ones((1, 28), dtype=np.int64))
+    with pytest.raises(InvalidChoices, match="shape"):
+        counter(np.zeros((1, 27), dtype=np.int64))
+    assert counter(np.zeros((0, 28), dtype=np.int64))[0].shape == (0,)
+
+
+def _thop_macs(architecture):
+    """Accel-NASBench's own rule (thop 0.1.1): convolutions and linear layers, 4 a batch-norm
+    element, (h * w + 1) * channels an adaptive pool, of which every SE block has one."""
+    whole = plan(architecture)
+    total = sum(layer.macs for layer in whole.layers())
+    total += sum(
+        4 * layer.out_channels * layer.out_size**2
+        for layer in whole.layers()
+        if layer.op == "batch_norm"
+    )
+    last = whole.stages[-1][-1].out_size
+    total += (last**2 + 1) * 1280
+    for stage in whole.stages:
+        for block in stage:
+            if block.se_channels:
+                total += (block.out_size**2 + 1) * block.mid_channels
+    return total
+
+
+def test_all_recorded_networks_of_accel_nasbench():
+    with np.load(DATA / "accel_nasbench_counts.npz") as data:
+        recorded = {name: data[name] for name in ("codes", "params", "macs")}
+    assert len(recorded["codes"]) == 4_626
+    space = SPACES["efficientnet"]
+    _, params = space_cost(space)(recorded["codes"])
+    np.testing.assert_array_equal(params, recorded["params"])
+    macs = [_thop_macs(space.decode(decode(space.decisions, row))) for row in recorded["codes"]]
+    np.testing.assert_array_equal(macs, recorded["macs"])
+
+
+def test_b0_split_by_operator():
+    layers = list(plan(reference.architecture("efficientnet_b0")).layers())
+    depthwise = sum(x.macs for x in layers if x.groups > 1)
+    squeeze = sum(x.macs for x in layers if ".se." in x.path)
+    assert depthwise == 34_532_064
+    assert squeeze == 627_200
+    assert layers[-1].macs == 1_280_000
