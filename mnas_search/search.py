@@ -18,7 +18,7 @@ from typing import Any, final
 
 import numpy as np
 
-from mnas_search.choices import encode
+from mnas_search.choices import Choices, encode
 from mnas_search.cost import cost
 from mnas_search.errors import RunFolderError
 from mnas_search.interfaces import Controller, Network, Problem, SearchSpace
@@ -113,6 +113,10 @@ class Search:
     def network(self, trial: Trial) -> Network:
         """The network of a trial."""
         return self._space.decode(trial.choices)
+
+    def choices(self, work: Work) -> Choices:
+        """What the controller chose for a piece of work."""
+        return self._asked[work.number].choices
 
     # -- the loop -----------------------------------------------------------------------------
 

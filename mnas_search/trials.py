@@ -102,7 +102,11 @@ class Journal:
         self._path = path
         self._file: BinaryIO = path.open("a+b")
         _lock(self._file, path)
-        self.events = self._read()
+        try:
+            self.events = self._read()
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, event: Mapping[str, Any], *, sync: bool = False) -> None:
         """Write one event; `time` (seconds since 1970) is added."""

@@ -1,0 +1,311 @@
+"""Conformance suites: what every plug-in of a kind must do, to be inherited by its own tests.
+
+    class TestMine(ControllerContract):
+        @pytest.fixture
+        def controller(self):
+            return MyController          # called with a Problem
+
+The suites need pytest (`pip install mnas-search[test]`). They run on small spaces with a toy
+accuracy, in seconds.
+"""
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mnas_search.architecture import Architecture, Stage
+from mnas_search.choices import Choices, Decision, decode, encode, sample
+from mnas_search.cost import cost
+from mnas_search.interfaces import (
+    Controller,
+    Evaluator,
+    Network,
+    Problem,
+    Resources,
+    SearchSpace,
+    StagewiseSpace,
+)
+from mnas_search.objective import Objective
+from mnas_search.search import Search, problem
+from mnas_search.space_cost import WalkingCost, space_cost
+from mnas_search.trials import Evaluation, Failure, Journal, Trial
+from mnas_search.work import Work, check
+
+MakeController = Callable[[Problem], Controller]
+
+
+class ToySpace(StagewiseSpace):
+    """Three small stages: 6^3 = 216 codes, fewer networks."""
+
+    @property
+    def template(self) -> Architecture:
+        """A small stem and head."""
+        return Architecture(
+            stages=(Stage(kind="ds", kernel=3, stride=1, out_channels=8, repeats=1),),
+            resolution=32,
+            num_classes=10,
+        )
+
+    @property
+    def stage_decisions(self) -> tuple[tuple[Decision, ...], ...]:
+        """Width and kernel."""
+        return tuple(
+            (
+                Decision(name=f"s{i}.width", options=(8, 16, 24)),
+                Decision(name=f"s{i}.kernel", options=(3, 5)),
+            )
+            for i in range(3)
+        )
+
+    def stage(self, index: int, choices: Choices) -> Stage:
+        """A depthwise separable stage."""
+        return Stage(
+            kind="ds",
+            kernel=int(choices[f"s{index}.kernel"]),
+            stride=2,
+            out_channels=int(choices[f"s{index}.width"]),
+            repeats=1,
+        )
+
+
+def toy_accuracy(choices: Choices) -> float:
+    """A separable accuracy in [0.5, 0.9] whose optimum is every decision's last option."""
+    wide = sum(float(value) / 24 for name, value in choices.items() if name.endswith("width"))
+    kernels = sum(value == 5 for name, value in choices.items() if name.endswith("kernel"))
+    return 0.5 + 0.4 * (0.8 * wide / 3 + 0.2 * kernels / 3)
+
+
+def _toy_outcome(work: Work, choices: Choices) -> Evaluation | Failure:
+    """The toy accuracy; every seventh trial fails."""
+    if work.number % 7 == 6:
+        return Failure(reason="made to fail")
+    return Evaluation(accuracy=toy_accuracy(choices))
+
+
+class ControllerContract:
+    """What every controller must do. Inherit it and give the fixture `controller`."""
+
+    space: SearchSpace = ToySpace()
+    objective = Objective(target=400e3)
+
+    @pytest.fixture
+    def controller(self) -> MakeController:
+        """What makes the controller from a `Problem`; to be overridden."""
+        raise NotImplementedError("give a fixture `controller`")
+
+    def problem(self) -> Problem:
+        """The toy problem."""
+        return problem(self.space, self.objective)
+
+    def test_asks_are_valid_choices(self, controller: MakeController) -> None:
+        """Before anything is told, and after."""
+        own, given = controller(self.problem()), self.problem()
+        for number in range(30):
+            choices = own.ask(np.random.default_rng((0, number)))
+            encode(given.decisions, choices)
+            own.tell(_finished(given, number, choices))
+
+    def test_same_events_same_asks(self, controller: MakeController) -> None:
+        """Randomness comes from the generator that is passed in, and from nothing else."""
+        assert _history(controller, self.problem(), 25) == _history(controller, self.problem(), 25)
+
+    def test_asks_differ_by_seed(self, controller: MakeController) -> None:
+        """Another generator, other asks."""
+        one = _history(controller, self.problem(), 10, seed=0)
+        two = _history(controller, self.problem(), 10, seed=1)
+        assert one != two
+
+    def test_many_in_flight(self, controller: MakeController) -> None:
+        """Asks need no tells; tells may come late and in any order."""
+        own, given = controller(self.problem()), self.problem()
+        asked = [own.ask(np.random.default_rng((0, n))) for n in range(16)]
+        for number in reversed(range(16)):
+            own.tell(_finished(given, number, asked[number]))
+        encode(given.decisions, own.ask(np.random.default_rng(99)))
+
+    def test_tells_that_were_never_asked(self, controller: MakeController) -> None:
+        """A warm start."""
+        own, given = controller(self.problem()), self.problem()
+        rng = np.random.default_rng(0)
+        for number in range(20):
+            own.tell(_finished(given, number, sample(given.decisions, rng)))
+        encode(given.decisions, own.ask(np.random.default_rng(1)))
+
+    def test_failures_are_taken(self, controller: MakeController) -> None:
+        """A search in which nothing succeeds goes on."""
+        own, given = controller(self.problem()), self.problem()
+        for number in range(25):
+            choices = own.ask(np.random.default_rng((0, number)))
+            trial = _finished(given, number, choices)
+            own.tell(
+                replace(trial, status="failed", accuracy=None, reward=None, error="made to fail")
+            )
+
+    def test_resumed_is_uninterrupted(self, controller: MakeController, tmp_path: Path) -> None:
+        """A search cut anywhere and replayed from its journal asks what it would have asked."""
+        whole = _journal(self, controller, tmp_path / "whole", 20)
+        for cut in (1, 2, 7, len(whole) // 2, len(whole) - 1):
+            folder = tmp_path / f"cut-{cut}"
+            folder.mkdir()
+            text = "".join(json.dumps(event) + "\n" for event in whole[:cut])
+            (folder / "journal.jsonl").write_text(text, encoding="utf-8")
+            assert _journal(self, controller, folder, 20) == whole, f"cut after {cut} events"
+
+    def test_nothing_unreachable_is_asked_for_long(self, controller: MakeController) -> None:
+        """Under a tight target, most asks after a start are within it."""
+        tight = replace(self.problem(), objective=Objective(target=330e3))
+        history = _history(controller, tight, 60)
+        within = [tight.objective.within(_macs(tight, choices)) for choices in history[-20:]]
+        assert sum(within) >= 10
+
+
+class SearchSpaceContract:
+    """What every search space must do. Inherit it and give the fixture `space`."""
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        """The space; to be overridden."""
+        raise NotImplementedError("give a fixture `space`")
+
+    def test_decisions_have_different_names(self, space: SearchSpace) -> None:
+        """And there is at least one."""
+        names = [d.name for d in space.decisions]
+        assert names
+        assert len(set(names)) == len(names)
+
+    def test_every_choice_decodes(self, space: SearchSpace) -> None:
+        """Random ones, and every option of every decision at least once."""
+        rng = np.random.default_rng(0)
+        for decision in space.decisions:
+            for option in decision.options:
+                network = space.decode({**sample(space.decisions, rng), decision.name: option})
+                assert network.fingerprint
+
+    def test_decode_is_a_function(self, space: SearchSpace) -> None:
+        """The same choices, the same network; through JSON too."""
+        rng = np.random.default_rng(0)
+        for _ in range(5):
+            choices = sample(space.decisions, rng)
+            one, two = space.decode(choices), space.decode(json.loads(json.dumps(choices)))
+            assert one.fingerprint == two.fingerprint
+            assert cost(one) == cost(two)
+
+    def test_batch_cost_is_each_networks(self, space: SearchSpace) -> None:
+        """The counter of batches agrees with the count of each network."""
+        rng = np.random.default_rng(0)
+        codes = rng.integers(0, [len(d.options) for d in space.decisions], (20, len(space.decisions)))
+        for batch, walked in zip(space_cost(space)(codes), WalkingCost(space)(codes), strict=True):
+            np.testing.assert_array_equal(batch, walked)
+
+    def test_codes_and_choices_agree(self, space: SearchSpace) -> None:
+        """`encode` and `decode` are inverse."""
+        choices = sample(space.decisions, np.random.default_rng(0))
+        assert decode(space.decisions, encode(space.decisions, choices)) == choices
+
+
+class EvaluatorContract:
+    """What every evaluator must do. Inherit it; give the fixtures `evaluator` and `network`."""
+
+    @pytest.fixture
+    def evaluator(self) -> Evaluator:
+        """The evaluator; to be overridden."""
+        raise NotImplementedError("give a fixture `evaluator`")
+
+    @pytest.fixture
+    def network(self) -> Network:
+        """A network that it can evaluate quickly; to be overridden."""
+        raise NotImplementedError("give a fixture `network`")
+
+    def test_resources(self, evaluator: Evaluator) -> None:
+        """None, or a `Resources`."""
+        assert evaluator.resources is None or isinstance(evaluator.resources, Resources)
+
+    def test_it_travels(self, evaluator: Evaluator) -> None:
+        """Pickle takes it to a worker."""
+        assert isinstance(pickle.loads(pickle.dumps(evaluator)), type(evaluator))
+
+    def test_same_seed_same_accuracy(self, evaluator: Evaluator, network: Network) -> None:
+        """To the last bit, and a fraction."""
+        one, two = (list(evaluator.evaluate(network, seed=3)) for _ in range(2))
+        assert [e.accuracy for e in one] == [e.accuracy for e in two]
+        assert one
+        assert all(isinstance(check(e), Evaluation) for e in one)
+
+
+def _macs(given: Problem, choices: Choices) -> int:
+    return int(given.cost(np.array([encode(given.decisions, choices)]))[0][0])
+
+
+def _finished(given: Problem, number: int, choices: Choices) -> Trial:
+    macs, params = given.cost(np.array([encode(given.decisions, choices)]))
+    accuracy = toy_accuracy(choices)
+    return Trial(
+        number=number,
+        choices=choices,
+        fingerprint=str(encode(given.decisions, choices)),
+        status="ok",
+        accuracy=accuracy,
+        macs=int(macs[0]),
+        params=int(params[0]),
+        reward=given.objective.reward(accuracy, int(macs[0])),
+        within_target=given.objective.within(int(macs[0])),
+        seconds=0.0,
+    )
+
+
+def _history(
+    controller: MakeController, given: Problem, count: int, seed: int = 0
+) -> list[dict[str, Any]]:
+    own, asked = controller(given), []
+    for number in range(count):
+        choices = own.ask(np.random.default_rng((seed, number)))
+        asked.append(dict(choices))
+        own.tell(_finished(given, number, choices))
+    return asked
+
+
+def _journal(
+    suite: ControllerContract, controller: MakeController, folder: Path, trials: int
+) -> list[dict[str, Any]]:
+    """Events, without times, of a search with two pieces of work in flight."""
+    folder.mkdir(exist_ok=True)
+    with Journal(folder / "journal.jsonl") as journal:
+        search = Search(
+            space=suite.space,
+            objective=suite.objective,
+            controller=controller(suite.problem()),
+            trials=trials,
+            seed=0,
+            journal=journal,
+        )
+        open_work: list[Work] = []
+        while True:
+            while len(open_work) < 2 and (work := search.next()) is not None:
+                open_work.append(work)
+            if not open_work:
+                break
+            # The elder first, so that the order of tells does not depend on where it was cut.
+            work = min(open_work, key=lambda w: w.number)
+            open_work.remove(work)
+            choices = search.choices(work)
+            search.record(work, _toy_outcome(work, choices), 0.0)
+    lines = (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    events = [json.loads(line) for line in lines]
+    for event in events:
+        event.pop("time", None)
+    return events
+
+
+__all__ = [
+    "ControllerContract",
+    "EvaluatorContract",
+    "SearchSpaceContract",
+    "ToySpace",
+    "toy_accuracy",
+]

@@ -1,0 +1,74 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from strategies import SPACES
+
+from mnas_search import plugins
+from mnas_search.objective import Objective
+from mnas_search.search import problem
+from mnas_search.testing import ControllerContract
+
+CONTROLLERS = [p.name for p in plugins.installed("controllers")]
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+class TestEveryController(ControllerContract):
+    @pytest.fixture
+    def controller(self, name):
+        return plugins.load("controllers", name)
+
+
+GOLDEN = Path(__file__).parent / "golden" / "asks.json"
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_first_asks_are_as_recorded(name):
+    """The golden file holds its own configuration; only untold asks, which no fit touches."""
+    golden = json.loads(GOLDEN.read_text())
+    space = SPACES[golden["space"]]
+    given = problem(space, Objective(target=golden["target"]))
+    controller = plugins.load("controllers", name)(given)
+    asked = [
+        [d.code(choices[d.name]) for d in space.decisions]
+        for k in range(golden["asks"])
+        if (choices := controller.ask(np.random.default_rng((golden["seed"], k))))
+    ]
+    assert asked == golden["codes"][name]
+
+
+def test_random_search_is_short_enough_to_be_the_tutorial():
+    import mnas_search.controllers.random_search as module
+
+    assert len(Path(module.__file__).read_text().splitlines()) <= 60
+
+
+def test_random_search_draws_uniformly_within_the_target():
+    """Over a space small enough to list: chi-square at 0.001, so one false alarm in 1,000."""
+    from scipy.stats import chisquare
+
+    from mnas_search.choices import encode, sizes
+    from mnas_search.controllers.random_search import RandomSearch
+    from mnas_search.testing import ToySpace
+
+    space = ToySpace()
+    given = problem(space, Objective(target=380e3))
+    every = np.array(list(np.ndindex(*sizes(space.decisions))))
+    allowed = every[given.cost(every)[0] <= 380e3]
+    controller = RandomSearch(given)
+    seen = {tuple(row): 0 for row in allowed}
+    for k in range(40 * len(allowed)):
+        seen[encode(space.decisions, controller.ask(np.random.default_rng((7, k))))] += 1
+    assert 10 < len(allowed) < len(every)
+    assert chisquare(list(seen.values())).pvalue > 0.001
+
+
+def test_random_search_takes_the_cheapest_where_nothing_is_within():
+    from mnas_search.choices import encode
+    from mnas_search.controllers.random_search import RandomSearch
+
+    space = SPACES["efficientnet"]
+    given = problem(space, Objective(target=1.0))
+    codes = np.array([encode(space.decisions, RandomSearch(given).ask(np.random.default_rng(0)))])
+    assert given.cost(codes)[0][0] < 120e6

@@ -1,0 +1,281 @@
+"""The passive core: budget, duplicates, failures, resume."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from mnas_search.choices import Decision, decode
+from mnas_search.controllers.random_search import RandomSearch
+from mnas_search.cost import cost
+from mnas_search.errors import RunFolderError
+from mnas_search.interfaces import Controller
+from mnas_search.objective import Objective
+from mnas_search.repeats import Repeats
+from mnas_search.search import MOST_DUPLICATES, Search, problem, training_seed
+from mnas_search.testing import ToySpace, toy_accuracy
+from mnas_search.trials import Evaluation, Failure, Journal
+from mnas_search.work import Chain, Timed, check
+
+OBJECTIVE = Objective(target=400e3)
+
+
+class Scripted(Controller):
+    """Asks what it was told to ask, and remembers what it is told."""
+
+    def __init__(self, codes):
+        self.codes, self.asked, self.told, self.replayed = list(codes), 0, [], []
+
+    def ask(self, rng):
+        self.asked += 1
+        return decode(ToySpace().decisions, self.codes[self.asked - 1])
+
+    def tell(self, trial):
+        self.told.append(trial)
+
+    def replay(self, event):
+        self.replayed.append(event)
+        self.asked += hasattr(event, "choices") and not hasattr(event, "status")
+
+
+def codes_of(*numbers):
+    every = list(np.ndindex(3, 2, 3, 2, 3, 2))
+    return [every[n] for n in numbers]
+
+
+def make(journal, controller, trials=5, **options):
+    return Search(
+        space=ToySpace(),
+        objective=OBJECTIVE,
+        controller=controller,
+        trials=trials,
+        seed=0,
+        journal=journal,
+        **options,
+    )
+
+
+def finish(search, work):
+    search.record(work, Evaluation(accuracy=toy_accuracy(search.choices(work))), 1.0)
+
+
+def events(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal.jsonl"
+
+
+def test_budget_counts_distinct_networks_in_flight_too(path):
+    with Journal(path) as journal:
+        search = make(journal, Scripted(codes_of(*range(9))), trials=3)
+        work = [search.next() for _ in range(4)]
+        assert work[3] is None
+        assert not search.finished
+        for piece in work[:3]:
+            finish(search, piece)
+        assert search.finished
+        assert search.next() is None
+        assert [t.number for t in search.trials] == [0, 1, 2]
+
+
+def test_a_failed_trial_counts_and_is_told_with_its_reason(path):
+    controller = Scripted(codes_of(0, 1))
+    with Journal(path) as journal:
+        search = make(journal, controller, trials=1)
+        search.record(search.next(), Failure(reason="ValueError: no"), 0.5)
+        assert search.finished
+    (trial,) = controller.told
+    assert (trial.status, trial.error, trial.accuracy, trial.reward) == (
+        "failed",
+        "ValueError: no",
+        None,
+        None,
+    )
+    assert events(path)[-1]["error"] == "ValueError: no"
+
+
+def test_duplicates_are_not_trained_and_are_told_when_their_original_is(path):
+    controller = Scripted(codes_of(4, 4, 4, 7, 4, 8))
+    with Journal(path) as journal:
+        search = make(journal, controller, trials=3)
+        first, second = search.next(), search.next()
+        assert (first.number, second.number) == (0, 3)
+        finish(search, first)
+        assert [t.number for t in controller.told] == [0, 1, 2]
+        assert {t.accuracy for t in controller.told} == {controller.told[0].accuracy}
+        third = search.next()
+        assert third.number == 5
+        assert [t.number for t in controller.told] == [0, 1, 2, 4]
+        assert [t.duplicate_of for t in controller.told] == [None, 0, 0, 0]
+        assert [t.number for t in search.trials] == [0]
+    asks = [e for e in events(path) if e["event"] == "ask"]
+    assert [e["duplicate_of"] for e in asks] == [None, 0, 0, None, 0, None]
+
+
+def test_a_thousand_duplicates_in_a_row_end_the_search(path):
+    controller = Scripted(codes_of(*([1] * (MOST_DUPLICATES + 1))))
+    with Journal(path) as journal:
+        search = make(journal, controller, trials=2)
+        finish(search, search.next())
+        assert search.next() is None
+        assert search.exhausted
+        assert search.finished
+        assert search.asked == MOST_DUPLICATES + 1
+    with Journal(path) as journal:
+        again = make(journal, Scripted([]), trials=5)
+        assert again.exhausted
+
+
+def test_the_whole_toy_space_is_found_and_then_it_is_exhausted(path):
+    with Journal(path) as journal:
+        given = problem(ToySpace(), Objective(target=1e9))
+        search = Search(
+            space=ToySpace(),
+            objective=given.objective,
+            controller=RandomSearch(given),
+            trials=10_000,
+            seed=0,
+            journal=journal,
+        )
+        while (work := search.next()) is not None:
+            finish(search, work)
+        assert search.exhausted
+        assert len(search.trials) == 216
+
+
+def test_a_deadline_ends_the_asking_and_not_the_work(path):
+    with Journal(path) as journal:
+        search = make(
+            journal, Scripted(codes_of(0, 1, 2)), deadline=time.monotonic() + 0.2, trials=3
+        )
+        work = search.next()
+        time.sleep(0.25)
+        assert search.next() is None
+        assert not search.finished
+        finish(search, work)
+        assert search.finished
+
+
+def test_seeds_come_from_run_and_network_alone(path):
+    assert training_seed(0, "a") == training_seed(0, "a")
+    assert len({training_seed(s, f, r) for s in (0, 1) for f in "ab" for r in (0, 1)}) == 8
+    assert all(0 <= training_seed(s, "x") < 2**31 for s in range(100))
+    with Journal(path) as journal:
+        work = make(journal, Scripted(codes_of(3))).next()
+        assert work.seed == training_seed(0, work.network.fingerprint)
+
+
+def test_resume_hands_out_what_was_in_flight_and_asks_nothing_anew(path):
+    with Journal(path) as journal:
+        search = make(journal, Scripted(codes_of(0, 1, 2, 1, 3)), trials=4)
+        works = [search.next() for _ in range(3)]
+        finish(search, works[1])
+        before = events(path)
+    controller = Scripted(codes_of(0, 1, 2, 1, 3))
+    with Journal(path) as journal:
+        search = make(journal, controller, trials=4)
+        assert controller.asked == 3
+        assert [e.number for e in controller.replayed] == [0, 1, 2, 1]
+        assert [search.next().number, search.next().number] == [0, 2]
+        last = search.next()  # the duplicate of 1 is told at once
+        assert last.number == 4
+        assert events(path)[: len(before)] == before
+        assert [t.number for t in controller.told] == [3]
+
+
+def test_resume_tells_duplicates_whose_tell_was_lost(path):
+    with Journal(path) as journal:
+        search = make(journal, Scripted(codes_of(0, 0, 0, 1)), trials=2)
+        first, _ = search.next(), search.next()
+        finish(search, first)
+    lines = path.read_text().splitlines(keepends=True)
+    assert json.loads(lines[-1])["trial"] == 2
+    path.write_text("".join(lines[:-2]))  # the tells of both duplicates
+    controller = Scripted(codes_of(0, 0, 0, 1, 2))
+    with Journal(path) as journal:
+        make(journal, controller, trials=2)
+        assert [t.number for t in controller.told] == [1, 2]
+
+
+def test_a_torn_last_line_is_cut_and_complete_lines_never_change(path):
+    with Journal(path) as journal:
+        journal.append({"event": "one"})
+        journal.append({"event": "two"}, sync=True)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"event": "thr')
+    with Journal(path) as journal:
+        assert [e["event"] for e in journal.events] == ["one", "two"]
+        journal.append({"event": "three"})
+    assert path.read_bytes().startswith(whole)
+    assert [e["event"] for e in events(path)] == ["one", "two", "three"]
+
+
+def test_a_changed_line_is_refused_and_kept(path):
+    path.write_text('{"event": "one"}\nnonsense\n{"event": "two"}\n')
+    with pytest.raises(RunFolderError, match="line 2"):
+        Journal(path)
+    assert "nonsense" in path.read_text()
+
+
+def test_a_second_writer_is_refused(path):
+    with Journal(path), pytest.raises(RunFolderError, match="in use"):
+        Journal(path)
+    Journal(path).close()
+
+
+def test_repeats_measure_the_noise_and_survive_a_resume(path):
+    with Journal(path) as journal:
+        search = make(journal, Scripted(codes_of(*range(8))), trials=8)
+        repeats = Repeats(search, count=4, seed=0, journal=journal)
+        work = Timed(Chain([search, repeats]))
+        handed = []
+        while (piece := work.next()) is not None:
+            handed.append(piece)
+            noise = 0.02 if len(handed) > 8 else 0.0
+            accuracy = toy_accuracy(search.choices(piece)) + noise
+            work.record(piece, Evaluation(accuracy=accuracy), 2.0)
+            if len(handed) == 10:
+                break
+        assert [p.number for p in handed[8:]] == [0, 2]
+        assert handed[8].seed != handed[0].seed
+        assert work.busy == 20.0
+        assert repeats.noise == pytest.approx(0.02 / np.sqrt(2))
+    with Journal(path) as journal:
+        search = make(journal, Scripted(codes_of(*range(8))), trials=8)
+        repeats = Repeats(search, count=4, seed=0, journal=journal)
+        assert search.finished
+        assert [repeats.next().number, repeats.next().number, repeats.next()] == [5, 7, None]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.1, 93.0])
+def test_an_accuracy_that_is_no_fraction_is_a_failure(value):
+    assert isinstance(check(Evaluation(accuracy=value)), Failure)
+
+
+def test_a_controller_that_errs_is_told_where(path):
+    class Wrong(Scripted):
+        def ask(self, rng):
+            return {**super().ask(rng), "s0.width": 17}
+
+    with Journal(path) as journal, pytest.raises(ValueError, match=r"s0\.width is 17"):
+        make(journal, Wrong(codes_of(0))).next()
+
+
+def test_decisions_tell_booleans_from_numbers():
+    decision = Decision(name="x", options=(0, 1, True))
+    assert [decision.code(o) for o in (0, 1, True)] == [0, 1, 2]
+
+
+def test_trials_carry_exact_cost(path):
+    with Journal(path) as journal:
+        search = make(journal, Scripted(codes_of(5)), trials=1)
+        work = search.next()
+        finish(search, work)
+        (trial,) = search.trials
+        counted = cost(work.network)
+        assert (trial.macs, trial.params) == (counted.macs, counted.params)
+        assert trial.reward == OBJECTIVE.reward(trial.accuracy, counted.macs)
