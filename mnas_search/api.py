@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from mnas_search.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from mnas_search.run import Reporter, Result
+    from mnas_search.result import Result
+    from mnas_search.run import Reporter
 
 
 def search(
@@ -43,7 +44,7 @@ def search(
         trials: distinct networks to evaluate.
         time_budget: seconds, or text such as "10m".
         workers: evaluations at a time over Ray; 0 for this process; None for one a CPU.
-        gpus_per_trial, ray_address: see `mnas_search.run.RunConfig`.
+        gpus_per_trial, ray_address: see `mnas_search.config.RunConfig`.
         output: the run's folder, made new, or one that holds the same run, which then goes on.
         resolution, num_classes: of the deployed network.
         reporter: hears of progress.
@@ -55,7 +56,8 @@ def search(
         UsageError: something asked for cannot be; nothing was written.
         WorkFailed: the search gave no winner.
     """
-    from mnas_search.run import RunConfig, start
+    from mnas_search.config import RunConfig
+    from mnas_search.run import start
 
     config = RunConfig(
         target_flops=_number(target_flops, parse_size),

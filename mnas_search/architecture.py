@@ -98,7 +98,7 @@ class Stage:
         plugins.block_kind(self.kind).check(self)
 
     def skip_acts(self, in_channels: int) -> bool:
-        """Whether any block of the stage has a shortcut, `in_channels` wide at the stage's input."""
+        """Whether any block of the stage, whose input is `in_channels` wide, has a shortcut."""
         if self.skip == "none":
             return False
         first = in_channels == self.out_channels and (self.stride == 1 or self.skip == "pool")
@@ -221,7 +221,8 @@ class Architecture:
         given["stages"] = tuple(_build(Stage, stage, "a stage") for stage in stages)
         if "stem" in given:
             given["stem"] = _build(Stem, given["stem"], "the stem")
-        return _build(Architecture, given, "an architecture")
+        architecture: Architecture = _build(Architecture, given, "an architecture")
+        return architecture
 
     @staticmethod
     def from_json(text: str) -> "Architecture":

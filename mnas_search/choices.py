@@ -86,7 +86,7 @@ def sample(decisions: Sequence[Decision], rng: np.random.Generator) -> dict[str,
 def mutate(
     decisions: Sequence[Decision], choices: Choices, rng: np.random.Generator
 ) -> dict[str, Option]:
-    """`choices` with one decision, drawn uniformly among those with a choice, set to another option.
+    """`choices` with one decision, drawn uniformly, set to another of its options.
 
     The mutation of regularized evolution (Real et al. 2019) on a fixed-length encoding.
     """
@@ -94,5 +94,7 @@ def mutate(
     if not open_decisions:
         return dict(choices)
     decision = open_decisions[rng.integers(len(open_decisions))]
-    others = [o for i, o in enumerate(decision.options) if i != decision.code(choices[decision.name])]
+    others = [
+        o for i, o in enumerate(decision.options) if i != decision.code(choices[decision.name])
+    ]
     return {**choices, decision.name: others[rng.integers(len(others))]}

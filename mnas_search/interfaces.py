@@ -1,6 +1,6 @@
 """The contracts between the framework and its plug-ins, on one page.
 
-    decisions -> [Controller] -> choices -> [SearchSpace] -> Architecture -> [Evaluator] -> accuracy
+  decisions -> [Controller] -> choices -> [SearchSpace] -> Architecture -> [Evaluator] -> accuracy
 
 A plug-in subclasses one of these and is found by entry point or as `file.py:Name`; a plain
 function `architecture -> accuracy` is an evaluator too. `mnas_search.testing` has a conformance
@@ -156,7 +156,7 @@ class Resources:
 class Evaluator(ABC):
     """Measures a network's accuracy. Travels to the workers by pickle.
 
-    One that is to be found by name is constructed with `data=`, the name given by `--data` or None.
+    One that is found by name is constructed with `data=`: what `--data` names, or None.
     """
 
     @property
@@ -171,7 +171,7 @@ class Evaluator(ABC):
 
     @abstractmethod
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """Yield an evaluation a rung; the last one is the result. The same seed, the same result."""
+        """Yield an evaluation a rung, the last one being the result; the same seed, the same."""
 
 
 class Exporter(ABC):

@@ -1,15 +1,14 @@
 """The reward: accuracy against FLOPs, and the constraint on FLOPs.
 
-    soft      ACC(m) * [FLOPS(m) / T]^w          w = -0.07    EfficientNet section 4; MnasNet eq. 2
-                                                              and 3 with alpha = beta = w
-    hard      ACC(m) * min([FLOPS(m) / T]^w, 1)  w = -1       MnasNet eq. 2 and 3, alpha = 0, beta = w
+    soft      ACC(m) * [FLOPS(m) / T]^w          w = -0.07    EfficientNet section 4
+    hard      ACC(m) * min([FLOPS(m) / T]^w, 1)  w = -1       MnasNet eq. 2, 3: alpha = 0, beta = w
     absolute  ACC(m) + b * |FLOPS(m) / T - 1|    b = -0.10    TuNAS, with its released default
 
-under FLOPS(m) <= T (EfficientNet eq. 2): whatever its reward, a network over the target cannot win.
+under FLOPS(m) <= T (EfficientNet eq. 2): a network over the target cannot win.
 
-T^-w is one factor on every soft reward: it ranks networks the same for every target. The target
-acts through the constraint alone, and the networks that `soft` likes best may lie far below a
-generous one; `hard` spends the whole budget.
+T^-w is one factor on every soft reward, so that `soft` ranks networks the same for every target.
+The target acts through the constraint alone, and the networks that `soft` likes best may lie far
+below a generous one; `hard` spends the whole budget.
 """
 
 import math

@@ -104,6 +104,6 @@ class Repeats:
         if self._todo is None:
             good = [trial for trial in self._search.trials if trial.status == "ok"]
             count = min(self._count, len(good))
-            picks = np.linspace(0, len(good) - 1, count).round().astype(int) if count else []
+            picks = np.linspace(0, len(good) - 1, count).round().astype(int)
             self._todo = [good[i] for i in picks if good[i].number not in self._done]
         return self._todo

@@ -1,4 +1,4 @@
-"""Wherever an architecture is taken: a name, a quoted block string, a JSON file, or a run folder."""
+"""What stands for an architecture: a name, a quoted block string, a JSON file, a run's folder."""
 
 import json
 from pathlib import Path
@@ -43,7 +43,9 @@ def _from_file(path: Path) -> Architecture:
     try:
         return Architecture.from_json(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
-        raise InvalidArchitecture(f"{str(path)!r} is no text; allowed: an architecture's JSON") from None
+        raise InvalidArchitecture(
+            f"{str(path)!r} is no text; allowed: an architecture's JSON"
+        ) from None
     except InvalidArchitecture as error:
         raise InvalidArchitecture(f"{str(path)!r}: {error}") from None
 

@@ -1,12 +1,12 @@
 """The files of a run.
 
-    config.json          what was asked for, resolved, with versions
-    journal.jsonl        every event; all that follows is derived from it and rewritten atomically
-    trials.csv           a row a distinct network
-    pareto.csv           those that nothing beats in both accuracy and multiply-adds
-    best.json            the winner
-    family.csv, family/  the winner's family
-    export/              model.py, weights.pt, weights.json
+config.json          what was asked for, resolved, with versions
+journal.jsonl        every event; all that follows is derived from it and rewritten atomically
+trials.csv           a row a distinct network
+pareto.csv           those that nothing beats in both accuracy and multiply-adds
+best.json            the winner
+family.csv, family/  the winner's family
+export/              model.py, weights.pt, weights.json
 """
 
 import csv
@@ -97,7 +97,8 @@ def check_same_run(folder: Path, recorded: Mapping[str, Any], asked: Mapping[str
             continue
         only = " or more" if name in _MAY_GROW else ""
         raise RunFolderError(
-            f"{name} is {value!r}, but {str(folder)!r} was run with {old!r}; allowed: {old!r}{only}"
+            f"{name} is {value!r}, but {str(folder)!r} was run with another; allowed: "
+            f"{old!r}{only}"
         )
 
 

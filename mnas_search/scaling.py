@@ -133,7 +133,8 @@ def compound(
     resolution = round(architecture.resolution * rule.gamma**phi)
     if not 1 <= resolution <= MAX_RESOLUTION:
         raise UsageError(
-            f"phi {phi:g} gives a resolution of {resolution} pixels; allowed: 1 to {MAX_RESOLUTION}"
+            f"phi {phi:g} gives a resolution of {resolution} pixels; allowed: 1 to "
+            f"{MAX_RESOLUTION}"
         )
     base = architecture.dropout_rate
     dropout = base + (_LAST_DROPOUT - 0.2) * phi / _LAST_PHI
@@ -147,7 +148,9 @@ def compound(
     )
 
 
-def published_family(architecture: Architecture, names: tuple[str, ...]) -> tuple[Architecture, ...]:
+def published_family(
+    architecture: Architecture, names: tuple[str, ...]
+) -> tuple[Architecture, ...]:
     """The base scaled by each released coefficient, B0 to B7.
 
     Resolutions are the released ones' ratio to 224, applied to the base's own.

@@ -12,7 +12,7 @@ trained what, where.
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, final
 
@@ -204,7 +204,9 @@ class Search:
     def _tell_duplicate(self, asked: Asked) -> None:
         assert asked.duplicate_of is not None
         original = self._trials[asked.duplicate_of]
-        self._tell(_trial(asked, _results(original) | {"seconds": 0.0}, self._objective), sync=False)
+        self._tell(
+            _trial(asked, _results(original) | {"seconds": 0.0}, self._objective), sync=False
+        )
 
     def _replay(self) -> None:
         for event in self._journal.events:
@@ -238,9 +240,10 @@ def _results(trial: Trial) -> dict[str, Any]:
     return {name: getattr(trial, name) for name in _TRIAL_FIELDS}
 
 
-def _trial(asked: Asked, results: dict[str, Any], objective: Objective) -> Trial:
-    own = {name: results.get(name) for name in _TRIAL_FIELDS}
-    return Trial(**asdict(asked), **own, within_target=objective.within(results["macs"]))
+def _trial(asked: Asked, results: Mapping[str, Any], objective: Objective) -> Trial:
+    own: dict[str, Any] = {name: results.get(name) for name in _TRIAL_FIELDS}
+    within = objective.within(results["macs"])
+    return Trial(**asdict(asked), **own, within_target=within)
 
 
 def _read_asked(event: dict[str, Any]) -> Asked:

@@ -143,9 +143,7 @@ class TableCost:
         """Multiply-adds [N] and params [N] of codes [N, D]."""
         codes = np.asarray(codes)
         if codes.ndim != 2 or codes.shape[1] != len(self._sizes):
-            raise InvalidChoices(
-                f"codes of shape {codes.shape}; allowed: (N, {len(self._sizes)})"
-            )
+            raise InvalidChoices(f"codes of shape {codes.shape}; allowed: (N, {len(self._sizes)})")
         macs = np.empty(len(codes), np.int64)
         params = np.empty(len(codes), np.int64)
         for start in range(0, len(codes), _CHUNK):
@@ -153,9 +151,7 @@ class TableCost:
             self._count(codes[part], macs[part], params[part])
         return macs, params
 
-    def _count(
-        self, codes: Codes, macs: NDArray[np.int64], params: NDArray[np.int64]
-    ) -> None:
+    def _count(self, codes: Codes, macs: NDArray[np.int64], params: NDArray[np.int64]) -> None:
         if codes.min(initial=0) < 0 or (codes >= self._sizes).any():
             raise InvalidChoices("codes out of range; allowed: 0 to a decision's options - 1")
         # All stages' table columns in one product; small integers are exact in float32.

@@ -199,7 +199,9 @@ class SearchSpaceContract:
     def test_batch_cost_is_each_networks(self, space: SearchSpace) -> None:
         """The counter of batches agrees with the count of each network."""
         rng = np.random.default_rng(0)
-        codes = rng.integers(0, [len(d.options) for d in space.decisions], (20, len(space.decisions)))
+        codes = rng.integers(
+            0, [len(d.options) for d in space.decisions], (20, len(space.decisions))
+        )
         for batch, walked in zip(space_cost(space)(codes), WalkingCost(space)(codes), strict=True):
             np.testing.assert_array_equal(batch, walked)
 

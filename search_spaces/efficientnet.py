@@ -61,10 +61,10 @@ class EfficientNetSpace(StagewiseSpace):
         """An MBConv stage; expansion 1 has no expansion convolution."""
         return Stage(
             kind="ir",
-            kernel=choices[f"stage{index}.kernel"],
+            kernel=int(choices[f"stage{index}.kernel"]),
             stride=_STRIDES[index],
-            expansion=choices[f"stage{index}.expansion"],
+            expansion=int(choices[f"stage{index}.expansion"]),
             out_channels=_WIDTHS[index],
-            repeats=choices[f"stage{index}.repeats"],
-            se_ratio=choices[f"stage{index}.se_ratio"],
+            repeats=int(choices[f"stage{index}.repeats"]),
+            se_ratio=float(choices[f"stage{index}.se_ratio"]),
         )

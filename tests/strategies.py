@@ -7,8 +7,10 @@ from mnas_search import plugins
 from mnas_search.architecture import ACTIVATIONS, Architecture, Stage, Stem
 from mnas_search.choices import decode
 
-SPACES = {name: plugins.load("search_spaces", name)() for name in
-          ("efficientnet", "mnasnet", "mnasnet_published")}
+SPACES = {
+    name: plugins.load("search_spaces", name)()
+    for name in ("efficientnet", "mnasnet", "mnasnet_published")
+}
 
 
 def codes(space):

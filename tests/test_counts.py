@@ -148,8 +148,10 @@ def test_reachable_range_is_exact(name):
     for sign, end in ((1, reachable.low), (-1, reachable.high)):
         best = None
         for start in sample_codes(space.decisions, 8, rng):
-            best = min(best, sign * _descend(space, counter, start, sign)) if best else (
-                sign * _descend(space, counter, start, sign)
+            best = (
+                min(best, sign * _descend(space, counter, start, sign))
+                if best
+                else (sign * _descend(space, counter, start, sign))
             )
         assert sign * best == end
 

@@ -18,7 +18,8 @@ from mnas_search.networks.layers import DropPath
 B0 = reference.architecture("efficientnet_b0")
 SMALL = replace(
     Architecture.from_block_string(
-        "ds_r1_k3_s1_e1_c16_se0.25 ir_r2_k5_s2_e6_c24_se0.25 er_r2_k3_s1_e4_c24_pool cn_r1_k3_s2_c32"
+        "ds_r1_k3_s1_e1_c16_se0.25 ir_r2_k5_s2_e6_c24_se0.25 er_r2_k3_s1_e4_c24_pool "
+        "cn_r1_k3_s2_c32"
     ),
     resolution=32,
     num_classes=5,
@@ -123,8 +124,7 @@ def test_stochastic_depth_grows_linearly():
         (s, b): block.residual.drop_path.rate
         for s, stage in enumerate(build(B0).blocks)
         for b, block in enumerate(stage)
-        if hasattr(block.residual, "drop_path")
-        and isinstance(block.residual.drop_path, DropPath)
+        if hasattr(block.residual, "drop_path") and isinstance(block.residual.drop_path, DropPath)
     }
     # 16 blocks; those with a shortcut have 0.2 * i / 16
     assert rates == {

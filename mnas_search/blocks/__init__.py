@@ -9,8 +9,8 @@ read what stands here, so they cannot disagree.
     network      a whole network: stem, blocks, head
 """
 
-from mnas_search.blocks.arithmetic import make_divisible, padding, strided, drop_path_rates
-from mnas_search.blocks.network import NetworkPlan, plan, plan_stage
+from mnas_search.blocks.arithmetic import drop_path_rates, make_divisible, padding, strided
+from mnas_search.blocks.network import NetworkPlan, PartPlan, plan, plan_stage
 from mnas_search.blocks.plans import BlockKind, BlockPlan, BlockSpec, Layer, LayerPen
 
 __all__ = [
@@ -20,10 +20,11 @@ __all__ = [
     "Layer",
     "LayerPen",
     "NetworkPlan",
+    "PartPlan",
+    "drop_path_rates",
     "make_divisible",
     "padding",
     "plan",
     "plan_stage",
     "strided",
-    "drop_path_rates",
 ]

@@ -31,7 +31,7 @@ def squeeze_channels(in_channels: int, se_ratio: float) -> int:
 
 
 def strided(size: int, stride: int) -> int:
-    """Side of a feature map after a layer of odd kernel: ceil(size / stride), for both paddings."""
+    """Side of the map after a layer of odd kernel: ceil(size / stride), for both paddings."""
     return -(-size // stride)
 
 
@@ -48,5 +48,5 @@ def padding(mode: str, size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def drop_path_rates(last_rate: float, blocks: int) -> tuple[float, ...]:
-    """Stochastic-depth drop rate of each block: last_rate * i / N, i from 0 (EfficientNet's code)."""
+    """Stochastic-depth rate of each block: last_rate * i / N, i from 0 (EfficientNet's code)."""
     return tuple(last_rate * i / blocks for i in range(blocks))

@@ -1,10 +1,10 @@
 """The built-in block kinds, one plan function each; names and layouts are timm's.
 
-    cn   convolution
-    ds   depthwise separable: depthwise k x k, 1x1                    (MobileNetV1, MBConv1)
-    dsa  the same with an activation after the 1x1, without a skip    (MobileNetV1)
-    ir   inverted residual: 1x1 expansion, depthwise k x k, 1x1       (MobileNetV2, MBConv)
-    er   edge residual: k x k expansion, 1x1                          (Fused-MBConv)
+cn   convolution
+ds   depthwise separable: depthwise k x k, 1x1                    (MobileNetV1, MBConv1)
+dsa  the same with an activation after the 1x1, without a skip    (MobileNetV1)
+ir   inverted residual: 1x1 expansion, depthwise k x k, 1x1       (MobileNetV2, MBConv)
+er   edge residual: k x k expansion, 1x1                          (Fused-MBConv)
 """
 
 from typing import TYPE_CHECKING
@@ -28,9 +28,7 @@ def plan_conv(spec: BlockSpec) -> BlockPlan:
     pad = pen.conv("conv", spec.out_channels, kernel=spec.kernel, stride=spec.stride)
     pen.batch_norm("bn1")
     pen.squeeze_excite("se", squeezed)
-    return finish_block(
-        spec, pen, mid_channels=spec.out_channels, pad=pad, se_channels=squeezed
-    )
+    return finish_block(spec, pen, mid_channels=spec.out_channels, pad=pad, se_channels=squeezed)
 
 
 def plan_depthwise_separable(spec: BlockSpec) -> BlockPlan:

@@ -89,7 +89,9 @@ def plan_head(head_channels: int | None, num_classes: int, channels: int, size: 
 
 
 @functools.lru_cache(maxsize=65_536)
-def plan_stage(stage: Stage, in_channels: int, in_size: int, padding: str) -> tuple[BlockPlan, ...]:
+def plan_stage(
+    stage: Stage, in_channels: int, in_size: int, padding: str
+) -> tuple[BlockPlan, ...]:
     """The blocks of a stage: the first one strides and changes the width."""
     first = BlockSpec(
         kind=stage.kind,

@@ -187,8 +187,12 @@ class LayerPen:
         """Pool, two 1x1 convolutions with bias, and a product with the map; nothing for 0."""
         if not squeezed:
             return
-        self.layers.append(_pointwise(f"{path}.conv_reduce", "conv", self.channels, squeezed, 1, bias=True))
-        self.layers.append(_pointwise(f"{path}.conv_expand", "conv", squeezed, self.channels, 1, bias=True))
+        self.layers.append(
+            _pointwise(f"{path}.conv_reduce", "conv", self.channels, squeezed, 1, bias=True)
+        )
+        self.layers.append(
+            _pointwise(f"{path}.conv_expand", "conv", squeezed, self.channels, 1, bias=True)
+        )
         self._alive(2 * self._elements + self.channels)
 
     def pool(self, stride: int) -> None:

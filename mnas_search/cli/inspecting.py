@@ -127,7 +127,7 @@ _KINDS = {
 def list_(kind: str | None, form: str) -> None:
     """What is installed, and from which package."""
     from mnas_search import plugins, reference
-    from mnas_search.report.tables import print_table
+    from mnas_search.report.tables import print_records
 
     rows = [
         {"kind": name, "name": p.name, "package": p.package, "target": p.target}
@@ -136,22 +136,12 @@ def list_(kind: str | None, form: str) -> None:
         for p in plugins.installed(group)
     ]
     if kind in (None, "architectures"):
-        rows += [
-            {
-                "kind": "architectures",
-                "name": name,
-                "package": "mnas-search",
-                "target": "mnas_search.reference",
-            }
-            for name in reference.names()
-        ]
+        target = {"package": "mnas-search", "target": reference.__name__}
+        rows += [{"kind": "architectures", "name": n, **target} for n in reference.names()]
     if form == "json":
         print_json(rows)
     else:
-        print_table(
-            ("kind", "name", "package", "target"),
-            [(r["kind"], r["name"], r["package"], r["target"]) for r in rows],
-        )
+        print_records(rows)
 
 
 @click.command()
@@ -161,13 +151,13 @@ def bench(name: str, form: str) -> None:
     """The project's own benchmarks, each with its conditions."""
     from importlib import import_module
 
+    from mnas_search.report.tables import print_records
+
     rows = import_module(f"mnas_search.benchmarks.{name}").run()
     if form == "json":
         print_json(rows)
-        return
-    from mnas_search.report.tables import print_table
-
-    print_table(tuple(rows[0]), [tuple(str(v) for v in row.values()) for row in rows])
+    else:
+        print_records(rows)
 
 
 COMMANDS = (profile, scale, export, list_, bench)

@@ -11,7 +11,7 @@ from mnas_search.errors import UsageError
 from mnas_search.units import parse_duration, parse_size
 
 
-class _Parsed(click.ParamType):
+class _Parsed(click.ParamType[float]):
     """A value read by one of our parsers, whose message names what is allowed."""
 
     def __init__(self, name: str, parse: Callable[[str], float]) -> None:

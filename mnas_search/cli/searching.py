@@ -9,7 +9,7 @@ from mnas_search.cli.options import DURATION, FOLDER, SIZE, format_option, print
 from mnas_search.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnas_search.run import Result
+    from mnas_search.result import Result
 
 _workers = click.option(
     "--workers", type=int, help="evaluations at a time, over Ray; 0: in this process [one a CPU]"
@@ -46,7 +46,8 @@ _budget = click.option("--time-budget", type=DURATION, help="ask nothing more af
 @format_option
 def run(output: Path | None, form: str, **options: Any) -> None:
     """The main job: search, scale the winner to a family, export it."""
-    from mnas_search.run import RunConfig, start
+    from mnas_search.config import RunConfig
+    from mnas_search.run import start
 
     _finish(form, lambda reporter: start(RunConfig(**options), output, reporter))
 
@@ -104,6 +105,7 @@ def evaluate(
     from mnas_search import plugins
     from mnas_search.errors import WorkFailed
     from mnas_search.evaluators.function import as_evaluator
+    from mnas_search.report.tables import print_records
     from mnas_search.resolve import resolve_architecture
     from mnas_search.trials import Failure
     from mnas_search.work import Work, measure
@@ -113,32 +115,17 @@ def evaluate(
         raise UsageError("no architecture; allowed: ARCH..., or --file with one a line")
     networks = [resolve_architecture(text) for text in texts]
     judge = as_evaluator(plugins.load("evaluators", evaluator), data=data)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, network in enumerate(networks):
         outcome, seconds = measure(judge, Work(number=number, network=network, seed=seed))
         if isinstance(outcome, Failure):
             raise WorkFailed(f"{network.label}: {outcome.reason}")
-        rows.append(
-            {
-                "name": network.label,
-                "accuracy": outcome.accuracy,
-                "std": outcome.std,
-                "seconds": round(seconds, 3),
-            }
-        )
+        measured = {"accuracy": outcome.accuracy, "std": outcome.std}
+        rows.append({"name": network.label, **measured, "seconds": round(seconds, 3)})
     if form == "json":
         print_json(rows)
-        return
-    from mnas_search.report.tables import print_table
-
-    print_table(
-        ("name", "accuracy", "std", "seconds"),
-        [
-            (r["name"], f"{r['accuracy']:.4f}", "-" if r["std"] is None else f"{r['std']:.4f}",
-             f"{r['seconds']:.1f}")
-            for r in rows
-        ],
-    )
+    else:
+        print_records(rows)
 
 
 def _lines(file: Path) -> list[str]:

@@ -14,9 +14,6 @@ from mnas_search.training.proxy import proxy_architecture
 from mnas_search.training.recipe import PROXY, ProxyRecipe
 from mnas_search.trials import Evaluation
 
-# The validation images carry the same noise for every candidate.
-_VALIDATION_SEED = 1
-
 
 @final
 class ProxyTraining(Evaluator):
@@ -75,7 +72,8 @@ class ProxyTraining(Evaluator):
         with loop.one_thread(), torch.random.fork_rng():
             torch.manual_seed(seed)
             generator = torch.Generator().manual_seed(seed)
-            module = build(proxy).to(device=device, memory_format=torch.channels_last)
+            # Channels last is 2 to 4 times as fast on CPUs; weights follow the images.
+            module = build(proxy).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             train, validation = (
                 loop.prepare(
                     split,
@@ -87,6 +85,5 @@ class ProxyTraining(Evaluator):
                 for split in (self._train, self._validation)
             )
             loop.train(module, train, recipe, flips=self._flips, generator=generator)
-            noise = torch.Generator().manual_seed(_VALIDATION_SEED)
-            accuracy = loop.accuracy(module, validation, recipe, generator=noise)
+            accuracy = loop.accuracy(module, validation)
         yield Evaluation(accuracy=accuracy)

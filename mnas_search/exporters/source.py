@@ -1,4 +1,4 @@
-"""The source of some classes with everything that they need, for a file that imports torch alone."""
+"""The source of some classes with all that they need, for a file that imports torch alone."""
 
 import ast
 import inspect

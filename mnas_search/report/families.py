@@ -19,7 +19,7 @@ def member_names(asked: str, base: Architecture) -> tuple[str, ...]:
 
 
 def published_rows(base: Architecture, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The base under each published coefficient; their phi is none, since they are not alpha^phi."""
+    """The base under each published coefficient, without a phi: they are not alpha^phi."""
     return [_row(member, None) for member in published_family(base, names)]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mnas_search.architecture import Architecture
-from mnas_search.blocks import NetworkPlan, plan
+from mnas_search.blocks import BlockPlan, NetworkPlan, PartPlan, plan
 from mnas_search.cost import BYTES_PER_ELEMENT, CONVENTION, cost
 from mnas_search.report.tables import console, print_table
 from mnas_search.units import format_size
@@ -50,7 +50,7 @@ def _profile(architecture: Architecture, *, layers: bool) -> dict[str, Any]:
 def _stages(whole: NetworkPlan) -> list[dict[str, Any]]:
     architecture = whole.architecture
     names = ["stem", *architecture.block_string.split(), "head"]
-    parts = [(whole.stem,), *whole.stages, (whole.head,)]
+    parts: list[Sequence[PartPlan | BlockPlan]] = [[whole.stem], *whole.stages, [whole.head]]
     return [
         {
             "name": name,

@@ -8,7 +8,7 @@ import numpy as np
 from mnas_search.architecture import Architecture
 from mnas_search.cost import CONVENTION
 from mnas_search.report.tables import console, print_table
-from mnas_search.run import Result
+from mnas_search.result import Result
 from mnas_search.trials import Trial
 from mnas_search.units import format_duration, format_size
 
@@ -64,7 +64,7 @@ def _trial(result: Result, trial: Trial) -> dict[str, Any]:
 
 def spread(result: Result) -> float | None:
     """Standard deviation of the accuracy between networks; None below two."""
-    accuracies = [t.accuracy for t in result.good]
+    accuracies = [t.accuracy for t in result.good if t.accuracy is not None]
     return float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None
 
 
@@ -97,15 +97,15 @@ def notes(result: Result) -> list[str]:
             )
     if noise is not None and between is not None:
         said.append(
-            f"accuracy: standard deviation {between:.4f} between networks, {noise:.4f} between two "
+            f"accuracy: standard deviation {between:.4f} between networks, {noise:.4f} between "
             f"seeds of one network ({len(result.repeats)} networks trained twice)"
         )
         if between < 2 * noise:
             said.append("so the ranking is mostly seed noise: read it as a demonstration")
     if result.config.evaluator == "proxy_training" and result.config.data in (None, "digits"):
         said.append(
-            "accuracies are those of small proxies on scikit-learn's 8x8 digits, with noise; they "
-            "say nothing about ImageNet"
+            "accuracies are those of small proxies on scikit-learn's 8x8 digits: a demonstration "
+            "that says nothing about ImageNet"
         )
     if result.architecture is None and best is not None:
         said.append("the winner is no chain of stages: no family, no export")
@@ -118,18 +118,23 @@ def print_summary(result: Result) -> None:
     best = result.best
     assert best is not None  # a run without a winner has failed
     print_table(
-        ("trial", "accuracy", "FLOPs", "params", "reward", "architecture"),
-        [_row(result, best)],
+        _COLUMNS,
+        [_row(best)],
         title=f"winner within {format_size(result.objective.target)} FLOPs",
     )
-    print_table(
-        ("under", "trial", "accuracy", "FLOPs", "params", "reward", "architecture"),
-        [(format_size(budget), *_row(result, t)) for budget, t in budgets(result)],
-        title="best under other budgets",
+    network = result.networks[best.number]
+    out.print(
+        network.block_string if isinstance(network, Architecture) else network.label,
+        highlight=False,
     )
     print_table(
-        ("trial", "accuracy", "FLOPs", "params", "reward", "architecture"),
-        [_row(result, t) for t in result.pareto],
+        ("under", *_COLUMNS),
+        [(format_size(budget), *_row(t)) for budget, t in budgets(result)],
+        title="best under other budgets (architectures: trials.csv)",
+    )
+    print_table(
+        _COLUMNS,
+        [_row(t) for t in result.pareto],
         title="Pareto front of accuracy and FLOPs",
     )
     if result.family:
@@ -153,15 +158,16 @@ def print_summary(result: Result) -> None:
         )
 
 
-def _row(result: Result, trial: Trial) -> tuple[str, ...]:
-    network = result.networks[trial.number]
+_COLUMNS = ("trial", "accuracy", "FLOPs", "params", "reward")
+
+
+def _row(trial: Trial) -> tuple[str, ...]:
     return (
         str(trial.number),
         f"{trial.accuracy:.4f}",
         format_size(trial.macs),
         format_size(trial.params),
         f"{trial.reward:.4f}",
-        network.block_string if isinstance(network, Architecture) else network.label,
     )
 
 

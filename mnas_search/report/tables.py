@@ -1,6 +1,7 @@
 """Tables on standard output."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -29,3 +30,15 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console().print(table)
+
+
+def print_records(records: Sequence[Mapping[str, Any]]) -> None:
+    """Records with the same keys as a table; floats to four digits, None as a dash."""
+
+    def text(value: Any) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+    columns = tuple(records[0])
+    print_table(columns, [tuple(text(record[c]) for c in columns) for record in records])

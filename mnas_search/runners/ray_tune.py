@@ -98,18 +98,14 @@ def _cluster(address: str | None, *, cpus: float, gpus: float) -> Iterator[None]
         ray.shutdown()
 
 
-def _tune(
-    source: Source, evaluator: Evaluator, workers: int, resources: dict[str, float]
-) -> None:
+def _tune(source: Source, evaluator: Evaluator, workers: int, resources: dict[str, float]) -> None:
     # Tune starts this many actors at a time; its default of one would start them in turn.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
     feeder = _Feeder(source, workers)
     scratch = tempfile.mkdtemp(prefix="mnas-search-")
     try:
         tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(_Worker, evaluator=evaluator), resources
-            ),
+            tune.with_resources(tune.with_parameters(_Worker, evaluator=evaluator), resources),
             tune_config=tune.TuneConfig(
                 search_alg=feeder,
                 num_samples=-1,
@@ -136,7 +132,6 @@ def _trial_name(trial: Any) -> str:
     return f"trial_{trial.trial_id}"
 
 
-@ray.remote(num_cpus=0)
 class _Meeting:
     """Where the workers wait for each other before any work is handed out.
 
@@ -162,7 +157,7 @@ class _Feeder(Searcher):  # type: ignore[misc]
     def __init__(self, source: Source, workers: int) -> None:
         super().__init__(metric="accuracy", mode="max")
         self._source, self._workers = source, workers
-        self._meeting = _Meeting.remote(workers)
+        self._meeting = ray.remote(num_cpus=0)(_Meeting).remote(workers)
         self._invitations = workers
         self._open: dict[str, Work | None] = {}
         self.wrong_usage: str | None = None
@@ -216,7 +211,7 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._work: Work | None = new_config["work"]
-        self._meeting = new_config.get("meeting")
+        self._meeting: Any = new_config.get("meeting")
         return True
 
     def step(self) -> dict[str, Any]:
@@ -239,7 +234,7 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
         }
 
     def _meet(self) -> None:
-        place = ray.get(self._meeting.arrive.remote())
+        place: int = ray.get(self._meeting.arrive.remote())
         # On a busy cluster some workers may come much later: the others then go ahead.
         patience = time.monotonic() + _PATIENCE
         while time.monotonic() < patience and not ray.get(self._meeting.complete.remote()):

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from mnas_search.training.data import Split
 from mnas_search.training.recipe import ProxyRecipe
 
+_EVALUATION_BATCH = 512
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
@@ -35,7 +37,12 @@ def prepare(split: Split, *, resolution: int, mean: float, std: float, device: s
 
 
 def train(
-    network: nn.Module, data: Images, recipe: ProxyRecipe, *, flips: bool, generator: torch.Generator
+    network: nn.Module,
+    data: Images,
+    recipe: ProxyRecipe,
+    *,
+    flips: bool,
+    generator: torch.Generator,
 ) -> None:
     """Train in place. Raises `FloatingPointError` when the loss is no number any more."""
     device = data.images.device
@@ -48,52 +55,49 @@ def train(
     )
     batch = min(recipe.batch_size, len(data.images))
     batches = len(data.images) // batch
+    steps = recipe.epochs * batches
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, _triangle(recipe.epochs * batches, recipe.warmup)
+        optimiser, _Triangle(steps=steps, peak=max(1, round(recipe.warmup * steps)))
     )
     network.train()
     for _ in range(recipe.epochs):
         order = torch.randperm(len(data.images), generator=generator).to(device)
-        for index in order[: batches * batch].split(batch):
+        for index in torch.split(order[: batches * batch], batch):
             images = augment(data.images[index], recipe, flips=flips, generator=generator)
             logits = network(images)
             loss = F.cross_entropy(
                 logits, data.labels[index], label_smoothing=recipe.label_smoothing
             )
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             schedule.step()
     if not torch.isfinite(loss):
         raise FloatingPointError(f"the training loss is {loss.item()}")
 
 
-def accuracy(
-    network: nn.Module, data: Images, recipe: ProxyRecipe, *, generator: torch.Generator
-) -> float:
-    """Share of images classified correctly, over `looks` noisy copies where the recipe has noise."""
-    looks = recipe.looks if recipe.noise else 1
-    right = 0
+def accuracy(network: nn.Module, data: Images) -> float:
+    """Share of images classified correctly."""
     network.eval()
+    right = 0
     with torch.inference_mode():
-        for _ in range(looks):
-            for images, labels in zip(data.images.split(512), data.labels.split(512), strict=True):
-                seen = _noisy(images, recipe.noise, generator)
-                right += int((network(seen).argmax(1) == labels).sum())
-    return right / (looks * len(data.labels))
+        for start in range(0, len(data.labels), _EVALUATION_BATCH):
+            part = slice(start, start + _EVALUATION_BATCH)
+            right += int((network(data.images[part]).argmax(1) == data.labels[part]).sum())
+    return right / len(data.labels)
 
 
 def augment(
     images: Tensor, recipe: ProxyRecipe, *, flips: bool, generator: torch.Generator
 ) -> Tensor:
-    """The batch shifted by one random offset an image, mirrored at random, with noise."""
+    """The batch, each image shifted by a random offset and, where `flips`, mirrored at random."""
     if recipe.shift:
         images = _shifted(images, recipe.shift, generator)
     if flips:
         mirrored = torch.rand(len(images), generator=generator) < 0.5
         mask = mirrored.to(images.device)[:, None, None, None]
         images = torch.where(mask, images.flip(3), images)
-    return _noisy(images, recipe.noise, generator)
+    return images
 
 
 def _shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
@@ -107,19 +111,6 @@ def _shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
     sample = torch.arange(count, device=images.device)[:, None, None]
     # Channels last in memory: an index over samples, rows and columns moves whole pixels.
     return padded.permute(0, 2, 3, 1)[sample, row, column].permute(0, 3, 1, 2)
-
-
-def _noisy(images: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-    if not noise:
-        return images
-    # One plane of noise for all channels: embedded grey images stay grey.
-    count, _, height, width = images.shape
-    plane = torch.randn(count, 1, height, width, generator=generator)
-    return images + noise * plane.to(images.device)
-
-
-def _triangle(steps: int, warmup: float) -> "_Triangle":
-    return _Triangle(steps=steps, peak=max(1, round(warmup * steps)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

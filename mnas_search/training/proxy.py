@@ -19,7 +19,12 @@ _BN_MOMENTUM = 0.1
 
 
 def proxy_architecture(
-    architecture: Architecture, *, width: float, resolution: int, num_classes: int, divisor: int = 8
+    architecture: Architecture,
+    *,
+    width: float,
+    resolution: int,
+    num_classes: int,
+    divisor: int = 8,
 ) -> Architecture:
     """The candidate at proxy width and resolution, for the data's classes.
 

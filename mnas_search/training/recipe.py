@@ -18,24 +18,19 @@ class ProxyRecipe:
             decayed.
         label_smoothing: of the cross-entropy.
         shift: largest random translation, in pixels of the proxy's resolution.
-        noise: standard deviation of Gaussian noise on normalised images, in training and
-            validation, which keeps easy data from saturating.
-        looks: noisy copies of each validation image.
     """
 
     resolution: int = 8
-    width: float = 0.25
-    divisor: int = 8
-    epochs: int = 6
-    batch_size: int = 128
-    learning_rate: float = 0.2
+    width: float = 0.125
+    divisor: int = 4
+    epochs: int = 4
+    batch_size: int = 32
+    learning_rate: float = 0.1
     warmup: float = 0.3
     momentum: float = 0.9
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
     shift: int = 1
-    noise: float = 0.6
-    looks: int = 4
 
 
 PROXY = ProxyRecipe()

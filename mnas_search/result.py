@@ -1,0 +1,97 @@
+"""What a run has found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from mnas_search.architecture import Architecture
+from mnas_search.config import Setup
+from mnas_search.cost import Cost, cost
+from mnas_search.interfaces import Network
+from mnas_search.repeats import Repeats
+from mnas_search.scaling import PUBLISHED, published_family
+from mnas_search.search import Search
+from mnas_search.trials import Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Where a session's time went, in seconds.
+
+    Attributes:
+        startup: until the first evaluation began.
+        search: from the first ask to the last tell.
+        repeats: the trainings that measure the seed noise.
+        busy: share of the search time that the workers spent evaluating.
+    """
+
+    startup: float
+    search: float
+    repeats: float
+    busy: float
+
+
+class Result:
+    """What a run has found."""
+
+    def __init__(
+        self, setup: Setup, folder: Path, search: Search, repeats: Repeats, timing: Timing | None
+    ) -> None:
+        self.config, self.objective = setup.config, setup.objective
+        self.folder, self.timing = folder, timing
+        self.trials = search.trials
+        self.asked, self.exhausted = search.asked, search.exhausted
+        self.repeats = repeats.pairs
+        self.seed_noise = repeats.noise
+        self._search = search
+
+    @property
+    def name(self) -> str:
+        """The run's name: its folder's."""
+        return self.folder.resolve().name
+
+    @cached_property
+    def networks(self) -> Mapping[int, Network]:
+        """The network of every trial, by number."""
+        return {trial.number: self._search.network(trial) for trial in self.trials}
+
+    @cached_property
+    def good(self) -> tuple[Trial, ...]:
+        """Trials with a reward, best first."""
+        good = [t for t in self.trials if t.reward is not None]
+        return tuple(sorted(good, key=lambda t: (-(t.reward or 0.0), t.macs, t.number)))
+
+    @property
+    def best(self) -> Trial | None:
+        """The winner: the largest reward within the target."""
+        return self.best_under(self.objective.target)
+
+    def best_under(self, macs: float) -> Trial | None:
+        """The largest reward with at most so many multiply-adds."""
+        return next((t for t in self.good if t.macs <= macs), None)
+
+    @cached_property
+    def pareto(self) -> tuple[Trial, ...]:
+        """Trials that no other beats in both accuracy and multiply-adds, cheapest first."""
+        front: list[Trial] = []
+        for trial in sorted(self.good, key=lambda t: (t.macs, -(t.accuracy or 0.0))):
+            if not front or (trial.accuracy or 0.0) > (front[-1].accuracy or 0.0):
+                front.append(trial)
+        return tuple(front)
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """The winner's architecture, named after the run; None where it is no chain of stages."""
+        network = None if self.best is None else self.networks[self.best.number]
+        return replace(network, name=self.name) if isinstance(network, Architecture) else None
+
+    @cached_property
+    def family(self) -> tuple[tuple[Architecture, Cost], ...]:
+        """The winner scaled by EfficientNet's published coefficients, with each member's cost."""
+        if self.architecture is None:
+            return ()
+        names = tuple(f"{self.name}-b{i}" for i in range(len(PUBLISHED)))
+        return tuple(
+            (member, cost(member)) for member in published_family(self.architecture, names)
+        )
