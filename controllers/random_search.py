@@ -2,7 +2,8 @@
 
 A controller answers `ask` with choices and hears of finished trials in `tell`; this one does not
 listen. FLOPs are known exactly before any training, so nothing is spent on networks that could
-not win: whole batches are drawn and counted, and the first one within the target is taken.
+not win: batches are drawn and counted, each twice as large as the one before, and the first
+network within the target is taken.
 """
 
 import numpy as np
@@ -11,14 +12,13 @@ from mnas_search.choices import Choices, decode, sample_codes
 from mnas_search.interfaces import Controller, Problem
 from mnas_search.trials import Asked, Trial
 
-_BATCH = 256
-_BATCHES = 16
+_BATCHES = 12  # 1 + 2 + ... + 2,048 = 4,095 draws
 
 
 class RandomSearch(Controller):
     """Uniform draws from the networks within the target.
 
-    Where 4,096 draws hold none, the cheapest of them is taken.
+    Where 4,095 draws hold none, the cheapest of them is taken.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -28,8 +28,8 @@ class RandomSearch(Controller):
         """The first uniform draw within the target."""
         decisions, target = self._problem.decisions, self._problem.objective.target
         cheapest, least = None, np.inf
-        for _ in range(_BATCHES):
-            codes = sample_codes(decisions, _BATCH, rng)
+        for batch in range(_BATCHES):
+            codes = sample_codes(decisions, 2**batch, rng)
             macs, _params = self._problem.cost(codes)
             within = np.flatnonzero(macs <= target)
             if within.size:

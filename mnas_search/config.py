@@ -105,7 +105,7 @@ class Setup:
             raise UsageError(
                 f"target {format_size(target)} FLOPs cannot be reached; allowed: space "
                 f"{self.config.space!r} goes from {format_size(reachable.low)} to "
-                f"{format_size(reachable.high)} at {self.config.resolution} pixels ({CONVENTION})"
+                f"{format_size(reachable.high)} ({CONVENTION})"
             )
 
     @property

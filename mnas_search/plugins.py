@@ -104,9 +104,9 @@ def load_file(path: Path) -> ModuleType:
     return module
 
 
-def is_loaded_from_file(module: ModuleType) -> bool:
-    """Whether `load_file` made the module, so that other processes cannot import it."""
-    return module.__name__.startswith(_FILE_MODULE)
+def modules_from_files() -> tuple[ModuleType, ...]:
+    """What `load_file` has made: other processes cannot import these modules by name."""
+    return tuple(m for name, m in sys.modules.items() if name.startswith(_FILE_MODULE))
 
 
 def block_kind(name: object) -> "BlockKind":

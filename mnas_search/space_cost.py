@@ -10,6 +10,7 @@ filled by the same plan functions as a single network's cost. Counting a batch i
 a stage; the smallest and largest network follow by dynamic programming over the states.
 """
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from mnas_search.blocks.network import plan_head, plan_stage, plan_stem
 from mnas_search.choices import Codes, Decision, decode, sizes
-from mnas_search.cost import cost
+from mnas_search.cost import Cost, cost
 from mnas_search.errors import InvalidChoices
 from mnas_search.interfaces import SearchSpace, StagewiseSpace
 
@@ -68,12 +69,17 @@ class WalkingCost:
     reachable = None
 
     def __init__(self, space: SearchSpace) -> None:
-        self._space = space
-        self._decisions = space.decisions
+        decisions = space.decisions
+
+        @functools.lru_cache(maxsize=65_536)
+        def count(row: tuple[int, ...]) -> Cost:
+            return cost(space.decode(decode(decisions, row)))
+
+        self._cost = count
 
     def __call__(self, codes: Codes, /) -> Counts:
         """Multiply-adds [N] and params [N] of codes [N, D]."""
-        costs = [cost(self._space.decode(decode(self._decisions, row))) for row in codes]
+        costs = [self._cost(tuple(row)) for row in codes.tolist()]
         return (
             np.array([c.macs for c in costs], dtype=np.int64),
             np.array([c.params for c in costs], dtype=np.int64),

@@ -11,7 +11,7 @@ read what stands here, so they cannot disagree.
 
 from mnas_search.blocks.arithmetic import drop_path_rates, make_divisible, padding, strided
 from mnas_search.blocks.network import NetworkPlan, PartPlan, plan, plan_stage
-from mnas_search.blocks.plans import BlockKind, BlockPlan, BlockSpec, Layer, LayerPen
+from mnas_search.blocks.plans import BlockKind, BlockPlan, BlockSpec, Layer, LayerPen, finish_block
 
 __all__ = [
     "BlockKind",
@@ -22,6 +22,7 @@ __all__ = [
     "NetworkPlan",
     "PartPlan",
     "drop_path_rates",
+    "finish_block",
     "make_divisible",
     "padding",
     "plan",

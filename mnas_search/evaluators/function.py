@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
-from mnas_search import plugins
 from mnas_search.errors import UsageError
 from mnas_search.interfaces import Evaluator, Network, Resources
 from mnas_search.trials import Evaluation
@@ -45,15 +44,10 @@ def as_evaluator(target: Any, *, data: str | None) -> Evaluator:
     """An evaluator from what a plug-in name stands for.
 
     An `Evaluator` is taken as it is; a subclass is constructed with `data=`; any other callable is
-    a function of the architecture. What comes from a file travels to Ray workers by its content.
+    a function of the architecture.
     """
     if isinstance(target, Evaluator):
         return target
-    module = inspect.getmodule(target)
-    if module is not None and plugins.is_loaded_from_file(module):
-        from ray import cloudpickle
-
-        cloudpickle.register_pickle_by_value(module)
     if isinstance(target, type) and issubclass(target, Evaluator):
         return target(data=data)  # type: ignore[call-arg]
     if not callable(target):

@@ -184,4 +184,6 @@ def _time(result: Result) -> str:
 
 
 def _deployment(result: Result) -> str:
-    return f"{result.config.resolution} pixels, {result.config.num_classes} classes"
+    network = next(iter(result.networks.values()))
+    classes = f", {network.num_classes} classes" if isinstance(network, Architecture) else ""
+    return f"{network.resolution} pixels{classes}"

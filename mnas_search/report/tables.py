@@ -22,7 +22,9 @@ def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None
 ) -> None:
     """A table; columns whose cells all begin with a digit, sign or dash are set right."""
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    if title is not None:
+        console().print(Text(f"\n{title}", style="bold"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
         cells = [row[index] for row in rows]
         numeric = bool(cells) and all(c[:1].isdigit() or c[:1] in "+-" for c in cells)

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, final
 
+from mnas_search import plugins
 from mnas_search.errors import UsageError, WorkFailed
 from mnas_search.interfaces import Evaluator, Resources
 from mnas_search.trials import Failure
@@ -41,7 +42,7 @@ for _name, _value in {
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import ray
-    from ray import tune
+    from ray import cloudpickle, tune
     from ray.tune.search import Searcher
 
 _PATIENCE = 60.0  # seconds that workers wait for each other at the start
@@ -101,6 +102,8 @@ def _cluster(address: str | None, *, cpus: float, gpus: float) -> Iterator[None]
 def _tune(source: Source, evaluator: Evaluator, workers: int, resources: dict[str, float]) -> None:
     # Tune starts this many actors at a time; its default of one would start them in turn.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
+    for module in plugins.modules_from_files():
+        cloudpickle.register_pickle_by_value(module)  # the users' own files travel by content
     feeder = _Feeder(source, workers)
     scratch = tempfile.mkdtemp(prefix="mnas-search-")
     try:

@@ -23,7 +23,7 @@ class ProxyRecipe:
     resolution: int = 8
     width: float = 0.125
     divisor: int = 4
-    epochs: int = 4
+    epochs: int = 5
     batch_size: int = 32
     learning_rate: float = 0.1
     warmup: float = 0.3

@@ -1,0 +1,34 @@
+"""A search space and an evaluator of one's own, in one file.
+
+    mnas-search run --target-flops 150M --trials 20 \
+        --space examples/my_space.py:MySpace --evaluator examples/my_space.py:score
+"""
+
+from mnas_search import Stage, cost, reference
+from mnas_search.choices import Decision
+from mnas_search.interfaces import StagewiseSpace
+
+
+class MySpace(StagewiseSpace):
+    """Four MBConv stages of open width and kernel under MobileNetV2's stem and head."""
+
+    template = reference.architecture("mobilenet_v2")
+    stage_decisions = tuple(
+        (
+            Decision(name=f"width{i}", options=(16 * (i + 1), 24 * (i + 1), 32 * (i + 1))),
+            Decision(name=f"kernel{i}", options=(3, 5)),
+        )
+        for i in range(4)
+    )
+
+    def stage(self, index, choices):
+        width, kernel = choices[f"width{index}"], choices[f"kernel{index}"]
+        return Stage(
+            kind="ir", kernel=kernel, stride=2, expansion=4, out_channels=width, repeats=2
+        )
+
+
+def score(architecture):
+    """Stands where a measurement of yours would: a curve that saturates with the parameters."""
+    params = cost(architecture).params
+    return params / (params + 1e6)

@@ -1,0 +1,70 @@
+"""Evaluators that runs in the tests name as `file.py:Name`."""
+
+import os
+import time
+from pathlib import Path
+
+from mnas_search.cost import cost
+from mnas_search.interfaces import Evaluator, Resources
+from mnas_search.trials import Evaluation
+
+
+def by_params(architecture):
+    """Deterministic, at once."""
+    params = cost(architecture).params
+    return params / (params + 2e6)
+
+
+def slow(architecture, *, seed):
+    """A third of a second, with seed noise; appends what it trained to a file."""
+    time.sleep(0.3)
+    log = os.environ.get("TRAINED_LOG")
+    if log:
+        with Path(log).open("a") as file:
+            file.write(f"{architecture.fingerprint} {seed} {os.getpid()}\n")
+    return by_params(architecture) * (1 - (seed % 100) / 1e4)
+
+
+def troubled(architecture, *, seed):
+    """Raises, gives NaN, or dies, as the network wants it."""
+    kind = int(architecture.fingerprint, 16) % 4
+    if kind == 0:
+        raise ValueError("this one\ncannot be trained")
+    if kind == 1:
+        return float("nan")
+    return by_params(architecture)
+
+
+def fatal(architecture, *, seed):
+    """Kills its worker the first time a network is seen, for every other network."""
+    mark = Path(os.environ["TRAINED_LOG"]) / architecture.fingerprint
+    kind = int(architecture.fingerprint, 16) % 3
+    if kind == 0 and not mark.exists():
+        mark.touch()
+        os._exit(1)
+    if kind == 1:
+        os._exit(1)
+    return by_params(architecture)
+
+
+class Cheap(Evaluator):
+    """So cheap that it runs in process."""
+
+    noisy = False
+    resources = None
+
+    def __init__(self, *, data=None):
+        del data
+
+    def evaluate(self, network, *, seed):
+        del seed
+        yield Evaluation(accuracy=by_params(network), info={"pid": os.getpid()})
+
+
+class Gpu(Cheap):
+    """Wants a GPU."""
+
+    resources = Resources(cpus=1, gpus=1)
+
+
+not_an_evaluator = 3
