@@ -95,10 +95,10 @@ def check_same_run(folder: Path, recorded: Mapping[str, Any], asked: Mapping[str
             continue
         if name in _MAY_GROW and (value is None or (old is not None and value > old)):
             continue
-        only = " or more" if name in _MAY_GROW else ""
+        shown = "none" if old is None else repr(old)
+        more = " or more" if name in _MAY_GROW and old is not None else ""
         raise RunFolderError(
-            f"{name} is {value!r}, but {str(folder)!r} was run with another; allowed: "
-            f"{old!r}{only}"
+            f"{name} is {value!r}, but {str(folder)!r} was run with another; allowed: {shown}{more}"
         )
 
 
