@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mnas_search import plugins
 from mnas_search.choices import sample_codes
@@ -22,6 +23,11 @@ _TABLES, _WALKED = 1_000_000, 2_000
 
 def run() -> list[dict[str, Any]]:
     """A row a space: from tables, and network by network."""
+    with threadpool_limits(1):
+        return _rows()
+
+
+def _rows() -> list[dict[str, Any]]:
     rows = []
     for name in ("efficientnet", "mnasnet"):
         space: SearchSpace = plugins.load("search_spaces", name)()

@@ -98,7 +98,7 @@ def check_same_run(folder: Path, recorded: Mapping[str, Any], asked: Mapping[str
         shown = "none" if old is None else repr(old)
         more = " or more" if name in _MAY_GROW and old is not None else ""
         raise RunFolderError(
-            f"{name} is {value!r}, but {str(folder)!r} was run with another; allowed: {shown}{more}"
+            f"{name} is {value!r}, but the run {str(folder)!r} has another; allowed: {shown}{more}"
         )
 
 

@@ -153,7 +153,9 @@ def test_ctrl_c_ends_with_130_and_a_folder_that_goes_on(tmp_path):
 
 def test_two_workers_share_the_work_and_errors_are_outcomes(tmp_path):
     folder = tmp_path / "run"
-    done = run(command(folder, evaluator="troubled", trials=16, controller="random_search", format="json"))
+    done = run(
+        command(folder, evaluator="troubled", trials=16, controller="random_search", format="json")
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["trials"] == 16
@@ -246,5 +248,3 @@ def test_nothing_is_asked_ahead(tmp_path):
     assert done.returncode == 0, done.stderr
     kinds = [e["event"] for e in events(folder) if e["event"] in ("ask", "tell")]
     assert kinds == ["ask", "tell"] * 6
-
-

@@ -40,7 +40,8 @@ def events(folder):
 
 def timeless(folder):
     return [
-        {k: v for k, v in event.items() if k not in ("time", "seconds")} for event in events(folder)
+        {k: v for k, v in event.items() if k not in ("time", "seconds")}
+        for event in events(folder)
     ]
 
 
@@ -78,7 +79,9 @@ def test_files_of_a_run(done):
     with (folder / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == (
-        "trial,status,fingerprint,block_string,accuracy,macs,params,reward,seconds,error".split(",")
+        "trial,status,fingerprint,block_string,accuracy,macs,params,reward,seconds,error".split(
+            ","
+        )
     )
     assert len(rows) == 12
     assert len({row["fingerprint"] for row in rows}) == 12

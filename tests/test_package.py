@@ -1,0 +1,155 @@
+"""What the package promises as a package."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import mnas_search
+from mnas_search import plugins
+from mnas_search.errors import MnasSearchError, UnknownName, UsageError
+
+ROOT = Path(__file__).parents[1]
+PYTHON = [sys.executable, "-c"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import mnas_search",
+        "from mnas_search.cli import main; main(['--help'])",
+        "from mnas_search.cli import main; main(['profile', 'efficientnet_b0'])",
+        "from mnas_search.cli import main; main(['list'])",
+    ],
+)
+def test_what_loads_neither_torch_nor_ray_nor_optuna(code):
+    watch = (
+        "import atexit, sys\n"
+        "heavy = ('torch', 'ray', 'optuna', 'sklearn', 'fvcore')\n"
+        "atexit.register(lambda: print([m for m in heavy if m in sys.modules], file=sys.stderr))\n"
+    )
+    done = subprocess.run([*PYTHON, watch + code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == "[]"
+
+
+def test_the_public_names():
+    assert set(mnas_search.__all__) <= set(dir(mnas_search))
+    assert callable(mnas_search.search)
+    from mnas_search.search import Search  # the module behind the function of the same name
+
+    assert Search
+
+
+def test_errors_form_one_tree():
+    assert issubclass(UsageError, MnasSearchError)
+    assert issubclass(UsageError, ValueError)
+    assert issubclass(UnknownName, UsageError)
+
+
+def test_every_entry_point_loads():
+    for group in plugins.GROUPS:
+        found = plugins.installed(group)
+        assert found
+        for plugin in found:
+            assert plugins.load(group, plugin.name) is not None
+
+
+def test_the_framework_never_imports_a_plug_in():
+    for file in (ROOT / "mnas_search").rglob("*.py"):
+        if file.name == "testing.py":
+            continue
+        text = file.read_text()
+        for package in ("search_spaces", "controllers", "benchmarks"):
+            assert f"import mnas_search.{package}" not in text, file
+            assert f"from mnas_search.{package}" not in text, file
+
+
+def test_every_package_is_in_the_wheel():
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    listed = set(config["packages"])
+    found = {
+        ".".join(file.parent.relative_to(ROOT).parts)
+        for file in (ROOT / "mnas_search").rglob("__init__.py")
+    }
+    assert listed == found | set(config["package-dir"]) | {"mnas_search"}
+
+
+def test_modules_can_be_read_in_one_sitting():
+    for folder in ("mnas_search", "controllers", "search_spaces", "benchmarks"):
+        for file in (ROOT / folder).rglob("*.py"):
+            assert len(file.read_text().splitlines()) <= 400, file
+
+
+def test_a_file_that_does_not_load(tmp_path):
+    broken = tmp_path / "broken.py"
+    broken.write_text("import nothing_of_this_name\n")
+    with pytest.raises(UsageError, match=r"broken\.py does not load: ModuleNotFoundError"):
+        plugins.load("search_spaces", f"{broken}:Space")
+
+
+def test_the_benchmark_runs(run_cli, monkeypatch):
+    from mnas_search.benchmarks import counting
+
+    monkeypatch.setattr(counting, "_TABLES", 5_000)
+    monkeypatch.setattr(counting, "_WALKED", 50)
+    code, out, err = run_cli("bench", "counting")
+    assert (code, err) == (0, "")
+    assert "mnasnet" in out
+
+
+def test_examples_custom_space_and_block_kind(tmp_path):
+    """The commands in the examples' own docstrings."""
+    example = ROOT / "examples" / "my_space.py"
+    main = "from mnas_search.cli import main; main()"
+    command = [*PYTHON, main, "run", "--target-flops", "150M", "--trials", "20", "--workers", "0"]
+    command += ["--space", f"{example}:MySpace", "--evaluator", f"{example}:score"]
+    done = subprocess.run([*command, "--output", tmp_path / "run"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "export" / "model.py").exists()
+
+    # What `pip install` would write: the modules and the entry point's metadata.
+    site = tmp_path / "site"
+    info = site / "mnas_search_grouped-0.1.dist-info"
+    info.mkdir(parents=True)
+    for name in ("grouped.py", "grouped_module.py"):
+        (site / name).write_text((ROOT / "examples" / "block_kind" / name).read_text())
+    config = tomllib.loads((ROOT / "examples" / "block_kind" / "pyproject.toml").read_text())
+    points = config["project"]["entry-points"]["mnas_search.blocks"]
+    lines = "".join(f"{name} = {target}\n" for name, target in points.items())
+    (info / "entry_points.txt").write_text(f"[mnas_search.blocks]\n{lines}")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: mnas-search-grouped\nVersion: 0.1\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    text = "gc_r2_k3_s1_e1_c32_se0.25 ir_r1_k3_s2_e4_c24"
+    check = (
+        "import torch, warnings\n"
+        "from mnas_search import Architecture, cost\n"
+        "from mnas_search.networks import build\n"
+        "from torch.utils.flop_counter import FlopCounterMode\n"
+        f"a = Architecture.from_block_string({text!r})\n"
+        "n = build(a).eval()\n"
+        "c = FlopCounterMode(display=False)\n"
+        "with c, torch.no_grad(): n(torch.zeros(1, 3, 224, 224))\n"
+        "assert c.get_total_flops() == 2 * cost(a).macs\n"
+        "assert sum(p.numel() for p in n.parameters()) == cost(a).params\n"
+    )
+    done = subprocess.run([*PYTHON, check], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [*PYTHON, main, "export", text, "--to", "pytorch", "-o", out],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run([sys.executable, "-I", out / "model.py"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run([*PYTHON, main, "profile", text], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "block kind 'gc'; allowed: cn, ds, dsa, er, ir" in done.stderr
