@@ -12,7 +12,7 @@ from mnas_search.interfaces import Network
 from mnas_search.repeats import Repeats
 from mnas_search.scaling import PUBLISHED, published_family
 from mnas_search.search import Search
-from mnas_search.trials import Trial
+from mnas_search.trials import Trial, rank
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +60,12 @@ class Result:
     def good(self) -> tuple[Trial, ...]:
         """Trials with a reward, best first."""
         good = [t for t in self.trials if t.reward is not None]
-        return tuple(sorted(good, key=lambda t: (-(t.reward or 0.0), t.macs, t.number)))
+        return tuple(sorted(good, key=rank))
 
     @property
     def best(self) -> Trial | None:
         """The winner: the largest reward within the target."""
-        return self.best_under(self.objective.target)
+        return self._search.best
 
     def best_under(self, macs: float) -> Trial | None:
         """The largest reward with at most so many multiply-adds."""

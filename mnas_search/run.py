@@ -80,7 +80,7 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
 
         def on_trial(trial: Trial) -> None:
             nonlocal written
-            reporter.progress(len(search.trials), config.trials, result().best)
+            reporter.progress(search.done, config.trials, search.best)
             if time.monotonic() - written > _REWRITE_EVERY:
                 _write_tables(result())
                 written = time.monotonic()
@@ -102,8 +102,8 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
         def result(timing: Timing | None = None) -> Result:
             return Result(setup, folder, search, repeats, timing)
 
-        reporter.opened(folder, len(search.trials))
-        reporter.progress(len(search.trials), config.trials, result().best)
+        reporter.opened(folder, search.done)
+        reporter.progress(search.done, config.trials, search.best)
         try:
             timing = _drive(setup, search, repeats)
         finally:

@@ -24,7 +24,7 @@ from mnas_search.errors import RunFolderError
 from mnas_search.interfaces import Controller, Network, Problem, SearchSpace
 from mnas_search.objective import Objective
 from mnas_search.space_cost import space_cost
-from mnas_search.trials import Asked, Failure, Journal, Trial
+from mnas_search.trials import Asked, Failure, Journal, Trial, rank
 from mnas_search.work import Outcome, Work
 
 MOST_DUPLICATES = 1_000
@@ -74,6 +74,8 @@ class Search:
         self._journal, self._on_trial = journal, on_trial
         self._asked: list[Asked] = []
         self._trials: dict[int, Trial] = {}  # by number, duplicates included
+        self._best: Trial | None = None
+        self._counted = 0  # trials that count against the budget
         self._first: dict[str, int] = {}  # fingerprint -> number of the trial that trains it
         self._waiting: dict[int, list[Asked]] = {}  # duplicates, by the number they wait for
         self._duplicates_in_a_row = 0
@@ -89,6 +91,16 @@ class Search:
         return tuple(
             trial for _, trial in sorted(self._trials.items()) if trial.duplicate_of is None
         )
+
+    @property
+    def best(self) -> Trial | None:
+        """The largest reward within the target."""
+        return self._best
+
+    @property
+    def done(self) -> int:
+        """Number of trials that count against the budget."""
+        return self._counted
 
     @property
     def asked(self) -> int:
@@ -161,10 +173,9 @@ class Search:
     # -- inside -------------------------------------------------------------------------------
 
     def _has_room(self) -> bool:
-        done = sum(t.status != "stopped" for t in self._trials.values() if t.duplicate_of is None)
         in_work = len(self._in_flight) + len(self._handed_back)
         return (
-            done + in_work < self._budget
+            self._counted + in_work < self._budget
             and not self.exhausted
             and time.monotonic() < self._deadline
         )
@@ -198,8 +209,16 @@ class Search:
     def _tell(self, trial: Trial, *, sync: bool) -> None:
         event = {"event": "tell", "trial": trial.number, **_results(trial), "phase": "search"}
         self._journal.append(event, sync=sync)
-        self._trials[trial.number] = trial
+        self._keep(trial)
         self._controller.tell(trial)
+
+    def _keep(self, trial: Trial) -> None:
+        self._trials[trial.number] = trial
+        if trial.duplicate_of is not None:
+            return
+        self._counted += trial.status != "stopped"
+        if trial.reward is not None and trial.within_target:
+            self._best = trial if self._best is None else min(self._best, trial, key=rank)
 
     def _tell_duplicate(self, asked: Asked) -> None:
         assert asked.duplicate_of is not None
@@ -223,7 +242,7 @@ class Search:
                 self._controller.replay(asked)
             elif event["event"] == "tell":
                 trial = _trial(self._asked[event["trial"]], event, self._objective)
-                self._trials[trial.number] = trial
+                self._keep(trial)
                 self._controller.replay(trial)
         for asked in self._asked:
             if asked.number in self._trials:

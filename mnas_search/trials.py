@@ -95,6 +95,12 @@ class Trial:
     rung: int | None = None
 
 
+def rank(trial: Trial) -> tuple[float, int, int]:
+    """Sorts trials with a reward, best first; ties go to fewer multiply-adds, then the earlier."""
+    assert trial.reward is not None
+    return (-trial.reward, trial.macs, trial.number)
+
+
 class Journal:
     """The append-only record of a run, locked against a second writer."""
 
