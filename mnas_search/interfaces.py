@@ -164,6 +164,11 @@ class Evaluator(ABC):
         """Whether another seed could give another accuracy; override for one that never does."""
         return True
 
+    def caveats(self, network: Network) -> tuple[str, ...]:
+        """Sentences that belong beside this evaluator's accuracies; override to have some."""
+        del network
+        return ()
+
     @property
     @abstractmethod
     def resources(self) -> Resources | None:

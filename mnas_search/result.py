@@ -44,7 +44,7 @@ class Result:
         self.asked, self.exhausted = search.asked, search.exhausted
         self.repeats = repeats.pairs
         self.seed_noise = repeats.noise
-        self._search = search
+        self._search, self._evaluator = search, setup.evaluator
 
     @property
     def name(self) -> str:
@@ -70,6 +70,12 @@ class Result:
     def best_under(self, macs: float) -> Trial | None:
         """The largest reward with at most so many multiply-adds."""
         return next((t for t in self.good if t.macs <= macs), None)
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What the evaluator wants said beside its accuracies."""
+        network = None if self.best is None else self.networks[self.best.number]
+        return () if network is None else self._evaluator.caveats(network)
 
     @cached_property
     def pareto(self) -> tuple[Trial, ...]:

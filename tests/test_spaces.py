@@ -83,7 +83,6 @@ def test_mobilenet_v2_is_in_the_literal_space():
     network = reference.architecture("mobilenet_v2")
     choices = encode_architecture(SPACES["mnasnet"], network, any_activation=True)
     assert cost(SPACES["mnasnet"].decode(choices)) == cost(network)
-    assert {v for k, v in choices.items() if k.endswith("filter_ratio")} == {1.0}
 
 
 def test_skips_act_where_the_paper_says():

@@ -10,7 +10,7 @@ from mnas_search.architecture import Architecture
 from mnas_search.errors import UsageError
 from mnas_search.interfaces import Evaluator, Network, Resources
 from mnas_search.training.data import Dataset
-from mnas_search.training.proxy import proxy_architecture
+from mnas_search.training.proxy import map_sizes, proxy_architecture
 from mnas_search.training.recipe import PROXY, ProxyRecipe
 from mnas_search.trials import Evaluation
 
@@ -33,6 +33,7 @@ class ProxyTraining(Evaluator):
         if not isinstance(dataset, Dataset):
             raise UsageError(f"data {data!r} is {type(dataset).__name__}; allowed: a Dataset")
         self.num_classes = dataset.num_classes
+        self._name = dataset.name
         self.recipe = recipe
         self._train, self._validation = dataset.train, dataset.validation
         self._flips = dataset.flips
@@ -43,6 +44,18 @@ class ProxyTraining(Evaluator):
     def resources(self) -> Resources:
         """One CPU."""
         return Resources(cpus=1)
+
+    def caveats(self, network: Network) -> tuple[str, ...]:
+        """What the proxy was, with its map sizes, and what digits are."""
+        sizes = " ".join(map(str, map_sizes(self.proxy(network))))
+        recipe = self.recipe
+        proxy = (
+            f"accuracies are those of proxies on {self._name}: {recipe.width:g} of the width, "
+            f"{recipe.resolution} pixels (maps {sizes}), {recipe.epochs} epochs"
+        )
+        if self._name != "digits":
+            return (proxy,)
+        return (f"{proxy}; digits are a demonstration and say nothing about ImageNet",)
 
     def proxy(self, network: Network) -> Architecture:
         """The small network that is trained for a candidate."""

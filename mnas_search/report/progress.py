@@ -34,7 +34,7 @@ class ConsoleReporter(Reporter):
         text = "no candidate yet"
         if best is not None:
             text = (
-                f"best: accuracy {best.accuracy:.4f}, {format_size(best.macs)} FLOPs, "
+                f"best {best.accuracy:.4f} at {format_size(best.macs)} FLOPs, "
                 f"reward {best.reward:.4f}"
             )
         if sys.stderr.isatty():
@@ -46,10 +46,10 @@ class ConsoleReporter(Reporter):
     def _draw(self, done: int, total: int, text: str) -> None:
         if self._bar is None:
             self._bar = Progress(
-                TextColumn("candidates"),
-                BarColumn(),
+                BarColumn(bar_width=20),
                 MofNCompleteColumn(),
-                TimeRemainingColumn(),
+                TimeRemainingColumn(compact=True),
+                TextColumn("left;"),
                 TextColumn("{task.description}"),
                 console=console(stderr=True),
             )

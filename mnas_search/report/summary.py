@@ -102,11 +102,8 @@ def notes(result: Result) -> list[str]:
         )
         if between < 2 * noise:
             said.append("so the ranking is mostly seed noise: read it as a demonstration")
-    if result.config.evaluator == "proxy_training" and result.config.data in (None, "digits"):
-        said.append(
-            "accuracies are those of small proxies on scikit-learn's 8x8 digits: a demonstration "
-            "that says nothing about ImageNet"
-        )
+    if best is not None:
+        said += result.caveats
     if result.architecture is None and best is not None:
         said.append("the winner is no chain of stages: no family, no export")
     return said
