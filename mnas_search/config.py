@@ -11,9 +11,9 @@ from mnas_search import plugins
 from mnas_search.cost import CONVENTION
 from mnas_search.errors import UsageError
 from mnas_search.evaluators.function import as_evaluator
-from mnas_search.interfaces import Controller, Evaluator, SearchSpace
+from mnas_search.interfaces import Controller, Evaluator, Problem, SearchSpace
 from mnas_search.objective import Objective
-from mnas_search.search import problem
+from mnas_search.space_cost import Range, space_cost
 from mnas_search.units import format_size
 
 DEFAULT_EVALUATOR = "proxy_training"
@@ -87,8 +87,11 @@ class Setup:
             target=config.target_flops, kind=config.objective, exponent=config.exponent
         )
         self.config = replace(config, exponent=self.objective.exponent)
-        self.problem = problem(self.space, self.objective)
-        self._check_reachable()
+        counter = space_cost(self.space)
+        self._check_reachable(counter.reachable)
+        self.problem = Problem(
+            decisions=self.space.decisions, objective=self.objective, cost=counter
+        )
         controller = plugins.load("controllers", config.controller)
         if not (isinstance(controller, type) and issubclass(controller, Controller)):
             raise UsageError(f"controller {config.controller!r}; allowed: a Controller class")
@@ -98,8 +101,7 @@ class Setup:
         """A controller that knows nothing yet."""
         return self._controller(self.problem)  # type: ignore[call-arg]
 
-    def _check_reachable(self) -> None:
-        reachable = self.problem.cost.reachable  # type: ignore[attr-defined]
+    def _check_reachable(self, reachable: Range | None) -> None:
         target = self.objective.target
         if reachable is not None and target < reachable.low:
             raise UsageError(
