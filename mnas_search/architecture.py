@@ -92,7 +92,7 @@ class Stage:
         _one_of("activation", self.activation, ACTIVATIONS)
         # One spelling a value, or equal networks would differ as JSON (6 and 6.0, 0 and 0.0).
         object.__setattr__(self, "expansion", _plain(self.expansion))
-        object.__setattr__(self, "se_ratio", float(self.se_ratio))
+        object.__setattr__(self, "se_ratio", float(self.se_ratio) + 0.0)  # no -0.0
         if self.kind == "ir" and self.expansion == 1:
             object.__setattr__(self, "kind", "ds")
         plugins.block_kind(self.kind).check(self)
@@ -156,9 +156,9 @@ class Architecture:
         _number("dropout_rate", self.dropout_rate, 0, 1, high_open=True)
         _number("stochastic_depth_rate", self.stochastic_depth_rate, 0, 1, high_open=True)
         for name in ("bn_eps", "bn_momentum", "dropout_rate", "stochastic_depth_rate"):
-            object.__setattr__(self, name, float(getattr(self, name)))
-        if self.name is not None and not isinstance(self.name, str):
-            raise InvalidArchitecture(f"name is {self.name!r}; allowed: text or null")
+            object.__setattr__(self, name, float(getattr(self, name)) + 0.0)  # no -0.0
+        if self.name is not None and not _is_text(self.name):
+            raise InvalidArchitecture(f"name is {_short(self.name)}; allowed: text or null")
 
     # -- identity -----------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ class Architecture:
         if given.pop("format", None) != FORMAT:
             raise InvalidArchitecture(f"no architecture: 'format' must be {FORMAT!r}")
         version = given.pop("version", None)
-        if version != VERSION:
+        if type(version) is not int or version != VERSION:
             raise InvalidArchitecture(f"architecture version {version!r}; allowed: {VERSION}")
         stages = given.get("stages")
         if not isinstance(stages, (list, tuple)):
@@ -269,8 +269,19 @@ def _build(cls: Any, value: object, what: str) -> Any:
         raise InvalidArchitecture(f"{what} lacks {', '.join(missing)}") from None
 
 
+def _is_text(value: object) -> bool:
+    """Whether the value is text that can be written to a file (no lone surrogates)."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _short(value: object) -> str:
-    text = repr(value)
+    text = ascii(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -302,7 +313,10 @@ def _number(
 ) -> None:
     good = isinstance(value, (int, float)) and not isinstance(value, bool)
     if good:
-        number = float(value)  # type: ignore[arg-type]
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except OverflowError:
+            number = math.inf
         good = (
             math.isfinite(number)
             and (number > low if low_open else number >= low)

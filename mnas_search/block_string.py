@@ -12,6 +12,7 @@ The activation is written where it is not SiLU. Beyond timm: `pool`, squeeze-and
 """
 
 import re
+from decimal import Decimal
 
 from mnas_search import plugins
 from mnas_search.architecture import Stage
@@ -71,9 +72,9 @@ def _format(stage: Stage) -> str:
 
 
 def _number_text(value: float) -> str:
-    # repr is the shortest text that reads back as the same float; "1e-05" is not in the grammar.
-    text = repr(value)
-    return text if "e" not in text else f"{value:.17f}".rstrip("0")
+    # repr is the shortest text that reads back as the same float; an exponent, which the grammar
+    # does not have, is written out.
+    return format(Decimal(repr(value)), "f")
 
 
 def _parse(word: str) -> Stage:

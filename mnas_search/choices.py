@@ -30,6 +30,15 @@ class Decision:
             raise InvalidChoices(
                 f"decision {self.name!r} has options {self.options!r}; allowed: a non-empty tuple"
             )
+        # numpy's scalars are no JSON, and a tuple would come back from the journal as a list.
+        plain = tuple(o.item() if isinstance(o, np.generic) else o for o in self.options)
+        for option in plain:
+            if not isinstance(option, bool | int | float | str):
+                raise InvalidChoices(
+                    f"decision {self.name!r} has the option {option!r}; allowed: booleans, "
+                    "numbers, text"
+                )
+        object.__setattr__(self, "options", plain)
         if len({(type(o) is bool, o) for o in self.options}) != len(self.options):
             raise InvalidChoices(f"decision {self.name!r} repeats an option: {self.options}")
 

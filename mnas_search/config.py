@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import math
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from mnas_search.units import format_size
 
 DEFAULT_EVALUATOR = "proxy_training"
 DEFAULT_DATA = "digits"
+_NAMES = ("space", "controller", "evaluator", "data")  # of plug-ins
 
 
 def cpu_count() -> int:
@@ -62,14 +64,21 @@ class RunConfig:
     num_classes: int | None = None
 
     def __post_init__(self) -> None:
-        for name, low in (("trials", 1), ("workers", 0), ("seed", 0), ("num_classes", 1)):
+        whole = {"trials": 1, "workers": 0, "seed": 0, "resolution": 1, "num_classes": 1}
+        for name, low in whole.items():
             value = getattr(self, name)
-            if value is not None and value < low:
-                raise UsageError(f"{name} is {value}; allowed: {low} or more")
+            if value is not None and (type(value) is not int or value < low):
+                raise UsageError(f"{name} is {value!r}; allowed: a whole number from {low}")
         for name in ("time_budget", "gpus_per_trial"):
             value = getattr(self, name)
-            if value is not None and value < 0:
-                raise UsageError(f"{name} is {value:g}; allowed: 0 or more")
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise UsageError(f"{name} is {value!r}; allowed: a number from 0")
+        for name in _NAMES:
+            # One spelling a file, wherever the run is resumed from.
+            value = getattr(self, name)
+            if value is not None and plugins.is_file_reference(value):
+                path, _, attribute = value.rpartition(":")
+                object.__setattr__(self, name, f"{Path(path).resolve()}:{attribute}")
 
 
 class Setup:
@@ -87,6 +96,12 @@ class Setup:
             target=config.target_flops, kind=config.objective, exponent=config.exponent
         )
         self.config = replace(config, exponent=self.objective.exponent)
+        names = [decision.name for decision in self.space.decisions]
+        if len(set(names)) < len(names) or not names:
+            raise UsageError(
+                f"space {config.space!r} has decisions {', '.join(names) or 'none'}; allowed: at "
+                "least one, all with different names"
+            )
         counter = space_cost(self.space)
         self._check_reachable(counter.reachable)
         self.problem = Problem(
@@ -99,7 +114,10 @@ class Setup:
 
     def controller(self) -> Controller:
         """A controller that knows nothing yet."""
-        return self._controller(self.problem)  # type: ignore[call-arg]
+        made: Controller = plugins.make(
+            self._controller, self.config.controller, problem=self.problem
+        )
+        return made
 
     def _check_reachable(self, reachable: Range | None) -> None:
         target = self.objective.target
@@ -114,7 +132,7 @@ class Setup:
     def recorded(self) -> dict[str, Any]:
         """The configuration as config.json holds it, with the content of the user's own files."""
         recorded = asdict(self.config)
-        for name in ("space", "controller", "evaluator", "data"):
+        for name in _NAMES:
             value = recorded[name]
             if value is not None and plugins.is_file_reference(value):
                 content = Path(value.rpartition(":")[0]).read_bytes()
@@ -145,4 +163,6 @@ def make_space(config: RunConfig) -> SearchSpace:
             raise UsageError(
                 f"{name} {value} with space {config.space!r}; allowed: none, the space fixes it"
             )
-    return target(**{name: value for name, value in given.items() if name in accepted})
+    fitting = {name: value for name, value in given.items() if name in accepted}
+    space: SearchSpace = plugins.make(target, config.space, **fitting)
+    return space

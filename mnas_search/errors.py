@@ -11,6 +11,8 @@
 Every message is one line that quotes the value and says what is allowed.
 """
 
+import traceback
+
 
 class MnasSearchError(Exception):
     """Base of all errors raised on purpose."""
@@ -38,3 +40,15 @@ class RunFolderError(UsageError):
 
 class WorkFailed(MnasSearchError):
     """The input was fine, but the work could not be done."""
+
+
+def one_line(text: str) -> str:
+    """Text that fits one line of a terminal or a table, whatever an exception said."""
+    return " ".join(text.encode(errors="backslashreplace").decode().split())
+
+
+def where(error: BaseException) -> str:
+    """Type, message and innermost place of somebody else's exception, as one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return one_line(f"{type(error).__name__}: {error}{place}")

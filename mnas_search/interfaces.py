@@ -9,15 +9,16 @@ suite for each.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.architecture import Architecture, Stage
 from mnas_search.choices import Choices, Codes, Decision
+from mnas_search.errors import InvalidArchitecture
 from mnas_search.objective import Objective
 from mnas_search.trials import Asked, Evaluation, Trial
 
@@ -39,6 +40,13 @@ class TracedNetwork:
     build: Callable[[], "torch.nn.Module"]
     key: str
     resolution: int = 224
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, str) or not callable(self.build):
+            raise InvalidArchitecture(
+                f"a traced network with key {self.key!r} and build {self.build!r}; allowed: text "
+                "and a function"
+            )
 
     @property
     def fingerprint(self) -> str:
@@ -89,14 +97,14 @@ class StagewiseSpace(SearchSpace):
         """Stage `index` from its own decisions' choices (others may be there and are not read)."""
 
     @property
+    @final
     def decisions(self) -> tuple[Decision, ...]:
         """All stages' decisions, stage by stage."""
         return tuple(d for stage in self.stage_decisions for d in stage)
 
+    @final
     def decode(self, choices: Choices) -> Architecture:
         """The template with every stage decided."""
-        from dataclasses import replace
-
         stages = tuple(self.stage(i, choices) for i in range(len(self.stage_decisions)))
         return replace(self.template, stages=stages)
 

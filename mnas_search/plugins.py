@@ -9,14 +9,14 @@ import functools
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from mnas_search.errors import InvalidArchitecture, UnknownName, UsageError
+from mnas_search.errors import InvalidArchitecture, UnknownName, UsageError, where
 
 if TYPE_CHECKING:
     from mnas_search.blocks.plans import BlockKind
@@ -79,6 +79,15 @@ def load(group: str, name: str) -> Any:
     return points[name].load()
 
 
+def make(cls: Callable[..., Any], name: str, **arguments: Any) -> Any:
+    """Construct a plug-in; what it does not accept is wrong usage."""
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        takes = ", ".join(arguments) or "no arguments"
+        raise UsageError(f"{name!r} cannot be made with {takes}: {where(error)}") from error
+
+
 def is_file_reference(name: str) -> bool:
     """Whether `name` has the form `file.py:Name`."""
     return name.rpartition(":")[0].endswith(".py")
@@ -98,9 +107,9 @@ def load_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pickling look a module up by its name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UsageError(f"{path.name} does not load: {type(error).__name__}: {error}") from error
+        raise UsageError(f"{path.name} does not load: {where(error)}") from error
     return module
 
 

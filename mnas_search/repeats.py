@@ -103,7 +103,7 @@ class Repeats:
     def _remaining(self) -> list[Trial]:
         if self._todo is None:
             good = [trial for trial in self._search.trials if trial.status == "ok"]
-            count = min(self._count, len(good))
-            picks = np.linspace(0, len(good) - 1, count).round().astype(int)
-            self._todo = [good[i] for i in picks if good[i].number not in self._done]
+            picks = np.linspace(0, len(good) - 1, min(self._count, len(good))).round()
+            fresh = [good[int(i)] for i in picks if good[int(i)].number not in self._done]
+            self._todo = fresh[: max(0, self._count - len(self._done))]
         return self._todo

@@ -8,10 +8,13 @@ from mnas_search.architecture import Architecture
 from mnas_search.errors import InvalidArchitecture, RunFolderError, UnknownName
 
 _MOST_BYTES = 10_000_000
+_ALLOWED = "a block string, a JSON file, or a run's folder"
 
 
 def resolve_architecture(text: str) -> Architecture:
     """The architecture that `text` stands for."""
+    if not text.strip():
+        raise UnknownName(f"architecture {text!r}; allowed: {_ALLOWED}")
     if text in reference.names():
         return reference.architecture(text)
     if _is_path(text):
@@ -23,8 +26,7 @@ def resolve_architecture(text: str) -> Architecture:
         if "_" in text.split("_", 1)[-1] or " " in text.strip():
             raise  # it was meant as a block string
         raise UnknownName(
-            f"unknown architecture {text!r}; allowed: {', '.join(reference.names())}, a block "
-            "string, a JSON file, or a run's folder"
+            f"unknown architecture {text!r}; allowed: {', '.join(reference.names())}, {_ALLOWED}"
         ) from error
 
 
@@ -36,6 +38,8 @@ def _is_path(text: str) -> bool:
 
 
 def _from_file(path: Path) -> Architecture:
+    if not path.is_file():
+        raise UnknownName(f"{str(path)!r} is no ordinary file; allowed: {_ALLOWED}")
     if path.stat().st_size > _MOST_BYTES:
         raise InvalidArchitecture(
             f"{str(path)!r} has {path.stat().st_size:,} bytes; allowed: {_MOST_BYTES:,}"
@@ -56,4 +60,7 @@ def _from_run(folder: Path) -> Architecture:
         raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no journal.jsonl")
     if not best.exists():
         raise RunFolderError(f"the run {str(folder)!r} has no best.json: it has no winner yet")
-    return Architecture.from_dict(json.loads(best.read_text(encoding="utf-8"))["architecture"])
+    try:
+        return Architecture.from_dict(json.loads(best.read_text(encoding="utf-8"))["architecture"])
+    except (ValueError, LookupError, TypeError) as error:
+        raise RunFolderError(f"{str(best)!r} holds no architecture: {error}") from error

@@ -1,5 +1,6 @@
 """What a run has found."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,9 +9,10 @@ from pathlib import Path
 from mnas_search.architecture import Architecture
 from mnas_search.config import Setup
 from mnas_search.cost import Cost, cost
+from mnas_search.errors import InvalidArchitecture
 from mnas_search.interfaces import Network
 from mnas_search.repeats import Repeats
-from mnas_search.scaling import PUBLISHED, published_family
+from mnas_search.scaling import PUBLISHED, published_member
 from mnas_search.search import Search
 from mnas_search.trials import Trial, rank
 
@@ -94,10 +96,17 @@ class Result:
 
     @cached_property
     def family(self) -> tuple[tuple[Architecture, Cost], ...]:
-        """The winner scaled by EfficientNet's published coefficients, with each member's cost."""
+        """The winner scaled by EfficientNet's published coefficients, with each member's cost.
+
+        Members that cannot be (a resolution or width beyond all bounds) are left out.
+        """
         if self.architecture is None:
             return ()
-        names = tuple(f"{self.name}-b{i}" for i in range(len(PUBLISHED)))
-        return tuple(
-            (member, cost(member)) for member in published_family(self.architecture, names)
-        )
+        members = []
+        for index, coefficients in enumerate(PUBLISHED):
+            with contextlib.suppress(InvalidArchitecture):  # wider or deeper than can be
+                member = published_member(
+                    self.architecture, coefficients, name=f"{self.name}-b{index}"
+                )
+                members.append((member, cost(member)))
+        return tuple(members)

@@ -13,7 +13,7 @@ from typing import Any
 
 from mnas_search import plugins, run_folder
 from mnas_search.config import RunConfig, Setup
-from mnas_search.errors import RunFolderError, WorkFailed
+from mnas_search.errors import RunFolderError, WorkFailed, where
 from mnas_search.repeats import Repeats
 from mnas_search.result import Result, Timing
 from mnas_search.runners.in_process import run_in_process
@@ -23,6 +23,7 @@ from mnas_search.units import format_size
 from mnas_search.work import Chain, Timed
 
 _PACKAGES = ("mnas-search", "torch", "numpy", "optuna", "ray", "scikit-learn")
+_LONGEST_NAME = 200
 _REWRITE_EVERY = 5.0  # seconds between rewrites of the derived tables during a search
 
 
@@ -53,7 +54,15 @@ def start(config: RunConfig, output: Path | None, reporter: Reporter | None = No
             run_folder.check_same_run(folder, recorded, setup.recorded)
         elif folder.exists() and any(folder.iterdir()):
             raise RunFolderError(f"{str(folder)!r} is no run's folder, and not empty")
+        if len(folder.name) > _LONGEST_NAME:
+            raise RunFolderError(
+                f"a folder name of {len(folder.name)} characters; allowed: {_LONGEST_NAME}, since "
+                "the family's files are named after it"
+            )
         folder.mkdir(parents=True, exist_ok=True)
+    if not run_folder.is_run(folder):
+        # Before the journal: a folder is a run from here on, whatever happens next.
+        run_folder.write_config(folder, setup.recorded, _versions())
     return _run(setup, folder, reporter or Reporter())
 
 
@@ -64,7 +73,13 @@ def resume(folder: Path, reporter: Reporter | None = None, **larger: Any) -> Res
     names = {f.name for f in fields(RunConfig)}
     known = {name: value for name, value in recorded.items() if name in names}
     given = {name: value for name, value in larger.items() if value is not None}
-    setup = Setup(RunConfig(**{**known, **given}))
+    try:
+        config = RunConfig(**{**known, **given})
+    except TypeError as error:
+        raise RunFolderError(
+            f"{str(folder / 'config.json')!r} is no run's configuration: {where(error)}"
+        ) from error
+    setup = Setup(config)
     run_folder.check_same_run(folder, recorded, setup.recorded)
     return _run(setup, folder, reporter or Reporter())
 
@@ -75,7 +90,6 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
         run_folder.write_config(folder, setup.recorded, _versions())
         budget = float("inf") if config.time_budget is None else config.time_budget
         deadline = time.monotonic() + budget - _spent(journal)
-        journal.append({"event": "session", "phase": "start-up"})
         written = time.monotonic()
 
         def on_trial(trial: Trial) -> None:
@@ -102,6 +116,7 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
         def result(timing: Timing | None = None) -> Result:
             return Result(setup, folder, search, repeats, timing)
 
+        journal.append({"event": "session", "phase": "start-up"})
         reporter.opened(folder, search.done)
         reporter.progress(search.done, config.trials, search.best)
         try:
@@ -121,7 +136,8 @@ def _drive(setup: Setup, search: Search, repeats: Repeats) -> Timing | None:
     if work.finished:
         return None
     config = setup.config
-    if not config.workers or setup.evaluator.resources is None:
+    workers = 0 if setup.evaluator.resources is None else config.workers or 0
+    if not workers:
         run_in_process(work, setup.evaluator)
     else:
         from mnas_search.runners.ray_tune import run_on_ray
@@ -129,7 +145,7 @@ def _drive(setup: Setup, search: Search, repeats: Repeats) -> Timing | None:
         run_on_ray(
             work,
             setup.evaluator,
-            workers=config.workers,
+            workers=workers,
             gpus_per_trial=config.gpus_per_trial,
             address=config.ray_address,
         )
@@ -139,7 +155,7 @@ def _drive(setup: Setup, search: Search, repeats: Repeats) -> Timing | None:
         startup=searching.first - start,
         search=searching.elapsed,
         repeats=repeating.elapsed,
-        busy=searching.busy / (max(1, config.workers or 0) * max(searching.elapsed, 1e-9)),
+        busy=searching.busy / (max(1, workers) * max(searching.elapsed, 1e-9)),
     )
 
 
@@ -170,10 +186,10 @@ def _finish(result: Result) -> None:
         raise WorkFailed(_why_no_winner(result))
     if result.architecture is None:
         return
-    run_folder.write_family(result.folder, result.family)
     export = result.folder / "export"
     export.mkdir(exist_ok=True)
     plugins.load("exporters", "pytorch")().export(result.architecture, None, export)
+    run_folder.write_family(result.folder, result.family)
 
 
 def _why_no_winner(result: Result) -> str:
@@ -183,8 +199,9 @@ def _why_no_winner(result: Result) -> str:
     if not result.trials:
         return "no candidate was finished"
     target = format_size(result.objective.target)
+    more = "`mnas-search resume` with more --trials goes on"
     cheapest = format_size(min(t.macs for t in result.trials))
     return (
         f"none of {len(result.trials)} candidates is within {target} FLOPs (the cheapest has "
-        f"{cheapest}); `mnas-search resume` with more --trials goes on"
+        f"{cheapest}); {'the space is exhausted' if result.exhausted else more}"
     )

@@ -12,14 +12,14 @@ export/              model.py, weights.pt, weights.json
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mnas_search.architecture import Architecture
 from mnas_search.cost import Cost
-from mnas_search.errors import RunFolderError, WorkFailed
+from mnas_search.errors import RunFolderError
+from mnas_search.files import write_atomically
 from mnas_search.interfaces import Network
 from mnas_search.trials import Trial
 
@@ -38,18 +38,6 @@ TRIAL_COLUMNS = (
 # Budgets may grow and workers may come and go; everything else would make it another run.
 _MAY_DIFFER = ("workers", "gpus_per_trial", "ray_address")
 _MAY_GROW = ("trials", "time_budget")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the file in one step: whoever reads it sees the old text or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise WorkFailed(f"cannot write {path}: {error.strerror}") from error
 
 
 def new_folder(parent: Path, stem: str) -> Path:
@@ -95,6 +83,12 @@ def check_same_run(folder: Path, recorded: Mapping[str, Any], asked: Mapping[str
             continue
         if name in _MAY_GROW and (value is None or (old is not None and value > old)):
             continue
+        if name.endswith("_sha256"):
+            changed = recorded.get(name.removesuffix("_sha256"))
+            raise RunFolderError(
+                f"{changed!r} has changed since the run {str(folder)!r} began; allowed: the file "
+                "as it was, or a new run"
+            )
         shown = "none" if old is None else repr(old)
         more = " or more" if name in _MAY_GROW and old is not None else ""
         raise RunFolderError(

@@ -69,7 +69,7 @@ class CompoundRule:
     @property
     def product(self) -> float:
         """alpha * beta^2 * gamma^2: the factor on FLOPs that one step of phi stands for."""
-        return self.alpha * self.beta**2 * self.gamma**2
+        return self.alpha * (self.beta * self.beta) * (self.gamma * self.gamma)
 
 
 def scale(
@@ -130,7 +130,11 @@ def compound(
     rule = rule or CompoundRule()
     if not math.isfinite(phi) or abs(phi) > 100:
         raise UsageError(f"phi {phi!r}; allowed: a number from -100 to 100")
-    resolution = round(architecture.resolution * rule.gamma**phi)
+    try:
+        depth, width = rule.alpha**phi, rule.beta**phi
+        resolution = round(architecture.resolution * rule.gamma**phi)
+    except OverflowError:
+        raise UsageError(f"phi {phi:g} under {rule} is larger than any number") from None
     if not 1 <= resolution <= MAX_RESOLUTION:
         raise UsageError(
             f"phi {phi:g} gives a resolution of {resolution} pixels; allowed: 1 to "
@@ -140,29 +144,37 @@ def compound(
     dropout = base + (_LAST_DROPOUT - 0.2) * phi / _LAST_PHI
     return scale(
         architecture,
-        depth=rule.alpha**phi,
-        width=rule.beta**phi,
+        depth=depth,
+        width=width,
         resolution=resolution,
         dropout=min(max(dropout, 0.0), max(base, _LAST_DROPOUT)),
         name=f"{architecture.label} phi={phi:g}",
     )
 
 
+def published_member(
+    architecture: Architecture, coefficients: Coefficients, *, name: str
+) -> Architecture:
+    """The base under one row of the published table.
+
+    The resolution is the released one's ratio to 224, applied to the base's own.
+    """
+    ratio = coefficients.resolution / BASE_RESOLUTION
+    return scale(
+        architecture,
+        depth=coefficients.depth,
+        width=coefficients.width,
+        resolution=round(architecture.resolution * ratio),
+        dropout=coefficients.dropout,
+        name=name,
+    )
+
+
 def published_family(
     architecture: Architecture, names: tuple[str, ...]
 ) -> tuple[Architecture, ...]:
-    """The base scaled by each released coefficient, B0 to B7.
-
-    Resolutions are the released ones' ratio to 224, applied to the base's own.
-    """
+    """The base scaled by each released coefficient, B0 to B7."""
     return tuple(
-        scale(
-            architecture,
-            depth=c.depth,
-            width=c.width,
-            resolution=round(architecture.resolution * c.resolution / BASE_RESOLUTION),
-            dropout=c.dropout,
-            name=name,
-        )
+        published_member(architecture, c, name=name)
         for c, name in zip(PUBLISHED, names, strict=True)
     )

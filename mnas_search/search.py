@@ -9,10 +9,11 @@ training seed comes from (run seed, fingerprint): the same events give the same 
 trained what, where.
 """
 
+import contextlib
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, final
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from mnas_search.choices import Choices, encode
 from mnas_search.cost import cost
-from mnas_search.errors import RunFolderError
+from mnas_search.errors import MnasSearchError, RunFolderError, WorkFailed, where
 from mnas_search.interfaces import Controller, Network, Problem, SearchSpace
 from mnas_search.objective import Objective
 from mnas_search.space_cost import space_cost
@@ -81,6 +82,7 @@ class Search:
         self._duplicates_in_a_row = 0
         self._in_flight: set[int] = set()
         self._handed_back: deque[Asked] = deque()
+        self._untold: list[Asked] = []  # duplicates whose tell a crash cut off
         self._replay()
 
     # -- what has come out --------------------------------------------------------------------
@@ -124,7 +126,7 @@ class Search:
 
     def network(self, trial: Trial) -> Network:
         """The network of a trial."""
-        return self._space.decode(trial.choices)
+        return self._decode(trial.choices)
 
     def choices(self, work: Work) -> Choices:
         """What the controller chose for a piece of work."""
@@ -134,9 +136,11 @@ class Search:
 
     def next(self) -> Work | None:
         """The next network to evaluate; None where there is none now."""
+        while self._untold:
+            self._tell_duplicate(self._untold.pop(0))
         if self._handed_back:
             asked = self._handed_back.popleft()
-            return self._hand_out(asked, self._space.decode(asked.choices))
+            return self._hand_out(asked, self._decode(asked.choices))
         while self._has_room():
             asked, network = self._ask()
             if asked.duplicate_of is None:
@@ -152,7 +156,8 @@ class Search:
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Finish a trial: journal it, then tell the controller, duplicates included."""
         asked = self._asked[work.number]
-        counted = cost(work.network)
+        with _blame("counting the network"):
+            counted = cost(work.network)
         results: dict[str, Any] = {
             "macs": counted.macs,
             "params": counted.params,
@@ -182,9 +187,10 @@ class Search:
 
     def _ask(self) -> tuple[Asked, Network]:
         number = len(self._asked)
-        choices = dict(self._controller.ask(np.random.default_rng((self._seed, number))))
-        encode(self._space.decisions, choices)  # a controller that errs is told where
-        network = self._space.decode(choices)
+        with _blame(f"the controller's ask {number}"):
+            choices = dict(self._controller.ask(np.random.default_rng((self._seed, number))))
+            encode(self._space.decisions, choices)
+        network = self._decode(choices)
         asked = Asked(
             number=number,
             choices=choices,
@@ -198,6 +204,13 @@ class Search:
         self._note(asked)
         return asked, network
 
+    def _decode(self, choices: Choices) -> Network:
+        with _blame("the search space's decode"):
+            network = self._space.decode(choices)
+            if not isinstance(network, Network):
+                raise TypeError(f"{network!r} is no Architecture or TracedNetwork")
+        return network
+
     def _note(self, asked: Asked) -> None:
         self._asked.append(asked)
         self._first.setdefault(asked.fingerprint, asked.number)
@@ -210,7 +223,8 @@ class Search:
         event = {"event": "tell", "trial": trial.number, **_results(trial), "phase": "search"}
         self._journal.append(event, sync=sync)
         self._keep(trial)
-        self._controller.tell(trial)
+        with _blame(f"the controller's tell of trial {trial.number}"):
+            self._controller.tell(trial)
 
     def _keep(self, trial: Trial) -> None:
         self._trials[trial.number] = trial
@@ -228,6 +242,24 @@ class Search:
         )
 
     def _replay(self) -> None:
+        try:
+            self._replay_events()
+        except (LookupError, TypeError) as error:
+            raise RunFolderError(
+                f"the journal does not fit together: {where(error)}; it was changed by something "
+                "else than mnas-search"
+            ) from error
+        for asked in self._asked:
+            if asked.number in self._trials:
+                continue
+            if asked.duplicate_of is None:
+                self._handed_back.append(asked)
+            elif asked.duplicate_of in self._trials:
+                self._untold.append(asked)
+            else:
+                self._waiting.setdefault(asked.duplicate_of, []).append(asked)
+
+    def _replay_events(self) -> None:
         for event in self._journal.events:
             if event["event"] == "ask":
                 asked = _read_asked(event)
@@ -244,15 +276,17 @@ class Search:
                 trial = _trial(self._asked[event["trial"]], event, self._objective)
                 self._keep(trial)
                 self._controller.replay(trial)
-        for asked in self._asked:
-            if asked.number in self._trials:
-                continue
-            if asked.duplicate_of is None:
-                self._handed_back.append(asked)
-            elif asked.duplicate_of in self._trials:
-                self._tell_duplicate(asked)
-            else:
-                self._waiting.setdefault(asked.duplicate_of, []).append(asked)
+
+
+@contextlib.contextmanager
+def _blame(what: str) -> Iterator[None]:
+    """Say which part of a search an unexpected exception came from."""
+    try:
+        yield
+    except MnasSearchError:
+        raise
+    except Exception as error:
+        raise WorkFailed(f"{what} failed: {where(error)}") from error
 
 
 def _results(trial: Trial) -> dict[str, Any]:

@@ -29,7 +29,7 @@ Counts = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 # Rows counted at a time: codes and intermediate results then stay in the processor's cache.
 _CHUNK = 4096
-_MAX_TABLE = 20_000_000
+_MAX_TABLE = 2**24  # entries; also what float32 counts exactly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

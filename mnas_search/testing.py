@@ -150,10 +150,11 @@ class ControllerContract:
     def test_resumed_is_uninterrupted(self, controller: MakeController, tmp_path: Path) -> None:
         """A search cut anywhere and replayed from its journal asks what it would have asked."""
         whole = _journal(self, controller, tmp_path / "whole", 20)
+        lines = (tmp_path / "whole" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
         for cut in (1, 2, 7, len(whole) // 2, len(whole) - 1):
             folder = tmp_path / f"cut-{cut}"
             folder.mkdir()
-            text = "".join(json.dumps(event) + "\n" for event in whole[:cut])
+            text = "".join(f"{line}\n" for line in lines[:cut])
             (folder / "journal.jsonl").write_text(text, encoding="utf-8")
             assert _journal(self, controller, folder, 20) == whole, f"cut after {cut} events"
 

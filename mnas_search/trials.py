@@ -154,7 +154,7 @@ class Journal:
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 event = json.loads(line)
-                event["event"]
+                event["event"], event["time"]
             except (ValueError, TypeError, KeyError):
                 raise RunFolderError(
                     f"{self._path} line {number} is no event: {line[:60]!r}; it was changed by "

@@ -34,7 +34,7 @@ def format_size(value: float) -> str:
     for unit, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
         if value >= 0.9995 * unit:
             return f"{value / unit:.3g}{name}"
-    return f"{value:.0f}"
+    return f"{value:.3g}"
 
 
 def format_duration(seconds: float) -> str:

@@ -7,10 +7,10 @@ the outcome back with `record()`. The source is passive; it owns all bookkeeping
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, final
 
-from mnas_search.errors import MnasSearchError
+from mnas_search.errors import MnasSearchError, one_line
 from mnas_search.interfaces import Evaluator, Network
 from mnas_search.trials import Evaluation, Failure
 
@@ -118,17 +118,17 @@ def measure(evaluator: Evaluator, work: Work) -> tuple[Outcome, float]:
         raise  # wrong usage (a network that the evaluator cannot take) concerns the whole run
     except MemoryError:
         outcome = Failure(reason="out of memory")
-    except Exception as error:
-        text = str(error).splitlines()
-        outcome = Failure(reason=f"{type(error).__name__}: {text[0] if text else ''}"[:300])
+    except (Exception, SystemExit) as error:
+        first = str(error).splitlines()[:1]
+        outcome = Failure(reason=one_line(f"{type(error).__name__}: {''.join(first)}")[:300])
     return outcome, time.perf_counter() - start
 
 
 def check(evaluation: Evaluation) -> Outcome:
     """The evaluation, or a `Failure` where its accuracy is no fraction in [0, 1]."""
-    accuracy = evaluation.accuracy
+    accuracy = float(evaluation.accuracy)  # a numpy or torch scalar becomes a plain number
     if not math.isfinite(accuracy):
         return Failure(reason=f"accuracy is {accuracy}")
     if not 0 <= accuracy <= 1:
         return Failure(reason=f"accuracy is {accuracy:g}; allowed: a fraction from 0 to 1")
-    return evaluation
+    return replace(evaluation, accuracy=accuracy)

@@ -220,7 +220,7 @@ def test_a_changed_file_is_refused(run_cli, tmp_path):
     mine.write_text("def score(architecture):\n    return 0.6\n")
     code, _, err = run_cli("resume", folder, "--trials", 3)
     assert code == 2
-    assert "evaluator_sha256" in err
+    assert "mine.py:score' has changed since the run" in err
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_resume_tells_duplicates_whose_tell_was_lost(path):
     path.write_text("".join(lines[:-2]))  # the tells of both duplicates
     controller = Scripted(codes_of(0, 0, 0, 1, 2))
     with Journal(path) as journal:
-        make(journal, controller, trials=2)
+        assert make(journal, controller, trials=2).next().number == 3
         assert [t.number for t in controller.told] == [1, 2]
 
 
@@ -215,7 +215,7 @@ def test_a_torn_last_line_is_cut_and_complete_lines_never_change(path):
 
 
 def test_a_changed_line_is_refused_and_kept(path):
-    path.write_text('{"event": "one"}\nnonsense\n{"event": "two"}\n')
+    path.write_text('{"event": "one", "time": 1}\nnonsense\n{"event": "two", "time": 2}\n')
     with pytest.raises(RunFolderError, match="line 2"):
         Journal(path)
     assert "nonsense" in path.read_text()

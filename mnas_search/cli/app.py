@@ -12,7 +12,7 @@ from importlib.metadata import version
 import click
 
 from mnas_search.cli import inspecting, searching
-from mnas_search.errors import MnasSearchError, UsageError
+from mnas_search.errors import MnasSearchError, UsageError, one_line
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 99})
@@ -40,7 +40,8 @@ def _run(arguments: Sequence[str] | None) -> int:
             prog_name="mnas-search",
             standalone_mode=False,
         )
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where it was closed before the start
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
@@ -57,12 +58,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _fail(f"{error.strerror}: {error.filename}", 1)
+        return _fail(": ".join(str(x) for x in (error.strerror, error.filename) if x), 1)
     return 0
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"error: {message}", err=True)
+    click.echo(f"error: {one_line(message)}", err=True)
     return code
 
 

@@ -98,9 +98,13 @@ def _phis(text: str) -> list[float]:
 def export(architecture: str, to: str, output: Path, force: bool) -> None:
     """Write an architecture, or a run's winner, in some format; weights are untrained."""
     from mnas_search import plugins
+    from mnas_search.interfaces import Exporter
     from mnas_search.resolve import resolve_architecture
 
-    exporter = plugins.load("exporters", to)()
+    exporter_class = plugins.load("exporters", to)
+    if not (isinstance(exporter_class, type) and issubclass(exporter_class, Exporter)):
+        raise UsageError(f"exporter {to!r}; allowed: an Exporter class")
+    exporter = plugins.make(exporter_class, to)
     network = resolve_architecture(architecture)
     if output.exists() and not output.is_dir():
         raise UsageError(f"{str(output)!r} is a file; allowed: a folder")

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
+from mnas_search import plugins
 from mnas_search.errors import UsageError
 from mnas_search.interfaces import Evaluator, Network, Resources
 from mnas_search.trials import Evaluation
@@ -49,7 +50,8 @@ def as_evaluator(target: Any, *, data: str | None) -> Evaluator:
     if isinstance(target, Evaluator):
         return target
     if isinstance(target, type) and issubclass(target, Evaluator):
-        return target(data=data)  # type: ignore[call-arg]
+        evaluator: Evaluator = plugins.make(target, target.__name__, data=data)
+        return evaluator
     if not callable(target):
         raise UsageError(f"evaluator {target!r}; allowed: an Evaluator or a function")
     if data is not None:

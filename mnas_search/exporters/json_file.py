@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, final
 
 from mnas_search.architecture import Architecture
 from mnas_search.errors import UsageError
+from mnas_search.files import write_atomically
 from mnas_search.interfaces import Exporter
 
 if TYPE_CHECKING:
@@ -21,6 +22,4 @@ class JsonExporter(Exporter):
         """Write `architecture.json`; there is no room for weights in it."""
         if weights is not None:
             raise UsageError("weights for 'json'; allowed: none, 'pytorch' has them")
-        file = path / "architecture.json"
-        file.write_text(architecture.to_json() + "\n", encoding="utf-8")
-        return (file,)
+        return (write_atomically(path / "architecture.json", architecture.to_json() + "\n"),)

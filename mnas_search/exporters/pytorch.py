@@ -8,6 +8,7 @@ network gives outputs near zero, which any comparison would pass.
 """
 
 import copy
+import io
 import json
 import re
 from pathlib import Path
@@ -20,12 +21,14 @@ from mnas_search.blocks import NetworkPlan, drop_path_rates, plan
 from mnas_search.cost import cost
 from mnas_search.errors import UsageError, WorkFailed
 from mnas_search.exporters.source import definitions
+from mnas_search.files import write_atomically
 from mnas_search.interfaces import Exporter
 from mnas_search.networks import Network, build
 from mnas_search.networks.network import block_class
 
 UNTRAINED = "untrained: freshly initialised, no image was seen"
 _TOLERANCE = 1e-5  # of the largest output
+_VERIFIED_AT = 64  # pixels
 
 
 @final
@@ -42,16 +45,16 @@ class PyTorchExporter(Exporter):
         if weights is not None:
             _load(network, weights)
         source = model_source(architecture)
-        _verify(source, network, architecture.resolution)
-        model, state, words = path / "model.py", path / "weights.pt", path / "weights.json"
-        model.write_text(source, encoding="utf-8")
+        _verify(source, network, architecture)
+        state = io.BytesIO()
         torch.save(network.state_dict(), state)
         what = UNTRAINED if weights is None else "as given to the export"
-        words.write_text(
-            json.dumps({"weights": what, "architecture": architecture.label}, indent=2) + "\n",
-            encoding="utf-8",
+        words = json.dumps({"weights": what, "architecture": architecture.label}, indent=2) + "\n"
+        return (
+            write_atomically(path / "model.py", source),
+            write_atomically(path / "weights.pt", state.getvalue()),
+            write_atomically(path / "weights.json", words),
         )
-        return model, state, words
 
 
 def _load(network: Network, weights: dict[str, torch.Tensor]) -> None:
@@ -61,17 +64,21 @@ def _load(network: Network, weights: dict[str, torch.Tensor]) -> None:
         raise UsageError(f"the weights do not fit: {' '.join(str(error).split())[:300]}") from None
 
 
-def _verify(source: str, network: Network, resolution: int) -> None:
+def _verify(source: str, network: Network, architecture: Architecture) -> None:
     namespace: dict[str, Any] = {"__name__": "exported", "__file__": "model.py"}
     exec(compile(source, "model.py", "exec"), namespace)
-    own, written = copy.deepcopy(network).eval(), namespace["Model"]().eval()
+    # In double precision, where no deep network overflows. Symmetric padding is the same at every
+    # resolution, so that a small one is enough.
+    small = min(architecture.resolution, _VERIFIED_AT)
+    resolution = small if architecture.padding == "symmetric" else architecture.resolution
+    own, written = copy.deepcopy(network).eval().double(), namespace["Model"]().eval().double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for value in own.state_dict().values():
             if value.ndim == 1:  # scales, biases and batch-norm statistics
                 value += 0.1 * torch.randn(value.shape, generator=generator).abs()
         written.load_state_dict(own.state_dict())
-        images = torch.randn(2, 3, resolution, resolution, generator=generator)
+        images = torch.randn(2, 3, resolution, resolution, generator=generator).double()
         expected, got = own(images), written(images)
     largest = float(expected.abs().max())
     difference = float((expected - got).abs().max())

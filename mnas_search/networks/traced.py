@@ -4,6 +4,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnas_search.cost import Cost
+from mnas_search.errors import InvalidArchitecture
 from mnas_search.interfaces import TracedNetwork
 
 
@@ -19,6 +20,8 @@ def traced_cost(network: TracedNetwork) -> Cost:
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         module(image)
+    if not counter.get_total_flops():
+        raise InvalidArchitecture(f"{network.label!r} has no multiply-adds; allowed: some")
     return Cost(
         params=sum(p.numel() for p in module.parameters()),
         macs=counter.get_total_flops() // 2,

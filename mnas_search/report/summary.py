@@ -100,8 +100,12 @@ def notes(result: Result) -> list[str]:
             f"accuracy: standard deviation {between:.4f} between networks, {noise:.4f} between "
             f"seeds of one network ({len(result.repeats)} networks trained twice)"
         )
-        if between < 2 * noise:
-            said.append("so the ranking is mostly seed noise: read it as a demonstration")
+        if between > 0:
+            share = min(1.0, (noise / between) ** 2)
+            said.append(
+                f"so about {share:.0%} of the variance between candidates is seed noise, and the "
+                "winner's lead is in part luck"
+            )
     if best is not None:
         said += result.caveats
     if result.architecture is None and best is not None:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Any, final
 
 from mnas_search import plugins
-from mnas_search.errors import UsageError, WorkFailed
+from mnas_search.errors import MnasSearchError, UsageError, WorkFailed
 from mnas_search.interfaces import Evaluator, Resources
 from mnas_search.trials import Failure
 from mnas_search.work import Outcome, Source, Work, measure
@@ -125,8 +125,8 @@ def _tune(source: Source, evaluator: Evaluator, workers: int, resources: dict[st
         ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if feeder.wrong_usage is not None:
-        raise UsageError(feeder.wrong_usage)
+    if feeder.error is not None:
+        raise feeder.error
     if not source.finished:
         raise WorkFailed("Ray Tune ended before the work was done")
 
@@ -163,21 +163,25 @@ class _Feeder(Searcher):  # type: ignore[misc]
         self._meeting = ray.remote(num_cpus=0)(_Meeting).remote(workers)
         self._invitations = workers
         self._open: dict[str, Work | None] = {}
-        self.wrong_usage: str | None = None
+        self.error: BaseException | None = None  # what ends the run
 
     def __reduce__(self) -> Any:
         # Tune writes a copy of itself to disk that we never read; the source cannot be pickled.
         return Searcher, ()
 
     def suggest(self, trial_id: str) -> Any:
-        if self.wrong_usage is not None:
+        if self.error is not None:
             return Searcher.FINISHED
         if self._invitations:
             self._invitations -= 1
             self._open[trial_id] = None
             return {"work": None, "meeting": self._meeting}
         full = len(self._open) >= self._workers
-        work = None if full else self._source.next()
+        try:
+            work = None if full else self._source.next()
+        except Exception as error:
+            self.error = error
+            return Searcher.FINISHED
         if work is None:
             return Searcher.FINISHED if not full and self._source.finished else None
         self._open[trial_id] = work
@@ -186,15 +190,19 @@ class _Feeder(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        work = self._open.pop(trial_id)
-        if work is None:
+        work = self._open.pop(trial_id, None)
+        if work is None or self.error is not None:
             return
-        if error or result is None:
-            self._source.record(work, Failure(reason="worker lost, twice"), 0.0)
-        elif result["wrong_usage"] is not None:
-            self.wrong_usage = result["wrong_usage"]
-        else:
-            self._source.record(work, result["outcome"], result["seconds"])
+        # An exception would make Tune call this again; it is kept, and raised at the end.
+        try:
+            if error or result is None:
+                self._source.record(work, Failure(reason="worker lost, twice"), 0.0)
+            elif result["error"] is not None:
+                self.error = result["error"]
+            else:
+                self._source.record(work, result["outcome"], result["seconds"])
+        except Exception as unexpected:
+            self.error = unexpected
 
     def save(self, checkpoint_path: str) -> None:
         """The journal is the only record."""
@@ -223,16 +231,16 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
             return {"accuracy": 0.0, "done": True}
         # An exception would end the actor, so every outcome goes back as a value.
         outcome: Outcome = Failure(reason="wrong usage")
-        seconds, wrong_usage = 0.0, None
+        seconds, error = 0.0, None
         try:
             outcome, seconds = measure(self._evaluator, self._work)
-        except UsageError as error:
-            wrong_usage = str(error)
+        except MnasSearchError as raised:
+            error = raised
         return {
             "accuracy": 0.0 if isinstance(outcome, Failure) else outcome.accuracy,
             "outcome": outcome,
             "seconds": seconds,
-            "wrong_usage": wrong_usage,
+            "error": error,
             "done": True,
         }
 
