@@ -87,7 +87,10 @@ def _cluster(address: str | None, *, cpus: float, gpus: float) -> Iterator[None]
     try:
         ray.init(address=address or "local", **shared)
     except ConnectionError as error:
-        raise UsageError(f"no Ray cluster at {address!r}: {error}") from None
+        raise UsageError(
+            f"no Ray cluster at {address!r}: {error} (a cluster that asks for a token needs "
+            "RAY_AUTH_MODE=token and the token on this machine)"
+        ) from None
     try:
         available = ray.cluster_resources().get("GPU", 0.0)
         if gpus > available:
