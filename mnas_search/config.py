@@ -76,6 +76,8 @@ class RunConfig:
         for name in _NAMES:
             # One spelling a file, wherever the run is resumed from.
             value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise UsageError(f"{name} is {value!r}; allowed: a name, or 'file.py:Name'")
             if value is not None and plugins.is_file_reference(value):
                 path, _, attribute = value.rpartition(":")
                 object.__setattr__(self, name, f"{Path(path).resolve()}:{attribute}")

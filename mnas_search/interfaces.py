@@ -3,7 +3,8 @@
   decisions -> [Controller] -> choices -> [SearchSpace] -> Architecture -> [Evaluator] -> accuracy
 
 A plug-in subclasses one of these and is found by entry point or as `file.py:Name`; a plain
-function `architecture -> accuracy` is an evaluator too. `mnas_search.testing` has a conformance
+function `f(architecture)` or `f(architecture, seed)` is an evaluator too (without `seed`, one
+without noise). `mnas_search.testing` has a conformance
 suite for each.
 """
 
@@ -137,6 +138,7 @@ class Controller(ABC):
     Constructed with the `Problem`. Any number of asks may be in flight; tells come late, out of
     order, or for trials that were never asked (a warm start). All randomness comes from the
     generator passed to `ask`, which is seeded anew for every ask: state lies in what was told.
+    Networks over the target cannot win: use `problem.cost` to propose others.
     """
 
     @abstractmethod

@@ -61,6 +61,14 @@ def _from_run(folder: Path) -> Architecture:
     if not best.exists():
         raise RunFolderError(f"the run {str(folder)!r} has no best.json: it has no winner yet")
     try:
-        return Architecture.from_dict(json.loads(best.read_text(encoding="utf-8"))["architecture"])
+        winner = json.loads(best.read_text(encoding="utf-8"))
+        if winner["architecture"] is None and "fingerprint" in winner:
+            raise UnknownName(
+                f"the winner of {str(folder)!r} is the traced network {winner['fingerprint']!r}; "
+                "allowed: networks of stages"
+            )
+        return Architecture.from_dict(winner["architecture"])
+    except UnknownName:
+        raise
     except (ValueError, LookupError, TypeError) as error:
         raise RunFolderError(f"{str(best)!r} holds no architecture: {error}") from error

@@ -96,7 +96,7 @@ def test_scalars_of_other_libraries(run_cli, mine, tmp_path, value):
 @pytest.mark.parametrize(
     ("option", "text", "code", "says"),
     [
-        ("evaluator", "class X(Evaluator): pass", 2, "'X' cannot be made with data"),
+        ("evaluator", "class X(Evaluator): pass", 2, "'X' cannot be made with no arguments"),
         ("controller", "class X(Controller): pass", 2, "cannot be made with problem"),
         ("controller", "X = 3", 2, "allowed: a Controller class"),
         ("space", "class X(SearchSpace): pass", 2, "cannot be made with"),
@@ -323,3 +323,34 @@ def test_a_very_deep_network_is_exported(run_cli, tmp_path):
 
 def test_failed_work_has_its_own_exit_code():
     assert not issubclass(WorkFailed, ValueError)
+
+
+def test_data_of_another_form_is_refused():
+    from mnas_search.training.data import Dataset, Split
+
+    images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.arange(4)
+    good = Split(images=images, labels=labels.astype(np.int32))
+    assert good.labels.dtype == np.int64
+    for bad in (
+        {"images": images / 255},
+        {"images": images[..., 0]},
+        {"images": images.transpose(0, 3, 1, 2)},
+        {"labels": labels[:3]},
+        {"labels": labels / 2},
+        {"images": images[:0], "labels": labels[:0]},
+    ):
+        with pytest.raises(UsageError, match="allowed"):
+            Split(**{"images": images, "labels": labels, **bad})
+    splits = {"train": good, "validation": good, "test": good}
+    with pytest.raises(UsageError, match="labels from 0 to 3; allowed: 0 to 2"):
+        Dataset(name="x", num_classes=3, **splits)
+    with pytest.raises(UsageError, match="train is tuple"):
+        Dataset(name="x", num_classes=4, **{**splits, "train": (images, labels)})
+
+
+def test_the_example_data_set_is_trained_on(run_cli):
+    example = HERE.parent / "examples" / "my_data.py"
+    small = "ds_r1_k3_s1_e1_c64"
+    code, out, err = run_cli("evaluate", small, "--data", f"{example}:dataset", "--format", "json")
+    assert code == 0, err
+    assert json.loads(out)[0]["accuracy"] > 0.5  # chance is 0.33

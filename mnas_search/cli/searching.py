@@ -133,7 +133,8 @@ def _lines(file: Path) -> list[str]:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {str(file)!r}: {error}") from None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
     if not lines:
         raise UsageError(f"{str(file)!r} is empty; allowed: one architecture a line")
     return lines

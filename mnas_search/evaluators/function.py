@@ -50,12 +50,15 @@ def as_evaluator(target: Any, *, data: str | None) -> Evaluator:
     if isinstance(target, Evaluator):
         return target
     if isinstance(target, type) and issubclass(target, Evaluator):
-        evaluator: Evaluator = plugins.make(target, target.__name__, data=data)
+        takes_data = "data" in inspect.signature(target).parameters
+        given = {"data": data} if takes_data or data is not None else {}
+        evaluator: Evaluator = plugins.make(target, target.__name__, **given)
         return evaluator
     if not callable(target):
         raise UsageError(f"evaluator {target!r}; allowed: an Evaluator or a function")
     if data is not None:
         raise UsageError(
-            f"data {data!r} with an evaluator that is a function; allowed: none, it brings its own"
+            f"data {data!r} with an evaluator that is a function; allowed: no data, it brings its "
+            "own"
         )
     return FunctionEvaluator(target)

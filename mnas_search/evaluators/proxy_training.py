@@ -31,7 +31,10 @@ class ProxyTraining(Evaluator):
         loaded = plugins.load("datasets", data or "digits")
         dataset = loaded() if callable(loaded) else loaded
         if not isinstance(dataset, Dataset):
-            raise UsageError(f"data {data!r} is {type(dataset).__name__}; allowed: a Dataset")
+            raise UsageError(
+                f"data {data!r} is {type(dataset).__name__}; allowed: a "
+                "mnas_search.training.data.Dataset, or a function that gives one"
+            )
         self.num_classes = dataset.num_classes
         self._name = dataset.name
         self.recipe = recipe

@@ -69,13 +69,13 @@ def spread(result: Result) -> float | None:
 
 
 def budgets(result: Result) -> list[tuple[float, Trial]]:
-    """The best candidate under 100M, 200M, ... (steps of the target's power of ten)."""
+    """The best candidate under 100M, 200M, ... (the target's power of ten) where it is another."""
     step = 10.0 ** math.floor(math.log10(result.objective.target))
     rows: list[tuple[float, Trial]] = []
     most = max((t.macs for t in result.good), default=0)
     for count in range(1, min(_MOST_BUDGETS, math.ceil(most / step)) + 1):
         trial = result.best_under(count * step)
-        if trial is not None:
+        if trial is not None and trial != result.best:
             rows.append((count * step, trial))
     return rows
 
@@ -128,11 +128,12 @@ def print_summary(result: Result) -> None:
         network.block_string if isinstance(network, Architecture) else network.label,
         highlight=False,
     )
-    print_table(
-        ("under", *_COLUMNS),
-        [(format_size(budget), *_row(t)) for budget, t in budgets(result)],
-        title="best under other budgets (architectures: trials.csv)",
-    )
+    if others := budgets(result):
+        print_table(
+            ("under", *_COLUMNS),
+            [(format_size(budget), *_row(t)) for budget, t in others],
+            title="best under other budgets (architectures: trials.csv)",
+        )
     print_table(
         _COLUMNS,
         [_row(t) for t in result.pareto],

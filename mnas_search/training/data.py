@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mnas_search.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
@@ -12,6 +14,20 @@ class Split:
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        images, labels = np.asarray(self.images), np.asarray(self.labels)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+            raise UsageError(
+                f"images are {images.dtype} {list(images.shape)}; allowed: uint8 [N, H, W, 3]"
+            )
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or not labels.size:
+            raise UsageError(
+                f"labels are {labels.dtype} {list(labels.shape)} for {len(images)} images; "
+                "allowed: whole numbers, one an image, at least one"
+            )
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "labels", labels.astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +49,17 @@ class Dataset:
     validation: Split
     test: Split
     flips: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("train", "validation", "test"):
+            split = getattr(self, name)
+            if not isinstance(split, Split):
+                raise UsageError(f"{name} is {type(split).__name__}; allowed: a Split")
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= self.num_classes:
+                raise UsageError(
+                    f"{name} has labels from {low} to {high}; allowed: 0 to {self.num_classes - 1}"
+                )
 
 
 def digits() -> Dataset:

@@ -1,0 +1,5 @@
+"""`python -m mnas_search`."""
+
+from mnas_search.cli import main
+
+main()
