@@ -5,7 +5,6 @@ their luck), are evaluated again with another seed. The differences give the noi
 which is to be held against the spread between networks.
 """
 
-from collections.abc import Callable
 from typing import final
 
 import numpy as np
@@ -24,7 +23,6 @@ class Repeats:
         count: number of trials to repeat, at most.
         seed: of the run.
         journal: where outcomes go; those it holds already are not repeated.
-        on_repeat: called after every outcome.
     """
 
     def __init__(
@@ -34,10 +32,9 @@ class Repeats:
         count: int,
         seed: int,
         journal: Journal,
-        on_repeat: Callable[[], None] = lambda: None,
     ) -> None:
         self._search, self._count, self._seed = search, count, seed
-        self._journal, self._on_repeat = journal, on_repeat
+        self._journal = journal
         self._done: dict[int, float | None] = {
             event["trial"]: event["accuracy"]
             for event in journal.events
@@ -98,7 +95,6 @@ class Repeats:
         )
         self._done[work.number] = accuracy
         self._in_flight -= 1
-        self._on_repeat()
 
     def _remaining(self) -> list[Trial]:
         if self._todo is None:

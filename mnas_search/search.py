@@ -115,11 +115,6 @@ class Search:
         return self._duplicates_in_a_row >= MOST_DUPLICATES
 
     @property
-    def in_flight(self) -> int:
-        """Pieces of work handed out and not recorded."""
-        return len(self._in_flight)
-
-    @property
     def finished(self) -> bool:
         """Whether nothing is in flight and nothing will come."""
         return not self._in_flight and not self._handed_back and not self._has_room()
