@@ -149,7 +149,7 @@ def list_(kind: str | None, form: str) -> None:
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["counting"]))
+@click.argument("name", type=click.Choice(["counting", "evidence"]))
 @format_option
 def bench(name: str, form: str) -> None:
     """The project's own benchmarks, each with its conditions."""
