@@ -46,6 +46,7 @@ def _rows(evidence: Evidence) -> list[dict[str, Any]]:
         rows.append(
             {"predictor": f"{name} (Gaussian process, 1 fold)"}
             | _scores(values[fold == 0], mean, std)
+            | dict.fromkeys(("tau, top decile", "tau, 360M-440M", "RMSE, points"))
         )
     return rows
 
@@ -67,7 +68,7 @@ def _accuracy(
         | {
             "tau, top decile": _tau(truth[top], mean[top]),
             "tau, 360M-440M": _tau(truth[near], mean[near]),
-            "points": round(100 * float(np.sqrt(((truth - mean) ** 2).mean())), 3),
+            "RMSE, points": round(100 * float(np.sqrt(((truth - mean) ** 2).mean())), 3),
         }
     )
 

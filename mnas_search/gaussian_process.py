@@ -46,7 +46,8 @@ class Kernel:
 
     def variance(self, points: Array) -> Array:
         """Prior variances [N] of the noise-free values."""
-        return self.rbf + self.constant + self.linear * np.einsum("ij,ij->i", points, points)
+        squares: Array = np.einsum("ij,ij->i", points, points)
+        return self.linear * squares + (self.rbf + self.constant)
 
     def scaled(self, factor: float) -> "Kernel":
         """The same kernel for values `factor` times as large."""
@@ -162,6 +163,7 @@ class Posterior:
     """What is believed after `values` [N] were seen at `points` [N, F] (algorithm 2.1).
 
     Attributes:
+        points: where values were seen [N, F].
         mean: of the values, taken off before and added again after.
     """
 
@@ -189,9 +191,46 @@ class Posterior:
         variance = self.kernel.variance(points) - np.einsum("ij,ij->j", half, half)
         return mean, np.sqrt(np.maximum(variance, 0))
 
-    def expect(self, points: Array) -> Array:
+    def mean_function(self) -> "Mean":
         """The mean alone, which costs a fraction."""
-        return self.mean + self._alpha @ self.kernel(self.points, points)
+        kernel, scaled = self.kernel, self.points * self.kernel.weights
+        return Mean(
+            weights=kernel.weights,
+            scaled=scaled,
+            squares=np.einsum("ij,ij->i", scaled, scaled),
+            alpha=kernel.rbf * self._alpha,
+            slope=kernel.linear * (self._alpha @ self.points),
+            offset=self.mean + kernel.constant * float(self._alpha.sum()),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean:
+    """A posterior's mean as a function, with all that does not depend on its argument ready.
+
+    Attributes:
+        weights: of the kernel [F].
+        scaled: seen points times weights [N, F], with their `squares` [N].
+        alpha: r times (K + n I)^-1 (y - mean) [N].
+        slope, offset: the linear part and all constants, [F] and a number.
+    """
+
+    weights: Array
+    scaled: Array
+    squares: Array
+    alpha: Array
+    slope: Array
+    offset: float
+
+    def __call__(self, points: Array) -> Array:
+        """Means [M] at `points` [M, F]."""
+        own = points * self.weights
+        exponents = own @ self.scaled.T
+        exponents -= 0.5 * self.squares
+        exponents -= 0.5 * np.einsum("ij,ij->i", own, own)[:, None]
+        np.exp(np.minimum(exponents, 0, out=exponents), out=exponents)
+        means: Array = exponents @ self.alpha + points @ self.slope + self.offset
+        return means
 
 
 def isotropic(features: int, *, noise: float) -> Kernel:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, ClassVar, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,7 +149,12 @@ class Controller(ABC):
     order, or for trials that were never asked (a warm start). All randomness comes from the
     generator passed to `ask`, which is seeded anew for every ask: state lies in what was told.
     Networks over the target cannot win: use `problem.cost` to propose others.
+
+    Attributes:
+        takes_prior: whether it makes use of `problem.prior`.
     """
+
+    takes_prior: ClassVar[bool] = False
 
     @abstractmethod
     def ask(self, rng: np.random.Generator) -> Choices:
@@ -163,6 +168,13 @@ class Controller(ABC):
     def replay(self, event: Asked | Trial) -> None:
         """Take back one event of an interrupted run, in its order: an ask as if it had been
         answered with these choices, a trial as in `tell`. Nothing is proposed anew."""
+
+    def estimate(self, codes: Codes) -> NDArray[np.float64] | None:
+        """Accuracies [N] that networks of these codes [N, D] are believed to have, noise taken
+        off; override where there is a model. The winner among noisy measurements is chosen by
+        these, not by the luckiest of them."""
+        del codes
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

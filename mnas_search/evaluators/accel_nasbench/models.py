@@ -15,7 +15,7 @@ from sklearn.linear_model import Ridge
 from mnas_search.choices import Codes
 from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE, SPACE
 from mnas_search.features import Features
-from mnas_search.gaussian_process import Kernel, Posterior, Prior, isotropic
+from mnas_search.gaussian_process import Kernel, Mean, Posterior, Prior, isotropic
 
 _FEATURES = Features(SPACE.decisions)
 _FITTED_ON = 1_200  # networks that a kernel is fitted on; 800 predict as well to three digits
@@ -39,6 +39,7 @@ class GaussianProcess:
 
     kernel: Kernel
     _posterior: Posterior
+    _mean: Mean
 
     @classmethod
     def fit(
@@ -57,7 +58,8 @@ class GaussianProcess:
         points = _FEATURES(codes)
         if kernel is None:
             kernel = fit_kernel(codes, values, noise=noise)
-        return cls(kernel=kernel, _posterior=Posterior.of(kernel, points, values))
+        posterior = Posterior.of(kernel, points, values)
+        return cls(kernel=kernel, _posterior=posterior, _mean=posterior.mean_function())
 
     def predict(self, codes: Codes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean [N] and standard deviation [N] of one more measurement: the network's own
@@ -67,7 +69,7 @@ class GaussianProcess:
 
     def expect(self, codes: Codes) -> NDArray[np.float64]:
         """The mean alone, which costs a fraction."""
-        return self._posterior.expect(_FEATURES(codes))
+        return self._mean(_FEATURES(codes))
 
 
 def fit_kernel(codes: Codes, values: NDArray[np.float64], *, noise: float | None) -> Kernel:
