@@ -33,7 +33,6 @@ from mnas_search.benchmarks.discovery.problems import (
 )
 from mnas_search.benchmarks.discovery.report import Scores
 from mnas_search.benchmarks.discovery.running import QUICK, Plan, Runner, Task
-from mnas_search.benchmarks.discovery.runs import Run
 from mnas_search.choices import sample_codes
 from mnas_search.errors import UsageError
 from mnas_search.evaluators.accel_nasbench.evidence import load
@@ -133,12 +132,12 @@ def _chosen_problems(only: Sequence[str]) -> tuple[str, ...]:
 def _scores(
     problem: DiscoveryProblem, models: scoring.HeldOut, runner: Runner, tasks: Sequence[Task]
 ) -> Scores:
-    kept: dict[str, dict[int, Run]] = {}
+    runs: dict[str, dict[int, scoring.Scored]] = {}
     for task in tasks:
-        if task.problem == problem.name and (run := runner.kept(task)) is not None:
-            kept.setdefault(task.name, {})[task.seed] = run
-    every = [run for runs in kept.values() for run in runs.values()]
-    codes, best = scoring.best_known(problem, models.model, every)
+        if task.problem == problem.name and (kept := runner.kept(task)) is not None:
+            runs.setdefault(task.name, {})[task.seed] = scoring.score(problem, models, kept)
+    tops = [run.top for seeds in runs.values() for run in seeds.values()]
+    codes, best = scoring.best_known(problem, models.model, tops)
     draws = sample_codes(problem.given.decisions, 100_000, np.random.default_rng(0))
     cost, _params = problem.given.cost(draws)
     return Scores(
@@ -146,10 +145,7 @@ def _scores(
         fraction=float((cost <= problem.given.objective.target).mean()),
         best=best,
         best_codes=tuple(codes.tolist()),
-        runs={
-            name: {seed: scoring.score(problem, models, run) for seed, run in runs.items()}
-            for name, runs in kept.items()
-        },
+        runs=runs,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mnas_search.benchmarks.discovery.report import Scores
-from mnas_search.benchmarks.discovery.roster import ABLATIONS, REFERENCE, STARTED
+from mnas_search.benchmarks.discovery.roster import ABLATIONS, REFERENCE, STARTED, label
 from mnas_search.benchmarks.discovery.statistics import band
 from mnas_search.errors import UsageError
 from mnas_search.files import write_atomically
@@ -55,7 +55,13 @@ def draw(scores: Sequence[Scores], folder: Path) -> tuple[Path, ...]:
                 style = "-" if index < 10 else "--"
                 width = 2.2 if name == REFERENCE else 1.2
                 panel.plot(
-                    n, middle, style, color=colour, linewidth=width, label=name, ds="steps-post"
+                    n,
+                    middle,
+                    style,
+                    color=colour,
+                    linewidth=width,
+                    label=label(name),
+                    ds="steps-post",
                 )
                 panel.fill_between(
                     n, low, high, color=colour, alpha=0.15, linewidth=0, step="post"
@@ -74,10 +80,10 @@ def draw(scores: Sequence[Scores], folder: Path) -> tuple[Path, ...]:
             panel.set_ylabel("regret, points")
         handles, labels = [], []
         for panel in panels[: len(shown)]:
-            for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-                if label not in labels:
+            for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
+                if text not in labels:
                     handles.append(handle)
-                    labels.append(label)
+                    labels.append(text)
         figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
         written = []
         for form in ("png", "svg"):

@@ -146,17 +146,6 @@ class DiscoveryProblem:
             excess=math.log(cost / objective.target),
         )
 
-    def rewards(self, codes: Codes, accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rewards [N] that can win: 0 over the target."""
-        cost, _params = self.given.cost(codes)
-        objective = self.given.objective
-        return np.array(
-            [
-                objective.reward(a, c) if objective.within(c) else 0.0
-                for a, c in zip(accuracy.tolist(), cost.tolist(), strict=True)
-            ]
-        )
-
 
 def problems(evidence: Evidence, searched: Predictor) -> tuple[DiscoveryProblem, ...]:
     """All problems over one searched model; device tables are fitted on all of the evidence."""

@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.benchmarks.discovery.problems import NOISE, DiscoveryProblem
-from mnas_search.benchmarks.discovery.roster import REFERENCE
+from mnas_search.benchmarks.discovery.roster import REFERENCE, label
 from mnas_search.benchmarks.discovery.scoring import Scored
 from mnas_search.benchmarks.discovery.statistics import median, paired_difference
 
@@ -53,15 +53,17 @@ def records(scores: Scores, evaluations: Sequence[int]) -> list[dict[str, Any]]:
     for name, runs in scores.runs.items():
         record: dict[str, Any] = {
             "problem": scores.problem.name,
-            "controller": name,
+            "controller": label(name),
             "seeds": len(runs),
         }
         for n in evaluations:
-            at_n = _at(scores, runs, n)
+            at_n = _at(scores.regret, runs, n)
+            chosen = _at(scores.incumbent_regret, runs, n)
             difference = (
-                None if name == REFERENCE else paired_difference(at_n, _at(scores, ours, n))
+                None if name == REFERENCE else paired_difference(at_n, _at(scores.regret, ours, n))
             )
             record[f"regret@{n}"] = None if not at_n else round(median([*at_n.values()]), 3)
+            record[f"incumbent@{n}"] = None if not at_n else round(median([*chosen.values()]), 3)
             record[f"seeds@{n}"] = len(at_n)
             record[f"difference@{n}"] = difference and [
                 round(value, 3) for value in (difference.value, difference.low, difference.high)
@@ -72,11 +74,11 @@ def records(scores: Scores, evaluations: Sequence[int]) -> list[dict[str, Any]]:
     return made
 
 
-def _at(scores: Scores, runs: Mapping[int, Scored], n: int) -> dict[int, float]:
+def _at(
+    regret: Callable[[Scored], NDArray[np.float64]], runs: Mapping[int, Scored], n: int
+) -> dict[int, float]:
     """Regret at n of the seeds that ran so far."""
-    return {
-        seed: float(scores.regret(run)[n - 1]) for seed, run in runs.items() if len(run.best) >= n
-    }
+    return {seed: float(regret(run)[n - 1]) for seed, run in runs.items() if len(run.best) >= n}
 
 
 def _passing(passed: Sequence[tuple[float, ...]]) -> dict[str, Any]:
@@ -188,5 +190,7 @@ def curves(scores: Sequence[Scores]) -> bytes:
                 changes = np.flatnonzero((np.diff(both, axis=1) != 0).any(axis=0)) + 1
                 for index in sorted({0, *changes.tolist(), both.shape[1] - 1}):
                     regret, own = (f"{value:.3f}" for value in both[:, index])
-                    writer.writerow((problem.problem.name, name, seed, index + 1, regret, own))
+                    writer.writerow(
+                        (problem.problem.name, label(name), seed, index + 1, regret, own)
+                    )
     return gzip.compress(text.getvalue().encode(), mtime=0)

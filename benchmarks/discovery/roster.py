@@ -80,6 +80,11 @@ class Entry:
         return self.name in CHEAP
 
 
+def label(name: str) -> str:
+    """A name without the folder of a file."""
+    return name.replace("\\", "/").rpartition("/")[2] if plugins.is_file_reference(name) else name
+
+
 def names() -> tuple[str, ...]:
     """All that can take part as things are installed."""
     installed = [p.name for p in plugins.installed("controllers")]

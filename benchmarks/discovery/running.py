@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from mnas_search.benchmarks.discovery import runs
 from mnas_search.benchmarks.discovery.problems import DiscoveryProblem
-from mnas_search.benchmarks.discovery.roster import entry
+from mnas_search.benchmarks.discovery.roster import entry, label
 from mnas_search.errors import MnasSearchError, where
 
 
@@ -123,7 +123,9 @@ class _Books:
         self._finished += 1
         if error is not None:
             reason = str(error) if isinstance(error, MnasSearchError) else where(error)
-            self.failures.append(f"{task.name} on {task.problem}, seed {task.seed}: {reason}")
+            self.failures.append(
+                f"{label(task.name)} on {task.problem}, seed {task.seed}: {reason}"
+            )
             self._note(f"failed: {self.failures[-1]}")
         if self._finished % self._step == 0 or self._finished == self._total:
             self._note(f"{self._finished:,} of {self._total:,} runs")

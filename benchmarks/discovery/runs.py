@@ -121,9 +121,12 @@ def read(file: Path, fingerprint: str) -> Run | None:
         content: dict[str, Any] = json.loads(gzip.decompress(file.read_bytes()))
         if content["fingerprint"] != fingerprint:
             return None
-        codes = np.array([[int(c) for c in row] for row in content["codes"]], np.uint8)
+        rows = content["codes"]
+        digits = np.frombuffer("".join(rows).encode(), np.uint8) - ord("0")
         return Run(
-            codes=codes, told=np.array(content["told"]), seconds=np.array(content["seconds"])
+            codes=digits.reshape(len(rows), -1),
+            told=np.array(content["told"]),
+            seconds=np.array(content["seconds"]),
         )
     except FileNotFoundError:
         return None

@@ -55,8 +55,16 @@ def held_out(evidence: Evidence, *, refits: int = REFITS) -> HeldOut:
 
 
 def rewards(problem: DiscoveryProblem, model: Predictor, codes: Codes) -> NDArray[np.float64]:
-    """Held-out rewards [N], 0 over the target."""
-    return problem.rewards(codes, model.predict(codes)[0])
+    """Held-out rewards [N], 0 over the target: what could win."""
+    cost, _params = problem.given.cost(codes)
+    objective = problem.given.objective
+    values = np.zeros(len(codes))
+    within = np.flatnonzero(cost <= objective.target)
+    if within.size:
+        accuracy, _std = model.predict(codes[within])
+        counted = zip(accuracy.tolist(), cost[within].tolist(), strict=True)
+        values[within] = [objective.reward(a, c) for a, c in counted]
+    return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +77,14 @@ class Scored:
         passed: evaluations until B0's held-out reward is passed, under the model and each refit;
             empty where B0 is over the target.
         seconds: mean process time of a decision.
+        top: codes of the best [D].
     """
 
     best: NDArray[np.float64]
     incumbent: NDArray[np.float64]
     passed: tuple[float, ...]
     seconds: float
+    top: NDArray[np.uint8]
 
 
 def score(problem: DiscoveryProblem, models: HeldOut, run: Run) -> Scored:
@@ -92,13 +102,14 @@ def score(problem: DiscoveryProblem, models: HeldOut, run: Run) -> Scored:
         incumbent=incumbent(run.told, value, value > 0),
         passed=tuple(passed),
         seconds=float(run.seconds.mean()),
+        top=run.codes[value.argmax()],
     )
 
 
 def best_known(
     problem: DiscoveryProblem,
     model: Predictor,
-    evaluated: Sequence[Run] = (),
+    evaluated: Sequence[NDArray[np.uint8]] = (),
     *,
     generations: int = 100,
     population: int = 500,
@@ -121,10 +132,7 @@ def best_known(
         codes = np.unique(np.concatenate([codes, children]), axis=0)
         value = rewards(problem, model, codes)
         codes = codes[np.argsort(-value, kind="stable")[:population]]
-    starts = [codes[0]]
-    for run in evaluated:
-        starts.append(run.codes[rewards(problem, model, run.codes).argmax()])
-    distinct = np.unique(np.array(starts, np.uint8), axis=0)
+    distinct = np.unique(np.array([codes[0], *evaluated], np.uint8), axis=0)
     order = np.argsort(-rewards(problem, model, distinct), kind="stable")
     climbed = [_climb(problem, model, row) for row in distinct[order[:5]]]
     return max(climbed, key=lambda found: found[1])
