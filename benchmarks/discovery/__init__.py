@@ -9,6 +9,7 @@ epochs on ImageNet. No controller is started with known networks.
     searchers       who searches; ours behind it
     peers/          methods of others
     roster          who takes part, by name
+    sources         hashes of code
     runs            one run and its file
     running         many, over processes
     scoring         held-out rewards, regret
@@ -97,7 +98,7 @@ def run(
         note(f"{len(tasks) - len(missing):,} of {len(tasks):,} runs are there")
         failures = running.compute(runner, missing, processes, note)
     note("scoring")
-    models = scoring.held_out(evidence)
+    models = scoring.held_out(evidence, refits=plan.refits)
     scores = [_scores(problem, models, runner, tasks) for problem in known.values()]
     rows = [row for one in scores for row in report.records(one, plan.evaluations)]
     if not rows:

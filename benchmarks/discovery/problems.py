@@ -17,7 +17,7 @@ image in picoseconds; (time / limit)^-0.07 is (throughput / target)^0.07.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from mnas_search import plugins
 from mnas_search.benchmarks.discovery.device import PICOSECONDS, DeviceCost
+from mnas_search.benchmarks.discovery.sources import source_hash
 from mnas_search.choices import Codes, encode
 from mnas_search.encoding import encode_architecture
 from mnas_search.evaluators.accel_nasbench.evidence import Evidence
-from mnas_search.interfaces import Problem, StagewiseSpace
+from mnas_search.interfaces import BatchCost, Problem, StagewiseSpace
 from mnas_search.objective import Objective
 from mnas_search.reference import architecture
 from mnas_search.space_cost import space_cost
@@ -108,7 +109,7 @@ class DiscoveryProblem:
         definition: the problem in figures.
         given: what controllers are told.
         searched: the model whose accuracies they are told.
-        evidence: hash of the data behind the models.
+        evidence: hash of the data and the code behind told accuracies and costs.
     """
 
     definition: Definition
@@ -151,27 +152,40 @@ def problems(evidence: Evidence, searched: Predictor) -> tuple[DiscoveryProblem,
     """All problems over one searched model; device tables are fitted on all of the evidence."""
     space: StagewiseSpace = plugins.load("search_spaces", "efficientnet")()
     counts = space_cost(space)
-    digest = hashlib.sha256(evidence.codes.tobytes() + evidence.accuracy.tobytes()).hexdigest()
+    accuracies: list[str | NDArray[Any]] = [
+        source_hash(type(searched)),
+        evidence.codes,
+        evidence.accuracy,
+    ]
     made = []
     for definition in DEFINITIONS:
-        if definition.device is None:
-            objective = Objective(target=definition.target, kind=definition.kind)
-            given = Problem(decisions=space.decisions, objective=objective, cost=counts)
-        else:
+        cost: BatchCost = counts
+        target, behind = definition.target, accuracies
+        if definition.device is not None:
             throughput = evidence.performance[definition.device]
             known = np.isfinite(throughput)
             cost = DeviceCost(
                 space.stage_decisions, counts, evidence.codes[known], throughput[known]
             )
-            limit = PICOSECONDS / definition.target
-            objective = Objective(target=limit, kind=definition.kind)
-            given = Problem(decisions=space.decisions, objective=objective, cost=cost)
+            target = PICOSECONDS / definition.target
+            behind = [*accuracies, source_hash(DeviceCost), throughput]
+        objective = Objective(target=target, kind=definition.kind)
         made.append(
             DiscoveryProblem(
-                definition=definition, given=given, searched=searched, evidence=digest[:16]
+                definition=definition,
+                given=Problem(decisions=space.decisions, objective=objective, cost=cost),
+                searched=searched,
+                evidence=_hash(behind),
             )
         )
     return tuple(made)
+
+
+def _hash(parts: Sequence[str | NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def efficientnet_b0() -> Row:

@@ -7,14 +7,9 @@ optuna_gp+start, ...           peers that get the first 16 networks of `bayesian
 my.py:Mine                     anybody's controller
 """
 
-import ast
 import functools
-import hashlib
-import inspect
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from mnas_search import plugins
@@ -28,6 +23,7 @@ from mnas_search.benchmarks.discovery.peers.reinforce import Reinforce
 from mnas_search.benchmarks.discovery.peers.started import Started
 from mnas_search.benchmarks.discovery.peers.uniform import Uniform
 from mnas_search.benchmarks.discovery.searchers import MakeSearcher, Ours, Searcher
+from mnas_search.benchmarks.discovery.sources import source_hash
 from mnas_search.errors import UnknownName, UsageError
 from mnas_search.interfaces import Problem
 
@@ -131,44 +127,3 @@ def _controller(name: str, plugin: str, **options: Any) -> Entry:
 def _settings(made: Any, *packages: str) -> dict[str, str]:
     used = {package: version(package) for package in packages}
     return {"mnas-search": version("mnas-search"), "source": source_hash(made), **used}
-
-
-def source_hash(made: Any) -> str:
-    """Hash of the module that defines a class or function, and of its own package's modules that
-    it imports, without comments and docstrings: what is only said differently runs the same."""
-    module = inspect.getmodule(made)
-    digest = hashlib.sha256()
-    package = getattr(module, "__package__", None) or ""
-    for file in sorted(_files(Path(inspect.getfile(made)).resolve(), package, set())):
-        digest.update(ast.dump(_bare(ast.parse(file.read_text(encoding="utf-8")))).encode())
-    return digest.hexdigest()[:16]
-
-
-def _files(file: Path, package: str, seen: set[Path]) -> set[Path]:
-    seen.add(file)
-    for name in _imported(ast.parse(file.read_text(encoding="utf-8"))):
-        below = name.removeprefix(f"{package}.") if package else name
-        if package and below == name:
-            continue
-        other = file.parent / f"{below.replace('.', '/')}.py"
-        if other.is_file() and other not in seen:
-            _files(other, package, seen)
-    return seen
-
-
-def _imported(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _bare(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-                del body[0]
-    return tree

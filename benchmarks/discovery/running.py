@@ -35,11 +35,13 @@ class Plan:
         dear: (seeds, evaluations) of the model-based ones, one pair after the other; a seed in
             several runs as far as the farthest.
         evaluations: the table's columns.
+        refits: of the held-out model, for the band around B0.
     """
 
     cheap: tuple[tuple[int, int], ...] = ((100, 1_000),)
     dear: tuple[tuple[int, int], ...] = ((20, 100), (5, 300))
     evaluations: tuple[int, ...] = (25, 50, 100, 300, 1_000)
+    refits: int = 5
 
     def of(self, name: str) -> dict[int, int]:
         """Seed -> evaluations."""
@@ -60,7 +62,7 @@ class Plan:
         return sorted(tasks, key=lambda task: task.seed)
 
 
-QUICK = Plan(cheap=((3, 40),), dear=((3, 40),), evaluations=(10, 25, 40))
+QUICK = Plan(cheap=((3, 40),), dear=((3, 40),), evaluations=(10, 25, 40), refits=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,8 +25,6 @@ from mnas_search.choices import Codes, sample_codes, sizes
 from mnas_search.evaluators.accel_nasbench.evidence import Evidence
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees
 
-REFITS = 5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
@@ -36,7 +34,7 @@ class HeldOut:
     refits: tuple[Predictor, ...] = ()
 
 
-def held_out(evidence: Evidence, *, refits: int = REFITS) -> HeldOut:
+def held_out(evidence: Evidence, *, refits: int) -> HeldOut:
     """Fitted on the second half; the refits on samples of it with replacement.
 
     Other halves of all the data would share networks with the searched model's.
