@@ -117,6 +117,13 @@ class BatchCost(Protocol):
         """Multiply-adds [N] and params [N]."""
 
 
+class BatchAccuracy(Protocol):
+    """Predicted accuracy of any batch of codes [N, D]."""
+
+    def __call__(self, codes: Codes, /) -> NDArray[np.float64]:
+        """Fractions [N]."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """What a controller is told about the search.
@@ -125,11 +132,14 @@ class Problem:
         decisions: what is open.
         objective: the reward and the target.
         cost: exact multiply-adds and params of any batch of codes, before any training.
+        prior: accuracies predicted from other evidence than this search's own (`--prior`), on a
+            scale of their own; None where there is none.
     """
 
     decisions: tuple[Decision, ...]
     objective: Objective
     cost: BatchCost
+    prior: BatchAccuracy | None = None
 
 
 class Controller(ABC):
@@ -178,6 +188,17 @@ class Evaluator(ABC):
         """Sentences that belong beside this evaluator's accuracies; override to have some."""
         del network
         return ()
+
+    def halves(self) -> "tuple[Evaluator, Evaluator] | None":
+        """Two evaluators that err independently: a search by the first exploits its errors, so
+        that the second scores what it finds. Override where there are two."""
+        return None
+
+    def predictor(self, space: SearchSpace) -> BatchAccuracy | None:
+        """Accuracies of whole batches of codes of a space, without any training; override where
+        there are."""
+        del space
+        return None
 
     @property
     @abstractmethod

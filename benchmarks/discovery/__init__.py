@@ -26,18 +26,11 @@ from typing import Any
 import numpy as np
 
 from mnas_search.benchmarks.discovery import figure, report, roster, running, scoring
-from mnas_search.benchmarks.discovery.problems import (
-    DEFINITIONS,
-    SPLIT,
-    DiscoveryProblem,
-    problems,
-)
+from mnas_search.benchmarks.discovery.problems import DEFINITIONS, DiscoveryProblem, problems
 from mnas_search.benchmarks.discovery.report import Scores
 from mnas_search.benchmarks.discovery.running import QUICK, Plan, Runner, Task
 from mnas_search.choices import sample_codes
 from mnas_search.errors import UsageError
-from mnas_search.evaluators.accel_nasbench.evidence import load
-from mnas_search.evaluators.accel_nasbench.models import GaussianProcess
 from mnas_search.files import write_atomically
 
 __all__ = ["Outcome", "run"]
@@ -86,10 +79,7 @@ def run(
     chosen = _chosen_controllers(only_controllers, controllers, quick=quick)
     wanted = _chosen_problems(only_problems)
     note("fitting the models")
-    evidence = load()
-    first, _second = evidence.halves(SPLIT)
-    searched = GaussianProcess.fit(first.codes, first.accuracy)
-    known = {p.name: p for p in problems(evidence, searched) if p.name in wanted}
+    known = {p.name: p for p in problems() if p.name in wanted}
     runner = Runner(problems=known, folder=results)
     tasks = plan.tasks(list(known), chosen)
     failures: list[str] = []
@@ -98,7 +88,7 @@ def run(
         note(f"{len(tasks) - len(missing):,} of {len(tasks):,} runs are there")
         failures = running.compute(runner, missing, processes, note)
     note("scoring")
-    models = scoring.held_out(evidence, refits=plan.refits)
+    models = scoring.held_out(refits=plan.refits)
     scores = [_scores(problem, models, runner, tasks) for problem in known.values()]
     rows = [row for one in scores for row in report.records(one, plan.evaluations)]
     if not rows:

@@ -17,27 +17,22 @@ image in picoseconds; (time / limit)^-0.07 is (throughput / target)^0.07.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mnas_search import plugins
 from mnas_search.benchmarks.discovery.device import PICOSECONDS, DeviceCost
-from mnas_search.benchmarks.discovery.sources import source_hash
-from mnas_search.choices import Codes, encode
+from mnas_search.choices import encode, sample_codes
 from mnas_search.encoding import encode_architecture
-from mnas_search.evaluators.accel_nasbench.evidence import Evidence
-from mnas_search.interfaces import BatchCost, Problem, StagewiseSpace
+from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench
+from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE, SPACE, load
+from mnas_search.interfaces import BatchAccuracy, BatchCost, Problem
 from mnas_search.objective import Objective
 from mnas_search.reference import architecture
 from mnas_search.space_cost import space_cost
 
-# Standard deviation over seeds of the benchmark's own trainings: 117 networks, 3 seeds each.
-NOISE = 0.0031
-SPLIT = 0  # seed of the halves
 Row = tuple[int, ...]
 
 
@@ -57,7 +52,7 @@ class Definition:
     kind: str
     target: float
     device: str | None = None
-    noise: float = NOISE
+    noise: float = SEED_NOISE
 
 
 DEFINITIONS = (
@@ -67,13 +62,6 @@ DEFINITIONS = (
     Definition(name="hard-600M", kind="hard", target=600e6),
     Definition(name="a100", kind="soft", target=7_500, device="throughput_a100"),
 )
-
-
-class Predictor(Protocol):
-    """A fitted model."""
-
-    def predict(self, codes: Codes, /) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean [N] and standard deviation [N] of codes [N, D]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +96,14 @@ class DiscoveryProblem:
     Attributes:
         definition: the problem in figures.
         given: what controllers are told.
-        searched: the model whose accuracies they are told.
-        evidence: hash of the data and the code behind told accuracies and costs.
+        searched: the accuracies they are told, before noise.
+        probe: hash of what is told of some networks, which every change of data or models changes.
     """
 
     definition: Definition
     given: Problem
-    searched: Predictor
-    evidence: str
+    searched: BatchAccuracy
+    probe: str
 
     @property
     def name(self) -> str:
@@ -125,15 +113,16 @@ class DiscoveryProblem:
     @property
     def settings(self) -> Mapping[str, Any]:
         """All that told values depend on."""
-        return {**asdict(self.definition), "split": SPLIT, "evidence": self.evidence}
+        return {**asdict(self.definition), "probe": self.probe}
 
     def evaluate(self, row: Row, seed: int) -> Told:
         """One training: the same network under the same seed gives the same accuracy."""
         codes = np.array([row], dtype=np.uint8)
         text = f"{self.name}/{seed}/{','.join(map(str, row))}"
         rng = np.random.default_rng(list(hashlib.sha256(text.encode()).digest()))
-        mean, _std = self.searched.predict(codes)
-        accuracy = float(mean[0]) + self.definition.noise * float(rng.standard_normal())
+        accuracy = float(self.searched(codes)[0]) + self.definition.noise * float(
+            rng.standard_normal()
+        )
         cost, params = (int(counts[0]) for counts in self.given.cost(codes))
         objective = self.given.objective
         reward = objective.reward(accuracy, cost)
@@ -148,47 +137,44 @@ class DiscoveryProblem:
         )
 
 
-def problems(evidence: Evidence, searched: Predictor) -> tuple[DiscoveryProblem, ...]:
-    """All problems over one searched model; device tables are fitted on all of the evidence."""
-    space: StagewiseSpace = plugins.load("search_spaces", "efficientnet")()
-    counts = space_cost(space)
-    accuracies: list[str | NDArray[Any]] = [
-        source_hash(type(searched)),
-        evidence.codes,
-        evidence.accuracy,
-    ]
+def problems() -> tuple[DiscoveryProblem, ...]:
+    """All problems; the tables of a device are fitted on all networks recorded there."""
+    counts = space_cost(SPACE)
+    searched = AccelNasBench(part="search").predictor(SPACE)
+    assert searched is not None
     made = []
     for definition in DEFINITIONS:
         cost: BatchCost = counts
-        target, behind = definition.target, accuracies
+        target = definition.target
         if definition.device is not None:
-            throughput = evidence.performance[definition.device]
-            known = np.isfinite(throughput)
-            cost = DeviceCost(
-                space.stage_decisions, counts, evidence.codes[known], throughput[known]
-            )
-            target = PICOSECONDS / definition.target
-            behind = [*accuracies, source_hash(DeviceCost), throughput]
-        objective = Objective(target=target, kind=definition.kind)
+            recorded = load().with_performance(definition.device)
+            throughput = recorded.performance[definition.device]
+            cost = DeviceCost(SPACE.stage_decisions, counts, recorded.codes, throughput)
+            target = PICOSECONDS / target
+        given = Problem(
+            decisions=SPACE.decisions,
+            objective=Objective(target=target, kind=definition.kind),
+            cost=cost,
+        )
         made.append(
             DiscoveryProblem(
                 definition=definition,
-                given=Problem(decisions=space.decisions, objective=objective, cost=cost),
+                given=given,
                 searched=searched,
-                evidence=_hash(behind),
+                probe=_probe(given, searched),
             )
         )
     return tuple(made)
 
 
-def _hash(parts: Sequence[str | NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.encode() if isinstance(part, str) else part.tobytes())
-    return digest.hexdigest()[:16]
+def _probe(given: Problem, searched: BatchAccuracy) -> str:
+    """Rounded, since other machines' sums differ in their last digits."""
+    codes = sample_codes(given.decisions, 64, np.random.default_rng(0))
+    told = [f"{value:.5f}" for value in searched(codes)]
+    costs = [f"{value:.6g}" for value in given.cost(codes)[0]]
+    return hashlib.sha256(" ".join(told + costs).encode()).hexdigest()[:16]
 
 
 def efficientnet_b0() -> Row:
     """EfficientNet-B0's codes."""
-    space: StagewiseSpace = plugins.load("search_spaces", "efficientnet")()
-    return encode(space.decisions, encode_architecture(space, architecture("efficientnet_b0")))
+    return encode(SPACE.decisions, encode_architecture(SPACE, architecture("efficientnet_b0")))

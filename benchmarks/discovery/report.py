@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search.benchmarks.discovery.problems import NOISE, DiscoveryProblem
+from mnas_search.benchmarks.discovery.problems import DiscoveryProblem
 from mnas_search.benchmarks.discovery.roster import REFERENCE, label
 from mnas_search.benchmarks.discovery.scoring import Scored
 from mnas_search.benchmarks.discovery.statistics import median, paired_difference
+from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE
 
 Runs = Mapping[str, Mapping[int, Scored]]  # searcher -> seed -> run
 
@@ -147,7 +148,7 @@ Regret: points of held-out reward (x 100) below the best known, median over seed
 `{REFERENCE}` is better). B0 passed after: evaluations until EfficientNet-B0's held-out reward is
 passed, median and largest, and the medians' range over refits of the held-out model. never: seeds
 that did not. ms/decision: process time of ask and tell, one thread. Told accuracies carry noise of
-{100 * NOISE:g} points; an evaluation over the target counts and cannot win.
+{100 * SEED_NOISE:g} points; an evaluation over the target counts and cannot win.
 """
 
 

@@ -13,53 +13,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.benchmarks.discovery.peers.local_search import neighbours
-from mnas_search.benchmarks.discovery.problems import (
-    SPLIT,
-    DiscoveryProblem,
-    Predictor,
-    efficientnet_b0,
-)
+from mnas_search.benchmarks.discovery.problems import DiscoveryProblem, efficientnet_b0
 from mnas_search.benchmarks.discovery.runs import Run
 from mnas_search.benchmarks.discovery.statistics import best_so_far, evaluations_until, incumbent
 from mnas_search.choices import Codes, sample_codes, sizes
-from mnas_search.evaluators.accel_nasbench.evidence import Evidence
+from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench
+from mnas_search.evaluators.accel_nasbench.evidence import SPACE, load
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees
+from mnas_search.interfaces import BatchAccuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
     """The reporting model, and refits of it that say how far it can be trusted."""
 
-    model: Predictor
-    refits: tuple[Predictor, ...] = ()
+    model: BatchAccuracy
+    refits: tuple[BatchAccuracy, ...] = ()
 
 
-def held_out(evidence: Evidence, *, refits: int) -> HeldOut:
+def held_out(*, refits: int) -> HeldOut:
     """Fitted on the second half; the refits on samples of it with replacement.
 
     Other halves of all the data would share networks with the searched model's.
     """
-    _searched, reported = evidence.halves(SPLIT)
+    searched, model = AccelNasBench().halves()
+    del searched
+    _first, reported = load().halves()
 
-    def refit(seed: int) -> Predictor:
-        count = len(reported.codes)
-        rows = np.random.default_rng(seed).integers(count, size=count)
-        return BoostedTrees.fit(reported.codes[rows], reported.accuracy[rows])
+    def refit(seed: int) -> BatchAccuracy:
+        count = len(reported)
+        part = reported.take(np.random.default_rng(seed).integers(count, size=count))
+        trees = BoostedTrees.fit(part.codes, part.accuracy, std=0.0)
+        return lambda codes: trees.predict(codes)[0]
 
-    return HeldOut(
-        model=BoostedTrees.fit(reported.codes, reported.accuracy),
-        refits=tuple(refit(seed) for seed in range(refits)),
-    )
+    predict = model.predictor(SPACE)
+    assert predict is not None
+    return HeldOut(model=predict, refits=tuple(refit(seed) for seed in range(refits)))
 
 
-def rewards(problem: DiscoveryProblem, model: Predictor, codes: Codes) -> NDArray[np.float64]:
+def rewards(problem: DiscoveryProblem, model: BatchAccuracy, codes: Codes) -> NDArray[np.float64]:
     """Held-out rewards [N], 0 over the target: what could win."""
     cost, _params = problem.given.cost(codes)
     objective = problem.given.objective
     values = np.zeros(len(codes))
     within = np.flatnonzero(cost <= objective.target)
     if within.size:
-        accuracy, _std = model.predict(codes[within])
+        accuracy = model(codes[within])
         counted = zip(accuracy.tolist(), cost[within].tolist(), strict=True)
         values[within] = [objective.reward(a, c) for a, c in counted]
     return values
@@ -106,7 +105,7 @@ def score(problem: DiscoveryProblem, models: HeldOut, run: Run) -> Scored:
 
 def best_known(
     problem: DiscoveryProblem,
-    model: Predictor,
+    model: BatchAccuracy,
     evaluated: Sequence[NDArray[np.uint8]] = (),
     *,
     generations: int = 100,
@@ -137,7 +136,7 @@ def best_known(
 
 
 def _climb(
-    problem: DiscoveryProblem, model: Predictor, row: NDArray[np.uint8]
+    problem: DiscoveryProblem, model: BatchAccuracy, row: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], float]:
     options = sizes(problem.given.decisions)
     value = float(rewards(problem, model, row[None])[0])

@@ -2,37 +2,61 @@
 
 import ast
 import hashlib
+import importlib.util
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+# Modules that say what things are, not what is done: a change there that matters breaks loudly.
+_CONTRACTS = frozenset(
+    f"mnas_search.{name}"
+    for name in (
+        "architecture",
+        "benchmarks.discovery.problems",
+        "benchmarks.discovery.searchers",
+        "errors",
+        "interfaces",
+        "plugins",
+        "trials",
+    )
+)
+
 
 def source_hash(made: Any) -> str:
-    """Hash of the module that defines a class or function, and of what it imports of its own
-    package."""
-    package = getattr(inspect.getmodule(made), "__package__", None) or ""
-    return source_hash_of_file(Path(inspect.getfile(made)).resolve(), package)
+    """Hash of the module that defines a class or function, and of what it imports of ours."""
+    return source_hash_of_file(Path(inspect.getfile(made)).resolve())
 
 
-def source_hash_of_file(file: Path, package: str = "") -> str:
+def source_hash_of_file(file: Path) -> str:
     """The same of a file; comments and docstrings change nothing in what runs."""
     digest = hashlib.sha256()
-    for each in sorted(_files(file, package, set())):
-        digest.update(ast.dump(_bare(ast.parse(each.read_text(encoding="utf-8")))).encode())
+    for each in _files(file, {}).values():
+        digest.update(each.encode())
     return digest.hexdigest()[:16]
 
 
-def _files(file: Path, package: str, seen: set[Path]) -> set[Path]:
-    seen.add(file)
-    for name in _imported(ast.parse(file.read_text(encoding="utf-8"))):
-        below = name.removeprefix(f"{package}.") if package else name
-        if package and below == name:
-            continue
-        other = file.parent / f"{below.replace('.', '/')}.py"
-        if other.is_file() and other not in seen:
-            _files(other, package, seen)
+def _files(file: Path, seen: dict[Path, str]) -> dict[Path, str]:
+    """The file and all modules of ours behind it, with their bare code, in order of import."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    imported = list(_imported(tree))
+    seen[file] = ast.dump(_bare(tree))
+    for name in imported:
+        if name.startswith("mnas_search.") and name not in _CONTRACTS:
+            other = _module_file(name)
+            if other is not None and other not in seen:
+                _files(other, seen)
     return seen
+
+
+def _module_file(name: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:  # a name inside a module
+        return None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin).resolve()
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

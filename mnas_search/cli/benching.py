@@ -1,6 +1,7 @@
 """The project's own benchmarks."""
 
 import os
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ def bench() -> None:
 @format_option
 def counting(form: str) -> None:
     """Architectures counted a second: params and MACs together, one thread."""
-    from mnas_search.report.tables import print_records
+    _print(_benchmark("counting").run(), form)
 
-    rows = _benchmark("counting").run()
-    if form == "json":
-        print_json(rows)
-    else:
-        print_records(rows)
+
+@bench.command()
+@format_option
+def evidence(form: str) -> None:
+    """How well the predictors of `accel_nasbench` predict networks they were not fitted on."""
+    _print(_benchmark("evidence").run(), form)
 
 
 @bench.command()
@@ -62,8 +64,6 @@ def discovery(
     What RESULTS holds already is not computed again. Runs to 100 evaluations with 20 seeds (5 to
     300) for model-based controllers, to 1,000 with 100 seeds for cheap ones.
     """
-    from mnas_search.report.tables import print_records
-
     outcome = _benchmark("discovery").run(
         results=results,
         quick=quick,
@@ -77,7 +77,7 @@ def discovery(
     if form == "json":
         print_json({"records": outcome.records, "failures": list(outcome.failures)})
     else:
-        print_records(outcome.table)
+        _print(outcome.table, form)
         for file in outcome.files:
             click.echo(str(file))
     if outcome.failures:
@@ -85,6 +85,15 @@ def discovery(
         raise WorkFailed(
             f"{count} run{'s' * (count > 1)} failed; the first: {outcome.failures[0]}"
         )
+
+
+def _print(rows: Sequence[Mapping[str, Any]], form: str) -> None:
+    from mnas_search.report.tables import print_records
+
+    if form == "json":
+        print_json(rows)
+    else:
+        print_records(rows)
 
 
 def _listed(text: str) -> tuple[str, ...]:
