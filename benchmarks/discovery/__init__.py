@@ -80,16 +80,19 @@ def run(
     wanted = _chosen_problems(only_problems)
     note("fitting the models")
     known = {p.name: p for p in problems() if p.name in wanted}
-    runner = Runner(problems=known, folder=results)
+    runner = Runner(problems=known, folder=results, refits=plan.refits)
     tasks = plan.tasks(list(known), chosen)
+    there = [task for task in tasks if runner.kept(task) is not None]
     failures: list[str] = []
     if not report_only:
-        missing = [task for task in tasks if runner.kept(task) is None]
-        note(f"{len(tasks) - len(missing):,} of {len(tasks):,} runs are there")
+        note(f"{len(there):,} of {len(tasks):,} runs are there")
+        missing = [task for task in tasks if task not in set(there)]
         failures = running.compute(runner, missing, processes, note)
-    note("scoring")
-    models = scoring.held_out(refits=plan.refits)
-    scores = [_scores(problem, models, runner, tasks) for problem in known.values()]
+        there = [task for task in tasks if runner.kept(task) is not None]
+    unscored = [task for task in there if runner.scored(task) is None]
+    note(f"scoring {len(unscored):,} runs")
+    failures += running.compute(runner, unscored, processes, note, Runner.score)
+    scores = [_scores(problem, runner, there, plan) for problem in known.values()]
     rows = [row for one in scores for row in report.records(one, plan.evaluations)]
     if not rows:
         raise UsageError(f"no runs in {str(results)!r}" + "".join(f"; {f}" for f in failures[:1]))
@@ -121,14 +124,16 @@ def _chosen_problems(only: Sequence[str]) -> tuple[str, ...]:
 
 
 def _scores(
-    problem: DiscoveryProblem, models: scoring.HeldOut, runner: Runner, tasks: Sequence[Task]
+    problem: DiscoveryProblem, runner: Runner, tasks: Sequence[Task], plan: Plan
 ) -> Scores:
     runs: dict[str, dict[int, scoring.Scored]] = {}
     for task in tasks:
-        if task.problem == problem.name and (kept := runner.kept(task)) is not None:
-            runs.setdefault(task.name, {})[task.seed] = scoring.score(problem, models, kept)
+        if task.problem == problem.name and (scored := runner.scored(task)) is not None:
+            runs.setdefault(task.name, {})[task.seed] = scored
     tops = [run.top for seeds in runs.values() for run in seeds.values()]
-    codes, best = scoring.best_known(problem, models.model, tops)
+    codes, best = scoring.best_known(
+        problem, scoring.reporting_model(), tops, generations=plan.generations
+    )
     draws = sample_codes(problem.given.decisions, 100_000, np.random.default_rng(0))
     cost, _params = problem.given.cost(draws)
     return Scores(

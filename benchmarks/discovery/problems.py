@@ -15,6 +15,7 @@ On a device the cost that controllers see in place of multiply-adds is the predi
 image in picoseconds; (time / limit)^-0.07 is (throughput / target)^0.07.
 """
 
+import functools
 import hashlib
 import math
 from collections.abc import Mapping
@@ -137,6 +138,7 @@ class DiscoveryProblem:
         )
 
 
+@functools.cache
 def problems() -> tuple[DiscoveryProblem, ...]:
     """All problems; the tables of a device are fitted on all networks recorded there."""
     counts = space_cost(SPACE)

@@ -88,11 +88,10 @@ def _passing(passed: Sequence[tuple[float, ...]]) -> dict[str, Any]:
         return {"B0 median": None, "B0 max": None, "B0 never": None, "B0 refits": None}
     first = [run[0] for run in passed]
     refits = [median([run[k] for run in passed]) for k in range(1, len(passed[0]))]
-    finite = [n for n in first if math.isfinite(n)]
     return {
         "B0 median": _finite(median(first)),
-        "B0 max": max(finite) if finite else None,
-        "B0 never": len(first) - len(finite),
+        "B0 max": _finite(max(first)),
+        "B0 never": sum(math.isinf(n) for n in first),
         "B0 refits": [_finite(min(refits)), _finite(max(refits))] if refits else None,
     }
 
@@ -135,7 +134,7 @@ def _passed_cell(row: Mapping[str, Any]) -> str:
     def text(value: float | None) -> str:
         return "never" if value is None else f"{value:g}"
 
-    cell = f"{text(row['B0 median'])}, at most {text(row['B0 max'])}"
+    cell = f"{text(row['B0 median'])}; {text(row['B0 max'])}"
     if row["B0 refits"] is not None:
         low, high = row["B0 refits"]
         cell += f" (refits {text(low)} to {text(high)})"

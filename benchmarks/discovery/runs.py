@@ -105,30 +105,41 @@ def path(folder: Path, problem: str, name: str, seed: int) -> Path:
 
 def save(file: Path, run: Run, fingerprint: str) -> None:
     """Write a run whole."""
-    content = {
-        "fingerprint": fingerprint,
-        "codes": ["".join(map(str, row)) for row in run.codes.tolist()],
-        "told": [round(value, 7) for value in run.told.tolist()],
-        "seconds": [round(value, 5) for value in run.seconds.tolist()],
-    }
-    packed = gzip.compress(json.dumps(content, separators=(",", ":")).encode(), mtime=0)
-    write_atomically(file, packed)
+    write_packed(
+        file,
+        {
+            "fingerprint": fingerprint,
+            "codes": ["".join(map(str, row)) for row in run.codes.tolist()],
+            "told": [round(value, 7) for value in run.told.tolist()],
+            "seconds": [round(value, 5) for value in run.seconds.tolist()],
+        },
+    )
 
 
 def read(file: Path, fingerprint: str) -> Run | None:
     """The run that is kept; None where there is none, or one of other settings."""
+    content = read_packed(file, fingerprint)
+    if content is None:
+        return None
+    rows = content["codes"]
+    digits = np.frombuffer("".join(rows).encode(), np.uint8) - ord("0")
+    return Run(
+        codes=digits.reshape(len(rows), -1),
+        told=np.array(content["told"]),
+        seconds=np.array(content["seconds"]),
+    )
+
+
+def write_packed(file: Path, content: Mapping[str, Any]) -> None:
+    """JSON, gzipped."""
+    text = json.dumps(content, separators=(",", ":"))
+    write_atomically(file, gzip.compress(text.encode(), mtime=0))
+
+
+def read_packed(file: Path, fingerprint: str) -> dict[str, Any] | None:
+    """What was written under this fingerprint; None for anything else, which is made again."""
     try:
         content: dict[str, Any] = json.loads(gzip.decompress(file.read_bytes()))
-        if content["fingerprint"] != fingerprint:
-            return None
-        rows = content["codes"]
-        digits = np.frombuffer("".join(rows).encode(), np.uint8) - ord("0")
-        return Run(
-            codes=digits.reshape(len(rows), -1),
-            told=np.array(content["told"]),
-            seconds=np.array(content["seconds"]),
-        )
-    except FileNotFoundError:
-        return None
+        return content if content["fingerprint"] == fingerprint else None
     except (OSError, EOFError, ValueError, LookupError, TypeError):
-        return None  # nothing that this benchmark has written: computed again
+        return None
