@@ -84,7 +84,8 @@ class Evolution(Controller):
 
 def select(population: Sequence[Trial], count: int, rng: np.random.Generator) -> Trial:
     """The best of `count` members drawn with replacement; ties go as in `rank`."""
-    return min((population[i] for i in rng.integers(len(population), size=count)), key=rank)
+    drawn = rng.integers(len(population), size=count).tolist()
+    return min((population[i] for i in drawn), key=rank)
 
 
 def breed(

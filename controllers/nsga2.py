@@ -29,9 +29,10 @@ class NSGA2(Controller):
     Args:
         problem: the search.
         population: trials of a generation; the first is drawn at random within the target.
+            Optuna's default of 50 leaves a search of a few hundred trials too few generations.
     """
 
-    def __init__(self, problem: Problem, *, population: int = 50) -> None:
+    def __init__(self, problem: Problem, *, population: int = 20) -> None:
         self._study = OptunaStudy(
             problem,
             directions=["maximize", "minimize"],

@@ -12,7 +12,7 @@ over it, a random network within the target is taken.
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 import optuna
@@ -42,7 +42,7 @@ class OptunaStudy:
         self,
         problem: Problem,
         *,
-        directions: Sequence[str],
+        directions: Sequence[Literal["maximize", "minimize"]],
         sampler: Callable[[int], BaseSampler],
         startup: int,
     ) -> None:
@@ -75,7 +75,7 @@ class OptunaStudy:
         return choices
 
     def take(self, choices: Choices) -> None:
-        """Open a trial whose choices were not the sampler's own, or were its own before a crash."""
+        """Open a trial that the sampler did not suggest, or not to this study."""
         codes = encode(self._problem.decisions, choices)
         names = (d.name for d in self._problem.decisions)
         self._study.enqueue_trial(dict(zip(names, codes, strict=True)))

@@ -188,7 +188,7 @@ def _logit_errors(done: Forward, slope: Floats, entropy: float) -> Floats:
     p = np.exp(done.log_softmax)
     surprise = p * done.log_softmax  # zero for the options that are not there: p is
     uncertainty = -surprise.sum(axis=-1, keepdims=True)
-    errors = -p * slope.T[..., None] - np.float32(entropy) * (surprise + p * uncertainty)
+    errors: Floats = -p * slope.T[..., None] - np.float32(entropy) * (surprise + p * uncertainty)
     decisions, count = np.ogrid[: errors.shape[0], : errors.shape[1]]
     errors[decisions, count, done.codes.T] += slope.T
     return errors

@@ -70,7 +70,7 @@ def test_a_policys_probabilities_sum_to_one():
 
 
 def test_a_policy_draws_what_its_log_probs_say():
-    """Chi-square of 4,000 draws at 0.001: one false alarm in 1,000 seeds, and this seed is none."""
+    """Chi-square of 4,000 draws at 0.001: one false alarm in 1,000 seeds."""
     from scipy.stats import chisquare
 
     policy = RecurrentPolicy((3, 2, 2), 6, np.random.default_rng(1))
@@ -164,7 +164,7 @@ def test_ppo_knows_from_which_policy_a_late_trial_was_asked():
 
 
 def test_ppo_does_not_depend_on_the_scale_of_rewards():
-    """Percent or fraction: the same asks (up to rounding, which these few updates do not reach)."""
+    """Percent or fraction: the same asks; the few updates here do not show the rounding."""
     one, two = PPO(GIVEN, batch=4), PPO(GIVEN, batch=4)
     for k in range(24):
         (codes,) = asks(one, 1, first=k)
