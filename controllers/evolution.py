@@ -85,7 +85,8 @@ class Evolution(Controller):
 def select(population: Sequence[Trial], count: int, rng: np.random.Generator) -> Trial:
     """The best of `count` members drawn with replacement; ties go as in `rank`."""
     drawn = rng.integers(len(population), size=count).tolist()
-    return min((population[i] for i in drawn), key=rank)
+    best: Trial = min((population[i] for i in drawn), key=rank)
+    return best
 
 
 def breed(
