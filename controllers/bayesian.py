@@ -143,7 +143,7 @@ class Bayesian(Controller):
         starts = self._unseen(np.concatenate([pool, self._within(neighbours(top, self._sizes))]))
         return self._climb(starts, promise) if len(starts) else None
 
-    def _climb(self, starts: Codes, promise: "_Promise") -> Row:
+    def _climb(self, starts: Codes, promise: Callable[[Codes], Array]) -> Row:
         """Local search from the most promising starts, each to its best neighbour in turn."""
         values = promise(starts)
         order = np.argsort(-values, kind="stable")[:_STARTS]

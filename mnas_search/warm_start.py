@@ -1,4 +1,4 @@
-"""What a run begins with, other than nothing: architectures to try first, trials of earlier runs."""
+"""What a run begins with: architectures to try first, trials of earlier runs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,10 +1,10 @@
 """Runs over processes: what is kept is not computed again, and one failure ends nothing else."""
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -27,6 +27,10 @@ class Task:
     evaluations: int
 
 
+# Optuna's Gaussian-process sampler takes a minute to 100 evaluations and six to 300.
+SLOW = {"optuna_gp": ((6, 100), (2, 300)), "optuna_gp+start": ((3, 100),)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How far and how often.
@@ -35,6 +39,7 @@ class Plan:
         cheap: (seeds, evaluations) of the cheap ones.
         dear: (seeds, evaluations) of the model-based ones, one pair after the other; a seed in
             several runs as far as the farthest.
+        slow: the same for those that take minutes a run, by name.
         evaluations: the table's columns.
         refits: of the held-out model, for the band around B0.
         generations: of the search for the best known.
@@ -42,6 +47,7 @@ class Plan:
 
     cheap: tuple[tuple[int, int], ...] = ((100, 1_000),)
     dear: tuple[tuple[int, int], ...] = ((20, 100), (5, 300))
+    slow: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=lambda: SLOW)
     evaluations: tuple[int, ...] = (25, 50, 100, 300, 1_000)
     refits: int = 5
     generations: int = 100
@@ -49,23 +55,27 @@ class Plan:
     def of(self, name: str) -> dict[int, int]:
         """Seed -> evaluations."""
         far: dict[int, int] = {}
-        for seeds, evaluations in self.cheap if entry(name).cheap else self.dear:
+        usual = self.cheap if entry(name).cheap else self.dear
+        for seeds, evaluations in self.slow.get(name, usual):
             for seed in range(seeds):
                 far[seed] = max(far.get(seed, 0), evaluations)
         return far
 
     def tasks(self, problems: Sequence[str], names: Sequence[str]) -> list[Task]:
-        """Every run, seed by seed, so that what is there after an interruption can be compared."""
+        """Every run, the short ones first and then seed by seed, so that what is there after an
+        interruption can be compared."""
         tasks = [
             Task(problem=problem, name=name, seed=seed, evaluations=evaluations)
             for name in names
             for seed, evaluations in self.of(name).items()
             for problem in problems
         ]
-        return sorted(tasks, key=lambda task: task.seed)
+        return sorted(tasks, key=lambda task: (task.evaluations, task.seed))
 
 
-QUICK = Plan(cheap=((3, 40),), dear=((3, 40),), evaluations=(10, 25, 40), refits=2, generations=20)
+QUICK = Plan(
+    cheap=((3, 40),), dear=((3, 40),), evaluations=(10, 25, 40), refits=2, generations=20, slow={}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,57 @@
+"""NSGA-II (Deb et al. 2002), Optuna's: accuracy against FLOPs, a front instead of one network.
+
+A generation's parents are the best of its forerunner and of that one's parents, by
+non-dominated sorting, then by crowding distance; a child is the uniform crossover of two parents,
+each decision drawn anew with probability 1/D. Networks within the target dominate those over it,
+which the controller does not propose in the first place (`optuna_study`).
+
+The objective's reward is not read: accuracy is maximised and multiply-adds are minimised. One run
+so answers for every target below its own, at the price of spending trials on small networks that
+a search for the best reward would not.
+
+Optuna counts generations by finished trials. Which generation a trial belongs to, and a
+generation's parents, are settled when it is opened, by what has finished until then; taking the
+events back in their order settles them alike.
+"""
+
+import numpy as np
+from optuna.samplers import NSGAIISampler
+
+from mnas_search.choices import Choices
+from mnas_search.controllers.optuna_study import OptunaStudy
+from mnas_search.interfaces import Controller, Problem
+from mnas_search.trials import Asked, Trial
+
+
+class NSGA2(Controller):
+    """Optuna's NSGA-II sampler under the constraint.
+
+    Args:
+        problem: the search.
+        population: trials of a generation; the first is drawn at random within the target.
+            Optuna's default of 50 leaves a search of a few hundred trials too few generations.
+    """
+
+    def __init__(self, problem: Problem, *, population: int = 20) -> None:
+        self._study = OptunaStudy(
+            problem,
+            directions=["maximize", "minimize"],
+            sampler=lambda seed: NSGAIISampler(population_size=population, seed=seed),
+            startup=population,
+        )
+
+    def ask(self, rng: np.random.Generator) -> Choices:
+        """What Optuna suggests."""
+        return self._study.ask(rng)
+
+    def tell(self, trial: Trial) -> None:
+        """Give Optuna accuracy and multiply-adds; a trial without accuracy is told as failed."""
+        values = None if trial.accuracy is None else [trial.accuracy, float(trial.macs)]
+        self._study.tell(trial.choices, values)
+
+    def replay(self, event: Asked | Trial) -> None:
+        """Rebuild the study event by event."""
+        if isinstance(event, Trial):
+            self.tell(event)
+        else:
+            self._study.take(event.choices)
