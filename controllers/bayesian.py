@@ -15,7 +15,8 @@ believer"), so that parallel asks differ.
 The first networks come from no model: each is the one farthest from all earlier ones among random
 ones in the upper half, by FLOPs, of what the target allows.
 
-With a prior (`Problem.prior`) the model is a learnt multiple of it plus a residual.
+With a prior (`Problem.prior`) the model is a learnt multiple of it plus a residual: it is one more
+feature of the linear part, and none of the exponential one.
 """
 
 from collections import Counter
@@ -52,6 +53,8 @@ class Bayesian(Controller):
         log_macs: whether log FLOPs are a feature beside the decisions.
     """
 
+    takes_prior = True
+
     def __init__(
         self,
         problem: Problem,
@@ -65,7 +68,9 @@ class Bayesian(Controller):
         self._first, self._start = first, start
         self._exact_cost, self._log_macs = exact_cost, log_macs
         self._features = Features(problem.decisions)
+        self._count = self._features.count + log_macs  # without the prior
         self._sizes = np.array(sizes(problem.decisions))
+        self._prior_scale = self._scale_of_prior()
         self._known: dict[Row, None] = {}  # asked or told, in order
         self._flying: Counter[Row] = Counter()
         self._rows: list[Row] = []  # told with an accuracy
@@ -80,7 +85,7 @@ class Bayesian(Controller):
         if len(self._known) < self._first or len(self._rows) < 2:
             row = self._spread_out(pool)
         else:
-            row = self._most_promising(pool, rng)
+            row = self._most_promising(pool)
         if row is None:
             choices = RandomSearch(self._problem).ask(rng)
             row = encode(self._problem.decisions, choices)
@@ -96,6 +101,12 @@ class Bayesian(Controller):
             self._rows.append(row)
             self._told.add(row)
             self._accuracies.append(trial.accuracy)
+
+    def estimate(self, codes: Codes) -> Array | None:
+        """Posterior means of the accuracies [N] of codes [N, D]."""
+        if len(self._rows) < 2 or not self._exact_cost:
+            return None
+        return _Model(self._start_kernel(), self._points, *self._relevant())(codes)[0]
 
     def replay(self, event: Asked | Trial) -> None:
         """Take an event back."""
@@ -122,9 +133,9 @@ class Bayesian(Controller):
 
     # -- the others ---------------------------------------------------------------------------
 
-    def _most_promising(self, pool: Codes, rng: np.random.Generator) -> Row | None:
+    def _most_promising(self, pool: Codes) -> Row | None:
         rows, targets = self._relevant()
-        model = _Model(self._points, rows, targets)
+        model = _Model(self._start_kernel(), self._points, rows, targets)
         flying = np.array([row for row in self._flying if row not in self._told])
         if len(flying):
             model.believe(flying)
@@ -159,12 +170,32 @@ class Bayesian(Controller):
         return _row(here[0])
 
     def _points(self, codes: Codes) -> Array:
-        points = self._features(codes)
-        if not self._log_macs:
-            return points
-        macs, _ = self._problem.cost(codes)
-        ratio: Array = np.log(macs / self._problem.objective.target)
-        return np.column_stack([points, ratio])
+        """Features [N, F]: the decisions', log FLOPs, the prior."""
+        columns = [self._features(codes)]
+        if self._log_macs:
+            macs, _ = self._problem.cost(codes)
+            columns.append(np.log(macs / self._problem.objective.target)[:, None])
+        if self._problem.prior is not None:
+            mean, scale = self._prior_scale
+            values = (self._problem.prior(codes) - mean) / scale
+            # In the linear part, as much variance as all other features have together.
+            columns.append(np.sqrt(self._count) * values[:, None])
+        return np.concatenate(columns, axis=1)
+
+    def _scale_of_prior(self) -> tuple[float, float]:
+        """Mean and standard deviation of the prior over the space."""
+        if self._problem.prior is None:
+            return 0.0, 1.0
+        draws = sample_codes(self._problem.decisions, _POOL, np.random.default_rng(0))
+        values = self._problem.prior(draws)
+        return float(values.mean()), float(max(values.std(), 1e-12))
+
+    def _start_kernel(self) -> Kernel:
+        """Where the fit of the kernel begins, for values of variance one."""
+        weights = np.full(self._count, 1 / np.sqrt(self._count))
+        if self._problem.prior is not None:
+            weights = np.append(weights, 1e-4)  # no part in the exponential
+        return Kernel(weights=weights, rbf=0.5, linear=2 / self._count, constant=0.1, noise=0.05)
 
     def _relevant(self) -> tuple[Codes, Array]:
         """Told networks, codes [N, D], and what is modelled of them [N]: all of them, or the best
@@ -201,12 +232,15 @@ class Bayesian(Controller):
 class _Model:
     """Accuracies (or rewards) as a Gaussian process over points."""
 
-    def __init__(self, points: Callable[[Codes], Array], codes: Codes, values: Array) -> None:
+    def __init__(
+        self, start: Kernel, points: Callable[[Codes], Array], codes: Codes, values: Array
+    ) -> None:
         self._points_of = points
         self._points = points(codes)
         self._mean, self._scale = values.mean(), max(values.std(), 1e-6)
         self._values = (values - self._mean) / self._scale
-        prior = Prior(kernel=_START(self._points.shape[1]), spread=1.0, tied=True)
+        # Priors so narrow that a few dozen trials can afford a length scale a feature.
+        prior = Prior(kernel=start, spread=0.5)
         self._kernel = prior.fit(self._points, self._values, iterations=30)
         self._posterior = Posterior.of(self._kernel, self._points, self._values)
 
@@ -222,16 +256,6 @@ class _Model:
         """Mean [N] and standard deviation [N] without noise."""
         mean, std = self._posterior(self._points_of(codes))
         return self._mean + self._scale * mean, self._scale * std
-
-
-def _START(features: int) -> Kernel:
-    return Kernel(
-        weights=np.full(features, 1 / np.sqrt(features)),
-        rbf=0.5,
-        linear=2.0 / features,
-        constant=0.1,
-        noise=0.05,
-    )
 
 
 def log_expected_improvement(gain: Array, std: Array) -> Array:

@@ -1,6 +1,6 @@
 """The library's front door: one search from Python."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,14 @@ def search(
     target_flops: float | str,
     *,
     space: str = "efficientnet",
-    controller: str = "tpe",
-    evaluator: str = "proxy_training",
+    controller: str = "bayesian",
+    evaluator: str | None = None,
     data: str | None = None,
+    prior: str | None = None,
+    start_from: Sequence[str] = (),
     objective: str = "soft",
     exponent: float | None = None,
-    trials: int = 48,
+    trials: int | None = None,
     time_budget: float | str | None = None,
     workers: int | None = None,
     gpus_per_trial: float | None = None,
@@ -39,9 +41,12 @@ def search(
     Args:
         target_flops: T; a number, or text such as "400M".
         space, controller, evaluator: names of plug-ins (`mnas-search list`), or "file.py:Name".
+            Without evaluator and data, the search goes by recorded ImageNet trainings.
         data: what the evaluator trains on; None for its own default.
+        prior: an evaluator whose predictions the controller starts from.
+        start_from: architectures to try first, and folders of earlier runs to learn from.
         objective: "soft", "hard" or "absolute"; `exponent` is its exponent.
-        trials: distinct networks to evaluate.
+        trials: distinct networks to evaluate; None for 200 predicted or 48 trained ones.
         time_budget: seconds, or text such as "10m".
         workers: evaluations at a time over Ray; 0 for this process; None for one a CPU.
         gpus_per_trial, ray_address: see `mnas_search.config.RunConfig`.
@@ -65,6 +70,8 @@ def search(
         controller=controller,
         evaluator=evaluator,
         data=data,
+        prior=prior,
+        start_from=tuple(start_from),
         objective=objective,
         exponent=exponent,
         trials=trials,

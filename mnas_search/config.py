@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from mnas_search import plugins
+from mnas_search.choices import Choices
 from mnas_search.cost import CONVENTION
 from mnas_search.errors import UsageError
 from mnas_search.evaluators.function import as_evaluator
-from mnas_search.interfaces import Controller, Evaluator, Problem, SearchSpace
+from mnas_search.interfaces import BatchAccuracy, Controller, Evaluator, Problem, SearchSpace
 from mnas_search.objective import Objective
 from mnas_search.space_cost import Range, space_cost
+from mnas_search.trials import Trial
 from mnas_search.units import format_size
+from mnas_search.warm_start import warm_start
 
-DEFAULT_EVALUATOR = "proxy_training"
+TRAINING = "proxy_training"
+EVIDENCE = "accel_nasbench"
 DEFAULT_DATA = "digits"
-_NAMES = ("space", "controller", "evaluator", "data")  # of plug-ins
+_NAMES = ("space", "controller", "evaluator", "data", "prior")  # of plug-ins
+# Predictions cost nothing; trained candidates cost seconds each.
+_TRIALS_PREDICTED, _TRIALS_TRAINED = 200, 48
 
 
 def cpu_count() -> int:
@@ -35,10 +41,14 @@ class RunConfig:
 
     Attributes:
         target_flops: T, in multiply-adds at the deployment resolution.
-        space, controller, evaluator: names of plug-ins, or `file.py:Name`.
+        space, controller: names of plug-ins, or `file.py:Name`.
+        evaluator: the same; None for the recorded ImageNet trainings where they know the space and
+            no data is given, else for proxy training.
         data: what the evaluator trains on; None for its own default.
+        prior: an evaluator whose predictions the controller starts from.
+        start_from: architectures to try first, and folders of earlier runs to learn from.
         objective, exponent: see `mnas_search.objective`.
-        trials: distinct networks to finish.
+        trials: distinct networks to finish; None for 200 predicted or 48 trained ones.
         time_budget: seconds after which nothing more is asked, over all sessions; None for no end.
         workers: evaluations at a time, over Ray; 0 evaluates in this process.
         gpus_per_trial: GPUs a worker takes; None for the evaluator's own wish.
@@ -49,12 +59,14 @@ class RunConfig:
 
     target_flops: float
     space: str = "efficientnet"
-    controller: str = "tpe"
-    evaluator: str = DEFAULT_EVALUATOR
+    controller: str = "bayesian"
+    evaluator: str | None = None
     data: str | None = None
+    prior: str | None = None
+    start_from: tuple[str, ...] = ()
     objective: str = "soft"
     exponent: float | None = None
-    trials: int = 48
+    trials: int | None = None
     time_budget: float | None = None
     workers: int | None = None
     gpus_per_trial: float | None = None
@@ -81,18 +93,41 @@ class RunConfig:
             if value is not None and plugins.is_file_reference(value):
                 path, _, attribute = value.rpartition(":")
                 object.__setattr__(self, name, f"{Path(path).resolve()}:{attribute}")
+        if isinstance(self.start_from, str):
+            raise UsageError(f"start_from is {self.start_from!r}; allowed: a list of texts")
+        object.__setattr__(self, "start_from", tuple(map(str, self.start_from)))
 
 
 class Setup:
-    """A configuration with all its names resolved and checked."""
+    """A configuration with all its names resolved and checked.
+
+    Attributes:
+        config: with nothing left open.
+        evaluator: what the search is told by.
+        check: what its finalists are scored by, of other evidence; None where there is none.
+        trainer: what finalists scored by predictions are really trained by.
+        space, objective, problem: see their classes.
+    """
 
     def __init__(self, config: RunConfig) -> None:
-        evaluator = plugins.load("evaluators", config.evaluator)
-        self.evaluator: Evaluator = as_evaluator(evaluator, data=config.data)
+        if config.evaluator is None:
+            config = replace(config, evaluator=EVIDENCE if _recorded(config) else TRAINING)
+        assert config.evaluator is not None
+        found = as_evaluator(plugins.load("evaluators", config.evaluator), data=config.data)
+        halves = found.halves()
+        self.evaluator: Evaluator = found if halves is None else halves[0]
+        self.check: Evaluator | None = None if halves is None else halves[1]
+        self.trainer: Evaluator | None = None
+        if self.check is not None:
+            self.trainer = as_evaluator(plugins.load("evaluators", TRAINING), data=None)
         if config.num_classes is None:
             config = replace(config, num_classes=_classes(config, self.evaluator))
         if config.workers is None:
-            config = replace(config, workers=cpu_count() if self.evaluator.resources else 0)
+            in_process = self.evaluator.resources is None and self.trainer is None
+            config = replace(config, workers=0 if in_process else cpu_count())
+        if config.trials is None:
+            predicted = self.evaluator.resources is None
+            config = replace(config, trials=_TRIALS_PREDICTED if predicted else _TRIALS_TRAINED)
         self.space = make_space(config)
         self.objective = Objective(
             target=config.target_flops, kind=config.objective, exponent=config.exponent
@@ -107,11 +142,19 @@ class Setup:
         counter = space_cost(self.space)
         self._check_reachable(counter.reachable)
         self.problem = Problem(
-            decisions=self.space.decisions, objective=self.objective, cost=counter
+            decisions=self.space.decisions,
+            objective=self.objective,
+            cost=counter,
+            prior=None if config.prior is None else _prior(config.prior, self.space),
         )
         controller = plugins.load("controllers", config.controller)
         if not (isinstance(controller, type) and issubclass(controller, Controller)):
             raise UsageError(f"controller {config.controller!r}; allowed: a Controller class")
+        if config.prior is not None and not controller.takes_prior:
+            raise UsageError(
+                f"prior {config.prior!r} with controller {config.controller!r}, which makes no "
+                "use of it; allowed: one that does, as bayesian"
+            )
         self._controller: type[Controller] = controller
 
     def controller(self) -> Controller:
@@ -120,6 +163,10 @@ class Setup:
             self._controller, self.config.controller, problem=self.problem
         )
         return made
+
+    def warm_start(self) -> tuple[list[Choices], list[Trial]]:
+        """What the search begins with: choices to try first, trials of earlier runs."""
+        return warm_start(self.config.start_from, self.space, self.objective, self.recorded)
 
     def _check_reachable(self, reachable: Range | None) -> None:
         target = self.objective.target
@@ -133,13 +180,34 @@ class Setup:
     @property
     def recorded(self) -> dict[str, Any]:
         """The configuration as config.json holds it, with the content of the user's own files."""
-        recorded = asdict(self.config)
+        recorded = asdict(self.config) | {"start_from": list(self.config.start_from)}
         for name in _NAMES:
             value = recorded[name]
             if value is not None and plugins.is_file_reference(value):
                 content = Path(value.rpartition(":")[0]).read_bytes()
                 recorded[f"{name}_sha256"] = hashlib.sha256(content).hexdigest()
         return recorded
+
+
+def _recorded(config: RunConfig) -> bool:
+    """Whether the recorded ImageNet trainings know what is asked for."""
+    return (
+        config.data is None
+        and config.space == "efficientnet"
+        and config.resolution == 224
+        and config.num_classes in (None, 1000)
+    )
+
+
+def _prior(name: str, space: SearchSpace) -> BatchAccuracy:
+    evaluator = as_evaluator(plugins.load("evaluators", name), data=None)
+    predictor = evaluator.predictor(space)
+    if predictor is None:
+        raise UsageError(
+            f"prior {name!r} has no predictions for this search space; allowed: an evaluator that "
+            "has, as accel_nasbench for the space 'efficientnet'"
+        )
+    return predictor
 
 
 def _classes(config: RunConfig, evaluator: Evaluator) -> int:

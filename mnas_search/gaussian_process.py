@@ -78,13 +78,11 @@ class Prior:
         kernel: the start, and the priors' means.
         spread: standard deviation of the prior on each parameter's logarithm.
         learn_noise: whether the noise is learnt; else it stays the start's.
-        tied: one common factor on all weights instead of one each.
     """
 
     kernel: Kernel
     spread: float = 3.0
     learn_noise: bool = True
-    tied: bool = False
 
     def fit(self, points: Array, values: Array, *, iterations: int = 100) -> Kernel:
         """The most probable kernel for `values` [N], of mean zero, at `points` [N, F]."""
@@ -97,7 +95,7 @@ class Prior:
                 [
                     gradient[:3],
                     gradient[3:4] if self.learn_noise else [],
-                    [gradient[4:].sum()] if self.tied else gradient[4:],
+                    gradient[4:],
                 ]
             )
             return -value + 0.5 * float(away @ away), away / self.spread - packed
@@ -114,18 +112,16 @@ class Prior:
         return self._unpack(found.x)
 
     def _pack(self, kernel: Kernel) -> Array:
-        weights = [1.0] if self.tied else kernel.weights  # tied: their common factor
         noise = [kernel.noise] if self.learn_noise else []
         head = [kernel.rbf, kernel.linear, kernel.constant]
-        packed: Array = np.log(np.concatenate([head, noise, weights]))
+        packed: Array = np.log(np.concatenate([head, noise, kernel.weights]))
         return packed
 
     def _unpack(self, theta: Array) -> Kernel:
         rbf, linear, constant, *rest = np.exp(theta)
         noise = rest.pop(0) if self.learn_noise else self.kernel.noise
-        weights = self.kernel.weights * rest[0] if self.tied else np.array(rest)
         return Kernel(
-            weights=weights,
+            weights=np.array(rest),
             rbf=float(rbf),
             linear=float(linear),
             constant=float(constant),

@@ -10,6 +10,7 @@ from mnas_search.architecture import Architecture
 from mnas_search.config import Setup
 from mnas_search.cost import Cost, cost
 from mnas_search.errors import InvalidArchitecture
+from mnas_search.finals import Finals, Scored
 from mnas_search.interfaces import Network
 from mnas_search.repeats import Repeats
 from mnas_search.scaling import PUBLISHED, published_member
@@ -26,19 +27,27 @@ class Timing:
         search: from the first ask to the last tell.
         repeats: the trainings that measure the seed noise.
         busy: share of the search time that the workers spent evaluating.
+        finals: second opinions and trainings of the finalists.
     """
 
     startup: float
     search: float
     repeats: float
     busy: float
+    finals: float = 0.0
 
 
 class Result:
     """What a run has found."""
 
     def __init__(
-        self, setup: Setup, folder: Path, search: Search, repeats: Repeats, timing: Timing | None
+        self,
+        setup: Setup,
+        folder: Path,
+        search: Search,
+        repeats: Repeats,
+        finals: Finals | None,
+        timing: Timing | None,
     ) -> None:
         self.config, self.objective = setup.config, setup.objective
         self.folder, self.timing = folder, timing
@@ -46,7 +55,8 @@ class Result:
         self.asked, self.exhausted = search.asked, search.exhausted
         self.repeats = repeats.pairs
         self.seed_noise = repeats.noise
-        self._search, self._evaluator = search, setup.evaluator
+        self.space, self.evaluator, self.check = setup.space, setup.evaluator, setup.check
+        self._search, self._finals = search, finals if search.finished else None
 
     @property
     def name(self) -> str:
@@ -64,10 +74,42 @@ class Result:
         good = [t for t in self.trials if t.reward is not None]
         return tuple(sorted(good, key=rank))
 
-    @property
+    @cached_property
     def best(self) -> Trial | None:
-        """The winner: the largest reward within the target."""
-        return self._search.best
+        """The winner within the target: the finalist that the check likes best; without a check,
+        the largest reward, by the controller's estimates of noisy accuracies where it has them."""
+        if self.finalists:
+            return None if self.opinion is None else self.opinion.trial
+        within = [t for t in self.good if t.within_target]
+        if not within or not self.estimates:
+            return self._search.best
+        reward = self.objective.reward
+        return max(within, key=lambda t: reward(self.estimates[t.number], t.macs))
+
+    @cached_property
+    def estimates(self) -> Mapping[int, float]:
+        """What the controller believes noisy accuracies to be, by number of the trial."""
+        return self._search.estimates() if self.evaluator.noisy else {}
+
+    @cached_property
+    def finalists(self) -> tuple[Scored, ...]:
+        """Candidates with a second opinion, the best by it first."""
+        return () if self._finals is None else self._finals.finalists
+
+    @cached_property
+    def vetoed(self) -> tuple[Scored, ...]:
+        """Finalists that could not be trained."""
+        return () if self._finals is None else self._finals.vetoed
+
+    @cached_property
+    def opinion(self) -> Scored | None:
+        """The winner with its second opinion."""
+        return None if self._finals is None else self._finals.winner
+
+    @cached_property
+    def baseline(self) -> Scored | None:
+        """EfficientNet-B0 with its second opinion."""
+        return None if self._finals is None else self._finals.baseline
 
     def best_under(self, macs: float) -> Trial | None:
         """The largest reward with at most so many multiply-adds."""
@@ -77,7 +119,7 @@ class Result:
     def caveats(self) -> tuple[str, ...]:
         """What the evaluator wants said beside its accuracies."""
         network = None if self.best is None else self.networks[self.best.number]
-        return () if network is None else self._evaluator.caveats(network)
+        return () if network is None else self.evaluator.caveats(network)
 
     @cached_property
     def pareto(self) -> tuple[Trial, ...]:

@@ -6,21 +6,26 @@ be refused is refused before a folder is made.
 
 import platform
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mnas_search import plugins, run_folder
+from threadpoolctl import threadpool_limits
+
+from mnas_search import plugins, reference, run_folder
+from mnas_search.architecture import Architecture
 from mnas_search.config import RunConfig, Setup
-from mnas_search.errors import RunFolderError, WorkFailed, where
+from mnas_search.errors import MnasSearchError, RunFolderError, WorkFailed, where
+from mnas_search.finals import Finals
+from mnas_search.interfaces import Evaluator
 from mnas_search.repeats import Repeats
 from mnas_search.result import Result, Timing
 from mnas_search.runners.in_process import run_in_process
 from mnas_search.search import Search
 from mnas_search.trials import Journal, Trial
 from mnas_search.units import format_size
-from mnas_search.work import Chain, Timed
+from mnas_search.work import Chain, Source, Timed
 
 _PACKAGES = ("mnas-search", "torch", "numpy", "optuna", "ray", "scikit-learn")
 _LONGEST_NAME = 200
@@ -36,6 +41,9 @@ class Reporter:
     def progress(self, done: int, total: int, best: Trial | None) -> None:
         """A trial has finished, or the search begins."""
 
+    def stage(self, what: str) -> None:
+        """Something else than the search begins."""
+
     def closed(self) -> None:
         """The search has ended, however."""
 
@@ -44,6 +52,7 @@ def start(config: RunConfig, output: Path | None, reporter: Reporter | None = No
     """Run a search into a new folder, or go on in one that holds the same run."""
     setup = Setup(config)
     if output is None:
+        setup.warm_start()
         folder = run_folder.new_folder(Path("runs"), format_size(config.target_flops))
     else:
         folder = output
@@ -61,6 +70,7 @@ def start(config: RunConfig, output: Path | None, reporter: Reporter | None = No
             )
         folder.mkdir(parents=True, exist_ok=True)
     if not run_folder.is_run(folder):
+        setup.warm_start()  # what cannot be begun with is told before a folder is a run
         # Before the journal: a folder is a run from here on, whatever happens next.
         run_folder.write_config(folder, setup.recorded, _versions())
     return _run(setup, folder, reporter or Reporter())
@@ -86,6 +96,8 @@ def resume(folder: Path, reporter: Reporter | None = None, **larger: Any) -> Res
 
 def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
     config = setup.config
+    trials = config.trials
+    assert trials is not None  # Setup leaves nothing open
     with Journal(folder / "journal.jsonl") as journal:
         run_folder.write_config(folder, setup.recorded, _versions())
         budget = float("inf") if config.time_budget is None else config.time_budget
@@ -94,7 +106,7 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
 
         def on_trial(trial: Trial) -> None:
             nonlocal written
-            reporter.progress(search.done, config.trials, search.best)
+            reporter.progress(search.done, trials, search.best)
             if time.monotonic() - written > _REWRITE_EVERY:
                 _write_tables(result())
                 written = time.monotonic()
@@ -103,24 +115,34 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
             space=setup.space,
             objective=setup.objective,
             controller=setup.controller(),
-            trials=config.trials,
+            trials=trials,
             seed=config.seed,
             journal=journal,
             deadline=deadline,
             on_trial=on_trial,
         )
         # One trial in six, so that the noise costs little beside the search.
-        count = max(2, min(8, config.trials // 6)) if setup.evaluator.noisy else 0
+        count = max(2, min(8, trials // 6)) if setup.evaluator.noisy else 0
         repeats = Repeats(search, count=count, seed=config.seed, journal=journal)
+        finals = _finals(setup, search, journal)
 
         def result(timing: Timing | None = None) -> Result:
-            return Result(setup, folder, search, repeats, timing)
+            return Result(setup, folder, search, repeats, finals, timing)
 
+        fresh = not any(event["event"] in ("ask", "warm start") for event in journal.events)
         journal.append({"event": "session", "phase": "start-up"})
+        if fresh and config.start_from:
+            search.warm_start(*setup.warm_start())
         reporter.opened(folder, search.done)
-        reporter.progress(search.done, config.trials, search.best)
+        reporter.progress(search.done, trials, search.best)
         try:
-            timing = _drive(setup, search, repeats)
+            # Linear algebra beside busy workers collapses with a thread a core.
+            with threadpool_limits(1):
+                timing = _drive(setup, search, repeats)
+            if finals is not None and search.best is not None:
+                reporter.closed()
+                seconds = _train(setup, finals, reporter)
+                timing = None if timing is None else replace(timing, finals=seconds)
         finally:
             reporter.closed()
             _write_tables(result())
@@ -135,20 +157,7 @@ def _drive(setup: Setup, search: Search, repeats: Repeats) -> Timing | None:
     work = Chain([searching, repeating])
     if work.finished:
         return None
-    config = setup.config
-    workers = 0 if setup.evaluator.resources is None else config.workers or 0
-    if not workers:
-        run_in_process(work, setup.evaluator)
-    else:
-        from mnas_search.runners.ray_tune import run_on_ray
-
-        run_on_ray(
-            work,
-            setup.evaluator,
-            workers=workers,
-            gpus_per_trial=config.gpus_per_trial,
-            address=config.ray_address,
-        )
+    workers = _evaluate(setup.config, work, setup.evaluator)
     if searching.first is None:
         return None
     return Timing(
@@ -156,6 +165,56 @@ def _drive(setup: Setup, search: Search, repeats: Repeats) -> Timing | None:
         search=searching.elapsed,
         repeats=repeating.elapsed,
         busy=searching.busy / (max(1, workers) * max(searching.elapsed, 1e-9)),
+    )
+
+
+def _train(setup: Setup, finals: Finals, reporter: Reporter) -> float:
+    """Train the finalists; the seconds it took."""
+    start = time.monotonic()
+    reporter.stage("second opinions on the finalists")
+    with threadpool_limits(1):
+        finished = finals.finished
+    if not finished and setup.trainer is not None:
+        reporter.stage("training the finalists, to see that they train")
+        _evaluate(setup.config, finals, setup.trainer)
+    return time.monotonic() - start
+
+
+def _evaluate(config: RunConfig, source: Source, evaluator: Evaluator) -> int:
+    """Drive a source by the runner that fits the evaluator; returns the number of workers."""
+    workers = 0 if evaluator.resources is None else config.workers or 0
+    if not workers:
+        run_in_process(source, evaluator)
+        return 0
+    from mnas_search.runners.ray_tune import run_on_ray
+
+    run_on_ray(
+        source,
+        evaluator,
+        workers=workers,
+        gpus_per_trial=config.gpus_per_trial,
+        address=config.ray_address,
+    )
+    return workers
+
+
+def _finals(setup: Setup, search: Search, journal: Journal) -> Finals | None:
+    if setup.check is None:
+        return None
+    baseline: Architecture | None = reference.architecture("efficientnet_b0")
+    assert baseline is not None
+    try:
+        next(iter(setup.check.evaluate(baseline, seed=0)))
+    except MnasSearchError:  # of another space or size
+        baseline = None
+    return Finals(
+        search,
+        setup.objective,
+        searched=setup.evaluator,
+        check=setup.check,
+        baseline=baseline,
+        seed=setup.config.seed,
+        journal=journal,
     )
 
 
@@ -178,7 +237,7 @@ def _write_tables(result: Result) -> None:
     run_folder.write_trials(result.folder, result.trials, result.networks, result.pareto)
     if result.best is not None:
         network = result.architecture or result.networks[result.best.number]
-        run_folder.write_best(result.folder, result.name, result.best, network)
+        run_folder.write_best(result.folder, result.name, result.best, network, result.opinion)
 
 
 def _finish(result: Result) -> None:
@@ -194,6 +253,8 @@ def _finish(result: Result) -> None:
 
 def _why_no_winner(result: Result) -> str:
     failed = [t for t in result.trials if t.status == "failed"]
+    if result.finalists:
+        return f"none of the {len(result.finalists)} finalists can be trained; see journal.jsonl"
     if failed and len(failed) == len(result.trials):
         return f"all {len(failed)} candidates failed; the first one: {failed[0].error}"
     if not result.trials:

@@ -20,6 +20,7 @@ from mnas_search.architecture import Architecture
 from mnas_search.cost import Cost
 from mnas_search.errors import RunFolderError
 from mnas_search.files import write_atomically
+from mnas_search.finals import Scored
 from mnas_search.interfaces import Network
 from mnas_search.trials import Trial
 
@@ -142,9 +143,11 @@ def block_string(network: Network) -> str | None:
     return network.block_string if isinstance(network, Architecture) else None
 
 
-def write_best(folder: Path, name: str, trial: Trial, network: Network) -> None:
-    """Write best.json."""
-    best = {
+def write_best(
+    folder: Path, name: str, trial: Trial, network: Network, opinion: Scored | None
+) -> None:
+    """Write best.json; accuracy and reward are the search's, `check` holds the second opinion."""
+    best: dict[str, Any] = {
         "name": name,
         "block_string": block_string(network),
         "architecture": network.to_dict() if isinstance(network, Architecture) else None,
@@ -156,6 +159,12 @@ def write_best(folder: Path, name: str, trial: Trial, network: Network) -> None:
         "params": trial.params,
         "reward": trial.reward,
     }
+    if opinion is not None:
+        best["check"] = {
+            "accuracy": opinion.checked.accuracy,
+            "std": opinion.checked.std,
+            "reward": opinion.reward,
+        }
     write_atomically(folder / "best.json", json.dumps(best, indent=2) + "\n")
 
 

@@ -22,11 +22,20 @@ _budget = click.option("--time-budget", type=DURATION, help="ask nothing more af
 @click.command()
 @click.option("--target-flops", type=SIZE, required=True, help="T, e.g. 400M, 0.4G or 4e8")
 @click.option("--space", default="efficientnet", show_default=True, help="name or file.py:Name")
-@click.option("--controller", default="tpe", show_default=True, help="name or file.py:Name")
+@click.option("--controller", default="bayesian", show_default=True, help="name or file.py:Name")
 @click.option(
-    "--evaluator", default="proxy_training", show_default=True, help="name or file.py:Name"
+    "--evaluator",
+    help="name or file.py:Name [accel_nasbench: recorded ImageNet trainings, where they know the "
+    "space and there is no --data; else proxy_training]",
 )
 @click.option("--data", help="what candidates are trained on: name or file.py:Name [digits]")
+@click.option("--prior", help="an evaluator whose predictions the controller starts from")
+@click.option(
+    "--start-from",
+    multiple=True,
+    metavar="ARCH|RUN",
+    help="try this architecture first, or learn from an earlier run; may be repeated",
+)
 @click.option(
     "--objective",
     default="soft",
@@ -34,7 +43,9 @@ _budget = click.option("--time-budget", type=DURATION, help="ask nothing more af
     help="soft: ACC*(FLOPS/T)^w; hard: flat below T; absolute: ACC + b*|FLOPS/T - 1|",
 )
 @click.option("--exponent", type=float, help="w or b, never positive [-0.07, -1, -0.10]")
-@click.option("--trials", type=int, default=48, show_default=True, help="distinct candidates")
+@click.option(
+    "--trials", type=int, help="distinct candidates [200 where they are predicted, else 48]"
+)
 @_budget
 @_workers
 @_gpus

@@ -57,6 +57,10 @@ class ConsoleReporter(Reporter):
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], completed=done, description=text)
 
+    def stage(self, what: str) -> None:
+        """Print what begins."""
+        print(what, file=sys.stderr, flush=True)
+
     def closed(self) -> None:
         """Take the bar away."""
         if self._bar is not None:

@@ -7,6 +7,8 @@ import numpy as np
 
 from mnas_search.architecture import Architecture
 from mnas_search.cost import CONVENTION
+from mnas_search.finals import Scored
+from mnas_search.report.discovery import discovery
 from mnas_search.report.tables import console, print_table
 from mnas_search.result import Result
 from mnas_search.trials import Trial
@@ -15,6 +17,7 @@ from mnas_search.units import format_duration, format_size
 _MOST_BUDGETS = 12
 # The soft reward may leave this share of the budget before it is worth a word.
 _BINDS = 0.9
+_BUSY = 0.5  # below, the evaluations are no work to speak of
 
 
 def summary(result: Result) -> dict[str, Any]:
@@ -32,6 +35,8 @@ def summary(result: Result) -> dict[str, Any]:
         "budgets": [
             {"budget": budget, **_trial(result, trial)} for budget, trial in budgets(result)
         ],
+        "finalists": [_scored(result, one) for one in result.finalists],
+        "baseline": None if result.baseline is None else _scored(result, result.baseline),
         "trials": len(result.trials),
         "failed": sum(t.status == "failed" for t in result.trials),
         "asked": result.asked,
@@ -45,7 +50,12 @@ def summary(result: Result) -> dict[str, Any]:
         ],
         "seconds": None
         if timing is None
-        else {"startup": timing.startup, "search": timing.search, "repeats": timing.repeats},
+        else {
+            "startup": timing.startup,
+            "search": timing.search,
+            "repeats": timing.repeats,
+            "finals": timing.finals,
+        },
         "workers_busy": None if timing is None else timing.busy,
         "notes": notes(result),
     }
@@ -59,6 +69,20 @@ def _trial(result: Result, trial: Trial) -> dict[str, Any]:
         "params": trial.params,
         "reward": trial.reward,
         "architecture": result.networks[trial.number].label,
+    }
+
+
+def _scored(result: Result, one: Scored) -> dict[str, Any]:
+    return {
+        "trial": None if one.trial is None else one.trial.number,
+        "architecture": one.network.label,
+        "macs": one.macs,
+        "params": one.params,
+        "searched": {"accuracy": one.searched.accuracy, "std": one.searched.std},
+        "checked": {"accuracy": one.checked.accuracy, "std": one.checked.std},
+        "reward": one.reward,
+        "trainings": list(one.trainings),
+        "vetoed": one in result.vetoed,
     }
 
 
@@ -106,6 +130,11 @@ def notes(result: Result) -> list[str]:
                 f"so about {share:.0%} of the variance between candidates is seed noise, and the "
                 "winner's lead is in part luck"
             )
+    if best is not None and best.number in result.estimates:
+        said.append(
+            f"the winner was chosen by the controller's estimates, noise taken off: "
+            f"{result.estimates[best.number]:.4f} where {best.accuracy:.4f} was measured"
+        )
     if best is not None:
         said += result.caveats
     if result.architecture is None and best is not None:
@@ -128,6 +157,12 @@ def print_summary(result: Result) -> None:
         network.block_string if isinstance(network, Architecture) else network.label,
         highlight=False,
     )
+    if (found := discovery(result)) is not None:
+        print_table(*found.networks, title="finalists, best by the check first")
+        if found.stages is not None:
+            print_table(*found.stages, title="stage by stage")
+        for line in found.said:
+            out.print(line, highlight=False)
     if others := budgets(result):
         print_table(
             ("under", *_COLUMNS),
@@ -178,11 +213,14 @@ def _time(result: Result) -> str:
     count = f"{len(result.trials)} candidates, {result.asked} proposals"
     if timing is None:
         return f"{count}; nothing was left to do"
-    return (
-        f"{count}; start-up {format_duration(timing.startup)}, search "
-        f"{format_duration(timing.search)} (workers busy {timing.busy:.0%}), seed noise "
-        f"{format_duration(timing.repeats)}"
-    )
+    parts = [f"start-up {format_duration(timing.startup)}"]
+    busy = f" (workers busy {timing.busy:.0%})" if timing.busy > _BUSY else ""
+    parts.append(f"search {format_duration(timing.search)}{busy}")
+    if timing.repeats:
+        parts.append(f"seed noise {format_duration(timing.repeats)}")
+    if timing.finals:
+        parts.append(f"finals {format_duration(timing.finals)}")
+    return f"{count}; {', '.join(parts)}"
 
 
 def _deployment(result: Result) -> str:

@@ -1,0 +1,216 @@
+"""The end of a search by predictions: a second opinion, and a check that the finalists train.
+
+A search exploits the errors of what it is told by: the best of many predictions is better than it
+is true. So the candidates with the largest rewards, the finalists, are scored again by a
+predictor of another kind that was fitted on other networks, and the reward by that one decides.
+Then the finalists and a baseline are really trained. Small and short as that is, it says nothing
+about their rank; a finalist that cannot be trained is vetoed, and none is chosen for it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, final
+
+from mnas_search.architecture import Architecture
+from mnas_search.cost import cost
+from mnas_search.errors import WorkFailed
+from mnas_search.interfaces import Evaluator, Network
+from mnas_search.objective import Objective
+from mnas_search.search import Search, training_seed
+from mnas_search.trials import Evaluation, Failure, Journal, Trial, rank
+from mnas_search.work import Outcome, Work, measure
+
+FINALISTS = 5
+TRAININGS = 2
+_BASELINE = -1  # its number as work
+VETO = 0.5  # of the baseline's accuracy: below it, a network is taken not to train
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A network with both opinions.
+
+    Attributes:
+        trial: of the search; None for the baseline.
+        network: what was scored.
+        macs, params: its cost.
+        searched, checked: what the search's predictor and the other one say.
+        reward: by the other one.
+        trainings: accuracies of the trainings that are there; None where one failed.
+    """
+
+    trial: Trial | None
+    network: Network
+    macs: int
+    params: int
+    searched: Evaluation
+    checked: Evaluation
+    reward: float
+    trainings: tuple[float | None, ...]
+
+    @property
+    def trained(self) -> float | None:
+        """Mean accuracy of the trainings; None where there is none or one failed."""
+        good = [accuracy for accuracy in self.trainings if accuracy is not None]
+        return fmean(good) if good and len(good) == len(self.trainings) else None
+
+
+@final
+class Finals:
+    """Scores and trains the finalists of a search. A `Source` of the trainings.
+
+    Args:
+        search: must have finished before anything is asked of this.
+        objective: the reward and the target.
+        searched, check: the two evaluators.
+        baseline: trained and scored beside the finalists; None for none.
+        seed: of the run.
+        journal: where outcomes go; trainings that it holds already are not repeated.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        objective: Objective,
+        *,
+        searched: Evaluator,
+        check: Evaluator,
+        baseline: Architecture | None,
+        seed: int,
+        journal: Journal,
+    ) -> None:
+        self._search, self._objective = search, objective
+        self._searched, self._check = searched, check
+        self._network_of_baseline, self._seed, self._journal = baseline, seed, journal
+        self._opinions: dict[str, tuple[Evaluation, Evaluation]] = {}
+        self._trained: dict[int, float | None] = {
+            event["seed"]: event["accuracy"]
+            for event in journal.events
+            if event["event"] == "final"
+        }
+        self._todo: list[Work] | None = None
+        self._in_flight = 0
+
+    # -- what has come out --------------------------------------------------------------------
+
+    @property
+    def baseline(self) -> Scored | None:
+        """The baseline, with both opinions."""
+        network = self._network_of_baseline
+        return None if network is None else self._score(None, network)
+
+    @property
+    def finalists(self) -> tuple[Scored, ...]:
+        """The largest rewards of the search within the target, best by the check first."""
+        scored = [self._score(trial, self._search.network(trial)) for trial in self._candidates()]
+        return tuple(sorted(scored, key=lambda one: -one.reward))
+
+    @property
+    def vetoed(self) -> tuple[Scored, ...]:
+        """Finalists that did not train."""
+        return tuple(one for one in self.finalists if not self._trains(one))
+
+    @property
+    def winner(self) -> Scored | None:
+        """The best finalist by the check that is not vetoed; None where there is none."""
+        return next((one for one in self.finalists if self._trains(one)), None)
+
+    # -- the trainings ------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is in flight and nothing will come."""
+        return not self._in_flight and not self._remaining()
+
+    def next(self) -> Work | None:
+        """The next network to train."""
+        remaining = self._remaining()
+        if not remaining:
+            return None
+        self._in_flight += 1
+        return remaining.pop(0)
+
+    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+        """Journal the outcome of a training."""
+        if isinstance(outcome, Failure):
+            accuracy, error = None, outcome.reason
+        else:
+            accuracy, error = outcome.accuracy, None
+        event: Mapping[str, Any] = {
+            "event": "final",
+            "trial": None if work.number == _BASELINE else work.number,
+            "fingerprint": work.network.fingerprint,
+            "seed": work.seed,
+            "accuracy": accuracy,
+            "seconds": round(seconds, 3),
+            "error": error,
+            "phase": "finals",
+        }
+        self._journal.append(event, sync=True)
+        self._trained[work.seed] = accuracy
+        self._in_flight -= 1
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _candidates(self) -> list[Trial]:
+        good = [t for t in self._search.trials if t.reward is not None and t.within_target]
+        return sorted(good, key=rank)[:FINALISTS]
+
+    def _score(self, trial: Trial | None, network: Network) -> Scored:
+        counted = cost(network)
+        searched, checked = self._opinion(network)
+        return Scored(
+            trial=trial,
+            network=network,
+            macs=counted.macs,
+            params=counted.params,
+            searched=searched,
+            checked=checked,
+            reward=self._objective.reward(checked.accuracy, counted.macs),
+            trainings=tuple(
+                self._trained[seed] for seed in self._seeds(network) if seed in self._trained
+            ),
+        )
+
+    def _opinion(self, network: Network) -> tuple[Evaluation, Evaluation]:
+        key = network.fingerprint
+        if key not in self._opinions:
+            work = Work(number=0, network=network, seed=0)
+            self._opinions[key] = _ask(self._searched, work), _ask(self._check, work)
+        return self._opinions[key]
+
+    def _trains(self, one: Scored) -> bool:
+        """Whether no training failed or fell far behind the baseline's."""
+        if not one.trainings:
+            return True
+        if one.trained is None:
+            return False
+        baseline = self.baseline
+        return one.trained >= VETO * ((baseline and baseline.trained) or 0.0)
+
+    def _seeds(self, network: Network) -> list[int]:
+        return [training_seed(self._seed, network.fingerprint, repeat=k) for k in range(TRAININGS)]
+
+    def _remaining(self) -> list[Work]:
+        if self._todo is None:
+            networks: dict[int, Network] = {
+                trial.number: self._search.network(trial) for trial in self._candidates()
+            }
+            if self._network_of_baseline is not None:
+                networks[_BASELINE] = self._network_of_baseline
+            # By seed: a finalist that is the baseline is trained as one of them only.
+            works = {
+                seed: Work(number=number, network=network, seed=seed)
+                for number, network in networks.items()
+                for seed in self._seeds(network)
+            }
+            self._todo = [work for seed, work in works.items() if seed not in self._trained]
+        return self._todo
+
+
+def _ask(evaluator: Evaluator, work: Work) -> Evaluation:
+    outcome, _seconds = measure(evaluator, work)
+    if isinstance(outcome, Failure):
+        raise WorkFailed(f"no second opinion on {work.network.label}: {outcome}")
+    return outcome
