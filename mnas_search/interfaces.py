@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, ClassVar, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +117,13 @@ class BatchCost(Protocol):
         """Multiply-adds [N] and params [N]."""
 
 
+class BatchAccuracy(Protocol):
+    """Predicted accuracy of any batch of codes [N, D]."""
+
+    def __call__(self, codes: Codes, /) -> NDArray[np.float64]:
+        """Fractions [N]."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """What a controller is told about the search.
@@ -125,11 +132,14 @@ class Problem:
         decisions: what is open.
         objective: the reward and the target.
         cost: exact multiply-adds and params of any batch of codes, before any training.
+        prior: accuracies predicted from other evidence than this search's own (`--prior`), on a
+            scale of their own; None where there is none.
     """
 
     decisions: tuple[Decision, ...]
     objective: Objective
     cost: BatchCost
+    prior: BatchAccuracy | None = None
 
 
 class Controller(ABC):
@@ -139,7 +149,12 @@ class Controller(ABC):
     order, or for trials that were never asked (a warm start). All randomness comes from the
     generator passed to `ask`, which is seeded anew for every ask: state lies in what was told.
     Networks over the target cannot win: use `problem.cost` to propose others.
+
+    Attributes:
+        takes_prior: whether it makes use of `problem.prior`.
     """
+
+    takes_prior: ClassVar[bool] = False
 
     @abstractmethod
     def ask(self, rng: np.random.Generator) -> Choices:
@@ -153,6 +168,13 @@ class Controller(ABC):
     def replay(self, event: Asked | Trial) -> None:
         """Take back one event of an interrupted run, in its order: an ask as if it had been
         answered with these choices, a trial as in `tell`. Nothing is proposed anew."""
+
+    def estimate(self, codes: Codes) -> NDArray[np.float64] | None:
+        """Accuracies [N] that networks of these codes [N, D] are believed to have, noise taken
+        off; override where there is a model. The winner among noisy measurements is chosen by
+        these, not by the luckiest of them."""
+        del codes
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +200,17 @@ class Evaluator(ABC):
         """Sentences that belong beside this evaluator's accuracies; override to have some."""
         del network
         return ()
+
+    def halves(self) -> "tuple[Evaluator, Evaluator] | None":
+        """Two evaluators that err independently: a search by the first exploits its errors, so
+        that the second scores what it finds. Override where there are two."""
+        return None
+
+    def predictor(self, space: SearchSpace) -> BatchAccuracy | None:
+        """Accuracies of whole batches of codes of a space, without any training; override where
+        there are."""
+        del space
+        return None
 
     @property
     @abstractmethod

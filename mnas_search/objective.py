@@ -14,6 +14,9 @@ below a generous one; `hard` spends the whole budget.
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mnas_search.errors import UsageError
 
 DEFAULT_EXPONENTS = {"soft": -0.07, "hard": -1.0, "absolute": -0.10}
@@ -55,15 +58,16 @@ class Objective:
 
     def reward(self, accuracy: float, macs: int) -> float:
         """The reward of a network; accuracy as a fraction."""
+        slope, offset = self.line(np.array([macs]))
+        return float(slope[0]) * accuracy + float(offset[0])
+
+    def line(self, macs: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Slope [N] and offset [N] of the rewards in the accuracy, for networks of `macs` [N]."""
         ratio = macs / self.target
         if self.kind == "absolute":
-            return accuracy + self._w * abs(ratio - 1)
-        return accuracy * self.factor(macs)
-
-    def factor(self, macs: int) -> float:
-        """What `soft` and `hard` multiply an accuracy with."""
-        ratio = macs / self.target
-        return float(ratio**self._w) if self.kind == "soft" or ratio > 1 else 1.0
+            return np.ones(len(ratio)), self._w * np.abs(ratio - 1)
+        factor = np.where((self.kind == "soft") | (ratio > 1), ratio**self._w, 1.0)
+        return factor, np.zeros(len(ratio))
 
     def within(self, macs: int) -> bool:
         """Whether the network keeps the constraint FLOPS(m) <= T."""

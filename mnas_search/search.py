@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, final
 
@@ -22,7 +22,7 @@ import numpy as np
 from mnas_search.choices import Choices, encode
 from mnas_search.cost import cost
 from mnas_search.errors import MnasSearchError, RunFolderError, WorkFailed, where
-from mnas_search.interfaces import Controller, Network, Problem, SearchSpace
+from mnas_search.interfaces import BatchAccuracy, Controller, Network, Problem, SearchSpace
 from mnas_search.objective import Objective
 from mnas_search.space_cost import space_cost
 from mnas_search.trials import Asked, Failure, Journal, Trial, rank
@@ -32,9 +32,13 @@ MOST_DUPLICATES = 1_000
 _TRIAL_FIELDS = ("status", "accuracy", "macs", "params", "reward", "seconds", "error", "rung")
 
 
-def problem(space: SearchSpace, objective: Objective) -> Problem:
+def problem(
+    space: SearchSpace, objective: Objective, prior: BatchAccuracy | None = None
+) -> Problem:
     """What a controller of this space is told."""
-    return Problem(decisions=space.decisions, objective=objective, cost=space_cost(space))
+    return Problem(
+        decisions=space.decisions, objective=objective, cost=space_cost(space), prior=prior
+    )
 
 
 def training_seed(seed: int, fingerprint: str, repeat: int = 0) -> int:
@@ -76,6 +80,8 @@ class Search:
         self._asked: list[Asked] = []
         self._trials: dict[int, Trial] = {}  # by number, duplicates included
         self._best: Trial | None = None
+        self._warm: set[int] = set()  # trials of earlier runs
+        self._wanted: deque[Choices] = deque()  # to be asked before the controller is
         self._counted = 0  # trials that count against the budget
         self._first: dict[str, int] = {}  # fingerprint -> number of the trial that trains it
         self._waiting: dict[int, list[Asked]] = {}  # duplicates, by the number they wait for
@@ -84,6 +90,28 @@ class Search:
         self._handed_back: deque[Asked] = deque()
         self._untold: list[Asked] = []  # duplicates whose tell a crash cut off
         self._replay()
+
+    def warm_start(self, wanted: Sequence[Choices], known: Sequence[Trial]) -> None:
+        """Begin a search that has no events yet with what is known already.
+
+        Args:
+            wanted: proposals to try before the controller's own.
+            known: finished trials of earlier runs by the same evaluator; the controller learns
+                from them, and they can win, but they do not count against the budget.
+        """
+        for choices in wanted:
+            encode(self._space.decisions, choices)
+        event = {
+            "event": "warm start",
+            "wanted": [dict(choices) for choices in wanted],
+            "known": [
+                {"choices": dict(t.choices), "fingerprint": t.fingerprint, **_results(t)}
+                for t in known
+            ],
+            "phase": "start-up",
+        }
+        self._journal.append(event, sync=True)  # one line: there whole or not at all
+        self._take_warm_start(event)
 
     # -- what has come out --------------------------------------------------------------------
 
@@ -118,6 +146,19 @@ class Search:
     def finished(self) -> bool:
         """Whether nothing is in flight and nothing will come."""
         return not self._in_flight and not self._handed_back and not self._has_room()
+
+    def estimates(self) -> Mapping[int, float]:
+        """What the controller believes the accuracies of the `ok` trials to be, by number; empty
+        where it has no opinion."""
+        told = [trial for trial in self.trials if trial.status == "ok"]
+        if not told:
+            return {}
+        codes = np.array([encode(self._space.decisions, trial.choices) for trial in told])
+        with _blame("the controller's estimate"):
+            means = self._controller.estimate(codes)
+        if means is None:
+            return {}
+        return {trial.number: float(mean) for trial, mean in zip(told, means, strict=True)}
 
     def network(self, trial: Trial) -> Network:
         """The network of a trial."""
@@ -182,22 +223,32 @@ class Search:
 
     def _ask(self) -> tuple[Asked, Network]:
         number = len(self._asked)
+        if self._wanted:
+            choices = dict(self._wanted.popleft())
+            network = self._decode(choices)
+            asked = self._note_ask(choices, network)
+            with _blame(f"the controller's replay of ask {number}"):
+                self._controller.replay(asked)
+            return asked, network
         with _blame(f"the controller's ask {number}"):
             choices = dict(self._controller.ask(np.random.default_rng((self._seed, number))))
             encode(self._space.decisions, choices)
         network = self._decode(choices)
+        return self._note_ask(choices, network), network
+
+    def _note_ask(self, choices: Choices, network: Network) -> Asked:
         asked = Asked(
-            number=number,
+            number=len(self._asked),
             choices=choices,
             fingerprint=network.fingerprint,
             duplicate_of=self._first.get(network.fingerprint),
             seed=training_seed(self._seed, network.fingerprint),
         )
-        event = {"event": "ask", "trial": number, **asdict(asked), "phase": "search"}
+        event = {"event": "ask", "trial": asked.number, **asdict(asked), "phase": "search"}
         del event["number"]
         self._journal.append(event)
         self._note(asked)
-        return asked, network
+        return asked
 
     def _decode(self, choices: Choices) -> Network:
         with _blame("the search space's decode"):
@@ -225,7 +276,7 @@ class Search:
         self._trials[trial.number] = trial
         if trial.duplicate_of is not None:
             return
-        self._counted += trial.status != "stopped"
+        self._counted += trial.status != "stopped" and trial.number not in self._warm
         if trial.reward is not None and trial.within_target:
             self._best = trial if self._best is None else min(self._best, trial, key=rank)
 
@@ -256,7 +307,9 @@ class Search:
 
     def _replay_events(self) -> None:
         for event in self._journal.events:
-            if event["event"] == "ask":
+            if event["event"] == "warm start":
+                self._take_warm_start(event)
+            elif event["event"] == "ask":
                 asked = _read_asked(event)
                 if asked.number != len(self._asked):
                     raise RunFolderError(
@@ -264,6 +317,8 @@ class Search:
                         "it was changed by something else than mnas-search"
                     )
                 self._note(asked)
+                if self._wanted:
+                    self._wanted.popleft()
                 repeated = asked.duplicate_of is not None
                 self._duplicates_in_a_row = self._duplicates_in_a_row + 1 if repeated else 0
                 self._controller.replay(asked)
@@ -271,6 +326,27 @@ class Search:
                 trial = _trial(self._asked[event["trial"]], event, self._objective)
                 self._keep(trial)
                 self._controller.replay(trial)
+
+    def _take_warm_start(self, event: Mapping[str, Any]) -> None:
+        for results in event["known"]:
+            asked = Asked(
+                number=len(self._asked),
+                choices=results["choices"],
+                fingerprint=results["fingerprint"],
+                duplicate_of=None,
+                seed=training_seed(self._seed, results["fingerprint"]),
+            )
+            reward = None
+            if results["status"] == "ok":  # under this run's target
+                reward = self._objective.reward(results["accuracy"], results["macs"])
+            trial = _trial(asked, {**results, "reward": reward}, self._objective)
+            self._note(asked)
+            self._warm.add(asked.number)
+            self._keep(trial)
+            with _blame("the controller's replay of a warm start"):
+                self._controller.replay(asked)
+                self._controller.replay(trial)
+        self._wanted.extend(event["wanted"])
 
 
 @contextlib.contextmanager

@@ -149,21 +149,35 @@ class Journal:
     def _read(self) -> list[dict[str, Any]]:
         self._file.seek(0)
         content = self._file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        events = []
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                event = json.loads(line)
-                event["event"], event["time"]
-            except (ValueError, TypeError, KeyError):
-                raise RunFolderError(
-                    f"{self._path} line {number} is no event: {line[:60]!r}; it was changed by "
-                    "something else than mnas-search"
-                ) from None
-            events.append(event)
-        if len(whole) < len(content):
-            self._file.truncate(len(whole))
+        events, whole = _parse(content, self._path)
+        if whole < len(content):
+            self._file.truncate(whole)
         return events
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """The complete events of a journal that is only read; it may be in use."""
+    try:
+        return _parse(path.read_bytes(), path)[0]
+    except OSError as error:
+        raise RunFolderError(f"cannot read {str(path)!r}: {error.strerror}") from None
+
+
+def _parse(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Events, and the length of the whole lines."""
+    whole = content[: content.rfind(b"\n") + 1]
+    events = []
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            event = json.loads(line)
+            event["event"], event["time"]
+        except (ValueError, TypeError, KeyError):
+            raise RunFolderError(
+                f"{path} line {number} is no event: {line[:60]!r}; it was changed by "
+                "something else than mnas-search"
+            ) from None
+        events.append(event)
+    return events, len(whole)
 
 
 def _lock(file: BinaryIO, path: Path) -> None:

@@ -1,7 +1,6 @@
 """Exact counts: published numbers, closed forms, fvcore, torch, and Accel-NASBench's records."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +13,9 @@ from mnas_search.architecture import Architecture
 from mnas_search.blocks import plan
 from mnas_search.choices import decode, sample_codes
 from mnas_search.cost import cost
+from mnas_search.evaluators.accel_nasbench import evidence
 from mnas_search.networks import build
 from mnas_search.space_cost import TableCost, WalkingCost, space_cost
-
-DATA = Path(__file__).parent / "data"
 
 # params and MACs of the released code at each network's own resolution (torchvision, timm)
 PUBLISHED = {
@@ -206,14 +204,13 @@ def _thop_macs(architecture):
 
 
 def test_all_recorded_networks_of_accel_nasbench():
-    with np.load(DATA / "accel_nasbench_counts.npz") as data:
-        recorded = {name: data[name] for name in ("codes", "params", "macs")}
-    assert len(recorded["codes"]) == 4_626
+    recorded = evidence.load()
+    assert len(recorded) == 4_626
     space = SPACES["efficientnet"]
-    _, params = space_cost(space)(recorded["codes"])
-    np.testing.assert_array_equal(params, recorded["params"])
-    macs = [_thop_macs(space.decode(decode(space.decisions, row))) for row in recorded["codes"]]
-    np.testing.assert_array_equal(macs, recorded["macs"])
+    _, params = space_cost(space)(recorded.codes)
+    np.testing.assert_array_equal(params, recorded.params)
+    macs = [_thop_macs(space.decode(decode(space.decisions, row))) for row in recorded.codes]
+    np.testing.assert_array_equal(macs, recorded.macs)
 
 
 def test_b0_split_by_operator():

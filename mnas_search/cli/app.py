@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import click
 
-from mnas_search.cli import inspecting, searching
+from mnas_search.cli import benching, inspecting, searching
 from mnas_search.errors import MnasSearchError, UsageError, one_line
 
 
@@ -24,7 +24,7 @@ def group() -> None:
     """
 
 
-for _command in (*searching.COMMANDS, *inspecting.COMMANDS):
+for _command in (*searching.COMMANDS, *inspecting.COMMANDS, *benching.COMMANDS):
     group.add_command(_command)
 
 

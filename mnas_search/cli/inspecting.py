@@ -1,4 +1,4 @@
-"""Commands that search nothing: profile, scale, export, list, bench."""
+"""Commands that search nothing: profile, scale, export, list."""
 
 from pathlib import Path
 from typing import Any
@@ -148,20 +148,4 @@ def list_(kind: str | None, form: str) -> None:
         print_records(rows)
 
 
-@click.command()
-@click.argument("name", type=click.Choice(["counting"]))
-@format_option
-def bench(name: str, form: str) -> None:
-    """The project's own benchmarks, each with its conditions."""
-    from importlib import import_module
-
-    from mnas_search.report.tables import print_records
-
-    rows = import_module(f"mnas_search.benchmarks.{name}").run()
-    if form == "json":
-        print_json(rows)
-    else:
-        print_records(rows)
-
-
-COMMANDS = (profile, scale, export, list_, bench)
+COMMANDS = (profile, scale, export, list_)

@@ -1,0 +1,167 @@
+"""Which controller finds good networks in how few evaluations: `mnas-search bench discovery`.
+
+Everybody searches the same problems under the same noise and seeds, on the evidence of
+Accel-NASBench (arXiv 2404.08005): 4,626 networks of the `efficientnet` space, trained for 16
+epochs on ImageNet. No controller is started with known networks.
+
+    problems        what is searched, what is told
+    device          cost on a device
+    searchers       who searches; ours behind it
+    peers/          methods of others
+    roster          who takes part, by name
+    sources         hashes of code
+    runs            one run and its file
+    running         many, over processes
+    scoring         held-out rewards, regret
+    statistics      medians, intervals
+    report, figure  what is written
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnas_search.benchmarks.discovery import figure, report, roster, running, scoring
+from mnas_search.benchmarks.discovery.problems import DEFINITIONS, DiscoveryProblem, problems
+from mnas_search.benchmarks.discovery.report import Scores
+from mnas_search.benchmarks.discovery.running import QUICK, Plan, Runner, Task
+from mnas_search.choices import sample_codes
+from mnas_search.errors import UsageError
+from mnas_search.files import write_atomically
+
+__all__ = ["Outcome", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came out.
+
+    Attributes:
+        records: a record a problem and controller.
+        table: the same as text.
+        files: what was written.
+        failures: a line for each run that failed.
+    """
+
+    records: list[dict[str, Any]]
+    table: list[dict[str, str]]
+    files: tuple[Path, ...]
+    failures: tuple[str, ...]
+
+
+def run(
+    *,
+    results: Path,
+    quick: bool = False,
+    report_only: bool = False,
+    processes: int = 1,
+    controllers: Sequence[str] = (),
+    only_controllers: Sequence[str] = (),
+    only_problems: Sequence[str] = (),
+    note: Callable[[str], None] = lambda line: None,
+) -> Outcome:
+    """Compute the runs that `results` lacks, and write the report there.
+
+    Args:
+        results: the folder; runs are kept in `runs/` below it.
+        quick: three seeds, 40 evaluations, cheap controllers.
+        report_only: take the runs that are there.
+        processes: runs at a time.
+        controllers: `file.py:Name` of further ones.
+        only_controllers, only_problems: leave all others out.
+        note: hears of progress, a line at a time.
+    """
+    plan = QUICK if quick else Plan()
+    chosen = _chosen_controllers(only_controllers, controllers, quick=quick)
+    wanted = _chosen_problems(only_problems)
+    note("fitting the models")
+    known = {p.name: p for p in problems() if p.name in wanted}
+    runner = Runner(problems=known, folder=results, refits=plan.refits)
+    tasks = plan.tasks(list(known), chosen)
+    there = [task for task in tasks if runner.kept(task) is not None]
+    failures: list[str] = []
+    if not report_only:
+        note(f"{len(there):,} of {len(tasks):,} runs are there")
+        missing = [task for task in tasks if task not in set(there)]
+        failures = running.compute(runner, missing, processes, note)
+        there = [task for task in tasks if runner.kept(task) is not None]
+    unscored = [task for task in there if runner.scored(task) is None]
+    note(f"scoring {len(unscored):,} runs")
+    failures += running.compute(runner, unscored, processes, note, Runner.score)
+    scores = [_scores(problem, runner, there, plan) for problem in known.values()]
+    rows = [row for one in scores for row in report.records(one, plan.evaluations)]
+    if not rows:
+        raise UsageError(f"no runs in {str(results)!r}" + "".join(f"; {f}" for f in failures[:1]))
+    files = _write(results, scores, rows, plan, failures, note)
+    return Outcome(
+        records=rows,
+        table=report.table(rows, plan.evaluations),
+        files=files,
+        failures=tuple(failures),
+    )
+
+
+def _chosen_controllers(
+    only: Sequence[str], more: Sequence[str], *, quick: bool
+) -> tuple[str, ...]:
+    names = only or (n for n in roster.names() if not quick or roster.entry(n).cheap)
+    chosen = tuple(dict.fromkeys((*names, *more)))
+    for name in chosen:
+        roster.entry(name)  # wrong names are told before any work
+    return chosen
+
+
+def _chosen_problems(only: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(definition.name for definition in DEFINITIONS)
+    for name in only:
+        if name not in names:
+            raise UsageError(f"unknown problem {name!r}; allowed: {', '.join(names)}")
+    return tuple(n for n in names if n in only) if only else names
+
+
+def _scores(
+    problem: DiscoveryProblem, runner: Runner, tasks: Sequence[Task], plan: Plan
+) -> Scores:
+    runs: dict[str, dict[int, scoring.Scored]] = {}
+    for task in tasks:
+        if task.problem == problem.name and (scored := runner.scored(task)) is not None:
+            runs.setdefault(task.name, {})[task.seed] = scored
+    tops = [run.top for seeds in runs.values() for run in seeds.values()]
+    codes, best = scoring.best_known(
+        problem, scoring.reporting_model(), tops, generations=plan.generations
+    )
+    draws = sample_codes(problem.given.decisions, 100_000, np.random.default_rng(0))
+    cost, _params = problem.given.cost(draws)
+    return Scores(
+        problem=problem,
+        fraction=float((cost <= problem.given.objective.target).mean()),
+        best=best,
+        best_codes=tuple(codes.tolist()),
+        runs=runs,
+    )
+
+
+def _write(
+    folder: Path,
+    scores: Sequence[Scores],
+    rows: list[dict[str, Any]],
+    plan: Plan,
+    failures: Sequence[str],
+    note: Callable[[str], None],
+) -> tuple[Path, ...]:
+    text = report.markdown(scores, rows, plan.evaluations)
+    content = {"records": rows, "failures": list(failures)}
+    files = [
+        write_atomically(folder / "discovery.md", text),
+        write_atomically(folder / "discovery.json", json.dumps(content, indent=1)),
+        write_atomically(folder / "discovery-curves.csv.gz", report.curves(scores)),
+    ]
+    try:
+        files += figure.draw(scores, folder)
+    except UsageError as error:
+        note(str(error))
+    return tuple(files)

@@ -1,0 +1,182 @@
+"""The problems: five searches over the `efficientnet` space, each with its target.
+
+The evidence is cut into two halves without a network in common. The accuracy that controllers are
+told comes from a Gaussian process fitted on the first half, with the noise of one training added;
+what is reported ("held-out") comes from boosted trees fitted on the second half, without noise.
+Whoever learns the searched model's errors by heart gains nothing in the report.
+
+    soft-400M            acc * (MACs / 400M)^-0.07, EfficientNet's own problem
+    hard-200M, -300M,    acc, under MACs <= T: MnasNet's hard reward
+    hard-600M
+    a100                 acc * (throughput / 7,500)^0.07 under throughput >= 7,500 images/s, which
+                         half of uniform draws keep
+
+On a device the cost that controllers see in place of multiply-adds is the predicted time per
+image in picoseconds; (time / limit)^-0.07 is (throughput / target)^0.07.
+"""
+
+import functools
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from mnas_search.benchmarks.discovery.device import PICOSECONDS, DeviceCost
+from mnas_search.choices import encode, sample_codes
+from mnas_search.encoding import encode_architecture
+from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench
+from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE, SPACE, load
+from mnas_search.interfaces import BatchAccuracy, BatchCost, Problem
+from mnas_search.objective import Objective
+from mnas_search.reference import architecture
+from mnas_search.space_cost import space_cost
+
+Row = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A problem in figures.
+
+    Attributes:
+        name: of the problem.
+        kind: of the reward.
+        target: multiply-adds, or images a second where there is a device.
+        device: whose recorded throughput bounds the search; None for multiply-adds.
+        noise: standard deviation of a told accuracy.
+    """
+
+    name: str
+    kind: str
+    target: float
+    device: str | None = None
+    noise: float = SEED_NOISE
+
+
+DEFINITIONS = (
+    Definition(name="soft-400M", kind="soft", target=400e6),
+    Definition(name="hard-200M", kind="hard", target=200e6),
+    Definition(name="hard-300M", kind="hard", target=300e6),
+    Definition(name="hard-600M", kind="hard", target=600e6),
+    Definition(name="a100", kind="soft", target=7_500, device="throughput_a100"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a searcher hears of one network.
+
+    Attributes:
+        accuracy: a fraction, with noise.
+        cost, params: exact.
+        reward: the objective's plain value.
+        penalised: the reward, and over the target at most accuracy * target / cost.
+        excess: log(cost / target), positive over the target.
+    """
+
+    accuracy: float
+    cost: int
+    params: int
+    reward: float
+    penalised: float
+    excess: float
+
+    @property
+    def within(self) -> bool:
+        """Whether the network keeps the target."""
+        return self.excess <= 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoveryProblem:
+    """A problem with everything that is needed to search it.
+
+    Attributes:
+        definition: the problem in figures.
+        given: what controllers are told.
+        searched: the accuracies they are told, before noise.
+        probe: hash of what is told of some networks, which every change of data or models changes.
+    """
+
+    definition: Definition
+    given: Problem
+    searched: BatchAccuracy
+    probe: str
+
+    @property
+    def name(self) -> str:
+        """Of the problem."""
+        return self.definition.name
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """All that told values depend on."""
+        return {**asdict(self.definition), "probe": self.probe}
+
+    def evaluate(self, row: Row, seed: int) -> Told:
+        """One training: the same network under the same seed gives the same accuracy."""
+        codes = np.array([row], dtype=np.uint8)
+        text = f"{self.name}/{seed}/{','.join(map(str, row))}"
+        rng = np.random.default_rng(list(hashlib.sha256(text.encode()).digest()))
+        accuracy = float(self.searched(codes)[0]) + self.definition.noise * float(
+            rng.standard_normal()
+        )
+        cost, params = (int(counts[0]) for counts in self.given.cost(codes))
+        objective = self.given.objective
+        reward = objective.reward(accuracy, cost)
+        over = accuracy * objective.target / cost
+        return Told(
+            accuracy=accuracy,
+            cost=cost,
+            params=params,
+            reward=reward,
+            penalised=reward if objective.within(cost) else min(reward, over),
+            excess=math.log(cost / objective.target),
+        )
+
+
+@functools.cache
+def problems() -> tuple[DiscoveryProblem, ...]:
+    """All problems; the tables of a device are fitted on all networks recorded there."""
+    counts = space_cost(SPACE)
+    searched = AccelNasBench(part="search").predictor(SPACE)
+    assert searched is not None
+    made = []
+    for definition in DEFINITIONS:
+        cost: BatchCost = counts
+        target = definition.target
+        if definition.device is not None:
+            recorded = load().with_performance(definition.device)
+            throughput = recorded.performance[definition.device]
+            cost = DeviceCost(SPACE.stage_decisions, counts, recorded.codes, throughput)
+            target = PICOSECONDS / target
+        given = Problem(
+            decisions=SPACE.decisions,
+            objective=Objective(target=target, kind=definition.kind),
+            cost=cost,
+        )
+        made.append(
+            DiscoveryProblem(
+                definition=definition,
+                given=given,
+                searched=searched,
+                probe=_probe(given, searched),
+            )
+        )
+    return tuple(made)
+
+
+def _probe(given: Problem, searched: BatchAccuracy) -> str:
+    """Rounded, since other machines' sums differ in their last digits."""
+    codes = sample_codes(given.decisions, 64, np.random.default_rng(0))
+    told = [f"{value:.5f}" for value in searched(codes)]
+    costs = [f"{value:.6g}" for value in given.cost(codes)[0]]
+    return hashlib.sha256(" ".join(told + costs).encode()).hexdigest()[:16]
+
+
+def efficientnet_b0() -> Row:
+    """EfficientNet-B0's codes."""
+    return encode(SPACE.decisions, encode_architecture(SPACE, architecture("efficientnet_b0")))

@@ -1,0 +1,196 @@
+"""What is written: a table as Markdown, every run's curves as CSV, all figures as records."""
+
+import csv
+import gzip
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnas_search.benchmarks.discovery.problems import DiscoveryProblem
+from mnas_search.benchmarks.discovery.roster import REFERENCE, label
+from mnas_search.benchmarks.discovery.scoring import Scored
+from mnas_search.benchmarks.discovery.statistics import median, paired_difference
+from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE
+
+Runs = Mapping[str, Mapping[int, Scored]]  # searcher -> seed -> run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """All runs on one problem.
+
+    Attributes:
+        problem: which.
+        fraction: of uniform draws, within the target.
+        best: the best held-out reward known.
+        best_codes: its network.
+        runs: by searcher and seed.
+    """
+
+    problem: DiscoveryProblem
+    fraction: float
+    best: float
+    best_codes: tuple[int, ...]
+    runs: Runs
+
+    def regret(self, run: Scored) -> NDArray[np.float64]:
+        """Points below the best known, after each evaluation [n]."""
+        return 100 * (self.best - run.best)
+
+    def incumbent_regret(self, run: Scored) -> NDArray[np.float64]:
+        """The same of the network that would be taken by what was told."""
+        return 100 * (self.best - run.incumbent)
+
+
+def records(scores: Scores, evaluations: Sequence[int]) -> list[dict[str, Any]]:
+    """A record a searcher: medians over seeds, and intervals of the difference to ours."""
+    made = []
+    ours = scores.runs.get(REFERENCE, {})
+    for name, runs in scores.runs.items():
+        record: dict[str, Any] = {
+            "problem": scores.problem.name,
+            "controller": label(name),
+            "seeds": len(runs),
+        }
+        for n in evaluations:
+            at_n = _at(scores.regret, runs, n)
+            chosen = _at(scores.incumbent_regret, runs, n)
+            difference = (
+                None if name == REFERENCE else paired_difference(at_n, _at(scores.regret, ours, n))
+            )
+            record[f"regret@{n}"] = None if not at_n else round(median([*at_n.values()]), 3)
+            record[f"incumbent@{n}"] = None if not at_n else round(median([*chosen.values()]), 3)
+            record[f"seeds@{n}"] = len(at_n)
+            record[f"difference@{n}"] = difference and [
+                round(value, 3) for value in (difference.value, difference.low, difference.high)
+            ]
+        record |= _passing([run.passed for run in runs.values()])
+        record["ms/decision"] = round(1e3 * median([run.seconds for run in runs.values()]), 2)
+        made.append(record)
+    return made
+
+
+def _at(
+    regret: Callable[[Scored], NDArray[np.float64]], runs: Mapping[int, Scored], n: int
+) -> dict[int, float]:
+    """Regret at n of the seeds that ran so far."""
+    return {seed: float(regret(run)[n - 1]) for seed, run in runs.items() if len(run.best) >= n}
+
+
+def _passing(passed: Sequence[tuple[float, ...]]) -> dict[str, Any]:
+    """Evaluations until B0 is passed: median, largest, and the medians over the refits."""
+    if not passed or not passed[0]:
+        return {"B0 median": None, "B0 max": None, "B0 never": None, "B0 refits": None}
+    first = [run[0] for run in passed]
+    refits = [median([run[k] for run in passed]) for k in range(1, len(passed[0]))]
+    return {
+        "B0 median": _finite(median(first)),
+        "B0 max": _finite(max(first)),
+        "B0 never": sum(math.isinf(n) for n in first),
+        "B0 refits": [_finite(min(refits)), _finite(max(refits))] if refits else None,
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity: None is never."""
+    return value if math.isfinite(value) else None
+
+
+def table(rows: Sequence[Mapping[str, Any]], evaluations: Sequence[int]) -> list[dict[str, str]]:
+    """Records as cells of text."""
+    cells = []
+    for row in rows:
+        line = {key: str(row[key]) for key in ("problem", "controller", "seeds")}
+        for n in evaluations:
+            line[f"regret at {n}"] = _regret_cell(row, n)
+        if row["B0 never"] is None:
+            line |= {"B0 passed after": "-", "never": "-"}
+        else:
+            line["B0 passed after"] = _passed_cell(row)
+            line["never"] = str(row["B0 never"])
+        line["ms/decision"] = f"{row['ms/decision']:.2f}"
+        cells.append(line)
+    return cells
+
+
+def _regret_cell(row: Mapping[str, Any], n: int) -> str:
+    if row[f"regret@{n}"] is None:
+        return "-"
+    text = f"{row[f'regret@{n}']:.2f}"
+    if row[f"seeds@{n}"] < row["seeds"]:
+        text += f" ({row[f'seeds@{n}']} seeds)"
+    if row[f"difference@{n}"] is not None:
+        _value, low, high = row[f"difference@{n}"]
+        text += f" [{low:+.2f}, {high:+.2f}]"
+    return text
+
+
+def _passed_cell(row: Mapping[str, Any]) -> str:
+    def text(value: float | None) -> str:
+        return "never" if value is None else f"{value:g}"
+
+    cell = f"{text(row['B0 median'])}; {text(row['B0 max'])}"
+    if row["B0 refits"] is not None:
+        low, high = row["B0 refits"]
+        cell += f" (refits {text(low)} to {text(high)})"
+    return cell
+
+
+_LEGEND = f"""\
+Regret: points of held-out reward (x 100) below the best known, median over seeds; in brackets the
+95 % interval of the difference to `{REFERENCE}` (paired bootstrap over the common seeds; above 0:
+`{REFERENCE}` is better). B0 passed after: evaluations until EfficientNet-B0's held-out reward is
+passed, median and largest, and the medians' range over refits of the held-out model. never: seeds
+that did not. ms/decision: process time of ask and tell, one thread. Told accuracies carry noise of
+{100 * SEED_NOISE:g} points; an evaluation over the target counts and cannot win.
+"""
+
+
+def markdown(
+    scores: Sequence[Scores], rows: Sequence[Mapping[str, Any]], evaluations: Sequence[int]
+) -> str:
+    """The tables of all problems, ready for the documentation."""
+    parts = ["# Discovery: controllers compared", "", _LEGEND]
+    for problem in scores:
+        name = problem.problem.name
+        own = [row for row in rows if row["problem"] == name]
+        if not own:
+            continue
+        lines = table(own, evaluations)
+        columns = [key for key in lines[0] if key != "problem"]
+        parts += [
+            f"## {name}",
+            "",
+            f"{100 * problem.fraction:.1f} % of uniform draws are within the target; best known "
+            f"held-out reward {problem.best:.4f}, codes "
+            f"`{''.join(map(str, problem.best_codes))}`.",
+            "",
+            "| " + " | ".join(columns) + " |",
+            "|" + "---|" * len(columns),
+            *("| " + " | ".join(line[key] for key in columns) + " |" for line in lines),
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def curves(scores: Sequence[Scores]) -> bytes:
+    """Every run's two regrets where they change, and at its end: CSV, gzipped."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("problem", "controller", "seed", "evaluations", "regret", "incumbent_regret"))
+    for problem in scores:
+        for name, runs in problem.runs.items():
+            for seed, run in runs.items():
+                both = np.stack([problem.regret(run), problem.incumbent_regret(run)])
+                changes = np.flatnonzero((np.diff(both, axis=1) != 0).any(axis=0)) + 1
+                for index in sorted({0, *changes.tolist(), both.shape[1] - 1}):
+                    regret, own = (f"{value:.3f}" for value in both[:, index])
+                    writer.writerow(
+                        (problem.problem.name, label(name), seed, index + 1, regret, own)
+                    )
+    return gzip.compress(text.getvalue().encode(), mtime=0)

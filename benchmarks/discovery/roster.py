@@ -1,0 +1,129 @@
+"""Who takes part, by name, and the hash of the code behind each.
+
+random_search, tpe, ...        installed controllers
+bayesian-no-cost, ...          ablations of `bayesian`
+random, optuna_gp, ...         peers
+optuna_gp+start, ...           peers that get the first 16 networks of `bayesian`
+my.py:Mine                     anybody's controller
+"""
+
+import functools
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from mnas_search import plugins
+from mnas_search.benchmarks.discovery.peers.local_search import (
+    LocalSearch,
+    local_search_within,
+)
+from mnas_search.benchmarks.discovery.peers.optuna_samplers import optuna_gp, optuna_tpe
+from mnas_search.benchmarks.discovery.peers.regularized_evolution import RegularizedEvolution
+from mnas_search.benchmarks.discovery.peers.reinforce import Reinforce
+from mnas_search.benchmarks.discovery.peers.started import Started
+from mnas_search.benchmarks.discovery.peers.uniform import Uniform
+from mnas_search.benchmarks.discovery.searchers import MakeSearcher, Ours, Searcher
+from mnas_search.benchmarks.discovery.sources import source_hash
+from mnas_search.errors import UnknownName, UsageError
+from mnas_search.interfaces import Problem
+
+REFERENCE = "bayesian"
+
+
+PEERS: dict[str, MakeSearcher] = {
+    "random": Uniform,
+    "local_search": LocalSearch,
+    "local_search_within": local_search_within,
+    "regularized_evolution": RegularizedEvolution,
+    "reinforce": Reinforce,
+    "optuna_tpe": optuna_tpe,
+    "optuna_gp": optuna_gp,
+}
+ABLATIONS: dict[str, dict[str, Any]] = {
+    f"{REFERENCE}-no-cost": {"exact_cost": False},
+    f"{REFERENCE}-no-start": {"start": False},
+    f"{REFERENCE}-no-log-macs": {"log_macs": False},
+}
+STARTED = tuple(
+    f"{name}+start"
+    for name in ("local_search_within", "regularized_evolution", "optuna_tpe", "optuna_gp")
+)
+# Milliseconds a decision, whatever was told: long runs over many seeds cost next to nothing.
+CHEAP = frozenset(
+    {"random_search", "evolution", "ppo", "nsga2", "random", "local_search", "reinforce"}
+    | {"local_search_within", "regularized_evolution"}
+    | {"local_search_within+start", "regularized_evolution+start"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One that takes part.
+
+    Attributes:
+        name: as on the command line.
+        make: from the problem and a seed.
+        settings: what its proposals depend on besides.
+    """
+
+    name: str
+    make: MakeSearcher
+    settings: dict[str, str]
+
+    @property
+    def cheap(self) -> bool:
+        """Whether it takes part in long runs over many seeds."""
+        return self.name in CHEAP
+
+
+def label(name: str) -> str:
+    """A name without the folder of a file."""
+    return name.replace("\\", "/").rpartition("/")[2] if plugins.is_file_reference(name) else name
+
+
+def names() -> tuple[str, ...]:
+    """All that can take part as things are installed."""
+    installed = [p.name for p in plugins.installed("controllers")]
+    reference = [*ABLATIONS, *STARTED] if REFERENCE in installed else []
+    return (*installed, *PEERS, *reference)
+
+
+@functools.cache
+def entry(name: str) -> Entry:
+    """The one called `name`."""
+    if name in PEERS:
+        make = PEERS[name]
+        return Entry(name=name, make=make, settings=_settings(make, "optuna", "torch"))
+    if name in STARTED:
+        inner, start = entry(name.removesuffix("+start")), entry(REFERENCE)
+        settings = {f"start {key}": value for key, value in start.settings.items()}
+
+        def make_started(problem: Problem, seed: int) -> Searcher:
+            return Started(inner.make(problem, seed), start.make(problem, seed))
+
+        settings |= inner.settings | {"started": source_hash(Started)}
+        return Entry(name=name, make=make_started, settings=settings)
+    if name in ABLATIONS:
+        return _controller(name, REFERENCE, **ABLATIONS[name])
+    if name in names() or plugins.is_file_reference(name):
+        return _controller(name, name)
+    raise UnknownName(
+        f"unknown controller {name!r}; allowed: {', '.join(names())}, or file.py:Name"
+    )
+
+
+def _controller(name: str, plugin: str, **options: Any) -> Entry:
+    controller = plugins.load("controllers", plugin)
+    if not callable(controller):
+        raise UsageError(f"controller {plugin!r}; allowed: a Controller class")
+
+    def make(problem: Problem, seed: int) -> Searcher:
+        return Ours(plugins.make(controller, name, problem=problem, **options), problem, seed)
+
+    settings = _settings(controller, "optuna") | {"options": repr(sorted(options.items()))}
+    return Entry(name=name, make=make, settings=settings)
+
+
+def _settings(made: Any, *packages: str) -> dict[str, str]:
+    used = {package: version(package) for package in packages}
+    return {"mnas-search": version("mnas-search"), "source": source_hash(made), **used}

@@ -1,0 +1,220 @@
+"""Runs over processes: what is kept is not computed again, and one failure ends nothing else."""
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from mnas_search.benchmarks.discovery import runs, scoring
+from mnas_search.benchmarks.discovery.problems import DiscoveryProblem
+from mnas_search.benchmarks.discovery.roster import entry, label
+from mnas_search.errors import MnasSearchError, where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A run to be had: at least so many evaluations."""
+
+    problem: str
+    name: str
+    seed: int
+    evaluations: int
+
+
+# Optuna's Gaussian-process sampler takes a minute to 100 evaluations and six to 300.
+SLOW = {"optuna_gp": ((6, 100), (2, 300)), "optuna_gp+start": ((3, 100),)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How far and how often.
+
+    Attributes:
+        cheap: (seeds, evaluations) of the cheap ones.
+        dear: (seeds, evaluations) of the model-based ones, one pair after the other; a seed in
+            several runs as far as the farthest.
+        slow: the same for those that take minutes a run, by name.
+        evaluations: the table's columns.
+        refits: of the held-out model, for the band around B0.
+        generations: of the search for the best known.
+    """
+
+    cheap: tuple[tuple[int, int], ...] = ((100, 1_000),)
+    dear: tuple[tuple[int, int], ...] = ((20, 100), (5, 300))
+    slow: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=lambda: SLOW)
+    evaluations: tuple[int, ...] = (25, 50, 100, 300, 1_000)
+    refits: int = 5
+    generations: int = 100
+
+    def of(self, name: str) -> dict[int, int]:
+        """Seed -> evaluations."""
+        far: dict[int, int] = {}
+        usual = self.cheap if entry(name).cheap else self.dear
+        for seeds, evaluations in self.slow.get(name, usual):
+            for seed in range(seeds):
+                far[seed] = max(far.get(seed, 0), evaluations)
+        return far
+
+    def tasks(self, problems: Sequence[str], names: Sequence[str]) -> list[Task]:
+        """Every run, the short ones first and then seed by seed, so that what is there after an
+        interruption can be compared."""
+        tasks = [
+            Task(problem=problem, name=name, seed=seed, evaluations=evaluations)
+            for name in names
+            for seed, evaluations in self.of(name).items()
+            for problem in problems
+        ]
+        return sorted(tasks, key=lambda task: (task.evaluations, task.seed))
+
+
+QUICK = Plan(
+    cheap=((3, 40),), dear=((3, 40),), evaluations=(10, 25, 40), refits=2, generations=20, slow={}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """Computes tasks into a folder: the run, and then its held-out rewards beside it."""
+
+    problems: dict[str, DiscoveryProblem]
+    folder: Path
+    refits: int = 0
+
+    def kept(self, task: Task) -> runs.Run | None:
+        """The run on disk, cut to the task's length; None where it has to be computed."""
+        run = runs.read(self._file(task), self._fingerprint(task))
+        return None if run is None or len(run) < task.evaluations else run.first(task.evaluations)
+
+    def compute(self, task: Task) -> None:
+        """Run and keep."""
+        problem = self.problems[task.problem]
+        with threadpool_limits(1):
+            _one_torch_thread()
+            searcher = entry(task.name).make(problem.given, task.seed)
+            run = runs.play(problem, searcher, task.seed, task.evaluations)
+        runs.save(self._file(task), run, self._fingerprint(task))
+
+    def scored(self, task: Task) -> scoring.Scored | None:
+        """The run as it is reported; None where it has to be scored."""
+        run = self.kept(task)
+        content = runs.read_packed(self._score_file(task), self._score_fingerprint(task))
+        if run is None or content is None or len(content["rewards"]) < len(run):
+            return None
+        passed = [np.inf if n is None else n for n in content["passed"]]
+        return scoring.scored(run, np.array(content["rewards"]), passed)
+
+    def score(self, task: Task) -> None:
+        """Score and keep."""
+        run = runs.read(self._file(task), self._fingerprint(task))
+        assert run is not None
+        problem = self.problems[task.problem]
+        with threadpool_limits(1):
+            value = scoring.rewards(problem, scoring.reporting_model(), run.codes)
+            passed = scoring.passes(problem, run.codes, value, self.refits)
+        content = {
+            "fingerprint": self._score_fingerprint(task),
+            "rewards": [round(reward, 7) for reward in value.tolist()],
+            "passed": [n if np.isfinite(n) else None for n in passed],
+        }
+        runs.write_packed(self._score_file(task), content)
+
+    def _file(self, task: Task) -> Path:
+        return runs.path(self.folder, task.problem, task.name, task.seed)
+
+    def _score_file(self, task: Task) -> Path:
+        file = self._file(task)
+        return file.with_name(file.name.replace(".json.gz", ".score.json.gz"))
+
+    def _fingerprint(self, task: Task) -> str:
+        return runs.fingerprint(self.problems[task.problem], entry(task.name).settings)
+
+    def _score_fingerprint(self, task: Task) -> str:
+        return f"{self._fingerprint(task)} {scoring.reporting_probe()} {self.refits}"
+
+
+def _one_torch_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+Work = Callable[[Runner, Task], None]
+_runner: Runner | None = None  # of a worker process
+
+
+def _start(runner: Runner) -> None:
+    global _runner
+    _runner = runner
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # die without a traceback
+
+
+def _work(work: Work, task: Task) -> None:
+    assert _runner is not None
+    work(_runner, task)
+
+
+class _Books:
+    """What has come out so far, and the lines about it."""
+
+    def __init__(self, total: int, note: Callable[[str], None]) -> None:
+        self.failures: list[str] = []
+        self._finished, self._total, self._note = 0, total, note
+        self._step = max(1, total // 20)
+
+    def done(self, task: Task, error: BaseException | None) -> None:
+        self._finished += 1
+        if error is not None:
+            reason = str(error) if isinstance(error, MnasSearchError) else where(error)
+            self.failures.append(
+                f"{label(task.name)} on {task.problem}, seed {task.seed}: {reason}"
+            )
+            self._note(f"failed: {self.failures[-1]}")
+        if self._finished % self._step == 0 or self._finished == self._total:
+            self._note(f"{self._finished:,} of {self._total:,} runs")
+
+
+def compute(
+    runner: Runner,
+    tasks: Sequence[Task],
+    processes: int,
+    note: Callable[[str], None],
+    work: Work = Runner.compute,
+) -> list[str]:
+    """Compute (or score) all tasks; returns a line for each that failed."""
+    books = _Books(len(tasks), note)
+    if processes == 1 or len(tasks) < 2:
+        for task in tasks:
+            books.done(task, _attempt(work, runner, task))
+        return books.failures
+    pool = ProcessPoolExecutor(
+        min(processes, len(tasks)),
+        mp_context=get_context("spawn"),
+        initializer=_start,
+        initargs=(runner,),
+    )
+    try:
+        futures: dict[Future[None], Task] = {
+            pool.submit(_work, work, task): task for task in tasks
+        }
+        for future in as_completed(futures):
+            error = future.exception()
+            books.done(futures[future], error)
+            if isinstance(error, BrokenProcessPool):
+                break  # a worker was killed: nothing more can come
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return books.failures
+
+
+def _attempt(work: Work, runner: Runner, task: Task) -> Exception | None:
+    try:
+        work(runner, task)
+    except Exception as error:
+        return error
+    return None

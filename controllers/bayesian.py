@@ -1,0 +1,262 @@
+"""Cost-aware Bayesian optimisation.
+
+FLOPs are known exactly before any training; only the accuracy is unknown. So the accuracy alone is
+modelled, by a Gaussian process on the decisions and log FLOPs. A reward is a line in the accuracy
+with exactly known slope and offset (`Objective.line`), so that its posterior is normal too:
+
+    R(m) = s(m) ACC(m) + o(m),    R ~ N(s mu + o, (s sigma)^2)
+
+and the next network is the one within the target with the largest expected improvement (Mockus et
+al. 1978; Jones et al. 1998, eq. 15) over the best posterior mean so far, found by a local search
+over the whole space from many starts, every step of which counts whole batches. Trials in flight
+are taken as if they had come out at their posterior mean (Ginsbourger et al. 2010, "kriging
+believer"), so that parallel asks differ.
+
+The first networks come from no model: each is the one farthest from all earlier ones among random
+ones in the upper half, by FLOPs, of what the target allows.
+
+With a prior (`Problem.prior`) the model is a learnt multiple of it plus a residual.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_ndtr
+
+from mnas_search.choices import Choices, Codes, decode, encode, sample_codes, sizes
+from mnas_search.controllers.random_search import RandomSearch
+from mnas_search.features import Features
+from mnas_search.gaussian_process import Kernel, Posterior, Prior
+from mnas_search.interfaces import Controller, Problem
+from mnas_search.trials import Asked, Trial
+
+Array = NDArray[np.float64]
+Row = tuple[int, ...]
+
+_POOL = 1_024  # random draws that a start is chosen from, or a local search begins at
+_STARTS = 12  # local searches
+_STEPS = 30  # of each, at most
+_MOST_FITTED = 400  # trials in a fit: the best ones and the latest ones
+
+
+class Bayesian(Controller):
+    """Expected improvement of the reward, with accuracy modelled and cost known.
+
+    Args:
+        problem: the search.
+        first: networks proposed before the first model.
+        start: whether these are spread out near the target; else they are random within it.
+        exact_cost: whether the accuracy is modelled; else the reward, as one black box.
+        log_macs: whether log FLOPs are a feature beside the decisions.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        first: int = 16,
+        start: bool = True,
+        exact_cost: bool = True,
+        log_macs: bool = True,
+    ) -> None:
+        self._problem = problem
+        self._first, self._start = first, start
+        self._exact_cost, self._log_macs = exact_cost, log_macs
+        self._features = Features(problem.decisions)
+        self._sizes = np.array(sizes(problem.decisions))
+        self._known: dict[Row, None] = {}  # asked or told, in order
+        self._flying: Counter[Row] = Counter()
+        self._rows: list[Row] = []  # told with an accuracy
+        self._told: set[Row] = set()
+        self._accuracies: list[float] = []
+
+    # -- events -------------------------------------------------------------------------------
+
+    def ask(self, rng: np.random.Generator) -> Choices:
+        """The network of the largest expected improvement, or one of the first ones."""
+        pool = self._within(sample_codes(self._problem.decisions, _POOL, rng))
+        if len(self._known) < self._first or len(self._rows) < 2:
+            row = self._spread_out(pool)
+        else:
+            row = self._most_promising(pool, rng)
+        if row is None:
+            choices = RandomSearch(self._problem).ask(rng)
+            row = encode(self._problem.decisions, choices)
+        self._asked(row)
+        return decode(self._problem.decisions, row)
+
+    def tell(self, trial: Trial) -> None:
+        """Learn an accuracy; a trial without one is only not proposed again."""
+        row = encode(self._problem.decisions, trial.choices)
+        self._known[row] = None
+        self._flying -= Counter([row])
+        if trial.accuracy is not None and trial.status == "ok":
+            self._rows.append(row)
+            self._told.add(row)
+            self._accuracies.append(trial.accuracy)
+
+    def replay(self, event: Asked | Trial) -> None:
+        """Take an event back."""
+        if isinstance(event, Trial):
+            self.tell(event)
+        else:
+            self._asked(encode(self._problem.decisions, event.choices))
+
+    def _asked(self, row: Row) -> None:
+        self._known[row] = None
+        self._flying[row] += 1
+
+    # -- the first ones -----------------------------------------------------------------------
+
+    def _spread_out(self, pool: Codes) -> Row | None:
+        if not self._start or not len(pool):
+            return None
+        macs, _ = self._problem.cost(pool)
+        pool = pool[macs >= np.median(macs)]
+        if not self._known:
+            return _row(pool[0])
+        distance = (pool[:, None] != np.array(list(self._known))).sum(axis=2).min(axis=1)
+        return _row(pool[distance.argmax()])
+
+    # -- the others ---------------------------------------------------------------------------
+
+    def _most_promising(self, pool: Codes, rng: np.random.Generator) -> Row | None:
+        rows, targets = self._relevant()
+        model = _Model(self._points, rows, targets)
+        flying = np.array([row for row in self._flying if row not in self._told])
+        if len(flying):
+            model.believe(flying)
+            rows = np.concatenate([rows, flying])
+        seen = self._within(rows)
+        if not len(seen):
+            return None
+        rewards = self._rewards(model, seen)[0]
+        best = rewards.max()
+
+        def promise(codes: Codes) -> Array:
+            mean, std = self._rewards(model, codes)
+            return log_expected_improvement(mean - best, std)
+
+        top = seen[np.argsort(-rewards, kind="stable")[:_STARTS]]
+        starts = self._unseen(np.concatenate([pool, self._within(neighbours(top, self._sizes))]))
+        return self._climb(starts, promise) if len(starts) else None
+
+    def _climb(self, starts: Codes, promise: Callable[[Codes], Array]) -> Row:
+        """Local search from the most promising starts, each to its best neighbour in turn."""
+        values = promise(starts)
+        order = np.argsort(-values, kind="stable")[:_STARTS]
+        here, value = starts[order], values[order]
+        for _ in range(_STEPS):
+            around = self._unseen(self._within(neighbours(here, self._sizes)))
+            both = np.concatenate([here, around])
+            values = np.concatenate([value, promise(around)])
+            order = np.argsort(-values, kind="stable")[:_STARTS]
+            if order.max() < len(here):
+                break
+            here, value = both[order], values[order]
+        return _row(here[0])
+
+    def _points(self, codes: Codes) -> Array:
+        points = self._features(codes)
+        if not self._log_macs:
+            return points
+        macs, _ = self._problem.cost(codes)
+        ratio: Array = np.log(macs / self._problem.objective.target)
+        return np.column_stack([points, ratio])
+
+    def _relevant(self) -> tuple[Codes, Array]:
+        """Told networks, codes [N, D], and what is modelled of them [N]: all of them, or the best
+        and the latest, so that a decision takes no longer however many there are."""
+        rows, accuracies = np.array(self._rows), np.array(self._accuracies)
+        slope, offset = self._line(rows)
+        rewards = slope * accuracies + offset
+        targets = accuracies if self._exact_cost else rewards
+        if len(rows) > _MOST_FITTED:
+            latest = np.arange(len(rows)) >= len(rows) - _MOST_FITTED // 2
+            order = np.lexsort((-rewards, latest))
+            chosen = np.sort(np.concatenate([order[: _MOST_FITTED // 2], np.flatnonzero(latest)]))
+            rows, targets = rows[chosen], targets[chosen]
+        return rows, targets
+
+    def _rewards(self, model: "_Model", codes: Codes) -> tuple[Array, Array]:
+        """Posterior mean [N] and standard deviation [N] of the rewards."""
+        mean, std = model(codes)
+        if not self._exact_cost:
+            return mean, std
+        slope, offset = self._line(codes)
+        return slope * mean + offset, slope * std
+
+    def _line(self, codes: Codes) -> tuple[Array, Array]:
+        return self._problem.objective.line(self._problem.cost(codes)[0])
+
+    def _within(self, codes: Codes) -> Codes:
+        return codes[self._problem.cost(codes)[0] <= self._problem.objective.target]
+
+    def _unseen(self, codes: Codes) -> Codes:
+        return codes[[_row(row) not in self._known for row in codes]]
+
+
+class _Model:
+    """Accuracies (or rewards) as a Gaussian process over points."""
+
+    def __init__(self, points: Callable[[Codes], Array], codes: Codes, values: Array) -> None:
+        self._points_of = points
+        self._points = points(codes)
+        self._mean, self._scale = values.mean(), max(values.std(), 1e-6)
+        self._values = (values - self._mean) / self._scale
+        prior = Prior(kernel=_START(self._points.shape[1]), spread=1.0, tied=True)
+        self._kernel = prior.fit(self._points, self._values, iterations=30)
+        self._posterior = Posterior.of(self._kernel, self._points, self._values)
+
+    def believe(self, codes: Codes) -> None:
+        """Go on as if the networks `codes` [N, D] had come out at their means."""
+        points = self._points_of(codes)
+        values = np.concatenate([self._values, self._posterior(points)[0]])
+        self._posterior = Posterior.of(
+            self._kernel, np.concatenate([self._points, points]), values
+        )
+
+    def __call__(self, codes: Codes) -> tuple[Array, Array]:
+        """Mean [N] and standard deviation [N] without noise."""
+        mean, std = self._posterior(self._points_of(codes))
+        return self._mean + self._scale * mean, self._scale * std
+
+
+def _START(features: int) -> Kernel:
+    return Kernel(
+        weights=np.full(features, 1 / np.sqrt(features)),
+        rbf=0.5,
+        linear=2.0 / features,
+        constant=0.1,
+        noise=0.05,
+    )
+
+
+def log_expected_improvement(gain: Array, std: Array) -> Array:
+    """log E[max(0, N(gain, std^2))] [N] (Jones et al. 1998, eq. 15), without underflow.
+
+    E = std (phi(z) + z Phi(z)) with z = gain / std; far below zero that is std phi(z) / z^2.
+    """
+    std = np.maximum(std, 1e-12)
+    z = gain / std
+    log_phi = -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
+    near = np.maximum(z, -8.0)
+    ratio = np.log1p(near * np.exp(log_ndtr(near) + 0.5 * near**2 + 0.5 * np.log(2 * np.pi)))
+    far = -2 * np.log(np.maximum(-z, 8.0))
+    return np.log(std) + log_phi + np.where(z > -8.0, ratio, far)
+
+
+def neighbours(codes: Codes, sizes: NDArray[np.integer]) -> Codes:
+    """All networks [N * K, D] that differ from one of `codes` [N, D] in one decision."""
+    columns = np.repeat(np.arange(len(sizes)), sizes - 1)
+    shifts = np.concatenate([np.arange(1, size) for size in sizes])
+    changed = np.repeat(codes[:, None], len(columns), axis=1)
+    places = np.arange(len(columns))
+    changed[:, places, columns] = (changed[:, places, columns] + shifts) % sizes[columns]
+    return changed.reshape(-1, len(sizes))
+
+
+def _row(codes: Codes) -> Row:
+    return tuple(codes.tolist())

@@ -1,0 +1,108 @@
+"""The project's own benchmarks."""
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mnas_search.cli.options import FOLDER, format_option, print_json
+from mnas_search.errors import WorkFailed
+
+
+@click.group()
+def bench() -> None:
+    """The project's own benchmarks, each with its conditions."""
+
+
+@bench.command()
+@format_option
+def counting(form: str) -> None:
+    """Architectures counted a second: params and MACs together, one thread."""
+    _print(_benchmark("counting").run(), form)
+
+
+@bench.command()
+@format_option
+def evidence(form: str) -> None:
+    """How well the predictors of `accel_nasbench` predict networks they were not fitted on."""
+    _print(_benchmark("evidence").run(), form)
+
+
+@bench.command()
+@click.option(
+    "--results",
+    type=FOLDER,
+    default=Path("discovery-results"),
+    help="where runs are kept and the report goes [discovery-results]",
+)
+@click.option("--quick", is_flag=True, help="3 seeds, 40 evaluations, cheap controllers: a minute")
+@click.option("--report-only", is_flag=True, help="compute nothing, report what is there")
+@click.option(
+    "--processes", type=click.IntRange(min=1), help="runs at a time [the number of CPUs]"
+)
+@click.option(
+    "--controller", "controllers", multiple=True, help="file.py:Name of one more; repeatable"
+)
+@click.option("--only-controllers", metavar="A,B", default="", help="leave all others out")
+@click.option("--only-problems", metavar="X,Y", default="", help="leave all others out")
+@format_option
+def discovery(
+    results: Path,
+    quick: bool,
+    report_only: bool,
+    processes: int | None,
+    controllers: tuple[str, ...],
+    only_controllers: str,
+    only_problems: str,
+    form: str,
+) -> None:
+    """Controllers compared on Accel-NASBench: regret, and evaluations until B0 is passed.
+
+    What RESULTS holds already is not computed again. Runs to 100 evaluations with 20 seeds (5 to
+    300) for model-based controllers, to 1,000 with 100 seeds for cheap ones.
+    """
+    outcome = _benchmark("discovery").run(
+        results=results,
+        quick=quick,
+        report_only=report_only,
+        processes=processes or os.cpu_count() or 1,
+        controllers=controllers,
+        only_controllers=_listed(only_controllers),
+        only_problems=_listed(only_problems),
+        note=lambda line: click.echo(line, err=True),
+    )
+    if form == "json":
+        print_json({"records": outcome.records, "failures": list(outcome.failures)})
+    else:
+        _print(outcome.table, form)
+        for file in outcome.files:
+            click.echo(str(file))
+    if outcome.failures:
+        count = len(outcome.failures)
+        raise WorkFailed(
+            f"{count} run{'s' * (count > 1)} failed; the first: {outcome.failures[0]}"
+        )
+
+
+def _print(rows: Sequence[Mapping[str, Any]], form: str) -> None:
+    from mnas_search.report.tables import print_records
+
+    if form == "json":
+        print_json(rows)
+    else:
+        print_records(rows)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _benchmark(name: str) -> Any:
+    """By name, as plug-ins are: the framework imports none of them."""
+    return import_module(f"mnas_search.benchmarks.{name}")
+
+
+COMMANDS = (bench,)

@@ -1,0 +1,160 @@
+"""The evaluator `accel_nasbench`: predicted 16-epoch ImageNet top-1 of a network."""
+
+import functools
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnas_search.architecture import Architecture
+from mnas_search.choices import Codes, encode
+from mnas_search.encoding import encode_architecture
+from mnas_search.errors import InvalidArchitecture, UsageError
+from mnas_search.evaluators.accel_nasbench.evidence import ACCURACY, SPACE, Evidence, load
+from mnas_search.evaluators.accel_nasbench.models import BoostedTrees, GaussianProcess, Model
+from mnas_search.gaussian_process import Kernel
+from mnas_search.interfaces import BatchAccuracy, Evaluator, Network, SearchSpace
+from mnas_search.trials import Evaluation
+
+
+@final
+class AccelNasBench(Evaluator):
+    """Predicts "16-epoch ImageNet top-1 (Accel-NASBench)", with its standard deviation.
+
+    A Gaussian process fitted on the 4,626 recorded networks; the standard deviation is that of
+    one more training of the network. Activations, batch norm's settings, padding and dropout do
+    not matter to it; anything else outside the `efficientnet` space at 224 pixels and 1,000
+    classes is refused, since nothing like it was recorded.
+
+    Args:
+        part: `all`; or one of `halves()`: `search` (a Gaussian process on the first half of the
+            networks) and `check` (boosted trees on the second).
+    """
+
+    def __init__(self, *, part: str = "all") -> None:
+        if part not in _MODELS:
+            raise UsageError(f"part {part!r}; allowed: {', '.join(_MODELS)}")
+        self._part = part
+
+    @property
+    def noisy(self) -> bool:
+        """Predictions do not depend on the seed."""
+        return False
+
+    @property
+    def resources(self) -> None:
+        """So cheap that it runs in process."""
+
+    @property
+    def label(self) -> str:
+        """What the figures are."""
+        return f"{ACCURACY}, predicted by {_MODELS[self._part][0]}"
+
+    def caveats(self, network: Network) -> tuple[str, ...]:
+        """What the figure is, and what was not in question."""
+        del network
+        return (
+            f"accuracies are {self.label}; EfficientNet-B0 reads about 0.657 there, with ReLU and "
+            "hard-sigmoid gates",
+        )
+
+    def halves(self) -> tuple[Self, Self]:
+        """Another model of other networks, to check what a search by the first finds."""
+        return type(self)(part="search"), type(self)(part="check")
+
+    def predictor(self, space: SearchSpace) -> BatchAccuracy | None:
+        """Accuracies [N] of codes [N, 28] where the space is the `efficientnet` space."""
+        if space.decisions != SPACE.decisions:
+            return None
+        return self._predict
+
+    def _predict(self, codes: Codes) -> NDArray[np.float64]:
+        model = _model(self._part)
+        if isinstance(model, GaussianProcess):
+            return model.expect(codes)
+        return model.predict(codes)[0]
+
+    def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
+        """One evaluation, the same for every seed."""
+        del seed
+        mean, std = _model(self._part).predict(codes_of(network))
+        yield Evaluation(accuracy=float(np.clip(mean[0], 0, 1)), std=float(std[0]))
+
+
+def codes_of(network: Network) -> NDArray[np.int64]:
+    """Codes [1, 28] of a network of the space; raises `InvalidArchitecture` for any other."""
+    refused = f"{network.label!r} was not recorded by Accel-NASBench"
+    if not isinstance(network, Architecture):
+        raise InvalidArchitecture(f"{refused}: it is no chain of stages")
+    template = SPACE.template
+    for name in ("resolution", "num_classes", "head_channels"):
+        own, allowed = getattr(network, name), getattr(template, name)
+        if own != allowed:
+            raise InvalidArchitecture(f"{refused}: {name} is {own}; allowed: {allowed}")
+    if network.stem != template.stem:
+        raise InvalidArchitecture(f"{refused}: its stem is {network.stem}; allowed: the space's")
+    try:
+        choices = encode_architecture(SPACE, network, any_activation=True)
+    except InvalidArchitecture as error:
+        raise InvalidArchitecture(f"{refused}: {error}") from None
+    return np.array([encode(SPACE.decisions, choices)])
+
+
+@functools.cache
+def _recorded() -> Evidence:
+    return load()
+
+
+@functools.cache
+def _fitted() -> dict[str, Any]:
+    fitted: dict[str, Any] = json.loads((files(__package__) / "kernels.json").read_text())
+    return fitted
+
+
+def kernel(name: str) -> Kernel:
+    """A kernel of this package's data."""
+    recorded = _fitted()["kernels"][name]
+    return Kernel(**{**recorded, "weights": np.array(recorded["weights"])})
+
+
+@functools.cache
+def _model(part: str) -> Model:
+    return _MODELS[part][1]()
+
+
+def _on_all() -> Model:
+    evidence = _recorded()
+    return GaussianProcess.fit(evidence.codes, evidence.accuracy, kernel=kernel("accuracy"))
+
+
+def _on_first_half() -> Model:
+    first, _ = _recorded().halves()
+    fitted = kernel("accuracy, first half")
+    return GaussianProcess.fit(first.codes, first.accuracy, kernel=fitted)
+
+
+def _on_second_half() -> Model:
+    _, second = _recorded().halves()
+    std = _fitted()["trees, second half, std"]
+    return BoostedTrees.fit(second.codes, second.accuracy, std=std)
+
+
+@functools.cache
+def performance(name: str) -> GaussianProcess:
+    """Predicts the logarithm of a recorded performance, such as `throughput_a100` (images/s)."""
+    if name not in _recorded().performance:
+        known = ", ".join(_recorded().performance)
+        raise UsageError(f"performance {name!r}; allowed: {known}")
+    evidence = _recorded().with_performance(name)
+    values = np.log(evidence.performance[name])
+    return GaussianProcess.fit(evidence.codes, values, kernel=kernel(name))
+
+
+_MODELS = {
+    "all": ("a Gaussian process on all recorded networks", _on_all),
+    "search": ("a Gaussian process on one half of the recorded networks", _on_first_half),
+    "check": ("boosted trees on the other half of the recorded networks", _on_second_half),
+}

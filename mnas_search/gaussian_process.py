@@ -1,0 +1,244 @@
+"""Gaussian-process regression (Rasmussen and Williams 2006) with one kernel.
+
+    k(x, x') = r exp(-1/2 sum_f w_f^2 (x_f - x'_f)^2) + l <x, x'> + c,   noise variance n
+
+The linear part holds what adds up over decisions, the exponential one how they interact. All five
+are positive and learnt by maximising the log marginal likelihood (eq. 5.8) with its exact gradient
+(eq. 5.9), under independent normal priors on the logarithms. The gradient with respect to all w
+together costs two matrix products, so that a weight a feature is as cheap as one for all.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg.lapack import dpotri
+from scipy.optimize import minimize
+
+Array = NDArray[np.float64]
+
+_JITTER = 1e-8  # of r, so that equal points without noise still factorise
+_REACH = 4 * np.log(10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """The kernel's parameters, all positive.
+
+    Attributes:
+        weights: w, inverse length scales [F].
+        rbf, linear, constant, noise: r, l, c, n.
+    """
+
+    weights: Array
+    rbf: float
+    linear: float
+    constant: float
+    noise: float
+
+    def __call__(self, one: Array, two: Array) -> Array:
+        """Covariances [N, M] of the noise-free values at `one` [N, F] and `two` [M, F]."""
+        covariances: Array = self._exponential(one, two) + self.linear * (one @ two.T)
+        covariances += self.constant
+        return covariances
+
+    def variance(self, points: Array) -> Array:
+        """Prior variances [N] of the noise-free values."""
+        squares: Array = np.einsum("ij,ij->i", points, points)
+        return self.linear * squares + (self.rbf + self.constant)
+
+    def scaled(self, factor: float) -> "Kernel":
+        """The same kernel for values `factor` times as large."""
+        return Kernel(
+            weights=self.weights,
+            rbf=self.rbf * factor**2,
+            linear=self.linear * factor**2,
+            constant=self.constant * factor**2,
+            noise=self.noise * factor**2,
+        )
+
+    def _exponential(self, one: Array, two: Array) -> Array:
+        a, b = one * self.weights, two * self.weights
+        squares: Array = np.einsum("ij,ij->i", a, a)[:, None] + np.einsum("ij,ij->i", b, b)
+        squares -= 2 * a @ b.T
+        np.maximum(squares, 0, out=squares)
+        squares *= -0.5
+        np.exp(squares, out=squares)
+        squares *= self.rbf
+        return squares
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """Where the search for a kernel begins, and how freely it moves.
+
+    Attributes:
+        kernel: the start, and the priors' means.
+        spread: standard deviation of the prior on each parameter's logarithm.
+        learn_noise: whether the noise is learnt; else it stays the start's.
+        tied: one common factor on all weights instead of one each.
+    """
+
+    kernel: Kernel
+    spread: float = 3.0
+    learn_noise: bool = True
+    tied: bool = False
+
+    def fit(self, points: Array, values: Array, *, iterations: int = 100) -> Kernel:
+        """The most probable kernel for `values` [N], of mean zero, at `points` [N, F]."""
+        start = self._pack(self.kernel)
+
+        def loss(theta: Array) -> tuple[float, Array]:
+            value, gradient = _log_likelihood(self._unpack(theta), points, values)
+            away = (theta - start) / self.spread
+            packed = np.concatenate(
+                [
+                    gradient[:3],
+                    gradient[3:4] if self.learn_noise else [],
+                    [gradient[4:].sum()] if self.tied else gradient[4:],
+                ]
+            )
+            return -value + 0.5 * float(away @ away), away / self.spread - packed
+
+        found = minimize(
+            loss,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            # Four orders of magnitude either way: beyond, matrices no longer factorise.
+            bounds=[(s - _REACH, s + _REACH) for s in start],
+            options={"maxiter": iterations},
+        )
+        return self._unpack(found.x)
+
+    def _pack(self, kernel: Kernel) -> Array:
+        weights = [1.0] if self.tied else kernel.weights  # tied: their common factor
+        noise = [kernel.noise] if self.learn_noise else []
+        head = [kernel.rbf, kernel.linear, kernel.constant]
+        packed: Array = np.log(np.concatenate([head, noise, weights]))
+        return packed
+
+    def _unpack(self, theta: Array) -> Kernel:
+        rbf, linear, constant, *rest = np.exp(theta)
+        noise = rest.pop(0) if self.learn_noise else self.kernel.noise
+        weights = self.kernel.weights * rest[0] if self.tied else np.array(rest)
+        return Kernel(
+            weights=weights,
+            rbf=float(rbf),
+            linear=float(linear),
+            constant=float(constant),
+            noise=float(noise),
+        )
+
+
+def _log_likelihood(kernel: Kernel, points: Array, values: Array) -> tuple[float, Array]:
+    """Eq. 5.8 without its constant, and its derivatives (eq. 5.9) with respect to the logarithms
+    of r, l, c, n and every w."""
+    exponential = kernel._exponential(points, points)
+    inner = points @ points.T
+    total = exponential + kernel.linear * inner + kernel.constant
+    total[np.diag_indices_from(total)] += kernel.noise + _JITTER * kernel.rbf
+    lower = cholesky(total, lower=True, overwrite_a=True, check_finite=False)
+    alpha = cho_solve((lower, True), values, check_finite=False)
+    value = -0.5 * float(values @ alpha) - float(np.log(np.diagonal(lower)).sum())
+    inverse = dpotri(lower, lower=1)[0]
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    matrix = np.outer(alpha, alpha) - inverse
+    weighted = matrix * exponential
+    # d k / d log w_f = -w_f^2 (x_f - x'_f)^2 r exp(...): its sum over all pairs, for all f.
+    pairs = (points**2).T @ weighted.sum(axis=1) - np.einsum("if,if->f", points, weighted @ points)
+    scalars = [
+        0.5 * weighted.sum(),
+        0.5 * kernel.linear * np.vdot(matrix, inner),
+        0.5 * kernel.constant * matrix.sum(),
+        0.5 * kernel.noise * np.trace(matrix),
+    ]
+    return value, np.concatenate([scalars, -(kernel.weights**2) * pairs])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posterior:
+    """What is believed after `values` [N] were seen at `points` [N, F] (algorithm 2.1).
+
+    Attributes:
+        points: where values were seen [N, F].
+        mean: of the values, taken off before and added again after.
+    """
+
+    kernel: Kernel
+    points: Array
+    mean: float
+    _lower: Array
+    _alpha: Array
+
+    @classmethod
+    def of(cls, kernel: Kernel, points: Array, values: Array) -> Self:
+        """Condition on the values."""
+        mean = float(values.mean())
+        total = kernel(points, points)
+        total[np.diag_indices_from(total)] += kernel.noise + _JITTER * kernel.rbf
+        lower = cholesky(total, lower=True, overwrite_a=True, check_finite=False)
+        alpha = cho_solve((lower, True), values - mean, check_finite=False)
+        return cls(kernel=kernel, points=points, mean=mean, _lower=lower, _alpha=alpha)
+
+    def __call__(self, points: Array) -> tuple[Array, Array]:
+        """Mean [N] and standard deviation [N] of the noise-free values at `points` [N, F]."""
+        across = self.kernel(self.points, points)
+        mean = self.mean + self._alpha @ across
+        half = solve_triangular(self._lower, across, lower=True, check_finite=False)
+        variance = self.kernel.variance(points) - np.einsum("ij,ij->j", half, half)
+        return mean, np.sqrt(np.maximum(variance, 0))
+
+    def mean_function(self) -> "Mean":
+        """The mean alone, which costs a fraction."""
+        kernel, scaled = self.kernel, self.points * self.kernel.weights
+        return Mean(
+            weights=kernel.weights,
+            scaled=scaled,
+            squares=np.einsum("ij,ij->i", scaled, scaled),
+            alpha=kernel.rbf * self._alpha,
+            slope=kernel.linear * (self._alpha @ self.points),
+            offset=self.mean + kernel.constant * float(self._alpha.sum()),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean:
+    """A posterior's mean as a function, with all that does not depend on its argument ready.
+
+    Attributes:
+        weights: of the kernel [F].
+        scaled: seen points times weights [N, F], with their `squares` [N].
+        alpha: r times (K + n I)^-1 (y - mean) [N].
+        slope, offset: the linear part and all constants, [F] and a number.
+    """
+
+    weights: Array
+    scaled: Array
+    squares: Array
+    alpha: Array
+    slope: Array
+    offset: float
+
+    def __call__(self, points: Array) -> Array:
+        """Means [M] at `points` [M, F]."""
+        own = points * self.weights
+        exponents = own @ self.scaled.T
+        exponents -= 0.5 * self.squares
+        exponents -= 0.5 * np.einsum("ij,ij->i", own, own)[:, None]
+        np.exp(np.minimum(exponents, 0, out=exponents), out=exponents)
+        means: Array = exponents @ self.alpha + points @ self.slope + self.offset
+        return means
+
+
+def isotropic(features: int, *, noise: float) -> Kernel:
+    """A start for values of variance one at features in [0, 1]."""
+    return Kernel(
+        weights=np.full(features, 1 / np.sqrt(features)),
+        rbf=0.5,
+        linear=1.0 / features,
+        constant=0.1,
+        noise=noise,
+    )
