@@ -16,9 +16,9 @@ gradient steps an update. Three things differ, because NASNet trained 20,000 net
 here trains a thousand. Measured on a regression of Accel-NASBench's accuracies with seed noise, as
 evaluations until the best network's reward passes EfficientNet-B0's:
 
-- Adam at 2e-3 with 10 steps an update: 176 and 145 evaluations (medians of 16 runs, targets 350M
-  and 500M). NASNet's 3.5e-4 needs 40 steps for the same, 173 and 160, at three times the cost; at
-  1e-3 ten steps take 252 and 268.
+- Adam at 1.4e-2 with 2 steps an update: 168 and 151 evaluations (medians of 32 runs, targets 350M
+  and 500M), and 161 and 150 on 32 fresh ones, of which none took more than 284. 1e-2 took 193 and
+  185, 2e-2 174 and 150. NASNet's 3.5e-4 needs 40 steps for 173 and 160, at 20 times the cost.
 - w = 0.05, on advantages divided by s, so that no scale of rewards matters. s is of the whole run,
   never of a batch: a batch of near equals would have its noise blown up. At w = 0.01 (and
   3.5e-3, 4 steps) the policy collapsed onto what it had asked before, at 0.05 it did not.
@@ -27,7 +27,7 @@ evaluations until the best network's reward passes EfficientNet-B0's:
 Of the last point r_t knows nothing. What is asked comes from pi given "new and within", which is
 pi / Z, Z being the probability of that. The gradient of its logarithm is that of log pi less that
 of log Z; the latter is the same for every network asked, so it is multiplied by the mean of A, and
-b keeps that near zero. A network that was drawn at random because 36 draws held none within the
+b keeps that near zero. A network that was drawn at random because 37 draws held none within the
 target, and one that was never asked, are taken as if the policy of the moment had chosen them.
 """
 
@@ -37,13 +37,13 @@ from typing import final
 
 import numpy as np
 
-from mnas_search.choices import Choices, Codes, decode, encode, sizes
+from mnas_search.choices import Choices, decode, encode, sizes
 from mnas_search.controllers.random_search import RandomSearch
-from mnas_search.controllers.recurrent_policy import Floats, RecurrentPolicy
+from mnas_search.controllers.recurrent_policy import Floats, Forward, RecurrentPolicy
 from mnas_search.interfaces import Controller, Problem
 from mnas_search.trials import Asked, Trial
 
-_DRAWS = (4, 32)  # a few at once cost little more than one
+_DRAWS = (1, 4, 32)  # a few at once cost little more than one
 
 
 @dataclass(slots=True)
@@ -72,8 +72,8 @@ class PPO(Controller):
         problem: Problem,
         *,
         batch: int = 20,
-        epochs: int = 10,
-        learning_rate: float = 2e-3,
+        epochs: int = 2,
+        learning_rate: float = 1.4e-2,
         clip: float = 0.2,
         entropy: float = 0.05,
         decay: float = 0.95,
@@ -149,23 +149,25 @@ class PPO(Controller):
         rewards = np.array([min(ok) if r is None else r for _, r, _ in self._told])
         advantages = ((rewards - self._baseline) / scale).astype(np.float32)
         codes = np.array([c for c, _, _ in self._told])
-        old = self._old_log_probs(codes)
-        for _ in range(self._epochs):
-            done = self._policy.forward(codes)
+        done = self._policy.forward(codes)
+        old = self._old_log_probs(done)
+        for epoch in range(self._epochs):
+            if epoch:
+                done = self._policy.forward(codes)
             slope = clipped_slope(done.log_probs - old, advantages[:, None], self._clip)
             mean = 1 / len(codes)
             gradient = self._policy.backward(done, slope * mean, self._entropy * mean)
             self._policy.weights += self._adam.step(gradient)
             self._policy.refresh()
 
-    def _old_log_probs(self, codes: Codes) -> Floats:
+    def _old_log_probs(self, done: Forward) -> Floats:
         """Of the policy that each told network was asked from; those in flight keep theirs."""
         waiting = [(c, o) for c, queue in self._open.items() for o in queue if o.old is None]
-        every = np.array([*codes, *(c for c, _ in waiting)])
-        now = self._policy.forward(every).log_probs
-        for (_, asked), own in zip(waiting, now[len(codes) :], strict=True):
-            asked.old = own
-        told = zip(self._told, now[: len(codes)], strict=True)
+        if waiting:
+            now = self._policy.forward(np.array([c for c, _ in waiting])).log_probs
+            for (_, asked), own in zip(waiting, now, strict=True):
+                asked.old = own
+        told = zip(self._told, done.log_probs, strict=True)
         return np.stack([own if asked.old is None else asked.old for (*_, asked), own in told])
 
 

@@ -28,28 +28,24 @@ _NEVER = np.float32(-1e9)  # logit of an option that its decision does not have
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What the gradient of one step needs: its gates [N, 4H] and its states [N, H]."""
-
-    gates: Floats
-    before: Floats  # c
-    squashed: Floats  # tanh(c')
-    hidden: Floats  # h'
-
-
-@dataclass(frozen=True, slots=True)
 class Forward:
-    """A pass over codes [N, D], fed with them.
+    """A pass over codes [N, D], fed with them; what the gradient needs is kept by step.
 
     Attributes:
         codes: what was written down.
         log_softmax: [D, N, M], M options at most.
-        steps: the LSTM's.
+        gates: i, f, o, g [D, N, 4H].
+        states: c [D + 1, N, H], zero before the first step.
+        squashed: tanh(c') [D, N, H].
+        hidden: h [D + 1, N, H], zero before the first step.
     """
 
     codes: Codes
     log_softmax: Floats
-    steps: tuple[Step, ...]
+    gates: Floats
+    states: Floats
+    squashed: Floats
+    hidden: Floats
 
     @property
     def log_probs(self) -> Floats:
@@ -92,41 +88,42 @@ class RecurrentPolicy:
         """Take notice of changed weights."""
         self._inputs = self._embedding * self._half
         self._loop = self._recurrent * self._half
+        self._logits = (self._bias + self._missing)[:, None]
 
     def sample(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """`count` draws, codes [count, D]."""
         decisions, most = self._bias.shape
         # The argmax of logits with Gumbel noise is a draw from their softmax.
         noise = rng.gumbel(size=(decisions, count, most)).astype(np.float32)
-        noise += (self._bias + self._missing)[:, None]
-        codes = np.zeros((decisions, count), np.int64)
-        hidden = state = np.zeros((count, self._hidden), np.float32)
-        for j in range(decisions):
-            gates = self._inputs[j, codes[j - 1] if j else codes[0]]
-            gates += hidden @ self._loop
-            state, _, hidden = _cell(gates, state)
-            noise[j] += hidden @ self._decoder[j]
-            codes[j] = noise[j].argmax(axis=1)
+        noise += self._logits
+        codes = np.empty((decisions, count), np.int64)
+        fed = np.zeros(count, np.int64)
+        hidden, state, squashed = np.zeros((3, count, self._hidden), np.float32)
+        gates = np.empty((count, 4 * self._hidden), np.float32)
+        for inputs, decoder, scores, drawn in zip(
+            self._inputs, self._decoder, noise, codes, strict=True
+        ):
+            np.matmul(hidden, self._loop, out=gates)
+            gates += inputs.take(fed, axis=0)
+            _cell(gates, state, state, squashed, hidden)
+            scores += hidden @ decoder
+            fed = scores.argmax(axis=1, out=drawn)
         return np.ascontiguousarray(codes.T)
 
     def forward(self, codes: Codes) -> Forward:
         """Log-probabilities of codes [N, D] under the weights of now."""
         count, decisions = codes.shape
-        hidden = state = np.zeros((count, self._hidden), np.float32)
-        start = np.zeros(count, np.int64)
-        logits = np.empty((decisions, count, self._bias.shape[1]), np.float32)
-        steps = []
+        gates = self._inputs[np.arange(decisions)[:, None], _fed(codes)]
+        states, hidden = np.zeros((2, decisions + 1, count, self._hidden), np.float32)
+        squashed = np.empty_like(hidden[1:])
         for j in range(decisions):
-            gates = self._inputs[j, codes[:, j - 1] if j else start]
-            gates += hidden @ self._loop
-            before = state
-            state, squashed, hidden = _cell(gates, before)
-            logits[j] = hidden @ self._decoder[j]
-            steps.append(Step(gates, before, squashed, hidden))
-        logits += (self._bias + self._missing)[:, None]
+            gates[j] += hidden[j] @ self._loop
+            _cell(gates[j], states[j], states[j + 1], squashed[j], hidden[j + 1])
+        logits = hidden[1:] @ self._decoder
+        logits += self._logits
         logits -= logits.max(axis=-1, keepdims=True)
         logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-        return Forward(codes, logits, tuple(steps))
+        return Forward(codes, logits, gates, states, squashed, hidden)
 
     def backward(self, done: Forward, slope: Floats, entropy: float) -> Floats:
         """Gradient, in the order of `weights`, of
@@ -134,33 +131,29 @@ class RecurrentPolicy:
             sum over n, t of slope[n, t] * log p[n, t] + entropy * H[n, t]
 
         with `slope` [N, D] held constant and H the entropy of a step's softmax."""
-        gradient = np.zeros_like(self.weights)
+        gradient = np.empty_like(self.weights)
         embedding, recurrent, decoder, bias = self._split(gradient)
         errors = _logit_errors(done, slope, entropy)
-        bias[:] = errors.sum(axis=1)
+        np.sum(errors, axis=1, out=bias)
+        np.matmul(done.hidden[1:].transpose(0, 2, 1), errors, out=decoder)
+        outer = errors @ self._decoder.transpose(0, 2, 1)  # d/dh' by way of the step's own logits
         n = self._hidden
-        ahead = cell = np.zeros((len(done.codes), n), np.float32)  # d/dh', d/dc' from later steps
-        for j in reversed(range(len(done.steps))):
-            step = done.steps[j]
-            write, keep, show, new = (step.gates[:, k * n : (k + 1) * n] for k in range(4))
-            decoder[j] = step.hidden.T @ errors[j]
-            ahead = ahead + errors[j] @ self._decoder[j].T
-            cell = cell + ahead * show * (1 - step.squashed**2)
-            inner = np.empty_like(step.gates)  # d/dz
-            inner[:, :n] = cell * new
-            inner[:, n : 2 * n] = cell * step.before
-            inner[:, 2 * n : 3 * n] = ahead * step.squashed
-            inner[:, 3 * n :] = cell * write * (1 - new * new)
-            gates = step.gates[:, : 3 * n]
-            inner[:, : 3 * n] *= gates * (1 - gates)
-            if j:
-                recurrent += done.steps[j - 1].hidden.T @ inner
-                fed = np.eye(embedding.shape[1], dtype=np.float32)[done.codes[:, j - 1]]
-                embedding[j] = fed.T @ inner
-                ahead = inner @ self._recurrent.T
-                cell = cell * keep
-            else:
-                embedding[0, 0] = inner.sum(axis=0)
+        inner, into = _local_slopes(done)
+        keep = done.gates[..., n : 2 * n]
+        back = np.ascontiguousarray(self._recurrent.T)  # or every product below would copy it
+        ahead, cell = np.zeros((2, len(done.codes), n), np.float32)  # d/dh', d/dc' of later steps
+        for j in reversed(range(len(inner))):
+            ahead += outer[j]
+            cell += ahead * into[j]
+            slopes = inner[j].reshape(-1, 4, n)
+            slopes[:, :2] *= cell[:, None]
+            slopes[:, 2] *= ahead
+            slopes[:, 3] *= cell
+            np.matmul(inner[j], back, out=ahead)
+            cell *= keep[j]
+        np.matmul(done.hidden[:-1].reshape(-1, n).T, inner.reshape(-1, 4 * n), out=recurrent)
+        fed = np.arange(embedding.shape[1])[:, None] == _fed(done.codes)[:, None]
+        np.matmul(fed.astype(np.float32), inner, out=embedding)
         return gradient
 
     def _split(self, flat: Floats) -> list[Floats]:
@@ -170,17 +163,38 @@ class RecurrentPolicy:
         return [p.reshape(s) for p, s in zip(parts, self._shapes, strict=True)]
 
 
-def _cell(gates: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
-    """c', tanh(c') and h'; turns z, its first three quarters halved, into the gates in place."""
-    n = state.shape[1]
+def _fed(codes: Codes) -> Codes:
+    """What each step is fed [D, N]: the choice before, and 0 first."""
+    return np.concatenate([np.zeros_like(codes[:, :1]), codes[:, :-1]], axis=1).T
+
+
+def _cell(gates: Floats, before: Floats, state: Floats, squashed: Floats, hidden: Floats) -> None:
+    """Write c', tanh(c') and h'; turn z, its first three quarters halved, into the gates."""
+    n = before.shape[1]
     np.tanh(gates, out=gates)
     sigmoids = gates[:, : 3 * n]
     sigmoids += 1
     sigmoids *= 0.5
-    state = gates[:, n : 2 * n] * state
+    np.multiply(gates[:, n : 2 * n], before, out=state)
     state += gates[:, :n] * gates[:, 3 * n :]
-    squashed = np.tanh(state)
-    return state, squashed, gates[:, 2 * n : 3 * n] * squashed
+    np.tanh(state, out=squashed)
+    np.multiply(gates[:, 2 * n : 3 * n], squashed, out=hidden)
+
+
+def _local_slopes(done: Forward) -> tuple[Floats, Floats]:
+    """Of each gate's effect by z [D, N, 4H], still to be multiplied by d/dc' (for o by d/dh'),
+    and dc' by h' [D, N, H]."""
+    write, keep, show, new = np.split(done.gates, 4, axis=-1)
+    slopes = np.empty_like(done.gates)
+    by_write, by_keep, by_show, by_new = np.split(slopes, 4, axis=-1)
+    np.multiply(write, new, out=by_new)
+    np.multiply(by_new, 1 - write, out=by_write)
+    np.subtract(write, by_new * new, out=by_new)
+    np.multiply(keep * (1 - keep), done.states[:-1], out=by_keep)
+    np.multiply(show, done.squashed, out=by_show)
+    into: Floats = show - by_show * done.squashed
+    by_show *= 1 - show
+    return slopes, into
 
 
 def _logit_errors(done: Forward, slope: Floats, entropy: float) -> Floats:
