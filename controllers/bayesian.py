@@ -59,7 +59,7 @@ class Bayesian(Controller):
         self,
         problem: Problem,
         *,
-        first: int = 16,
+        first: int = 12,
         start: bool = True,
         exact_cost: bool = True,
         log_macs: bool = True,
@@ -67,7 +67,7 @@ class Bayesian(Controller):
         self._problem = problem
         self._first, self._start = first, start
         self._exact_cost, self._log_macs = exact_cost, log_macs
-        self._features = Features(problem.decisions)
+        self._features = Features(problem.decisions, shared=True)
         self._count = self._features.count + log_macs  # without the prior
         self._sizes = np.array(sizes(problem.decisions))
         self._prior_scale = self._scale_of_prior()
@@ -97,7 +97,8 @@ class Bayesian(Controller):
         row = encode(self._problem.decisions, trial.choices)
         self._known[row] = None
         self._flying -= Counter([row])
-        if trial.accuracy is not None and trial.status == "ok":
+        if trial.status == "ok" and trial.duplicate_of is None:
+            assert trial.accuracy is not None
             self._rows.append(row)
             self._told.add(row)
             self._accuracies.append(trial.accuracy)

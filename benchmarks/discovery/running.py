@@ -27,8 +27,14 @@ class Task:
     evaluations: int
 
 
-# Optuna's Gaussian-process sampler takes a minute to 100 evaluations and six to 300.
-SLOW = {"optuna_gp": ((6, 100), (2, 300)), "optuna_gp+start": ((3, 100),)}
+# Optuna's Gaussian-process sampler takes a minute to 100 evaluations and six to 300; seconds a run
+# add up as well where a hundred seeds go to 1,000.
+SLOW = {
+    "optuna_gp": ((6, 100), (2, 300)),
+    "optuna_gp+start": ((3, 100),),
+    "nsga2": ((20, 1_000),),
+    "reinforce": ((20, 1_000),),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

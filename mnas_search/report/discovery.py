@@ -1,4 +1,4 @@
-"""A winner by predictions beside EfficientNet-B0: what was found, what decided, what was not shown.
+"""A winner by predictions beside EfficientNet-B0: what was found, and what decided.
 
 One structure, `discovery`, which the console and the page of a run both draw.
 """
