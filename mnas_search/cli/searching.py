@@ -1,5 +1,7 @@
 """Commands that search: run, resume, evaluate."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,14 +123,18 @@ def evaluate(
     from mnas_search.trials import Failure
     from mnas_search.work import Work, measure
 
-    texts = [*architectures, *(_lines(file) if file else [])]
+    texts = [("", text) for text in architectures] + (_lines(file) if file else [])
     if not texts:
         raise UsageError("no architecture; allowed: ARCH..., or --file with one a line")
-    networks = [resolve_architecture(text) for text in texts]
+    networks = []
+    for place, text in texts:
+        with _at(place):
+            networks.append(resolve_architecture(text))
     judge = as_evaluator(plugins.load("evaluators", evaluator), data=data)
     rows: list[dict[str, Any]] = []
     for number, network in enumerate(networks):
-        outcome, seconds = measure(judge, Work(number=number, network=network, seed=seed))
+        with _at(texts[number][0]):
+            outcome, seconds = measure(judge, Work(number=number, network=network, seed=seed))
         if isinstance(outcome, Failure):
             raise WorkFailed(f"{network.label}: {outcome.reason}")
         measured = {"accuracy": outcome.accuracy, "std": outcome.std}
@@ -139,16 +145,29 @@ def evaluate(
         print_records(rows)
 
 
-def _lines(file: Path) -> list[str]:
+def _lines(file: Path) -> list[tuple[str, str]]:
+    """Where, and what: one architecture a line; empty lines and those after # are passed over."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {str(file)!r}: {error}") from None
-    lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
+    lines = [
+        (f"{str(file)!r} line {number}: ", line.strip())
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
     if not lines:
         raise UsageError(f"{str(file)!r} is empty; allowed: one architecture a line")
     return lines
+
+
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Say where wrong usage stands."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{place}{error}") from None
 
 
 COMMANDS = (run, resume, evaluate)
