@@ -51,8 +51,9 @@ class Reporter:
 def start(config: RunConfig, output: Path | None, reporter: Reporter | None = None) -> Result:
     """Run a search into a new folder, or go on in one that holds the same run."""
     setup = Setup(config)
-    if output is None:
+    if output is None or not run_folder.is_run(output):
         setup.warm_start()
+    if output is None:
         folder = run_folder.new_folder(Path("runs"), format_size(config.target_flops))
     else:
         folder = output
@@ -70,7 +71,6 @@ def start(config: RunConfig, output: Path | None, reporter: Reporter | None = No
             )
         folder.mkdir(parents=True, exist_ok=True)
     if not run_folder.is_run(folder):
-        setup.warm_start()  # what cannot be begun with is told before a folder is a run
         # Before the journal: a folder is a run from here on, whatever happens next.
         run_folder.write_config(folder, setup.recorded, _versions())
     return _run(setup, folder, reporter or Reporter())

@@ -1,0 +1,363 @@
+"""Second opinions, warm starts, priors, and the default run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluators_for_tests import Cheap, Contrary, by_params
+from test_search import OBJECTIVE, Scripted, codes_of, finish, make
+
+from mnas_search import plugins, reference
+from mnas_search.config import RunConfig, Setup
+from mnas_search.controllers.bayesian import Bayesian
+from mnas_search.cost import cost
+from mnas_search.errors import UsageError
+from mnas_search.finals import FINALISTS, TRAININGS, Finals
+from mnas_search.search import problem
+from mnas_search.testing import ToySpace
+from mnas_search.trials import Evaluation, Failure, Journal, Trial
+
+HERE = Path(__file__).parent
+CONTROLLERS = [p.name for p in plugins.installed("controllers")]
+
+
+def events(folder, kind=None):
+    lines = (folder / "journal.jsonl").read_text().splitlines()
+    every = [json.loads(line) for line in lines]
+    return [e for e in every if kind in (None, e["event"])]
+
+
+# -- finals -------------------------------------------------------------------------------------
+
+
+def searched(journal, numbers):
+    search = make(journal, Scripted(codes_of(*numbers)), trials=len(numbers))
+    while (work := search.next()) is not None:
+        search.record(work, Evaluation(accuracy=by_params(work.network)), 1.0)
+    return search
+
+
+def finals_of(search, journal, baseline=None):
+    return Finals(
+        search,
+        OBJECTIVE,
+        searched=Cheap(),
+        check=Contrary(),
+        baseline=baseline,
+        seed=0,
+        journal=journal,
+    )
+
+
+def train(finals, outcome):
+    while (work := finals.next()) is not None:
+        finals.record(work, outcome(work), 1.0)
+
+
+NUMBERS = [0, 1, 2, 5, 20, 40, 60, 80, 100]
+
+
+def test_finalists_are_the_searchs_best_and_the_check_decides(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        search = searched(journal, NUMBERS)
+        finals = finals_of(search, journal)
+        within = sorted((t for t in search.trials if t.within_target), key=lambda t: -t.reward)
+        assert len(within) > FINALISTS
+        numbers = sorted(f.trial.number for f in finals.finalists)
+        assert numbers == sorted(t.number for t in within[:FINALISTS])
+        rewards = [OBJECTIVE.reward(1 - by_params(f.network), f.macs) for f in finals.finalists]
+        assert rewards == sorted(rewards, reverse=True)
+        assert finals.winner.trial == finals.finalists[0].trial != search.best
+
+
+def test_a_finalist_that_does_not_train_is_vetoed_and_none_chosen_for_training(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        baseline = ToySpace().template
+        finals = finals_of(searched(journal, NUMBERS), journal, baseline)
+        first, second, third, *rest = (f.network.fingerprint for f in finals.finalists)
+        accuracies = {first: 0.44, third: 1.0, baseline.fingerprint: 0.9, **dict.fromkeys(rest, 1)}
+
+        def outcome(work):
+            if work.network.fingerprint == second:
+                return Failure(reason="diverged")
+            return Evaluation(accuracy=accuracies[work.network.fingerprint])
+
+        train(finals, outcome)
+        assert finals.finished
+        assert [f.network.fingerprint for f in finals.vetoed] == [first, second]
+        assert finals.winner.network.fingerprint == third  # the best by the check of those left
+        assert finals.baseline.trained == pytest.approx(0.9)
+
+
+def test_trainings_that_are_journalled_are_not_repeated(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        finals = finals_of(searched(journal, NUMBERS), journal, ToySpace().template)
+        for _ in range(3):
+            finals.record(finals.next(), Evaluation(accuracy=0.5), 1.0)
+    before = [e["seed"] for e in events(tmp_path, "final")]
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        search = make(journal, Scripted(codes_of(*NUMBERS)), trials=len(NUMBERS))
+        finals = finals_of(search, journal, ToySpace().template)
+        train(finals, lambda work: Evaluation(accuracy=0.6))
+    seeds = [e["seed"] for e in events(tmp_path, "final")]
+    assert seeds[:3] == before
+    assert len(seeds) == len(set(seeds)) == TRAININGS * (FINALISTS + 1)
+
+
+def test_a_baseline_that_is_a_finalist_is_trained_once(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        search = searched(journal, NUMBERS)
+        best = search.network(search.best)
+        finals = finals_of(search, journal, best)
+        train(finals, lambda work: Evaluation(accuracy=0.6))
+    assert len(events(tmp_path, "final")) == TRAININGS * FINALISTS
+
+
+# -- warm starts --------------------------------------------------------------------------------
+
+
+def known(number):
+    space = ToySpace()
+    codes = codes_of(number)[0]
+    choices = {d.name: d.options[c] for d, c in zip(space.decisions, codes, strict=True)}
+    network = space.decode(choices)
+    return Trial(
+        number=99,
+        choices=choices,
+        fingerprint=network.fingerprint,
+        status="ok",
+        accuracy=0.9,
+        macs=cost(network).macs,
+        params=cost(network).params,
+        reward=None,
+        within_target=True,
+        seconds=7.0,
+    )
+
+
+def test_a_warm_start_is_learnt_from_can_win_and_costs_no_budget(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        controller = Scripted(codes_of(9, 9, 1, 2))  # the first two stand for what it is given
+        search = make(journal, controller, trials=3)
+        search.warm_start([known(40).choices], [known(0)])
+        assert len(controller.replayed) == 2  # asked and told
+        first = search.next()
+        assert search.choices(first) == known(40).choices
+        finish(search, first)
+        while (work := search.next()) is not None:
+            finish(search, work)
+        assert search.done == 3
+        assert len(search.trials) == 4
+        assert search.best.number == 0  # 0.9 beats what the toy gives
+        assert search.best.reward == pytest.approx(OBJECTIVE.reward(0.9, search.best.macs))
+
+
+def test_a_warm_start_survives_a_cut_anywhere(tmp_path):
+    def play(folder):
+        with Journal(folder / "journal.jsonl") as journal:
+            search = make(journal, Bayesian(problem(ToySpace(), OBJECTIVE), first=3), trials=8)
+            if not journal.events:
+                search.warm_start([known(40).choices, known(50).choices], [known(0), known(9)])
+            while (work := search.next()) is not None:
+                finish(search, work)
+        return [{k: v for k, v in e.items() if k != "time"} for e in events(folder)]
+
+    (tmp_path / "whole").mkdir()
+    whole = play(tmp_path / "whole")
+    lines = (tmp_path / "whole" / "journal.jsonl").read_text().splitlines(keepends=True)
+    for cut in (1, 2, 3, 6, len(lines) - 1):
+        folder = tmp_path / f"cut-{cut}"
+        folder.mkdir()
+        (folder / "journal.jsonl").write_text("".join(lines[:cut]))
+        assert play(folder) == whole
+
+
+def run_arguments(output, *more):
+    evaluator = f"{HERE / 'evaluators_for_tests.py'}:brisk"
+    base = ["run", "--target-flops", "400M", "--output", output, "--workers", 0, "--trials", 6]
+    return [*base, "--evaluator", evaluator, *more]
+
+
+def test_start_from_architectures_and_runs(run_cli, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    code, _, err = run_cli(*run_arguments(one, "--start-from", "efficientnet_b0"))
+    assert code == 0, err
+    first = events(one, "ask")[0]
+    assert first["fingerprint"] == reference.architecture("efficientnet_b0").fingerprint
+    code, _, err = run_cli(*run_arguments(two, "--start-from", one, "--seed", 1))
+    assert code == 0, err
+    (start,) = events(two, "warm start")
+    assert len(start["known"]) == 6
+    assert len((two / "trials.csv").read_text().splitlines()) == 1 + 12
+    # The earlier run may go; the later one has what it needs.
+    for file in one.iterdir():
+        if file.is_file():
+            file.unlink()
+    code, _, err = run_cli("resume", two, "--trials", 8)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        ("efficientnet_b1000", "unknown architecture 'efficientnet_b1000'"),
+        ("mobilenet_v2", "start from 'mobilenet_v2': stage 2 is not in the space"),
+        (".", "is no run's folder"),
+    ],
+)
+def test_what_cannot_be_started_from(run_cli, tmp_path, start, says):
+    code, _, err = run_cli(*run_arguments(tmp_path / "new", "--start-from", start))
+    assert code == 2
+    assert says in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_accuracies_of_another_evaluator_are_refused(run_cli, tmp_path):
+    assert run_cli(*run_arguments(tmp_path / "one"))[0] == 0
+    other = f"{HERE / 'evaluators_for_tests.py'}:by_params"
+    code, _, err = run_cli(
+        *run_arguments(tmp_path / "two", "--start-from", tmp_path / "one"), "--evaluator", other
+    )
+    assert code == 2
+    assert "whose evaluator is" in err
+    assert not (tmp_path / "two").exists()
+
+
+# -- priors -------------------------------------------------------------------------------------
+
+
+def test_a_prior_is_a_scale_plus_a_residual():
+    """Where accuracies are half the prior plus a constant, a few trials give the whole."""
+    setup = Setup(RunConfig(target_flops=400e6, prior="accel_nasbench", data="digits"))
+    controller = Bayesian(setup.problem)
+    rng = np.random.default_rng(0)
+    from mnas_search.choices import decode, sample_codes
+
+    codes = sample_codes(setup.space.decisions, 60, rng)
+    truth = 0.2 + 0.5 * setup.problem.prior(codes)
+    plain = Bayesian(problem(setup.space, setup.objective))
+    for number in range(20):
+        trial = Trial(
+            number=number,
+            choices=decode(setup.space.decisions, codes[number]),
+            fingerprint=str(number),
+            status="ok",
+            accuracy=float(truth[number] + 0.002 * rng.normal()),
+            macs=1,
+            params=1,
+            reward=0.0,
+            within_target=True,
+            seconds=0.0,
+        )
+        controller.tell(trial)
+        plain.tell(trial)
+    errors = [
+        np.sqrt(((c.estimate(codes[20:]) - truth[20:]) ** 2).mean()) for c in (controller, plain)
+    ]
+    assert errors[0] < 0.003
+    assert errors[0] < 0.5 * errors[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"controller": "tpe"}, "which makes no use of it"),
+        ({"space": "mnasnet"}, "has no predictions for this search space"),
+    ],
+)
+def test_priors_that_cannot_be(options, says):
+    with pytest.raises(UsageError, match=says):
+        Setup(RunConfig(target_flops=400e6, data="digits", prior="accel_nasbench", **options))
+
+
+# -- the default run ----------------------------------------------------------------------------
+
+
+def test_what_a_run_searches_by_where_nothing_is_said():
+    assert Setup(RunConfig(target_flops=400e6)).config.evaluator == "accel_nasbench"
+    for options in (
+        {"data": "digits"},
+        {"space": "mnasnet"},
+        {"resolution": 192},
+        {"num_classes": 10},
+    ):
+        setup = Setup(RunConfig(target_flops=400e6, **options))
+        assert setup.config.evaluator == "proxy_training"
+        assert setup.check is None
+
+
+def test_the_default_run_survives_a_kill_in_its_finals(tmp_path):
+    """The real thing: evidence, second opinion, trainings over Ray, family, export."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "mnas_search"]
+    start = [*command, "run", "--target-flops", "400M", "--trials", "20", "--output", folder]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            list(map(str, start)), stdout=log, stderr=log, start_new_session=True
+        )
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and process.poll() is None:
+            if (folder / "journal.jsonl").exists() and len(events(folder, "final")) >= 2:
+                break
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    before = (folder / "journal.jsonl").read_text()
+    before = before[: before.rfind("\n") + 1]
+    assert '"final"' in before, (tmp_path / "log").read_text()[-2000:]
+    done = subprocess.run(
+        [*command, "resume", str(folder), "--format", "json"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (folder / "journal.jsonl").read_text().startswith(before)
+    finals = events(folder, "final")
+    assert len(finals) == len({e["seed"] for e in finals}) == TRAININGS * (FINALISTS + 1)
+    summary = json.loads(done.stdout)
+    best = json.loads((folder / "best.json").read_text())
+    assert best["trial"] == summary["best"]["trial"] == summary["finalists"][0]["trial"]
+    assert best["check"]["reward"] == max(f["reward"] for f in summary["finalists"])
+    assert best["macs"] <= 400e6
+    assert summary["baseline"]["architecture"] == "efficientnet_b0"
+    assert len(summary["baseline"]["trainings"]) == TRAININGS
+    assert len(summary["family"]) == 8
+    assert (folder / "export" / "model.py").exists()
+
+
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_kill_and_resume_with_every_controller(tmp_path, run_cli, controller):
+    """kill -9 in the middle; the journal goes on as one that was never interrupted."""
+    options = ["--controller", controller, "--trials", "40"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-m", "mnas_search", *map(str, run_arguments(killed, *options))]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if (killed / "journal.jsonl").exists() and len(events(killed, "tell")) >= 16:
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert 16 <= len(events(killed, "tell")) < 40
+    assert run_cli("resume", killed)[0] == 0
+    assert run_cli(*run_arguments(whole, *options))[0] == 0
+
+    def timeless(folder):
+        drop = ("time", "seconds")
+        return [
+            {k: v for k, v in e.items() if k not in drop}
+            for e in events(folder)
+            if e["event"] != "session"
+        ]
+
+    assert timeless(killed) == timeless(whole)

@@ -1,0 +1,132 @@
+"""The Gaussian process against closed forms, finite differences and scikit-learn's."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
+
+from mnas_search.choices import Decision, sample_codes, sizes
+from mnas_search.controllers.bayesian import log_expected_improvement, neighbours
+from mnas_search.features import Features
+from mnas_search.gaussian_process import Kernel, Posterior, Prior, _log_likelihood, isotropic
+
+RNG = np.random.default_rng(0)
+POINTS = RNG.uniform(size=(30, 4))
+VALUES = np.sin(3 * POINTS[:, 0]) + POINTS[:, 1] * POINTS[:, 2] + 0.05 * RNG.normal(size=30)
+KERNEL = Kernel(
+    weights=np.array([1.5, 0.7, 0.4, 0.1]), rbf=0.8, linear=0.3, constant=0.2, noise=0.01
+)
+
+
+def test_posterior_of_one_point_by_hand():
+    """k = 2 (one exponential, no linear part), noise 1, seen twice: variance 2 - 8 / 5."""
+    kernel = Kernel(weights=np.array([1.0]), rbf=2.0, linear=1e-300, constant=1e-300, noise=1.0)
+    posterior = Posterior.of(kernel, np.zeros((2, 1)), np.array([-3.0, 3.0]))
+    mean, std = posterior(np.zeros((1, 1)))
+    assert mean[0] == pytest.approx(0.0, abs=1e-9)
+    assert std[0] ** 2 == pytest.approx(2 - 2 * 2 * 2 / (1 + 2 * 2), rel=1e-6)
+
+
+def test_posterior_is_scikit_learns():
+    shared = ConstantKernel(0.2, "fixed") + ConstantKernel(0.3, "fixed") * DotProduct(0, "fixed")
+    rbf = ConstantKernel(0.8, "fixed") * RBF(1 / KERNEL.weights, "fixed")
+    kernel = rbf + shared + WhiteKernel(0.01, "fixed")
+    theirs = GaussianProcessRegressor(kernel).fit(POINTS, VALUES - VALUES.mean())
+    new = RNG.uniform(size=(9, 4))
+    mean, std = theirs.predict(new, return_std=True)
+    own, own_std = Posterior.of(KERNEL, POINTS, VALUES)(new)
+    np.testing.assert_allclose(own, mean + VALUES.mean(), atol=1e-6)
+    np.testing.assert_allclose(own_std**2, std**2 - 0.01, atol=1e-6)  # theirs with its noise
+    np.testing.assert_allclose(
+        Posterior.of(KERNEL, POINTS, VALUES).mean_function()(new), own, atol=1e-10
+    )
+
+
+def test_gradient_by_finite_differences():
+    prior = Prior(kernel=KERNEL)
+    theta = prior._pack(KERNEL)
+
+    def value(at):
+        return _log_likelihood(prior._unpack(at), POINTS, VALUES - VALUES.mean())[0]
+
+    steps = 1e-5 * np.eye(len(theta))
+    numeric = [(value(theta + step) - value(theta - step)) / 2e-5 for step in steps]
+    exact = _log_likelihood(KERNEL, POINTS, VALUES - VALUES.mean())[1]
+    np.testing.assert_allclose(exact, numeric, rtol=1e-4, atol=1e-6)
+
+
+def test_a_fit_raises_the_likelihood_and_keeps_fixed_noise():
+    start = isotropic(4, noise=0.02)
+    centred = VALUES - VALUES.mean()
+    fitted = Prior(kernel=start, learn_noise=False).fit(POINTS, centred)
+    assert fitted.noise == 0.02
+    before, after = (_log_likelihood(k, POINTS, centred)[0] for k in (start, fitted))
+    assert after > before + 1
+
+
+def test_scaled_kernels_scale_the_posterior():
+    new = RNG.uniform(size=(5, 4))
+    mean, std = Posterior.of(KERNEL, POINTS, VALUES)(new)
+    mean_10, std_10 = Posterior.of(KERNEL.scaled(10), POINTS, 10 * VALUES)(new)
+    np.testing.assert_allclose(mean_10, 10 * mean)
+    np.testing.assert_allclose(std_10, 10 * std)
+
+
+# -- features -----------------------------------------------------------------------------------
+
+DECISIONS = (
+    Decision(name="s0.width", options=(8, 24, 16)),
+    Decision(name="s0.op", options=("conv", "mbconv")),
+    Decision(name="s1.width", options=(8, 24, 16)),
+    Decision(name="s1.fixed", options=(1,)),
+)
+
+
+def test_features_by_hand():
+    points = Features(DECISIONS)(np.array([[1, 0, 2, 0], [0, 1, 0, 0]]))
+    # width 24 is beyond both steps, 16 beyond the first, 8 beyond none
+    np.testing.assert_array_equal(points, [[1, 1, 1, 0, 1, 0], [0, 0, 0, 1, 0, 0]])
+
+
+def test_shared_features_sum_over_stages():
+    features = Features(DECISIONS, shared=True)
+    assert features.count == 6 + 2
+    points = features(np.array([[1, 0, 2, 0]]))
+    assert sorted(points[0])[-2:] == pytest.approx(sorted([np.sqrt(2), 1.0]))
+    assert np.isclose(points[0], np.sqrt(2)).sum() == 1
+    assert np.isclose(points[0], np.sqrt(0.5)).sum() == 1
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_different_codes_are_different_points(seed):
+    codes = np.unique(sample_codes(DECISIONS, 20, np.random.default_rng(seed)), axis=0)
+    assert len(np.unique(Features(DECISIONS)(codes), axis=0)) == len(codes)
+
+
+# -- what bayesian optimisation makes of it ----------------------------------------------------
+
+
+def test_expected_improvement_is_the_closed_form_and_never_underflows():
+    gain, std = np.array([-0.3, 0.0, 0.5]), np.array([0.2, 0.4, 0.1])
+    z = gain / std
+    expected = gain * norm.cdf(z) + std * norm.pdf(z)
+    np.testing.assert_allclose(np.exp(log_expected_improvement(gain, std)), expected)
+    far = log_expected_improvement(np.array([-7.99, -8.01, -1e3, -2e3]), np.ones(4))
+    assert np.isfinite(far).all()
+    assert (np.diff(far) < 0).all()
+    assert abs(far[0] - far[1]) < 0.2
+
+
+def test_neighbours_differ_in_one_decision():
+    options = np.array(sizes(DECISIONS))
+    codes = sample_codes(DECISIONS, 3, np.random.default_rng(0))
+    found = neighbours(codes, options)
+    assert len(found) == 3 * (options - 1).sum()
+    for k, row in enumerate(found):
+        own = codes[k // (options - 1).sum()]
+        assert (row != own).sum() == 1
+        assert (row < options).all()
+    assert len(np.unique(found[: (options - 1).sum()], axis=0)) == (options - 1).sum()
