@@ -1,0 +1,68 @@
+"""Search for the best network at a throughput on a device, from recorded ImageNet trainings.
+
+    python examples/search_for_a_device.py throughput_a100 8000
+
+Accuracy is "16-epoch ImageNet top-1 (Accel-NASBench)" and throughput (images/s) is that recorded
+on the device, both predicted. A controller asks nothing of its cost but that it is exact to it and
+small where it should be: here the predicted time of an image in picoseconds takes the place of
+multiply-adds, and the reward is ACC(m) * [TIME(m) / T]^-0.07 within T (MnasNet eq. 2).
+"""
+
+import sys
+
+import numpy as np
+
+from mnas_search import plugins
+from mnas_search.choices import decode, encode
+from mnas_search.controllers.bayesian import Bayesian
+from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench, performance
+from mnas_search.interfaces import Problem
+from mnas_search.objective import Objective
+from mnas_search.space_cost import space_cost
+from mnas_search.trials import Trial
+
+EVALUATIONS = 40
+
+
+def main(device: str, images_a_second: float) -> None:
+    """Print the best network found."""
+    space = plugins.load("search_spaces", "efficientnet")()
+    params = space_cost(space)
+    log_throughput = performance(device).expect
+
+    def cost(codes):
+        picoseconds = 1e12 / np.exp(log_throughput(codes))
+        return picoseconds.astype(np.int64), params(codes)[1]
+
+    problem = Problem(
+        decisions=space.decisions, objective=Objective(target=1e12 / images_a_second), cost=cost
+    )
+    controller, accuracy = Bayesian(problem), AccelNasBench().predictor(space)
+    best = None
+    for number in range(EVALUATIONS):
+        choices = controller.ask(np.random.default_rng((0, number)))
+        codes = np.array([encode(space.decisions, choices)])
+        (time,), (count,) = cost(codes)
+        predicted = float(accuracy(codes)[0])
+        trial = Trial(
+            number=number,
+            choices=choices,
+            fingerprint=space.decode(choices).fingerprint,
+            status="ok",
+            accuracy=predicted,
+            macs=int(time),
+            params=int(count),
+            reward=problem.objective.reward(predicted, int(time)),
+            within_target=problem.objective.within(int(time)),
+            seconds=0.0,
+        )
+        controller.tell(trial)
+        if trial.within_target and (best is None or trial.reward > best.reward):
+            best = trial
+    codes = encode(space.decisions, best.choices)
+    print(space.decode(decode(space.decisions, codes)).block_string)
+    print(f"accuracy {best.accuracy:.4f}, {1e12 / best.macs:,.0f} images/s on {device}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]))
