@@ -69,7 +69,7 @@ def figure(result: Result) -> str:
     drawn = points + [(macs, accuracy) for _, macs, accuracy in marked]
     target = result.objective.target
     lines = textwrap.wrap(axis_label(result.evaluator), _LABEL)[:3] or ["accuracy"]
-    top = _LINE * (len(lines) + 1)
+    top = _LINE * (len(lines) + 2)
     macs, accuracies = zip(*drawn, strict=True)
     far = target > max(macs) + _FAR * (max(macs) - min(macs)) and target > 2 * max(macs)
     reached = [*macs, *([] if far else [target])]
@@ -111,20 +111,13 @@ def _axes(x: Axis, y: Axis, label: Sequence[str]) -> Iterator[str]:
 
 
 def _target(x: Axis, top: float, target: float) -> Iterator[str]:
-    said = f"target {format_size(target)}"
+    said, above = f"target {format_size(target)}", top - 10
     if target > x.high:
-        yield _text(x.end, top + 14, f"{said}: beyond \u2192", anchor="end", kind="target")
+        yield _text(x.end, above, f"{said}: beyond \u2192", anchor="end", kind="target")
         return
     at = x.at(target)
-    yield f'<path class="target" d="M{at} {top}V{_BOTTOM}"/>'
-    left = at > (x.start + x.end) / 2
-    yield _text(
-        at - 6 if left else at + 6,
-        top + 14,
-        said,
-        anchor="end" if left else "start",
-        kind="target",
-    )
+    yield f'<path class="target" d="M{at} {above + 4}V{_BOTTOM}"/>'
+    yield _text(min(at, _WIDTH - 60), above, said, anchor="middle", kind="target")
 
 
 def _dot(x: Axis, y: Axis, trial: Trial) -> str:

@@ -1,7 +1,10 @@
 """Pieces of HTML. Whatever comes in as text is escaped here, and nowhere else."""
 
 import html
+import re
 from collections.abc import Iterable, Sequence
+
+_FIGURES = re.compile(r"[-+±.,%\d\sKMGT]+")
 
 
 def escaped(text: object) -> str:
@@ -39,12 +42,24 @@ def facts(pairs: Iterable[tuple[str, object]]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that scrolls by itself where the page is too narrow."""
-    head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>\n" for row in rows
+    """A table that scrolls by itself where the page is too narrow; figures are set right."""
+    rows = list(rows)
+    kinds = [
+        ' class="figures"' if all(_FIGURES.fullmatch(row[index]) for row in rows) else ""
+        for index in range(len(columns))
+    ]
+    head = "".join(
+        f'<th scope="col"{kind}>{escaped(name)}</th>'
+        for kind, name in zip(kinds, columns, strict=True)
     )
+    body = "".join(f"<tr>{_cells(kinds, row)}</tr>\n" for row in rows)
     return (
         f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}</tbody>\n</table></div>"
+    )
+
+
+def _cells(kinds: Sequence[str], row: Sequence[str]) -> str:
+    return "".join(
+        f"<td{kind}>{escaped(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)
     )

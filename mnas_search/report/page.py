@@ -51,8 +51,9 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0;
   border-bottom: 1px solid var(--rule); }
 thead th { white-space: nowrap; }
+.figures { text-align: right; white-space: nowrap; }
 th { font-weight: 600; color: var(--soft); }
-.facts th { min-width: 6.5rem; }
+.facts th { white-space: nowrap; }
 figure { margin: 0; }
 figure svg { display: block; width: 100%; min-width: 30rem; height: auto; }
 figcaption { color: var(--soft); font-size: .9rem; margin-top: .4rem; }
@@ -143,10 +144,10 @@ def _winner(result: Result, best: Trial) -> Iterator[str]:
     else:
         searched, checked = opinion.searched, opinion.checked
         pairs += [
-            ("accuracy, searched by", with_std(searched.accuracy, searched.std)),
-            ("accuracy, checked by", with_std(checked.accuracy, checked.std)),
-            ("reward, searched by", f"{best.reward:.4f}"),
-            ("reward, checked by", f"{opinion.reward:.4f}"),
+            ("accuracy (search)", with_std(searched.accuracy, searched.std)),
+            ("accuracy (check)", with_std(checked.accuracy, checked.std)),
+            ("reward (search)", f"{best.reward:.4f}"),
+            ("reward (check)", f"{opinion.reward:.4f}"),
         ]
     yield facts(pairs)
     if (found := discovery(result)) is None:
@@ -154,7 +155,7 @@ def _winner(result: Result, best: Trial) -> Iterator[str]:
     yield "<h3>Finalists, best by the check first</h3>"
     yield table(*found.networks)
     yield paragraph(
-        f"“Searched by” is {evaluator_name(result.evaluator)}; “checked by” is "
+        f"the search was told {evaluator_name(result.evaluator)}; the check is "
         f"{evaluator_name(result.check)}; ± is one standard deviation"
     )
     if found.stages is not None:
