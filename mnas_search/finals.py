@@ -18,7 +18,7 @@ from mnas_search.errors import WorkFailed
 from mnas_search.interfaces import Evaluator, Network
 from mnas_search.objective import Objective
 from mnas_search.search import Search, training_seed
-from mnas_search.trials import Evaluation, Failure, Journal, Trial, rank
+from mnas_search.trials import Evaluation, Events, Failure, Trial, rank
 from mnas_search.work import Outcome, Work, measure
 
 FINALISTS = 5
@@ -78,7 +78,7 @@ class Finals:
         check: Evaluator,
         baseline: Architecture | None,
         seed: int,
-        journal: Journal,
+        journal: Events,
     ) -> None:
         self._search, self._objective = search, objective
         self._searched, self._check = searched, check

@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 
 from mnas_search.search import Search, training_seed
-from mnas_search.trials import Failure, Journal, Trial
+from mnas_search.trials import Events, Failure, Trial
 from mnas_search.work import Outcome, Work
 
 
@@ -31,7 +31,7 @@ class Repeats:
         *,
         count: int,
         seed: int,
-        journal: Journal,
+        journal: Events,
     ) -> None:
         self._search, self._count, self._seed = search, count, seed
         self._journal = journal

@@ -6,6 +6,7 @@ be refused is refused before a folder is made.
 
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,10 +21,11 @@ from mnas_search.errors import MnasSearchError, RunFolderError, WorkFailed, wher
 from mnas_search.finals import Finals
 from mnas_search.interfaces import Evaluator
 from mnas_search.repeats import Repeats
+from mnas_search.report.page import page
 from mnas_search.result import Result, Timing
 from mnas_search.runners.in_process import run_in_process
 from mnas_search.search import Search
-from mnas_search.trials import Journal, Trial
+from mnas_search.trials import Events, Journal, ReadJournal, Trial
 from mnas_search.units import format_size
 from mnas_search.work import Chain, Source, Timed
 
@@ -79,6 +81,31 @@ def start(config: RunConfig, output: Path | None, reporter: Reporter | None = No
 def resume(folder: Path, reporter: Reporter | None = None, **larger: Any) -> Result:
     """Go on where a run stopped, with its own configuration; `larger` budgets and workers may
     be given."""
+    return _run(_setup(folder, larger), folder, reporter or Reporter())
+
+
+def reopen(folder: Path) -> Result:
+    """What a run has found so far, by its files: nothing is evaluated or written, nor is a run
+    that goes on disturbed. Second opinions, which are predictions, are predicted again."""
+    setup = _setup(folder, {})
+    journal = ReadJournal(folder / "journal.jsonl")
+    # Whether a time budget is spent, only the run itself knows: taken as spent.
+    deadline = float("inf") if setup.config.time_budget is None else float("-inf")
+    with threadpool_limits(1):
+        search, repeats, finals = _parts(setup, journal, deadline, lambda trial: None)
+        return Result(setup, folder, search, repeats, finals, None)
+
+
+def report(folder: Path) -> Path:
+    """Write report.html again; fails for a run without a winner, as the run itself does."""
+    result = reopen(folder)
+    if result.best is None:
+        raise WorkFailed(f"no report without a winner: {_why_no_winner(result)}")
+    return _write_report(result)
+
+
+def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
+    """A run's own configuration, resolved, with larger budgets where they are given."""
     recorded = run_folder.read_config(folder)
     names = {f.name for f in fields(RunConfig)}
     known = {name: value for name, value in recorded.items() if name in names}
@@ -91,7 +118,7 @@ def resume(folder: Path, reporter: Reporter | None = None, **larger: Any) -> Res
         ) from error
     setup = Setup(config)
     run_folder.check_same_run(folder, recorded, setup.recorded)
-    return _run(setup, folder, reporter or Reporter())
+    return setup
 
 
 def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
@@ -111,20 +138,7 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
                 _write_tables(result())
                 written = time.monotonic()
 
-        search = Search(
-            space=setup.space,
-            objective=setup.objective,
-            controller=setup.controller(),
-            trials=trials,
-            seed=config.seed,
-            journal=journal,
-            deadline=deadline,
-            on_trial=on_trial,
-        )
-        # One trial in six, so that the noise costs little beside the search.
-        count = max(2, min(8, trials // 6)) if setup.evaluator.noisy else 0
-        repeats = Repeats(search, count=count, seed=config.seed, journal=journal)
-        finals = _finals(setup, search, journal)
+        search, repeats, finals = _parts(setup, journal, deadline, on_trial)
 
         def result(timing: Timing | None = None) -> Result:
             return Result(setup, folder, search, repeats, finals, timing)
@@ -149,6 +163,28 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
         final = result(timing)
         _finish(final)
         return final
+
+
+def _parts(
+    setup: Setup, journal: Events, deadline: float, on_trial: Callable[[Trial], None]
+) -> tuple[Search, Repeats, Finals | None]:
+    """The parts of a run, with all that the journal holds taken back."""
+    trials, seed = setup.config.trials, setup.config.seed
+    assert trials is not None  # Setup leaves nothing open
+    search = Search(
+        space=setup.space,
+        objective=setup.objective,
+        controller=setup.controller(),
+        trials=trials,
+        seed=seed,
+        journal=journal,
+        deadline=deadline,
+        on_trial=on_trial,
+    )
+    # One trial in six, so that the noise costs little beside the search.
+    count = max(2, min(8, trials // 6)) if setup.evaluator.noisy else 0
+    repeats = Repeats(search, count=count, seed=seed, journal=journal)
+    return search, repeats, _finals(setup, search, journal)
 
 
 def _drive(setup: Setup, search: Search, repeats: Repeats) -> Timing | None:
@@ -198,7 +234,7 @@ def _evaluate(config: RunConfig, source: Source, evaluator: Evaluator) -> int:
     return workers
 
 
-def _finals(setup: Setup, search: Search, journal: Journal) -> Finals | None:
+def _finals(setup: Setup, search: Search, journal: Events) -> Finals | None:
     if setup.check is None:
         return None
     baseline: Architecture | None = reference.architecture("efficientnet_b0")
@@ -243,12 +279,17 @@ def _write_tables(result: Result) -> None:
 def _finish(result: Result) -> None:
     if result.best is None:
         raise WorkFailed(_why_no_winner(result))
-    if result.architecture is None:
-        return
-    export = result.folder / "export"
-    export.mkdir(exist_ok=True)
-    plugins.load("exporters", "pytorch")().export(result.architecture, None, export)
-    run_folder.write_family(result.folder, result.family)
+    if result.architecture is not None:
+        export = result.folder / "export"
+        export.mkdir(exist_ok=True)
+        plugins.load("exporters", "pytorch")().export(result.architecture, None, export)
+        run_folder.write_family(result.folder, result.family)
+    _write_report(result)
+
+
+def _write_report(result: Result) -> Path:
+    versions = run_folder.read_versions(result.folder)
+    return run_folder.write_report(result.folder, page(result, versions))
 
 
 def _why_no_winner(result: Result) -> str:

@@ -7,6 +7,7 @@ pareto.csv           those that nothing beats in both accuracy and multiply-adds
 best.json            the winner
 family.csv, family/  the winner's family
 export/              model.py, weights.pt, weights.json
+report.html          the run on one page
 """
 
 import csv
@@ -62,18 +63,27 @@ def is_run(folder: Path) -> bool:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The `config` of a run's config.json; raises `RunFolderError` where there is none."""
+    return _read(folder, "config")
+
+
+def read_versions(folder: Path) -> dict[str, Any]:
+    """The `versions` of a run's config.json, by package."""
+    return _read(folder, "versions")
+
+
+def _read(folder: Path, part: str) -> dict[str, Any]:
     path = folder / "config.json"
     if not folder.is_dir():
         raise RunFolderError(f"no folder {str(folder)!r}; allowed: a run's folder")
     if not path.is_file():
         raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no config.json")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))["config"]
+        value = json.loads(path.read_text(encoding="utf-8"))[part]
     except (ValueError, KeyError, TypeError):
-        config = None
-    if not isinstance(config, dict):
+        value = None
+    if not isinstance(value, dict):
         raise RunFolderError(f"{str(path)!r} is no run's configuration")
-    return config
+    return value
 
 
 def check_same_run(folder: Path, recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
@@ -186,3 +196,8 @@ def write_family(folder: Path, members: Sequence[tuple[Architecture, Cost]]) -> 
             }
         )
     write_atomically(folder / "family.csv", _csv(columns, rows))
+
+
+def write_report(folder: Path, page: str) -> Path:
+    """Write report.html."""
+    return write_atomically(folder / "report.html", page)

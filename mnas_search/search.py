@@ -25,7 +25,7 @@ from mnas_search.errors import MnasSearchError, RunFolderError, WorkFailed, wher
 from mnas_search.interfaces import BatchAccuracy, Controller, Network, Problem, SearchSpace
 from mnas_search.objective import Objective
 from mnas_search.space_cost import space_cost
-from mnas_search.trials import Asked, Failure, Journal, Trial, rank
+from mnas_search.trials import Asked, Events, Failure, Trial, rank
 from mnas_search.work import Outcome, Work
 
 MOST_DUPLICATES = 1_000
@@ -70,7 +70,7 @@ class Search:
         controller: Controller,
         trials: int,
         seed: int,
-        journal: Journal,
+        journal: Events,
         deadline: float = float("inf"),
         on_trial: Callable[[Trial], None] = lambda trial: None,
     ) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, Protocol, final
 
 from mnas_search.choices import Choices
 from mnas_search.errors import RunFolderError, WorkFailed
@@ -99,6 +99,29 @@ def rank(trial: Trial) -> tuple[float, int, int]:
     """Sorts trials with a reward, best first; ties go to fewer multiply-adds, then the earlier."""
     assert trial.reward is not None
     return (-trial.reward, trial.macs, trial.number)
+
+
+class Events(Protocol):
+    """The record of a run, as the parts of a run use it."""
+
+    events: list[dict[str, Any]]
+
+    def append(self, event: Mapping[str, Any], *, sync: bool = False) -> None:
+        """Write one event."""
+
+
+@final
+class ReadJournal:
+    """A record that is only read; the run may go on meanwhile, and does not notice."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.events = read_events(path)
+
+    def append(self, event: Mapping[str, Any], *, sync: bool = False) -> None:
+        """Refused."""
+        del event, sync
+        raise WorkFailed(f"{self._path} is only read")
 
 
 class Journal:

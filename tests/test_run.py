@@ -69,6 +69,7 @@ def test_files_of_a_run(done):
         "family.csv",
         "journal.jsonl",
         "pareto.csv",
+        "report.html",
         "trials.csv",
     ]
     config = json.loads((folder / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""Commands that search nothing: profile, scale, export, list."""
+"""Commands that search nothing: profile, scale, export, report, list."""
 
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,15 @@ def export(architecture: str, to: str, output: Path, force: bool) -> None:
         click.echo(str(file))
 
 
+@click.command()
+@click.argument("folder", type=FOLDER, metavar="RUN")
+def report(folder: Path) -> None:
+    """Write a run's report.html again, from its journal; the run may still be going on."""
+    from mnas_search.run import report as write_report
+
+    click.echo(str(write_report(folder)))
+
+
 _KINDS = {
     "spaces": "search_spaces",
     "controllers": "controllers",
@@ -148,4 +157,4 @@ def list_(kind: str | None, form: str) -> None:
         print_records(rows)
 
 
-COMMANDS = (profile, scale, export, list_)
+COMMANDS = (profile, scale, export, report, list_)

@@ -65,8 +65,8 @@ def _label(one: Scored, result: Result) -> str:
 def _figures(one: Scored) -> tuple[str, ...]:
     trainings = " ".join("failed" if a is None else f"{a:.3f}" for a in one.trainings)
     return (
-        _with_std(one.searched.accuracy, one.searched.std),
-        _with_std(one.checked.accuracy, one.checked.std),
+        with_std(one.searched.accuracy, one.searched.std),
+        with_std(one.checked.accuracy, one.checked.std),
         f"{one.reward:.4f}",
         format_size(one.macs),
         format_size(one.params),
@@ -74,7 +74,8 @@ def _figures(one: Scored) -> tuple[str, ...]:
     )
 
 
-def _with_std(accuracy: float, std: float | None) -> str:
+def with_std(accuracy: float, std: float | None) -> str:
+    """An accuracy, with its standard deviation where it is known."""
     return f"{accuracy:.4f}" if std is None else f"{accuracy:.4f} ± {std:.4f}"
 
 
@@ -139,9 +140,9 @@ def searched_and_fixed(space: SearchSpace) -> tuple[list[str], list[str]]:
 
 def _decided(result: Result, winner: Scored) -> tuple[str, ...]:
     said = [
-        f"the search was told accuracies by {_name(result.evaluator)}",
+        f"the search was told accuracies by {evaluator_name(result.evaluator)}",
         f"the winner among the {len(result.finalists)} largest rewards was chosen by "
-        f"{_name(result.check)}, which was fitted on other networks",
+        f"{evaluator_name(result.check)}, which was fitted on other networks",
     ]
     if winner.trainings:
         said.append(
@@ -169,5 +170,6 @@ def _not_shown(result: Result) -> tuple[str, ...]:
     )
 
 
-def _name(evaluator: Any) -> str:
+def evaluator_name(evaluator: Any) -> str:
+    """What an evaluator says its figures are, else its class."""
     return str(getattr(evaluator, "label", type(evaluator).__name__))

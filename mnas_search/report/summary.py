@@ -148,8 +148,8 @@ def print_summary(result: Result) -> None:
     best = result.best
     assert best is not None  # a run without a winner has failed
     print_table(
-        _COLUMNS,
-        [_row(best)],
+        COLUMNS,
+        [row(best)],
         title=f"winner within {format_size(result.objective.target)} FLOPs",
     )
     network = result.networks[best.number]
@@ -165,13 +165,13 @@ def print_summary(result: Result) -> None:
             out.print(line, highlight=False)
     if others := budgets(result):
         print_table(
-            ("under", *_COLUMNS),
-            [(format_size(budget), *_row(t)) for budget, t in others],
+            ("under", *COLUMNS),
+            [(format_size(budget), *row(t)) for budget, t in others],
             title="best under other budgets (architectures: trials.csv)",
         )
     print_table(
-        _COLUMNS,
-        [_row(t) for t in result.pareto],
+        COLUMNS,
+        [row(t) for t in result.pareto],
         title="Pareto front of accuracy and FLOPs",
     )
     if result.family:
@@ -186,7 +186,7 @@ def print_summary(result: Result) -> None:
     for note in notes(result):
         out.print(note, highlight=False)
     out.print(_time(result), highlight=False)
-    out.print(f"{CONVENTION}, {_deployment(result)}", highlight=False)
+    out.print(f"{CONVENTION}, {deployment(result)}", highlight=False)
     out.print(f"files: {result.folder}", highlight=False)
     if result.family:
         out.print(
@@ -195,10 +195,11 @@ def print_summary(result: Result) -> None:
         )
 
 
-_COLUMNS = ("trial", "accuracy", "FLOPs", "params", "reward")
+COLUMNS = ("trial", "accuracy", "FLOPs", "params", "reward")
 
 
-def _row(trial: Trial) -> tuple[str, ...]:
+def row(trial: Trial) -> tuple[str, ...]:
+    """A trial under `COLUMNS`."""
     return (
         str(trial.number),
         f"{trial.accuracy:.4f}",
@@ -223,7 +224,8 @@ def _time(result: Result) -> str:
     return f"{count}; {', '.join(parts)}"
 
 
-def _deployment(result: Result) -> str:
+def deployment(result: Result) -> str:
+    """What the networks are counted at."""
     network = next(iter(result.networks.values()))
     classes = f", {network.num_classes} classes" if isinstance(network, Architecture) else ""
     return f"{network.resolution} pixels{classes}"

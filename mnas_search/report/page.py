@@ -1,0 +1,201 @@
+"""A run on one page: report.html.
+
+One file without scripts, links or images from elsewhere, so that it can be mailed, printed and
+kept. It says what was asked, what was found, and what decided, in that order.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mnas_search.config import DEFAULT_DATA, TRAINING
+from mnas_search.cost import CONVENTION
+from mnas_search.report.discovery import discovery, evaluator_name, with_std
+from mnas_search.report.figure import axis_label, figure
+from mnas_search.report.markup import escaped, facts, items, paragraph, table
+from mnas_search.report.summary import COLUMNS, budgets, deployment, notes, row
+from mnas_search.result import Result
+from mnas_search.run_folder import block_string
+from mnas_search.trials import Trial
+from mnas_search.units import format_duration, format_size
+
+_OBJECTIVES = {
+    "soft": "ACC · (FLOPs/T)^w",
+    "hard": "ACC · min((FLOPs/T)^w, 1)",
+    "absolute": "ACC + w · |FLOPs/T - 1|",
+}
+
+_STYLE = """
+:root {
+  color-scheme: light dark;
+  --page: #ffffff; --ink: #1b2530; --soft: #556372; --rule: #d7dee5; --code: #f1f4f7;
+  --dot: #8496a8; --front: #1f6fb2; --winner: #bf3f0a; --baseline: #6b2fbf;
+}
+@media screen and (prefers-color-scheme: dark) {
+  :root {
+    --page: #12171d; --ink: #e3e9ef; --soft: #9dadbd; --rule: #303b47; --code: #1c242d;
+    --dot: #71879c; --front: #6cb4f0; --winner: #fb923c; --baseline: #c4a5fb;
+  }
+}
+body { margin: 0; background: var(--page); color: var(--ink);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+main { max-width: 54rem; margin: 0 auto; padding: 1rem 1rem 3rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 1rem 0 .5rem; }
+h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; padding-bottom: .2rem;
+  border-bottom: 1px solid var(--rule); }
+h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; }
+code { font: .86rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+pre { background: var(--code); padding: .7rem .9rem; border-radius: 6px; margin: .8rem 0;
+  white-space: pre-wrap; }
+.wide { overflow-x: auto; overflow-wrap: normal; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0;
+  border-bottom: 1px solid var(--rule); }
+thead th { white-space: nowrap; }
+.figures { text-align: right; white-space: nowrap; }
+th { font-weight: 600; color: var(--soft); }
+.facts th { white-space: nowrap; }
+figure { margin: 0; }
+figure svg { display: block; width: 100%; min-width: 30rem; height: auto; }
+figcaption { color: var(--soft); font-size: .9rem; margin-top: .4rem; }
+svg text { font-size: 13px; fill: var(--ink); paint-order: stroke; stroke: var(--page);
+  stroke-width: 4px; stroke-linejoin: round; }
+svg path { fill: none; }
+svg .grid { stroke: var(--rule); }
+svg .axis { stroke: var(--soft); }
+svg path.target { stroke: var(--soft); stroke-dasharray: 5 4; }
+svg .dot { fill: var(--dot); fill-opacity: .75; }
+svg .front { stroke: var(--front); stroke-width: 2; }
+svg circle.winner, svg path.baseline { stroke: var(--page); stroke-width: 1.5; }
+svg .winner { fill: var(--winner); font-weight: 600; }
+svg .baseline { fill: var(--baseline); font-weight: 600; }
+@media print {
+  body { font-size: 11pt; }
+  main { max-width: none; padding: 0; }
+  h2, h3 { break-after: avoid; }
+  figure, tr, pre { break-inside: avoid; }
+  .wide { overflow: visible; }
+  figure svg { min-width: 0; }
+}
+"""
+
+
+def page(result: Result, versions: Mapping[str, Any]) -> str:
+    """The page of a run that has a winner; `versions` by package, as config.json has them."""
+    best = result.best
+    assert best is not None
+    title = f"{result.name}: a network within {format_size(result.objective.target)} FLOPs"
+    body = "\n".join(
+        [
+            f"<h1>{escaped(title)}</h1>",
+            *_asked(result, versions),
+            *_winner(result, best),
+            *_figure(result),
+            *_budgets(result),
+            *_family(result),
+            *_notes(result),
+        ]
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f"<title>{escaped(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _asked(result: Result, versions: Mapping[str, Any]) -> Iterator[str]:
+    config, objective = result.config, result.objective
+    data = config.data or (DEFAULT_DATA if config.evaluator == TRAINING else None)
+    label = axis_label(result.evaluator)
+    pairs: dict[str, object] = {
+        "target": f"T = {format_size(objective.target)} FLOPs (multiply-adds)",
+        "search space": config.space,
+        "controller": config.controller,
+        "prior": config.prior,
+        "started from": ", ".join(config.start_from) or None,
+        "evaluator": config.evaluator,
+        "accuracy": None if label == "accuracy" else label,
+        "data": data or "none but the evaluator's own",
+        "objective": f"{objective.kind}: {_OBJECTIVES[objective.kind]} with "
+        f"w = {objective.exponent:g}, under FLOPs ≤ T",
+        "trials": f"{config.trials} asked for, {len(result.trials)} finished",
+        "time budget": None if config.time_budget is None else format_duration(config.time_budget),
+        "seed": config.seed,
+        "deployment": deployment(result),
+        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+    }
+    yield "<h2>What was asked</h2>"
+    yield facts((name, value) for name, value in pairs.items() if value is not None)
+
+
+def _winner(result: Result, best: Trial) -> Iterator[str]:
+    network, opinion = result.networks[best.number], result.opinion
+    yield "<h2>The winner</h2>"
+    yield f"<pre><code>{escaped(block_string(network) or network.label)}</code></pre>"
+    pairs: list[tuple[str, object]] = [
+        ("trial", best.number),
+        ("parameters", f"{best.params:,}"),
+        ("FLOPs", f"{best.macs:,}"),
+    ]
+    if opinion is None:
+        pairs += [("accuracy", f"{best.accuracy:.4f}"), ("reward", f"{best.reward:.4f}")]
+    else:
+        searched, checked = opinion.searched, opinion.checked
+        pairs += [
+            ("accuracy (search)", with_std(searched.accuracy, searched.std)),
+            ("accuracy (check)", with_std(checked.accuracy, checked.std)),
+            ("reward (search)", f"{best.reward:.4f}"),
+            ("reward (check)", f"{opinion.reward:.4f}"),
+        ]
+    yield facts(pairs)
+    if (found := discovery(result)) is None:
+        return
+    yield "<h3>Finalists, best by the check first</h3>"
+    yield table(*found.networks)
+    yield paragraph(
+        f"the search was told {evaluator_name(result.evaluator)}; the check is "
+        f"{evaluator_name(result.check)}; ± is one standard deviation"
+    )
+    if found.stages is not None:
+        yield "<h3>Stage by stage</h3>"
+        yield table(*found.stages)
+    yield "<h3>What was searched, what decided, what was not shown</h3>"
+    yield items(found.said)
+
+
+def _figure(result: Result) -> Iterator[str]:
+    baseline = "" if result.baseline is None else f"; diamond: {result.baseline.network.label}"
+    count = len(result.good)
+    yield "<h2>All candidates</h2>"
+    yield f'<figure>\n<div class="wide">{figure(result)}</div>'
+    yield (
+        f"<figcaption>Small dots: {count} candidate{'s' * (count != 1)}; line: the Pareto front, "
+        "the best accuracy for so many FLOPs; large dot: the winner"
+        f"{escaped(baseline)}; dashed: the target.</figcaption>\n</figure>"
+    )
+
+
+def _budgets(result: Result) -> Iterator[str]:
+    if not (others := budgets(result)):
+        return
+    yield "<h2>Best under other budgets</h2>"
+    yield table(("under", *COLUMNS), [(format_size(b), *row(trial)) for b, trial in others])
+    yield paragraph("the architectures are in trials.csv, by number of the trial")
+
+
+def _family(result: Result) -> Iterator[str]:
+    if not result.family:
+        return
+    yield "<h2>The family</h2>"
+    yield paragraph("the winner, scaled by EfficientNet's published coefficients")
+    yield table(
+        ("name", "resolution", "parameters", "FLOPs"),
+        [(m.label, str(m.resolution), f"{c.params:,}", f"{c.macs:,}") for m, c in result.family],
+    )
+
+
+def _notes(result: Result) -> Iterator[str]:
+    yield "<h2>To be read with this</h2>"
+    yield items([*notes(result), f"{CONVENTION}, {deployment(result)}"])
