@@ -44,7 +44,7 @@ class Features:
         self.count = len(columns)
         # One table for all: row `starts[d] + code` holds what decision d adds to the features.
         self._rows = np.zeros((starts[-1], self.count))
-        for row, key, value in entries:
+        for row, key, value in entries:  # type: ignore[assignment]
             self._rows[row, columns[key]] = value
         self._starts = starts[:-1]
 

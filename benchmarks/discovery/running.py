@@ -32,7 +32,10 @@ class Task:
 SLOW = {
     "optuna_gp": ((6, 100), (2, 300)),
     "optuna_gp+start": ((3, 100),),
-    "nsga2": ((20, 1_000),),
+    "bayesian-no-cost": ((10, 100),),
+    "bayesian-no-start": ((10, 100),),
+    "bayesian-no-log-macs": ((10, 100),),
+    "nsga2": ((10, 1_000),),
     "reinforce": ((20, 1_000),),
 }
 
