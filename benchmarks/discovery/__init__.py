@@ -134,6 +134,8 @@ def _scores(
     codes, best = scoring.best_known(
         problem, scoring.reporting_model(), tops, generations=plan.generations
     )
+    told, _ = scoring.best_known(problem, problem.searched, generations=plan.generations)
+    perfect = scoring.rewards(problem, scoring.reporting_model(), told[None])
     draws = sample_codes(problem.given.decisions, 100_000, np.random.default_rng(0))
     cost, _params = problem.given.cost(draws)
     return Scores(
@@ -141,6 +143,7 @@ def _scores(
         fraction=float((cost <= problem.given.objective.target).mean()),
         best=best,
         best_codes=tuple(codes.tolist()),
+        perfect=float(perfect[0]),
         runs=runs,
     )
 

@@ -66,6 +66,13 @@ def draw(scores: Sequence[Scores], folder: Path) -> tuple[Path, ...]:
                 panel.fill_between(
                     n, low, high, color=colour, alpha=0.15, linewidth=0, step="post"
                 )
+            panel.axhline(
+                problem.perfect_regret,
+                color="grey",
+                linewidth=1,
+                linestyle=":",
+                label="perfect search of what is told",
+            )
             panel.set_xscale("log")
             panel.set_xticks(_EVALUATIONS, [str(n) for n in _EVALUATIONS])
             panel.set_xticks([], minor=True)

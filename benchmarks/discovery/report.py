@@ -29,6 +29,8 @@ class Scores:
         fraction: of uniform draws, within the target.
         best: the best held-out reward known.
         best_codes: its network.
+        perfect: held-out reward of the optimum of what is told, without noise: what a perfect
+            search would report.
         runs: by searcher and seed.
     """
 
@@ -36,7 +38,13 @@ class Scores:
     fraction: float
     best: float
     best_codes: tuple[int, ...]
+    perfect: float
     runs: Runs
+
+    @property
+    def perfect_regret(self) -> float:
+        """Points of a perfect search of what is told: the two models differ by so much."""
+        return 100 * (self.best - self.perfect)
 
     def regret(self, run: Scored) -> NDArray[np.float64]:
         """Points below the best known, after each evaluation [n]."""
@@ -147,7 +155,9 @@ Regret: points of held-out reward (x 100) below the best known, median over seed
 `{REFERENCE}` is better). B0 passed after: evaluations until EfficientNet-B0's held-out reward is
 passed, median and largest, and the medians' range over refits of the held-out model. never: seeds
 that did not. ms/decision: process time of ask and tell, one thread. Told accuracies carry noise of
-{100 * SEED_NOISE:g} points; an evaluation over the target counts and cannot win.
+{100 * SEED_NOISE:g} points; an evaluation over the target counts and cannot win. What is told
+and what is reported come from different models of different networks: the optimum of one is not
+that of the other, and regrets below a perfect search's are luck.
 """
 
 
@@ -168,7 +178,8 @@ def markdown(
             "",
             f"{100 * problem.fraction:.1f} % of uniform draws are within the target; best known "
             f"held-out reward {problem.best:.4f}, codes "
-            f"`{''.join(map(str, problem.best_codes))}`.",
+            f"`{''.join(map(str, problem.best_codes))}`. A perfect search of what is told, without "
+            f"noise, would report a regret of {problem.perfect_regret:.2f}.",
             "",
             "| " + " | ".join(columns) + " |",
             "|" + "---|" * len(columns),
