@@ -178,8 +178,8 @@ def markdown(
             "",
             f"{100 * problem.fraction:.1f} % of uniform draws are within the target; best known "
             f"held-out reward {problem.best:.4f}, codes "
-            f"`{''.join(map(str, problem.best_codes))}`. A perfect search of what is told, without "
-            f"noise, would report a regret of {problem.perfect_regret:.2f}.",
+            f"`{''.join(map(str, problem.best_codes))}`. A perfect search of what is told, "
+            f"without noise, would report a regret of {problem.perfect_regret:.2f}.",
             "",
             "| " + " | ".join(columns) + " |",
             "|" + "---|" * len(columns),
