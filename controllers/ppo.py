@@ -44,6 +44,8 @@ from mnas_search.interfaces import Controller, Problem
 from mnas_search.trials import Asked, Trial
 
 _DRAWS = (1, 4, 32)  # a few at once cost little more than one
+_STEEPEST = 5.0  # norm of a gradient, at most
+_MOST_RATIO = np.float32(1e4)  # beyond, float32 would overflow in the gradient's norm
 
 
 @dataclass(slots=True)
@@ -157,6 +159,9 @@ class PPO(Controller):
             slope = clipped_slope(done.log_probs - old, advantages[:, None], self._clip)
             mean = 1 / len(codes)
             gradient = self._policy.backward(done, slope * mean, self._entropy * mean)
+            # Usual ones have a norm of about 1. A bad network that has become far more likely
+            # since it was asked (eq. 7 leaves such ratios free) would undo all others.
+            gradient *= min(1.0, _STEEPEST / max(float(np.linalg.norm(gradient)), 1e-12))
             self._policy.weights += self._adam.step(gradient)
             self._policy.refresh()
 
@@ -173,7 +178,7 @@ class PPO(Controller):
 
 def clipped_slope(log_ratio: Floats, advantage: Floats, clip: float) -> Floats:
     """Derivative by log pi of min(r A, clip(r, 1 - eps, 1 + eps) A): r A, or 0 where clipped."""
-    ratio = np.exp(log_ratio)
+    ratio = np.exp(np.minimum(log_ratio, np.log(_MOST_RATIO)))
     free = np.where(advantage > 0, ratio < 1 + clip, ratio > 1 - clip)
     slope: Floats = ratio * advantage * free
     return slope

@@ -1,5 +1,6 @@
 """Tables on standard output."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.text import Text
 
 # Piped output has no width of its own; tables there are as wide as they need to be.
 _WIDE = 400
+_FIGURE = re.compile(r"-|[-+]?\d[\d,.:]*(e[-+]?\d+)?[a-zA-Z%]*( ± \S+)?")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -27,7 +29,7 @@ def print_table(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
         cells = [row[index] for row in rows]
-        numeric = bool(cells) and all(c[:1].isdigit() or c[:1] in "+-" for c in cells)
+        numeric = bool(cells) and all(_FIGURE.fullmatch(cell) for cell in cells)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
