@@ -147,6 +147,10 @@ class Setup:
             cost=counter,
             prior=None if config.prior is None else _prior(config.prior, self.space),
         )
+        if halves is not None:
+            # One that knows recorded networks only says so here, before a folder is made.
+            options = {d.name: d.options[0] for d in self.space.decisions}
+            next(iter(self.evaluator.evaluate(self.space.decode(options), seed=0)))
         controller = plugins.load("controllers", config.controller)
         if not (isinstance(controller, type) and issubclass(controller, Controller)):
             raise UsageError(f"controller {config.controller!r}; allowed: a Controller class")

@@ -280,6 +280,31 @@ def test_priors_that_cannot_be(options, says):
 # -- the default run ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            ["--space", "mnasnet"],
+            "was not recorded by Accel-NASBench: stage 0 is not in the space",
+        ),
+        (["--resolution", 192], "resolution is 192; allowed: 224"),
+        (["--num-classes", 10], "num_classes is 10; allowed: 1000"),
+        (["--data", "digits"], "data 'digits' with AccelNasBench, which trains on none"),
+    ],
+)
+def test_what_the_evidence_knows_nothing_of_is_refused_before_a_folder(
+    run_cli, tmp_path, options, says
+):
+    code, out, err = run_cli(
+        *("run", "--target-flops", "400M", "--evaluator", "accel_nasbench"),
+        *("--output", tmp_path / "new", *options),
+    )
+    assert (code, out) == (2, "")
+    assert says in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
+
+
 def test_what_a_run_searches_by_where_nothing_is_said():
     assert Setup(RunConfig(target_flops=400e6)).config.evaluator == "accel_nasbench"
     for options in (

@@ -51,7 +51,11 @@ def as_evaluator(target: Any, *, data: str | None) -> Evaluator:
         return target
     if isinstance(target, type) and issubclass(target, Evaluator):
         takes_data = "data" in inspect.signature(target).parameters
-        given = {"data": data} if takes_data or data is not None else {}
+        if data is not None and not takes_data:
+            raise UsageError(
+                f"data {data!r} with {target.__name__}, which trains on none; allowed: no data"
+            )
+        given = {"data": data} if takes_data else {}
         evaluator: Evaluator = plugins.make(target, target.__name__, **given)
         return evaluator
     if not callable(target):
