@@ -81,7 +81,7 @@ class Bayesian(Controller):
 
     def ask(self, rng: np.random.Generator) -> Choices:
         """The network of the largest expected improvement, or one of the first ones."""
-        pool = self._within(sample_codes(self._problem.decisions, _POOL, rng))
+        pool = self._unseen(self._within(sample_codes(self._problem.decisions, _POOL, rng)))
         if len(self._known) < self._first or len(self._rows) < 2:
             row = self._spread_out(pool)
         else:
@@ -123,8 +123,10 @@ class Bayesian(Controller):
     # -- the first ones -----------------------------------------------------------------------
 
     def _spread_out(self, pool: Codes) -> Row | None:
-        if not self._start or not len(pool):
+        if not len(pool):
             return None
+        if not self._start:
+            return _row(pool[0])
         macs, _ = self._problem.cost(pool)
         pool = pool[macs >= np.median(macs)]
         if not self._known:
@@ -262,15 +264,17 @@ class _Model:
 def log_expected_improvement(gain: Array, std: Array) -> Array:
     """log E[max(0, N(gain, std^2))] [N] (Jones et al. 1998, eq. 15), without underflow.
 
-    E = std (phi(z) + z Phi(z)) with z = gain / std; far below zero that is std phi(z) / z^2.
+    E = std (phi(z) + z Phi(z)) with z = gain / std; far below zero that is std phi(z) / z^2, far
+    above the gain itself.
     """
     std = np.maximum(std, 1e-12)
     z = gain / std
     log_phi = -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
-    near = np.maximum(z, -8.0)
+    near = np.clip(z, -8.0, 8.0)
     ratio = np.log1p(near * np.exp(log_ndtr(near) + 0.5 * near**2 + 0.5 * np.log(2 * np.pi)))
     far = -2 * np.log(np.maximum(-z, 8.0))
-    return np.log(std) + log_phi + np.where(z > -8.0, ratio, far)
+    below = np.log(std) + log_phi + np.where(z > -8.0, ratio, far)
+    return np.where(z > 8.0, np.log(np.maximum(gain, std)), below)
 
 
 def neighbours(codes: Codes, sizes: NDArray[np.integer]) -> Codes:

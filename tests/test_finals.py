@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from evaluators_for_tests import Cheap, Contrary, by_params
 from test_search import OBJECTIVE, Scripted, codes_of, finish, make
 
 from mnas_search import plugins, reference
+from mnas_search.choices import encode
 from mnas_search.config import RunConfig, Setup
 from mnas_search.controllers.bayesian import Bayesian
 from mnas_search.cost import cost
@@ -386,3 +388,21 @@ def test_kill_and_resume_with_every_controller(tmp_path, run_cli, controller):
         ]
 
     assert timeless(killed) == timeless(whole)
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_bayesian_finds_every_network_of_a_small_space(tmp_path, start):
+    """All that are within the target, before it repeats itself."""
+    space, objective = ToySpace(), OBJECTIVE
+    every = np.array(list(np.ndindex(3, 2, 3, 2, 3, 2)))
+    given = problem(space, objective)
+    within = [tuple(row) for row in every[given.cost(every)[0] <= 350e3].tolist()]
+    tight = replace(given, objective=replace(objective, target=350e3))
+    controller = Bayesian(tight, start=start)
+    asked = []
+    for k in range(len(within)):
+        choices = controller.ask(np.random.default_rng(k))
+        asked.append(encode(space.decisions, choices))
+        controller.tell(replace(known(0), choices=choices, accuracy=0.5 + 0.01 * (k % 7)))
+    assert 12 < len(within) < 216
+    assert set(asked) == set(within)

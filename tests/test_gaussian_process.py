@@ -118,6 +118,8 @@ def test_expected_improvement_is_the_closed_form_and_never_underflows():
     assert np.isfinite(far).all()
     assert (np.diff(far) < 0).all()
     assert abs(far[0] - far[1]) < 0.2
+    sure = log_expected_improvement(np.array([0.0799, 0.0801, 0.5, 1e3]), np.full(4, 0.01))
+    np.testing.assert_allclose(np.exp(sure), [0.0799, 0.0801, 0.5, 1e3], rtol=1e-6)
 
 
 def test_neighbours_differ_in_one_decision():
