@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mnas_search import plugins
+from mnas_search.architecture import Architecture
 from mnas_search.choices import Choices
 from mnas_search.cost import CONVENTION
 from mnas_search.errors import UsageError
@@ -18,7 +19,7 @@ from mnas_search.objective import Objective
 from mnas_search.space_cost import Range, space_cost
 from mnas_search.trials import Trial
 from mnas_search.units import format_size
-from mnas_search.warm_start import warm_start
+from mnas_search.warm_start import absolute, warm_start
 
 TRAINING = "proxy_training"
 EVIDENCE = "accel_nasbench"
@@ -95,7 +96,7 @@ class RunConfig:
                 object.__setattr__(self, name, f"{Path(path).resolve()}:{attribute}")
         if isinstance(self.start_from, str):
             raise UsageError(f"start_from is {self.start_from!r}; allowed: a list of texts")
-        object.__setattr__(self, "start_from", tuple(map(str, self.start_from)))
+        object.__setattr__(self, "start_from", tuple(map(absolute, self.start_from)))
 
 
 class Setup:
@@ -105,7 +106,8 @@ class Setup:
         config: with nothing left open.
         evaluator: what the search is told by.
         check: what its finalists are scored by, of other evidence; None where there is none.
-        trainer: what finalists scored by predictions are really trained by.
+        trainer: what finalists scored by predictions are really trained by; None where there are
+            none, or where they are no chains of stages.
         space, objective, problem: see their classes.
     """
 
@@ -118,12 +120,10 @@ class Setup:
         self.evaluator: Evaluator = found if halves is None else halves[0]
         self.check: Evaluator | None = None if halves is None else halves[1]
         self.trainer: Evaluator | None = None
-        if self.check is not None:
-            self.trainer = as_evaluator(plugins.load("evaluators", TRAINING), data=None)
         if config.num_classes is None:
             config = replace(config, num_classes=_classes(config, self.evaluator))
         if config.workers is None:
-            in_process = self.evaluator.resources is None and self.trainer is None
+            in_process = self.evaluator.resources is None and self.check is None
             config = replace(config, workers=0 if in_process else cpu_count())
         if config.trials is None:
             predicted = self.evaluator.resources is None
@@ -150,7 +150,10 @@ class Setup:
         if halves is not None:
             # One that knows recorded networks only says so here, before a folder is made.
             options = {d.name: d.options[0] for d in self.space.decisions}
-            next(iter(self.evaluator.evaluate(self.space.decode(options), seed=0)))
+            network = self.space.decode(options)
+            next(iter(self.evaluator.evaluate(network, seed=0)))
+            if isinstance(network, Architecture):
+                self.trainer = as_evaluator(plugins.load("evaluators", TRAINING), data=None)
         controller = plugins.load("controllers", config.controller)
         if not (isinstance(controller, type) and issubclass(controller, Controller)):
             raise UsageError(f"controller {config.controller!r}; allowed: a Controller class")

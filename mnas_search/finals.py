@@ -14,7 +14,7 @@ from typing import Any, final
 
 from mnas_search.architecture import Architecture
 from mnas_search.cost import cost
-from mnas_search.errors import WorkFailed
+from mnas_search.errors import MnasSearchError
 from mnas_search.interfaces import Evaluator, Network
 from mnas_search.objective import Objective
 from mnas_search.search import Search, training_seed
@@ -83,7 +83,7 @@ class Finals:
         self._search, self._objective = search, objective
         self._searched, self._check = searched, check
         self._network_of_baseline, self._seed, self._journal = baseline, seed, journal
-        self._opinions: dict[str, tuple[Evaluation, Evaluation]] = {}
+        self._opinions: dict[str, tuple[Evaluation, Evaluation] | None] = {}
         self._trained: dict[int, float | None] = {
             event["seed"]: event["accuracy"]
             for event in journal.events
@@ -102,9 +102,10 @@ class Finals:
 
     @property
     def finalists(self) -> tuple[Scored, ...]:
-        """The largest rewards of the search within the target, best by the check first."""
+        """The largest rewards of the search within the target, best by the check first; those that
+        the check could not score are left out."""
         scored = [self._score(trial, self._search.network(trial)) for trial in self._candidates()]
-        return tuple(sorted(scored, key=lambda one: -one.reward))
+        return tuple(sorted(filter(None, scored), key=lambda one: -one.reward))
 
     @property
     def vetoed(self) -> tuple[Scored, ...]:
@@ -157,9 +158,12 @@ class Finals:
         good = [t for t in self._search.trials if t.reward is not None and t.within_target]
         return sorted(good, key=rank)[:FINALISTS]
 
-    def _score(self, trial: Trial | None, network: Network) -> Scored:
+    def _score(self, trial: Trial | None, network: Network) -> Scored | None:
+        opinion = self._opinion(network)
+        if opinion is None:
+            return None
+        searched, checked = opinion
         counted = cost(network)
-        searched, checked = self._opinion(network)
         return Scored(
             trial=trial,
             network=network,
@@ -173,20 +177,29 @@ class Finals:
             ),
         )
 
-    def _opinion(self, network: Network) -> tuple[Evaluation, Evaluation]:
+    def _opinion(self, network: Network) -> tuple[Evaluation, Evaluation] | None:
         key = network.fingerprint
         if key not in self._opinions:
             work = Work(number=0, network=network, seed=0)
-            self._opinions[key] = _ask(self._searched, work), _ask(self._check, work)
+            judges = (self._searched, self._check)
+            try:
+                given = [measure(judge, work)[0] for judge in judges]
+            except MnasSearchError:  # a baseline of another space or size is refused
+                given = []
+            good = [outcome for outcome in given if not isinstance(outcome, Failure)]
+            self._opinions[key] = (good[0], good[1]) if len(good) == len(judges) else None
         return self._opinions[key]
 
     def _trains(self, one: Scored) -> bool:
-        """Whether no training failed or fell far behind the baseline's."""
-        if not one.trainings:
+        """Whether no training failed or fell far behind the baseline's.
+
+        Where the baseline's failed too, that says nothing about the finalists.
+        """
+        baseline = self.baseline
+        if not one.trainings or (baseline and baseline.trainings and baseline.trained is None):
             return True
         if one.trained is None:
             return False
-        baseline = self.baseline
         return one.trained >= VETO * ((baseline and baseline.trained) or 0.0)
 
     def _seeds(self, network: Network) -> list[int]:
@@ -194,23 +207,17 @@ class Finals:
 
     def _remaining(self) -> list[Work]:
         if self._todo is None:
-            networks: dict[int, Network] = {
-                trial.number: self._search.network(trial) for trial in self._candidates()
+            networks = {
+                _BASELINE if one.trial is None else one.trial.number: one.network
+                for one in (*self.finalists, self.baseline)
+                if one is not None
             }
-            if self._network_of_baseline is not None:
-                networks[_BASELINE] = self._network_of_baseline
             # By seed: a finalist that is the baseline is trained as one of them only.
             works = {
                 seed: Work(number=number, network=network, seed=seed)
                 for number, network in networks.items()
                 for seed in self._seeds(network)
             }
-            self._todo = [work for seed, work in works.items() if seed not in self._trained]
+            # What failed in an earlier session is tried once more.
+            self._todo = [work for seed, work in works.items() if self._trained.get(seed) is None]
         return self._todo
-
-
-def _ask(evaluator: Evaluator, work: Work) -> Evaluation:
-    outcome, _seconds = measure(evaluator, work)
-    if isinstance(outcome, Failure):
-        raise WorkFailed(f"no second opinion on {work.network.label}: {outcome}")
-    return outcome

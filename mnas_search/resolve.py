@@ -17,7 +17,7 @@ def resolve_architecture(text: str) -> Architecture:
         raise UnknownName(f"architecture {text!r}; allowed: {_ALLOWED}")
     if text in reference.names():
         return reference.architecture(text)
-    if _is_path(text):
+    if is_path(text):
         path = Path(text)
         return _from_run(path) if path.is_dir() else _from_file(path)
     try:
@@ -30,7 +30,8 @@ def resolve_architecture(text: str) -> Architecture:
         ) from error
 
 
-def _is_path(text: str) -> bool:
+def is_path(text: str) -> bool:
+    """Whether something in the file system is called so."""
     try:
         return Path(text).exists()
     except (OSError, ValueError):  # too long for a path, or no path at all

@@ -80,11 +80,7 @@ class Result:
         the largest reward, by the controller's estimates of noisy accuracies where it has them."""
         if self.finalists:
             return None if self.opinion is None else self.opinion.trial
-        within = [t for t in self.good if t.within_target]
-        if not within or not self.estimates:
-            return self._search.best
-        reward = self.objective.reward
-        return max(within, key=lambda t: reward(self.estimates[t.number], t.macs))
+        return self.best_under(self.objective.target)
 
     @cached_property
     def estimates(self) -> Mapping[int, float]:
@@ -112,8 +108,17 @@ class Result:
         return None if self._finals is None else self._finals.baseline
 
     def best_under(self, macs: float) -> Trial | None:
-        """The largest reward with at most so many multiply-adds."""
-        return next((t for t in self.good if t.macs <= macs), None)
+        """The largest reward with at most so many multiply-adds, by estimates where there are, of
+        those that are not vetoed."""
+        vetoed = {one.trial.number for one in self.vetoed if one.trial is not None}
+        fitting = [t for t in self.good if t.macs <= macs and t.number not in vetoed]
+        return max(fitting, key=self._value, default=None)
+
+    def _value(self, trial: Trial) -> float:
+        assert trial.reward is not None
+        if trial.number not in self.estimates:
+            return trial.reward
+        return self.objective.reward(self.estimates[trial.number], trial.macs)
 
     @property
     def caveats(self) -> tuple[str, ...]:

@@ -15,9 +15,8 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from mnas_search import plugins, reference, run_folder
-from mnas_search.architecture import Architecture
 from mnas_search.config import RunConfig, Setup
-from mnas_search.errors import MnasSearchError, RunFolderError, WorkFailed, where
+from mnas_search.errors import RunFolderError, WorkFailed, where
 from mnas_search.finals import Finals
 from mnas_search.interfaces import Evaluator
 from mnas_search.repeats import Repeats
@@ -156,7 +155,8 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
             if finals is not None and search.best is not None:
                 reporter.closed()
                 seconds = _train(setup, finals, reporter)
-                timing = None if timing is None else replace(timing, finals=seconds)
+                idle = Timing(startup=0.0, search=0.0, repeats=0.0, busy=0.0)
+                timing = replace(timing or idle, finals=seconds)
         finally:
             reporter.closed()
             _write_tables(result())
@@ -209,8 +209,8 @@ def _train(setup: Setup, finals: Finals, reporter: Reporter) -> float:
     start = time.monotonic()
     reporter.stage("second opinions on the finalists")
     with threadpool_limits(1):
-        finished = finals.finished
-    if not finished and setup.trainer is not None:
+        finals.finalists, finals.baseline  # noqa: B018  (kept from here on)
+    if not finals.finished and setup.trainer is not None:
         reporter.stage("training the finalists, to see that they train")
         _evaluate(setup.config, finals, setup.trainer)
     return time.monotonic() - start
@@ -237,18 +237,12 @@ def _evaluate(config: RunConfig, source: Source, evaluator: Evaluator) -> int:
 def _finals(setup: Setup, search: Search, journal: Events) -> Finals | None:
     if setup.check is None:
         return None
-    baseline: Architecture | None = reference.architecture("efficientnet_b0")
-    assert baseline is not None
-    try:
-        next(iter(setup.check.evaluate(baseline, seed=0)))
-    except MnasSearchError:  # of another space or size
-        baseline = None
     return Finals(
         search,
         setup.objective,
         searched=setup.evaluator,
         check=setup.check,
-        baseline=baseline,
+        baseline=reference.architecture("efficientnet_b0"),
         seed=setup.config.seed,
         journal=journal,
     )
@@ -274,6 +268,8 @@ def _write_tables(result: Result) -> None:
     if result.best is not None:
         network = result.architecture or result.networks[result.best.number]
         run_folder.write_best(result.folder, result.name, result.best, network, result.opinion)
+    else:
+        run_folder.remove_winner(result.folder)  # of a search that went on, and lost it
 
 
 def _finish(result: Result) -> None:

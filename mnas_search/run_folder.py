@@ -92,6 +92,8 @@ def check_same_run(folder: Path, recorded: Mapping[str, Any], asked: Mapping[str
         old = recorded.get(name)
         if value == old or name in _MAY_DIFFER:
             continue
+        if name not in recorded and not value:
+            continue  # an option that the run is older than
         if name in _MAY_GROW and (value is None or (old is not None and value > old)):
             continue
         if name.endswith("_sha256"):
@@ -176,6 +178,12 @@ def write_best(
             "reward": opinion.reward,
         }
     write_atomically(folder / "best.json", json.dumps(best, indent=2) + "\n")
+
+
+def remove_winner(folder: Path) -> None:
+    """Take away what names a winner."""
+    for name in ("best.json", "report.html"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def write_family(folder: Path, members: Sequence[tuple[Architecture, Cost]]) -> None:

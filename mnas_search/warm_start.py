@@ -4,18 +4,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mnas_search import reference
 from mnas_search.choices import Choices, encode
 from mnas_search.cost import cost
 from mnas_search.encoding import encode_architecture
 from mnas_search.errors import InvalidArchitecture, MnasSearchError, RunFolderError, UsageError
 from mnas_search.interfaces import SearchSpace, StagewiseSpace
 from mnas_search.objective import Objective
-from mnas_search.resolve import resolve_architecture
+from mnas_search.resolve import is_path, resolve_architecture
 from mnas_search.run_folder import is_run, read_config
 from mnas_search.trials import Trial, read_events
 
 # What accuracies depend on, and so what an earlier run must share.
-_SAME = ("space", "evaluator", "data", "space_sha256", "evaluator_sha256", "data_sha256")
+_NAMES = ("space", "evaluator", "data", "space_sha256", "evaluator_sha256", "data_sha256")
+_SAME = (*_NAMES, "resolution", "num_classes")
 
 
 def warm_start(
@@ -29,12 +31,21 @@ def warm_start(
     wanted: list[Choices] = []
     known: dict[str, Trial] = {}
     for text in texts:
-        if Path(text).is_dir():
+        if _is_folder(text):
             for trial in _trials(Path(text), space, objective, config):
                 known.setdefault(trial.fingerprint, trial)
         else:
             wanted.append(_choices(text, space))
     return wanted, list(known.values())
+
+
+def absolute(text: object) -> str:
+    """A folder's text as one that means the same from everywhere; any other as it is."""
+    return str(Path(str(text)).resolve()) if _is_folder(str(text)) else str(text)
+
+
+def _is_folder(text: str) -> bool:
+    return text not in reference.names() and is_path(text) and Path(text).is_dir()
 
 
 def _choices(text: str, space: SearchSpace) -> Choices:

@@ -112,6 +112,54 @@ def test_trainings_that_are_journalled_are_not_repeated(tmp_path):
     assert len(seeds) == len(set(seeds)) == TRAININGS * (FINALISTS + 1)
 
 
+def test_where_the_baseline_fails_too_nobody_is_vetoed_and_a_resume_tries_again(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        finals = finals_of(searched(journal, NUMBERS), journal, ToySpace().template)
+        train(finals, lambda work: Failure(reason="out of memory"))
+        assert finals.vetoed == ()
+        assert finals.winner is not None
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        search = make(journal, Scripted(codes_of(*NUMBERS)), trials=len(NUMBERS))
+        finals = finals_of(search, journal, ToySpace().template)
+        train(finals, lambda work: Evaluation(accuracy=0.6))
+        assert finals.finished
+        assert all(one.trained == pytest.approx(0.6) for one in finals.finalists)
+
+
+class Moody(Contrary):
+    """Fails on one network, refuses another."""
+
+    def __init__(self, fails, refuses):
+        self.fails, self.refuses = fails, refuses
+
+    def evaluate(self, network, *, seed):
+        if network.fingerprint == self.fails:
+            raise ValueError("boom")
+        if network.fingerprint == self.refuses:
+            raise UsageError("of another space")
+        yield from super().evaluate(network, seed=seed)
+
+
+def test_a_network_without_a_second_opinion_is_left_out(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        search = searched(journal, NUMBERS)
+        baseline = ToySpace().template
+        finals = Finals(
+            search,
+            OBJECTIVE,
+            searched=Cheap(),
+            check=Moody(search.best.fingerprint, baseline.fingerprint),
+            baseline=baseline,
+            seed=0,
+            journal=journal,
+        )
+        assert len(finals.finalists) == FINALISTS - 1
+        assert search.best not in [one.trial for one in finals.finalists]
+        assert finals.baseline is None
+        train(finals, lambda work: Evaluation(accuracy=0.6))
+    assert len(events(tmp_path, "final")) == TRAININGS * (FINALISTS - 1)
+
+
 def test_a_baseline_that_is_a_finalist_is_trained_once(tmp_path):
     with Journal(tmp_path / "journal.jsonl") as journal:
         search = searched(journal, NUMBERS)
@@ -209,6 +257,7 @@ def test_start_from_architectures_and_runs(run_cli, tmp_path):
     ("start", "says"),
     [
         ("efficientnet_b1000", "unknown architecture 'efficientnet_b1000'"),
+        (" ".join(["ir_r1_k3_s1_e6_c320"] * 20), "start from"),
         ("mobilenet_v2", "start from 'mobilenet_v2': stage 2 is not in the space"),
         (".", "is no run's folder"),
     ],

@@ -86,7 +86,8 @@ def run(
     failures: list[str] = []
     if not report_only:
         note(f"{len(there):,} of {len(tasks):,} runs are there")
-        missing = [task for task in tasks if task not in set(there)]
+        known_tasks = set(there)
+        missing = [task for task in tasks if task not in known_tasks]
         failures = running.compute(runner, missing, processes, note)
         there = [task for task in tasks if runner.kept(task) is not None]
     unscored = [task for task in there if runner.scored(task) is None]

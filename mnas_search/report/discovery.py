@@ -142,7 +142,7 @@ def _decided(result: Result, winner: Scored) -> tuple[str, ...]:
     said = [
         f"the search was told accuracies by {evaluator_name(result.evaluator)}",
         f"the winner among the {len(result.finalists)} largest rewards was chosen by "
-        f"{evaluator_name(result.check)}, which was fitted on other networks",
+        f"{evaluator_name(result.check)}",
     ]
     if winner.trainings:
         said.append(
@@ -164,9 +164,8 @@ def _decided(result: Result, winner: Scored) -> tuple[str, ...]:
 
 def _not_shown(result: Result) -> tuple[str, ...]:
     return (
-        "not shown: accuracies are predictions for a short training, none was measured for these "
-        "networks; what a full training would give, and whether it keeps the order, was not "
-        "tried",
+        "not shown: accuracies are predictions, none was measured for these networks; what a full "
+        "training would give, and whether it keeps the order, was not tried",
     )
 
 

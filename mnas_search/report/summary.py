@@ -99,7 +99,8 @@ def budgets(result: Result) -> list[tuple[float, Trial]]:
     most = max((t.macs for t in result.good), default=0)
     for count in range(1, min(_MOST_BUDGETS, math.ceil(most / step)) + 1):
         trial = result.best_under(count * step)
-        if trial is not None and trial != result.best:
+        if count * step != result.objective.target and trial not in (None, result.best):
+            assert trial is not None
             rows.append((count * step, trial))
     return rows
 
