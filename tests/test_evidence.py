@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,3 +214,13 @@ def test_files_that_cannot_be_evaluated(tmp_path, run_cli, content, said):
 
 def test_it_is_found_by_name():
     assert plugins.load("evaluators", "accel_nasbench") is AccelNasBench
+
+
+def test_the_example_searches_for_a_device(capsys):
+    file = Path(__file__).parent.parent / "examples" / "search_for_a_device.py"
+    example = plugins.load_file(file)
+    example.EVALUATIONS = 14
+    example.main("throughput_a100", 8_000)
+    block_string, figures = capsys.readouterr().out.strip().splitlines()
+    assert len(block_string.split()) == 7
+    assert int(figures.split(", ")[1].split(" ")[0].replace(",", "")) >= 8_000
