@@ -6,6 +6,7 @@ line, left by a crash, is cut when the journal is opened again.
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal, Protocol, final
 
 from mnas_search.choices import Choices
-from mnas_search.errors import RunFolderError, WorkFailed
+from mnas_search.errors import RunFolderError, UsageError, WorkFailed
 
 Status = Literal["ok", "failed", "stopped"]
 
@@ -93,6 +94,19 @@ class Trial:
     seconds: float
     error: str | None = None
     rung: int | None = None
+
+    def __post_init__(self) -> None:
+        # One NaN that is learnt from would spoil every later proposal of a model.
+        if self.accuracy is not None and not 0 <= self.accuracy <= 1:
+            raise UsageError(
+                f"trial {self.number} has accuracy {self.accuracy}; allowed: a fraction from 0 to "
+                "1, or none for a trial that failed"
+            )
+        if self.reward is not None and not math.isfinite(self.reward):
+            raise UsageError(
+                f"trial {self.number} has reward {self.reward}; allowed: a number, or none for a "
+                "trial that failed"
+            )
 
 
 def rank(trial: Trial) -> tuple[float, int, int]:

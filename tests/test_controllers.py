@@ -6,9 +6,11 @@ import pytest
 from strategies import SPACES
 
 from mnas_search import plugins
+from mnas_search.errors import UsageError
 from mnas_search.objective import Objective
 from mnas_search.search import problem
 from mnas_search.testing import ControllerContract
+from mnas_search.trials import Trial
 
 CONTROLLERS = [p.name for p in plugins.installed("controllers")]
 
@@ -72,3 +74,28 @@ def test_random_search_takes_the_cheapest_where_nothing_is_within():
     given = problem(space, Objective(target=1.0))
     codes = np.array([encode(space.decisions, RandomSearch(given).ask(np.random.default_rng(0)))])
     assert given.cost(codes)[0][0] < 120e6
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+@pytest.mark.parametrize("field", ["accuracy", "reward"])
+def test_nan_cannot_be_told(name, field):
+    """It is refused where the trial is made, and the controller goes on as before."""
+    space = SPACES["efficientnet"]
+    controller = plugins.load("controllers", name)(problem(space, Objective(target=400e6)))
+    choices = controller.ask(np.random.default_rng(0))
+    values = {"accuracy": 0.5, "reward": 0.5, field: float("nan")}
+    with pytest.raises(UsageError, match=f"trial 0 has {field} nan; allowed: "):
+        controller.tell(
+            Trial(
+                number=0,
+                choices=choices,
+                fingerprint="x",
+                status="ok",
+                macs=1,
+                params=1,
+                within_target=True,
+                seconds=0.0,
+                **values,
+            )
+        )
+    controller.ask(np.random.default_rng(1))
