@@ -337,7 +337,8 @@ def test_comments_change_no_hash(tmp_path):
 def test_plans():
     plan = running.Plan()
     assert plan.of("random_search") == dict.fromkeys(range(100), 1_000)
-    assert plan.of("optuna_gp") == {s: 300 if s < 5 else 100 for s in range(20)}
+    assert plan.of("optuna_tpe") == {s: 300 if s < 5 else 100 for s in range(20)}
+    assert plan.of("optuna_gp") == {s: 300 if s < 2 else 100 for s in range(6)}
     tasks = plan.tasks(["a", "b"], ["optuna_tpe"])
     assert len(tasks) == 40 and tasks[0].seed == tasks[1].seed == 0
 
