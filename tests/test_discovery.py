@@ -340,7 +340,9 @@ def test_plans():
     assert plan.of("optuna_tpe") == {s: 300 if s < 5 else 100 for s in range(20)}
     assert plan.of("optuna_gp") == {s: 300 if s < 2 else 100 for s in range(6)}
     tasks = plan.tasks(["a", "b"], ["optuna_tpe"])
-    assert len(tasks) == 40 and tasks[0].seed == tasks[1].seed == 0
+    assert len(tasks) == 40
+    assert [(t.seed, t.evaluations) for t in tasks[:3]] == [(5, 100), (5, 100), (6, 100)]
+    assert [(t.seed, t.evaluations) for t in tasks[-2:]] == [(4, 300), (4, 300)]
 
 
 def test_ablations_and_starts_take_part_where_the_reference_is_installed(monkeypatch):
