@@ -43,7 +43,7 @@ def finished(codes, number=0, reward=None, status="ok"):
         choices=choices,
         fingerprint=str(codes),
         status=status,
-        accuracy=own if status == "ok" else None,
+        accuracy=toy_accuracy(choices) if status == "ok" else None,
         macs=macs,
         params=params,
         reward=own if status == "ok" else None,
