@@ -209,8 +209,8 @@ def _train(setup: Setup, finals: Finals, reporter: Reporter) -> float:
     start = time.monotonic()
     reporter.stage("second opinions on the finalists")
     with threadpool_limits(1):
-        finals.finalists, finals.baseline  # noqa: B018  (kept from here on)
-    if not finals.finished and setup.trainer is not None:
+        finished = finals.finished  # asks for the opinions, which are kept
+    if not finished and setup.trainer is not None:
         reporter.stage("training the finalists, to see that they train")
         _evaluate(setup.config, finals, setup.trainer)
     return time.monotonic() - start

@@ -90,12 +90,13 @@ def _trial(
     ask: Mapping[str, Any], tell: Mapping[str, Any], space: SearchSpace, objective: Objective
 ) -> Trial:
     encode(space.decisions, ask["choices"])
-    counted = cost(space.decode(ask["choices"]))  # at this run's resolution
+    network = space.decode(ask["choices"])
+    counted = cost(network)  # at this run's resolution
     accuracy = tell["accuracy"]
     return Trial(
         number=0,
         choices=ask["choices"],
-        fingerprint=space.decode(ask["choices"]).fingerprint,
+        fingerprint=network.fingerprint,
         status=tell["status"],
         accuracy=accuracy,
         macs=counted.macs,
