@@ -18,6 +18,7 @@ def search(
     controller: str = "bayesian",
     evaluator: str | None = None,
     data: str | None = None,
+    proxy: str | None = None,
     prior: str | None = None,
     start_from: Sequence[str] = (),
     objective: str = "soft",
@@ -43,6 +44,7 @@ def search(
         space, controller, evaluator: names of plug-ins (`mnas-search list`), or "file.py:Name".
             Without evaluator and data, the search goes by recorded ImageNet trainings.
         data: what the evaluator trains on; None for its own default.
+        proxy: what to change in the recipe of proxies, such as "epochs=10,resolution=16".
         prior: an evaluator whose predictions the controller starts from.
         start_from: architectures to try first, and folders of earlier runs to learn from.
         objective: "soft", "hard" or "absolute"; `exponent` is its exponent.
@@ -70,6 +72,7 @@ def search(
         controller=controller,
         evaluator=evaluator,
         data=data,
+        proxy=proxy,
         prior=prior,
         start_from=tuple(start_from),
         objective=objective,

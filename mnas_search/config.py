@@ -46,6 +46,7 @@ class RunConfig:
         evaluator: the same; None for the recorded ImageNet trainings where they know the space and
             no data is given, else for proxy training.
         data: what the evaluator trains on; None for its own default.
+        proxy: what to change in the evaluator's recipe of proxies, as in `epochs=10`.
         prior: an evaluator whose predictions the controller starts from.
         start_from: architectures to try first, and folders of earlier runs to learn from.
         objective, exponent: see `mnas_search.objective`.
@@ -63,6 +64,7 @@ class RunConfig:
     controller: str = "bayesian"
     evaluator: str | None = None
     data: str | None = None
+    proxy: str | None = None
     prior: str | None = None
     start_from: tuple[str, ...] = ()
     objective: str = "soft"
@@ -115,7 +117,9 @@ class Setup:
         if config.evaluator is None:
             config = replace(config, evaluator=EVIDENCE if _recorded(config) else TRAINING)
         assert config.evaluator is not None
-        found = as_evaluator(plugins.load("evaluators", config.evaluator), data=config.data)
+        found = as_evaluator(
+            plugins.load("evaluators", config.evaluator), data=config.data, proxy=config.proxy
+        )
         halves = found.halves()
         self.evaluator: Evaluator = found if halves is None else halves[0]
         self.check: Evaluator | None = None if halves is None else halves[1]
@@ -200,6 +204,7 @@ def _recorded(config: RunConfig) -> bool:
     """Whether the recorded ImageNet trainings know what is asked for."""
     return (
         config.data is None
+        and config.proxy is None
         and config.space == "efficientnet"
         and config.resolution == 224
         and config.num_classes in (None, 1000)

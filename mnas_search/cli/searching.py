@@ -21,6 +21,14 @@ _address = click.option("--ray-address", help="a Ray cluster to join [a private 
 _budget = click.option("--time-budget", type=DURATION, help="ask nothing more after, e.g. 10m")
 
 
+_proxy = click.option(
+    "--proxy",
+    metavar="NAME=N,...",
+    help="change how candidates are trained: epochs, resolution, width, fraction, batch_size, "
+    "learning_rate, divisor, as in epochs=10,resolution=16",
+)
+
+
 @click.command()
 @click.option("--target-flops", type=SIZE, required=True, help="T, e.g. 400M, 0.4G or 4e8")
 @click.option("--space", default="efficientnet", show_default=True, help="name or file.py:Name")
@@ -31,6 +39,7 @@ _budget = click.option("--time-budget", type=DURATION, help="ask nothing more af
     "space and there is no --data; else proxy_training]",
 )
 @click.option("--data", help="what candidates are trained on: name or file.py:Name [digits]")
+@_proxy
 @click.option("--prior", help="an evaluator whose predictions the controller starts from")
 @click.option(
     "--start-from",
@@ -104,6 +113,7 @@ def _finish(form: str, work: Any) -> None:
     "--evaluator", default="proxy_training", show_default=True, help="name or file.py:Name"
 )
 @click.option("--data", help="what candidates are trained on: name or file.py:Name [digits]")
+@_proxy
 @click.option("--seed", type=int, default=0, show_default=True, help="of the training")
 @format_option
 def evaluate(
@@ -111,6 +121,7 @@ def evaluate(
     file: Path | None,
     evaluator: str,
     data: str | None,
+    proxy: str | None,
     seed: int,
     form: str,
 ) -> None:
@@ -130,7 +141,7 @@ def evaluate(
     for place, text in texts:
         with _at(place):
             networks.append(resolve_architecture(text))
-    judge = as_evaluator(plugins.load("evaluators", evaluator), data=data)
+    judge = as_evaluator(plugins.load("evaluators", evaluator), data=data, proxy=proxy)
     rows: list[dict[str, Any]] = []
     for number, network in enumerate(networks):
         with _at(texts[number][0]):

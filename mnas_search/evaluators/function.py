@@ -41,28 +41,32 @@ class FunctionEvaluator(Evaluator):
         yield Evaluation(accuracy=float(self._function(network, **seeds)))
 
 
-def as_evaluator(target: Any, *, data: str | None) -> Evaluator:
+def as_evaluator(target: Any, *, data: str | None, proxy: str | None = None) -> Evaluator:
     """An evaluator from what a plug-in name stands for.
 
-    An `Evaluator` is taken as it is; a subclass is constructed with `data=`; any other callable is
-    a function of the architecture.
+    An `Evaluator` is taken as it is; a subclass is constructed with `data=`, and with `proxy=`
+    where that is given; any other callable is a function of the architecture.
     """
     if isinstance(target, Evaluator):
         return target
     if isinstance(target, type) and issubclass(target, Evaluator):
-        takes_data = "data" in inspect.signature(target).parameters
-        if data is not None and not takes_data:
-            raise UsageError(
-                f"data {data!r} with {target.__name__}, which trains on none; allowed: no data"
-            )
-        given = {"data": data} if takes_data else {}
+        accepted = inspect.signature(target).parameters
+        for name, value, why in (("data", data, "trains on none"), ("proxy", proxy, "has none")):
+            if value is not None and name not in accepted:
+                raise UsageError(
+                    f"{name} {value!r} with {target.__name__}, which {why}; allowed: no {name}"
+                )
+        given = {"data": data} if "data" in accepted else {}
+        if proxy is not None:
+            given["proxy"] = proxy
         evaluator: Evaluator = plugins.make(target, target.__name__, **given)
         return evaluator
     if not callable(target):
         raise UsageError(f"evaluator {target!r}; allowed: an Evaluator or a function")
-    if data is not None:
-        raise UsageError(
-            f"data {data!r} with an evaluator that is a function; allowed: no data, it brings its "
-            "own"
-        )
+    for name, value in (("data", data), ("proxy", proxy)):
+        if value is not None:
+            raise UsageError(
+                f"{name} {value!r} with an evaluator that is a function; allowed: no {name}, it "
+                "brings its own"
+            )
     return FunctionEvaluator(target)

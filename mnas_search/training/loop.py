@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -10,70 +11,154 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnas_search.training.data import Split
-from mnas_search.training.recipe import ProxyRecipe
+from mnas_search.training.recipe import Recipe
 
 _EVALUATION_BATCH = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Normalisation:
+    """Mean and standard deviation of each channel, of images in [0, 1]."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def normalisation(split: Split) -> Normalisation:
+    """That of a split's images; a channel without any variation is divided by 0.001."""
+    count = split.images.size // 3
+    histograms = [np.bincount(split.images[..., c].ravel(), minlength=256) for c in range(3)]
+    levels = np.arange(256) / 255
+    means = [float(h @ levels / count) for h in histograms]
+    squares = [float(h @ levels**2 / count) for h in histograms]
+    stds = [max(s - m * m, 1e-6) ** 0.5 for m, s in zip(means, squares, strict=True)]
+    return Normalisation(
+        mean=(means[0], means[1], means[2]),
+        std=(stds[0], stds[1], stds[2]),
+    )
+
+
+@final
 class Images:
-    """A split on a device: images float [N, 3, R, R], normalised, channels last; labels [N]."""
+    """A split on a device, at one resolution.
 
-    images: Tensor
-    labels: Tensor
+    Attributes:
+        pixels: uint8 [N, 3, R, R], channels last.
+        labels: int64 [N].
+        flips: whether a mirrored image is of the same class.
+    """
 
-
-def prepare(split: Split, *, resolution: int, mean: float, std: float, device: str) -> Images:
-    """Resize (bilinear, antialiased) and normalise a split, once."""
-    images = torch.from_numpy(np.ascontiguousarray(split.images)).permute(0, 3, 1, 2)
-    floats = images.to(device=device, dtype=torch.float32) / 255
-    if floats.shape[-2:] != (resolution, resolution):
+    def __init__(
+        self,
+        split: Split,
+        *,
+        resolution: int,
+        normalisation: Normalisation,
+        flips: bool,
+        device: str = "cpu",
+    ) -> None:
+        pixels = torch.tensor(split.images, device=device).permute(0, 3, 1, 2)
         side = (resolution, resolution)
-        floats = F.interpolate(floats, size=side, mode="bilinear", antialias=True)
-    return Images(
-        images=((floats - mean) / std).contiguous(memory_format=torch.channels_last),
-        labels=torch.from_numpy(split.labels).to(device),
-    )
+        if pixels.shape[-2:] != side:
+            resized = F.interpolate(pixels.float(), size=side, mode="bilinear", antialias=True)
+            pixels = resized.round().clamp(0, 255).to(torch.uint8)
+        self.pixels = pixels.contiguous(memory_format=torch.channels_last)
+        self.labels = torch.tensor(split.labels, device=device)
+        self.flips = flips
+        self._mean = torch.tensor(normalisation.mean, device=device)[:, None, None]
+        self._std = torch.tensor(normalisation.std, device=device)[:, None, None]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor | slice) -> Tensor:
+        """Images float [B, 3, R, R] in [0, 1]."""
+        return self.pixels[index].float() / 255
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """What a network takes."""
+        return (images - self._mean) / self._std
 
 
-def train(
-    network: nn.Module,
-    data: Images,
-    recipe: ProxyRecipe,
-    *,
-    flips: bool,
-    generator: torch.Generator,
-) -> None:
-    """Train in place. Raises `FloatingPointError` when the loss is no number any more."""
-    device = data.images.device
-    optimiser = torch.optim.SGD(
-        _parameter_groups(network, recipe.weight_decay),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=True,
-        fused=True,
-    )
-    batch = min(recipe.batch_size, len(data.images))
-    batches = len(data.images) // batch
-    steps = recipe.epochs * batches
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, _Triangle(steps=steps, peak=max(1, round(recipe.warmup * steps)))
-    )
-    network.train()
-    for _ in range(recipe.epochs):
-        order = torch.randperm(len(data.images), generator=generator).to(device)
-        for index in torch.split(order[: batches * batch], batch):
-            images = augment(data.images[index], recipe, flips=flips, generator=generator)
-            logits = network(images)
-            loss = F.cross_entropy(
-                logits, data.labels[index], label_smoothing=recipe.label_smoothing
-            )
-            optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            optimiser.step()
-            schedule.step()
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"the training loss is {loss.item()}")
+@final
+class Training:
+    """One training of a network, in place, epoch by epoch.
+
+    Every epoch draws from generators of its own, seeded with (seed, epoch), so that a training
+    that is restored from a `state` ends with the same weights.
+    """
+
+    def __init__(self, network: nn.Module, data: Images, recipe: Recipe, *, seed: int) -> None:
+        self.network, self._data, self._recipe, self._seed = network, data, recipe, seed
+        self.epoch = 0  # finished ones
+        self._batch = min(recipe.batch_size, len(data))
+        self._steps = len(data) // self._batch  # an epoch
+        self._optimiser = recipe.optimiser.make(
+            network, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self._augmentations = [a for a in recipe.augmentations if data.flips or not a.mirrors]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs of the recipe are done."""
+        return self.epoch >= self._recipe.epochs
+
+    def train_epoch(self) -> float:
+        """Train one epoch; its mean loss.
+
+        Raises:
+            FloatingPointError: the loss is no number any more.
+        """
+        recipe, device = self._recipe, self._data.labels.device
+        generator = torch.Generator().manual_seed(_mixed(self._seed, self.epoch))
+        total = torch.zeros((), device=device)
+        self.network.train()
+        with torch.random.fork_rng():
+            torch.manual_seed(_mixed(self._seed, self.epoch))  # dropout and stochastic depth
+            order = torch.randperm(len(self._data), generator=generator).to(device)
+            for number in range(self._steps):
+                index = order[number * self._batch : (number + 1) * self._batch]
+                images = self._data.batch(index)
+                for augmentation in self._augmentations:
+                    images = augmentation(images, generator)
+                self._set_learning_rate(self.epoch * self._steps + number)
+                logits = self.network(self._data.normalised(images))
+                loss = F.cross_entropy(
+                    logits, self._data.labels[index], label_smoothing=recipe.label_smoothing
+                )
+                self._optimiser.zero_grad(set_to_none=True)
+                torch.autograd.backward(loss)
+                self._optimiser.step()
+                total += loss.detach()
+        self.epoch += 1
+        mean = float(total) / self._steps
+        if not np.isfinite(mean):
+            raise FloatingPointError(f"the training loss is {mean}")
+        return mean
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs, beside the same arguments; tensors are shared, not copied."""
+        return {
+            "epoch": self.epoch,
+            "network": self.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state` of a training with the same arguments."""
+        self.epoch = state["epoch"]
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+    def _set_learning_rate(self, step: int) -> None:
+        recipe = self._recipe
+        factor = recipe.schedule(step, steps=recipe.epochs * self._steps, epochs=recipe.epochs)
+        for group in self._optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * factor
+
+
+def _mixed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
 
 
 def accuracy(network: nn.Module, data: Images) -> float:
@@ -81,55 +166,11 @@ def accuracy(network: nn.Module, data: Images) -> float:
     network.eval()
     right = 0
     with torch.inference_mode():
-        for start in range(0, len(data.labels), _EVALUATION_BATCH):
+        for start in range(0, len(data), _EVALUATION_BATCH):
             part = slice(start, start + _EVALUATION_BATCH)
-            right += int((network(data.images[part]).argmax(1) == data.labels[part]).sum())
-    return right / len(data.labels)
-
-
-def augment(
-    images: Tensor, recipe: ProxyRecipe, *, flips: bool, generator: torch.Generator
-) -> Tensor:
-    """The batch, each image shifted by a random offset and, where `flips`, mirrored at random."""
-    if recipe.shift:
-        images = _shifted(images, recipe.shift, generator)
-    if flips:
-        mirrored = torch.rand(len(images), generator=generator) < 0.5
-        mask = mirrored.to(images.device)[:, None, None, None]
-        images = torch.where(mask, images.flip(3), images)
-    return images
-
-
-def _shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    count, _, height, width = images.shape
-    padded = F.pad(images, (most,) * 4, mode="replicate")
-    rows, columns = torch.randint(0, 2 * most + 1, (2, count, 1), generator=generator).to(
-        images.device
-    )
-    row = (rows + torch.arange(height, device=images.device))[:, :, None]
-    column = (columns + torch.arange(width, device=images.device))[:, None, :]
-    sample = torch.arange(count, device=images.device)[:, None, None]
-    # Channels last in memory: an index over samples, rows and columns moves whole pixels.
-    return padded.permute(0, 2, 3, 1)[sample, row, column].permute(0, 3, 1, 2)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Triangle:
-    """Factor on the learning rate: linear up to 1 at `peak`, then linear down to 0."""
-
-    steps: int
-    peak: int
-
-    def __call__(self, step: int) -> float:
-        up = (step + 1) / self.peak
-        down = (self.steps - step) / max(1, self.steps - self.peak)
-        return min(up, down, 1.0)
-
-
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    rest = [p for p in network.parameters() if p.ndim <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0}]
+            logits = network(data.normalised(data.batch(part)))
+            right += int((logits.argmax(1) == data.labels[part]).sum())
+    return right / len(data)
 
 
 @contextlib.contextmanager

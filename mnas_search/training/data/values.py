@@ -29,6 +29,17 @@ class Split:
         object.__setattr__(self, "images", images)
         object.__setattr__(self, "labels", labels.astype(np.int64))
 
+    def part(self, fraction: float) -> "Split":
+        """A share of every class, at least one image of each, the same ones each time."""
+        rank = np.empty(len(self.labels), np.int64)  # of an image within its class, at random
+        size = np.bincount(self.labels)
+        order = np.argsort(np.random.default_rng(0).random(len(self.labels)))
+        for label in np.flatnonzero(size):
+            members = order[self.labels[order] == label]
+            rank[members] = np.arange(len(members))
+        kept = rank < np.maximum(1, np.round(fraction * size))[self.labels]
+        return Split(images=self.images[kept], labels=self.labels[kept])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
@@ -60,36 +71,3 @@ class Dataset:
                 raise UsageError(
                     f"{name} has labels from {low} to {high}; allowed: 0 to {self.num_classes - 1}"
                 )
-
-
-def digits() -> Dataset:
-    """scikit-learn's digits: 1,797 grey 8x8 images of handwritten digits, 10 classes.
-
-    60 % are for training, 20 % for validation, 20 % for the test, stratified by class. From UCI's
-    "Optical Recognition of Handwritten Digits", shipped inside scikit-learn.
-    """
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    source = load_digits()
-    grey = np.round(source.images * (255 / 16)).astype(np.uint8)
-    images = np.repeat(grey[..., None], 3, axis=-1)
-    labels = source.target.astype(np.int64)
-    rest, test = train_test_split(
-        np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0
-    )
-    train, validation = train_test_split(
-        rest, test_size=0.25, stratify=labels[rest], random_state=0
-    )
-
-    def split(index: NDArray[np.int64]) -> Split:
-        return Split(images=images[index], labels=labels[index])
-
-    return Dataset(
-        name="digits",
-        num_classes=10,
-        train=split(train),
-        validation=split(validation),
-        test=split(test),
-        flips=False,
-    )
