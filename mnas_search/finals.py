@@ -7,10 +7,9 @@ Then the finalists and a baseline are really trained. Small and short as that is
 about their rank; a finalist that cannot be trained is vetoed, and none is chosen for it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, final
+from typing import final
 
 from mnas_search.architecture import Architecture
 from mnas_search.cost import cost
@@ -18,12 +17,12 @@ from mnas_search.errors import MnasSearchError
 from mnas_search.interfaces import Evaluator, Network
 from mnas_search.objective import Objective
 from mnas_search.search import Search, training_seed
+from mnas_search.trainings import NO_TRIAL, Trainings
 from mnas_search.trials import Evaluation, Events, Failure, Trial, rank
-from mnas_search.work import Outcome, Work, measure
+from mnas_search.work import Work, measure
 
 FINALISTS = 5
 TRAININGS = 2
-_BASELINE = -1  # its number as work
 VETO = 0.5  # of the baseline's accuracy: below it, a network is taken not to train
 
 
@@ -58,7 +57,7 @@ class Scored:
 
 @final
 class Finals:
-    """Scores and trains the finalists of a search. A `Source` of the trainings.
+    """Scores and trains the finalists of a search.
 
     Args:
         search: must have finished before anything is asked of this.
@@ -67,6 +66,9 @@ class Finals:
         baseline: trained and scored beside the finalists; None for none.
         seed: of the run.
         journal: where outcomes go; trainings that it holds already are not repeated.
+
+    Attributes:
+        trainings: the work.
     """
 
     def __init__(
@@ -82,15 +84,9 @@ class Finals:
     ) -> None:
         self._search, self._objective = search, objective
         self._searched, self._check = searched, check
-        self._network_of_baseline, self._seed, self._journal = baseline, seed, journal
+        self._network_of_baseline, self._seed = baseline, seed
         self._opinions: dict[str, tuple[Evaluation, Evaluation] | None] = {}
-        self._trained: dict[int, float | None] = {
-            event["seed"]: event["accuracy"]
-            for event in journal.events
-            if event["event"] == "final"
-        }
-        self._todo: list[Work] | None = None
-        self._in_flight = 0
+        self.trainings = Trainings("final", phase="finals", works=self._works, journal=journal)
 
     # -- what has come out --------------------------------------------------------------------
 
@@ -117,41 +113,6 @@ class Finals:
         """The best finalist by the check that is not vetoed; None where there is none."""
         return next((one for one in self.finalists if self._trains(one)), None)
 
-    # -- the trainings ------------------------------------------------------------------------
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is in flight and nothing will come."""
-        return not self._in_flight and not self._remaining()
-
-    def next(self) -> Work | None:
-        """The next network to train."""
-        remaining = self._remaining()
-        if not remaining:
-            return None
-        self._in_flight += 1
-        return remaining.pop(0)
-
-    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
-        """Journal the outcome of a training."""
-        if isinstance(outcome, Failure):
-            accuracy, error = None, outcome.reason
-        else:
-            accuracy, error = outcome.accuracy, None
-        event: Mapping[str, Any] = {
-            "event": "final",
-            "trial": None if work.number == _BASELINE else work.number,
-            "fingerprint": work.network.fingerprint,
-            "seed": work.seed,
-            "accuracy": accuracy,
-            "seconds": round(seconds, 3),
-            "error": error,
-            "phase": "finals",
-        }
-        self._journal.append(event, sync=True)
-        self._trained[work.seed] = accuracy
-        self._in_flight -= 1
-
     # -- inside -------------------------------------------------------------------------------
 
     def _candidates(self) -> list[Trial]:
@@ -163,6 +124,7 @@ class Finals:
         if opinion is None:
             return None
         searched, checked = opinion
+        done = self.trainings.done
         counted = cost(network)
         return Scored(
             trial=trial,
@@ -172,9 +134,7 @@ class Finals:
             searched=searched,
             checked=checked,
             reward=self._objective.reward(checked.accuracy, counted.macs),
-            trainings=tuple(
-                self._trained[seed] for seed in self._seeds(network) if seed in self._trained
-            ),
+            trainings=tuple(done[seed].accuracy for seed in self._seeds(network) if seed in done),
         )
 
     def _opinion(self, network: Network) -> tuple[Evaluation, Evaluation] | None:
@@ -205,19 +165,16 @@ class Finals:
     def _seeds(self, network: Network) -> list[int]:
         return [training_seed(self._seed, network.fingerprint, repeat=k) for k in range(TRAININGS)]
 
-    def _remaining(self) -> list[Work]:
-        if self._todo is None:
-            networks = {
-                _BASELINE if one.trial is None else one.trial.number: one.network
-                for one in (*self.finalists, self.baseline)
-                if one is not None
-            }
-            # By seed: a finalist that is the baseline is trained as one of them only.
-            works = {
-                seed: Work(number=number, network=network, seed=seed)
-                for number, network in networks.items()
-                for seed in self._seeds(network)
-            }
-            # What failed in an earlier session is tried once more.
-            self._todo = [work for seed, work in works.items() if self._trained.get(seed) is None]
-        return self._todo
+    def _works(self) -> list[Work]:
+        networks = {
+            NO_TRIAL if one.trial is None else one.trial.number: one.network
+            for one in (*self.finalists, self.baseline)
+            if one is not None
+        }
+        # By seed: a finalist that is the baseline is trained as one of them only.
+        works = {
+            seed: Work(number=number, network=network, seed=seed)
+            for number, network in networks.items()
+            for seed in self._seeds(network)
+        }
+        return list(works.values())

@@ -10,19 +10,23 @@ from typing import final
 import numpy as np
 
 from mnas_search.search import Search, training_seed
-from mnas_search.trials import Events, Failure, Trial
-from mnas_search.work import Outcome, Work
+from mnas_search.trainings import Trainings
+from mnas_search.trials import Events, Trial
+from mnas_search.work import Work
 
 
 @final
 class Repeats:
-    """Evaluates `count` finished trials of a search once more. A `Source`.
+    """Evaluates `count` finished trials of a search once more.
 
     Args:
         search: must have finished before `next` is called first.
         count: number of trials to repeat, at most.
         seed: of the run.
         journal: where outcomes go; those it holds already are not repeated.
+
+    Attributes:
+        trainings: the work.
     """
 
     def __init__(
@@ -34,23 +38,19 @@ class Repeats:
         journal: Events,
     ) -> None:
         self._search, self._count, self._seed = search, count, seed
-        self._journal = journal
-        self._done: dict[int, float | None] = {
-            event["trial"]: event["accuracy"]
-            for event in journal.events
-            if event["event"] == "repeat"
-        }
-        self._todo: list[Trial] | None = None
-        self._in_flight = 0
+        self.trainings = Trainings(
+            "repeat", phase="seed noise", works=self._works, journal=journal
+        )
 
     @property
     def pairs(self) -> tuple[tuple[float, float], ...]:
         """(accuracy in the search, accuracy of the repeat), where both are there."""
         first = {trial.number: trial.accuracy for trial in self._search.trials}
+        second = {done.trial: done.accuracy for done in self.trainings.done.values()}
         return tuple(
             (one, two)
-            for number, two in sorted(self._done.items())
-            if two is not None and (one := first.get(number)) is not None
+            for number, one in first.items()
+            if one is not None and (two := second.get(number)) is not None
         )
 
     @property
@@ -61,45 +61,19 @@ class Repeats:
         one, two = np.array(self.pairs).T
         return float(np.sqrt(np.mean((one - two) ** 2) / 2))
 
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is in flight and nothing will come."""
-        return not self._in_flight and not self._remaining()
+    def _works(self) -> list[Work]:
+        good = [trial for trial in self._search.trials if trial.status == "ok"]
+        picks = np.linspace(0, len(good) - 1, min(self._count, len(good))).round()
+        works = [self._work(good[int(i)]) for i in picks]
+        # Of a search that went on, other trials are picked: no more than `count` in all.
+        done = self.trainings.done
+        fresh = [work for work in works if work.seed not in done]
+        again = [work for work in works if work.seed in done]
+        return again + fresh[: max(0, self._count - len(done))]
 
-    def next(self) -> Work | None:
-        """The next trial to repeat."""
-        remaining = self._remaining()
-        if not remaining:
-            return None
-        trial = remaining.pop(0)
-        self._in_flight += 1
+    def _work(self, trial: Trial) -> Work:
         return Work(
             number=trial.number,
             network=self._search.network(trial),
             seed=training_seed(self._seed, trial.fingerprint, repeat=1),
         )
-
-    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
-        """Journal the outcome."""
-        accuracy = None if isinstance(outcome, Failure) else outcome.accuracy
-        self._journal.append(
-            {
-                "event": "repeat",
-                "trial": work.number,
-                "seed": work.seed,
-                "accuracy": accuracy,
-                "seconds": round(seconds, 3),
-                "phase": "seed noise",
-            },
-            sync=True,
-        )
-        self._done[work.number] = accuracy
-        self._in_flight -= 1
-
-    def _remaining(self) -> list[Trial]:
-        if self._todo is None:
-            good = [trial for trial in self._search.trials if trial.status == "ok"]
-            picks = np.linspace(0, len(good) - 1, min(self._count, len(good))).round()
-            fresh = [good[int(i)] for i in picks if good[int(i)].number not in self._done]
-            self._todo = fresh[: max(0, self._count - len(self._done))]
-        return self._todo

@@ -189,7 +189,7 @@ def _parts(
 
 def _drive(setup: Setup, search: Search, repeats: Repeats) -> Timing | None:
     start = time.monotonic()
-    searching, repeating = Timed(search), Timed(repeats)
+    searching, repeating = Timed(search), Timed(repeats.trainings)
     work = Chain([searching, repeating])
     if work.finished:
         return None
@@ -209,10 +209,10 @@ def _train(setup: Setup, finals: Finals, reporter: Reporter) -> float:
     start = time.monotonic()
     reporter.stage("second opinions on the finalists")
     with threadpool_limits(1):
-        finished = finals.finished  # asks for the opinions, which are kept
+        finished = finals.trainings.finished  # asks for the opinions, which are kept
     if not finished and setup.trainer is not None:
         reporter.stage("training the finalists, to see that they train")
-        _evaluate(setup.config, finals, setup.trainer)
+        _evaluate(setup.config, finals.trainings, setup.trainer)
     return time.monotonic() - start
 
 

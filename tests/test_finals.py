@@ -58,8 +58,8 @@ def finals_of(search, journal, baseline=None):
 
 
 def train(finals, outcome):
-    while (work := finals.next()) is not None:
-        finals.record(work, outcome(work), 1.0)
+    while (work := finals.trainings.next()) is not None:
+        finals.trainings.record(work, outcome(work), 1.0)
 
 
 NUMBERS = [0, 1, 2, 5, 20, 40, 60, 80, 100]
@@ -91,7 +91,7 @@ def test_a_finalist_that_does_not_train_is_vetoed_and_none_chosen_for_training(t
             return Evaluation(accuracy=accuracies[work.network.fingerprint])
 
         train(finals, outcome)
-        assert finals.finished
+        assert finals.trainings.finished
         assert [f.network.fingerprint for f in finals.vetoed] == [first, second]
         assert finals.winner.network.fingerprint == third  # the best by the check of those left
         assert finals.baseline.trained == pytest.approx(0.9)
@@ -101,7 +101,7 @@ def test_trainings_that_are_journalled_are_not_repeated(tmp_path):
     with Journal(tmp_path / "journal.jsonl") as journal:
         finals = finals_of(searched(journal, NUMBERS), journal, ToySpace().template)
         for _ in range(3):
-            finals.record(finals.next(), Evaluation(accuracy=0.5), 1.0)
+            finals.trainings.record(finals.trainings.next(), Evaluation(accuracy=0.5), 1.0)
     before = [e["seed"] for e in events(tmp_path, "final")]
     with Journal(tmp_path / "journal.jsonl") as journal:
         search = make(journal, Scripted(codes_of(*NUMBERS)), trials=len(NUMBERS))
@@ -122,7 +122,7 @@ def test_where_the_baseline_fails_too_nobody_is_vetoed_and_a_resume_tries_again(
         search = make(journal, Scripted(codes_of(*NUMBERS)), trials=len(NUMBERS))
         finals = finals_of(search, journal, ToySpace().template)
         train(finals, lambda work: Evaluation(accuracy=0.6))
-        assert finals.finished
+        assert finals.trainings.finished
         assert all(one.trained == pytest.approx(0.6) for one in finals.finalists)
 
 

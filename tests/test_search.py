@@ -231,7 +231,7 @@ def test_repeats_measure_the_noise_and_survive_a_resume(path):
     with Journal(path) as journal:
         search = make(journal, Scripted(codes_of(*range(8))), trials=8)
         repeats = Repeats(search, count=4, seed=0, journal=journal)
-        work = Timed(Chain([search, repeats]))
+        work = Timed(Chain([search, repeats.trainings]))
         handed = []
         while (piece := work.next()) is not None:
             handed.append(piece)
@@ -248,7 +248,8 @@ def test_repeats_measure_the_noise_and_survive_a_resume(path):
         search = make(journal, Scripted(codes_of(*range(8))), trials=8)
         repeats = Repeats(search, count=4, seed=0, journal=journal)
         assert search.finished
-        assert [repeats.next().number, repeats.next().number, repeats.next()] == [5, 7, None]
+        again = repeats.trainings
+        assert [again.next().number, again.next().number, again.next()] == [5, 7, None]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.1, 93.0])
