@@ -21,6 +21,7 @@ def search(
     proxy: str | None = None,
     prior: str | None = None,
     start_from: Sequence[str] = (),
+    baseline: str | None = None,
     objective: str = "soft",
     exponent: float | None = None,
     trials: int | None = None,
@@ -47,6 +48,7 @@ def search(
         proxy: what to change in the recipe of proxies, such as "epochs=10,resolution=16".
         prior: an evaluator whose predictions the controller starts from.
         start_from: architectures to try first, and folders of earlier runs to learn from.
+        baseline: "random" for a random search with as many trials, to compare with.
         objective: "soft", "hard" or "absolute"; `exponent` is its exponent.
         trials: distinct networks to evaluate; None for 200 predicted or 48 trained ones.
         time_budget: seconds, or text such as "10m".
@@ -75,6 +77,7 @@ def search(
         proxy=proxy,
         prior=prior,
         start_from=tuple(start_from),
+        baseline=baseline,
         objective=objective,
         exponent=exponent,
         trials=trials,

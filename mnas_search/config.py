@@ -1,5 +1,6 @@
 """What a run is asked for, and the same with every name resolved and checked."""
 
+import contextlib
 import hashlib
 import inspect
 import math
@@ -8,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mnas_search import plugins
+from mnas_search import plugins, reference
 from mnas_search.architecture import Architecture
 from mnas_search.choices import Choices
 from mnas_search.cost import CONVENTION
@@ -16,6 +17,7 @@ from mnas_search.errors import UsageError
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.interfaces import BatchAccuracy, Controller, Evaluator, Problem, SearchSpace
 from mnas_search.objective import Objective
+from mnas_search.scaling import widest
 from mnas_search.space_cost import Range, space_cost
 from mnas_search.trials import Trial
 from mnas_search.units import format_size
@@ -24,6 +26,9 @@ from mnas_search.warm_start import absolute, warm_start
 TRAINING = "proxy_training"
 EVIDENCE = "accel_nasbench"
 DEFAULT_DATA = "digits"
+RANDOM = "random"
+# What users would take without a search; the first is what a winner has to beat.
+_BASELINES = ("efficientnet_b0", "mobilenet_v2", "mnasnet_a1")
 _NAMES = ("space", "controller", "evaluator", "data", "prior")  # of plug-ins
 # Predictions cost nothing; trained candidates cost seconds each.
 _TRIALS_PREDICTED, _TRIALS_TRAINED = 200, 48
@@ -49,6 +54,8 @@ class RunConfig:
         proxy: what to change in the evaluator's recipe of proxies, as in `epochs=10`.
         prior: an evaluator whose predictions the controller starts from.
         start_from: architectures to try first, and folders of earlier runs to learn from.
+        baseline: "random" for a random search with as many trials beside this one, whose best are
+            compared with the winner; None for the fixed baselines alone.
         objective, exponent: see `mnas_search.objective`.
         trials: distinct networks to finish; None for 200 predicted or 48 trained ones.
         time_budget: seconds after which nothing more is asked, over all sessions; None for no end.
@@ -67,6 +74,7 @@ class RunConfig:
     proxy: str | None = None
     prior: str | None = None
     start_from: tuple[str, ...] = ()
+    baseline: str | None = None
     objective: str = "soft"
     exponent: float | None = None
     trials: int | None = None
@@ -96,6 +104,12 @@ class RunConfig:
             if value is not None and plugins.is_file_reference(value):
                 path, _, attribute = value.rpartition(":")
                 object.__setattr__(self, name, f"{Path(path).resolve()}:{attribute}")
+        if self.baseline not in (None, RANDOM):
+            raise UsageError(f"baseline {self.baseline!r}; allowed: {RANDOM}")
+        if self.baseline is not None and self.time_budget is not None:
+            raise UsageError(
+                f"baseline {self.baseline!r} with a time budget; allowed: with a number of trials"
+            )
         if isinstance(self.start_from, str):
             raise UsageError(f"start_from is {self.start_from!r}; allowed: a list of texts")
         object.__setattr__(self, "start_from", tuple(map(absolute, self.start_from)))
@@ -110,6 +124,8 @@ class Setup:
         check: what its finalists are scored by, of other evidence; None where there is none.
         trainer: what finalists scored by predictions are really trained by; None where there are
             none, or where they are no chains of stages.
+        tested: what the best of a search on data are trained by at its end, beside the baselines;
+            None where the evaluator has no test split.
         space, objective, problem: see their classes.
     """
 
@@ -124,6 +140,12 @@ class Setup:
         self.evaluator: Evaluator = found if halves is None else halves[0]
         self.check: Evaluator | None = None if halves is None else halves[1]
         self.trainer: Evaluator | None = None
+        self.tested: Evaluator | None = found.tested()
+        if config.baseline is not None and self.tested is None:
+            raise UsageError(
+                f"baseline {config.baseline!r} with evaluator {config.evaluator!r}; allowed: with "
+                "one that trains on data with a test split, as proxy_training"
+            )
         if config.num_classes is None:
             config = replace(config, num_classes=_classes(config, self.evaluator))
         if config.workers is None:
@@ -174,6 +196,24 @@ class Setup:
             self._controller, self.config.controller, problem=self.problem
         )
         return made
+
+    def random_controller(self) -> Controller:
+        """What a search has to be better than."""
+        made: Controller = plugins.load("controllers", "random_search")(self.problem)
+        return made
+
+    def baselines(self) -> list[Architecture]:
+        """The fixed baselines within the target, each as wide as it then can be."""
+        found = []
+        for name in _BASELINES:
+            network = replace(
+                reference.architecture(name),
+                resolution=self.config.resolution,
+                num_classes=self.config.num_classes or 1000,
+            )
+            with contextlib.suppress(UsageError):  # none so small
+                found.append(widest(network, self.objective.target))
+        return found
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:
         """What the search begins with: choices to try first, trials of earlier runs."""

@@ -206,6 +206,11 @@ class Evaluator(ABC):
         that the second scores what it finds. Override where there are two."""
         return None
 
+    def tested(self) -> "Evaluator | None":
+        """The same evaluator, measuring on a held-out test split too (`info["test"]`), for the
+        last few networks of a run; override where there is such a split."""
+        return None
+
     def predictor(self, space: SearchSpace) -> BatchAccuracy | None:
         """Accuracies of whole batches of codes of a space, without any training; override where
         there are."""

@@ -16,6 +16,7 @@ from mnas_search.repeats import Repeats
 from mnas_search.scaling import PUBLISHED, published_member
 from mnas_search.search import Search
 from mnas_search.trials import Trial, rank
+from mnas_search.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,25 @@ class Timing:
     finals: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts of a run.
+
+    Attributes:
+        search: what everything starts with.
+        repeats: for the seed noise.
+        rival: a random search of the same budget; None where none was asked for.
+        finals: of a search by predictions.
+        verdict: of a search that trained its candidates on data.
+    """
+
+    search: Search
+    repeats: Repeats
+    rival: Search | None
+    finals: Finals | None
+    verdict: Verdict | None
+
+
 class Result:
     """What a run has found."""
 
@@ -44,19 +64,20 @@ class Result:
         self,
         setup: Setup,
         folder: Path,
-        search: Search,
-        repeats: Repeats,
-        finals: Finals | None,
+        parts: Parts,
         timing: Timing | None,
     ) -> None:
         self.config, self.objective = setup.config, setup.objective
         self.folder, self.timing = folder, timing
+        search, repeats = parts.search, parts.repeats
         self.trials = search.trials
         self.asked, self.exhausted = search.asked, search.exhausted
         self.repeats = repeats.pairs
         self.seed_noise = repeats.noise
         self.space, self.evaluator, self.check = setup.space, setup.evaluator, setup.check
-        self._search, self._finals = search, finals if search.finished else None
+        self._search = search
+        self._finals = parts.finals if search.finished else None
+        self._verdict = parts.verdict if search.finished else None
 
     @property
     def name(self) -> str:
@@ -76,10 +97,13 @@ class Result:
 
     @cached_property
     def best(self) -> Trial | None:
-        """The winner within the target: the finalist that the check likes best; without a check,
-        the largest reward, by the controller's estimates of noisy accuracies where it has them."""
+        """The winner within the target: the finalist that the check likes best; the candidate that
+        further trainings like best; without either, the largest reward, by the controller's
+        estimates of noisy accuracies where it has them."""
         if self.finalists:
             return None if self.opinion is None else self.opinion.trial
+        if self._verdict is not None and self._verdict.winner is not None:
+            return self._verdict.winner.trial
         return self.best_under(self.objective.target)
 
     @cached_property
@@ -106,6 +130,11 @@ class Result:
     def baseline(self) -> Scored | None:
         """EfficientNet-B0 with its second opinion."""
         return None if self._finals is None else self._finals.baseline
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """The best candidates beside the baselines, where both were trained at the end."""
+        return self._verdict if self._verdict is not None and self._verdict.gains else None
 
     def best_under(self, macs: float) -> Trial | None:
         """The largest reward with at most so many multiply-adds, by estimates where there are, of

@@ -4,6 +4,7 @@
 be refused is refused before a folder is made.
 """
 
+import contextlib
 import platform
 import time
 from collections.abc import Callable
@@ -21,15 +22,17 @@ from mnas_search.finals import Finals
 from mnas_search.interfaces import Evaluator
 from mnas_search.repeats import Repeats
 from mnas_search.report.page import page
-from mnas_search.result import Result, Timing
+from mnas_search.result import Parts, Result, Timing
 from mnas_search.runners.in_process import run_in_process
 from mnas_search.search import Search
 from mnas_search.trials import Events, Journal, ReadJournal, Trial
 from mnas_search.units import format_size
+from mnas_search.verdict import Verdict
 from mnas_search.work import Chain, Source, Timed
 
 _PACKAGES = ("mnas-search", "torch", "numpy", "optuna", "ray", "scikit-learn")
 _LONGEST_NAME = 200
+_RIVAL = "random.jsonl"  # the journal of the random search
 _REWRITE_EVERY = 5.0  # seconds between rewrites of the derived tables during a search
 
 
@@ -91,8 +94,9 @@ def reopen(folder: Path) -> Result:
     # Whether a time budget is spent, only the run itself knows: taken as spent.
     deadline = float("inf") if setup.config.time_budget is None else float("-inf")
     with threadpool_limits(1):
-        search, repeats, finals = _parts(setup, journal, deadline, lambda trial: None)
-        return Result(setup, folder, search, repeats, finals, None)
+        rival = ReadJournal(folder / _RIVAL) if setup.config.baseline else None
+        parts = _parts(setup, journal, rival, deadline, lambda trial: None)
+        return Result(setup, folder, parts, None)
 
 
 def report(folder: Path) -> Path:
@@ -124,7 +128,11 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
     config = setup.config
     trials = config.trials
     assert trials is not None  # Setup leaves nothing open
-    with Journal(folder / "journal.jsonl") as journal:
+    with contextlib.ExitStack() as files:
+        journal = files.enter_context(Journal(folder / "journal.jsonl"))
+        rival = None
+        if config.baseline is not None:
+            rival = files.enter_context(Journal(folder / _RIVAL))
         run_folder.write_config(folder, setup.recorded, _versions())
         budget = float("inf") if config.time_budget is None else config.time_budget
         deadline = time.monotonic() + budget - _spent(journal)
@@ -137,10 +145,11 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
                 _write_tables(result())
                 written = time.monotonic()
 
-        search, repeats, finals = _parts(setup, journal, deadline, on_trial)
+        parts = _parts(setup, journal, rival, deadline, on_trial)
+        search = parts.search
 
         def result(timing: Timing | None = None) -> Result:
-            return Result(setup, folder, search, repeats, finals, timing)
+            return Result(setup, folder, parts, timing)
 
         fresh = not any(event["event"] in ("ask", "warm start") for event in journal.events)
         journal.append({"event": "session", "phase": "start-up"})
@@ -151,12 +160,13 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
         try:
             # Linear algebra beside busy workers collapses with a thread a core.
             with threadpool_limits(1):
-                timing = _drive(setup, search, repeats)
-            if finals is not None and search.best is not None:
+                timing = _drive(setup, parts)
+            if search.best is not None:
                 reporter.closed()
-                seconds = _train(setup, finals, reporter)
-                idle = Timing(startup=0.0, search=0.0, repeats=0.0, busy=0.0)
-                timing = replace(timing or idle, finals=seconds)
+                seconds = _train(setup, parts, reporter)
+                if seconds:
+                    idle = Timing(startup=0.0, search=0.0, repeats=0.0, busy=0.0)
+                    timing = replace(timing or idle, finals=seconds)
         finally:
             reporter.closed()
             _write_tables(result())
@@ -166,9 +176,13 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
 
 
 def _parts(
-    setup: Setup, journal: Events, deadline: float, on_trial: Callable[[Trial], None]
-) -> tuple[Search, Repeats, Finals | None]:
-    """The parts of a run, with all that the journal holds taken back."""
+    setup: Setup,
+    journal: Events,
+    rival_journal: Events | None,
+    deadline: float,
+    on_trial: Callable[[Trial], None],
+) -> Parts:
+    """The parts of a run, with all that the journals hold taken back."""
     trials, seed = setup.config.trials, setup.config.seed
     assert trials is not None  # Setup leaves nothing open
     search = Search(
@@ -184,13 +198,29 @@ def _parts(
     # One trial in six, so that the noise costs little beside the search.
     count = max(2, min(8, trials // 6)) if setup.evaluator.noisy else 0
     repeats = Repeats(search, count=count, seed=seed, journal=journal)
-    return search, repeats, _finals(setup, search, journal)
+    rival = None
+    if rival_journal is not None:
+        rival = Search(
+            space=setup.space,
+            objective=setup.objective,
+            controller=setup.random_controller(),
+            trials=trials,
+            seed=seed,
+            journal=rival_journal,
+        )
+    return Parts(
+        search=search,
+        repeats=repeats,
+        rival=rival,
+        finals=_finals(setup, search, journal),
+        verdict=_verdict(setup, search, rival, journal),
+    )
 
 
-def _drive(setup: Setup, search: Search, repeats: Repeats) -> Timing | None:
+def _drive(setup: Setup, parts: Parts) -> Timing | None:
     start = time.monotonic()
-    searching, repeating = Timed(search), Timed(repeats.trainings)
-    work = Chain([searching, repeating])
+    searching, repeating = Timed(parts.search), Timed(parts.repeats.trainings)
+    work = Chain([searching, repeating, *([] if parts.rival is None else [parts.rival])])
     if work.finished:
         return None
     workers = _evaluate(setup.config, work, setup.evaluator)
@@ -204,15 +234,22 @@ def _drive(setup: Setup, search: Search, repeats: Repeats) -> Timing | None:
     )
 
 
-def _train(setup: Setup, finals: Finals, reporter: Reporter) -> float:
-    """Train the finalists; the seconds it took."""
+def _train(setup: Setup, parts: Parts, reporter: Reporter) -> float:
+    """Train what decides at the end; the seconds it took."""
     start = time.monotonic()
-    reporter.stage("second opinions on the finalists")
-    with threadpool_limits(1):
-        finished = finals.trainings.finished  # asks for the opinions, which are kept
-    if not finished and setup.trainer is not None:
-        reporter.stage("training the finalists, to see that they train")
-        _evaluate(setup.config, finals.trainings, setup.trainer)
+    if parts.finals is not None:
+        reporter.stage("second opinions on the finalists")
+        with threadpool_limits(1):
+            finished = parts.finals.trainings.finished  # asks for the opinions, which are kept
+        if not finished and setup.trainer is not None:
+            reporter.stage("training the finalists, to see that they train")
+            _evaluate(setup.config, parts.finals.trainings, setup.trainer)
+    elif parts.verdict is not None and setup.tested is not None:
+        if not parts.verdict.trainings.finished:
+            reporter.stage("training the best candidates and the baselines, with other seeds")
+            _evaluate(setup.config, parts.verdict.trainings, setup.tested)
+    else:
+        return 0.0
     return time.monotonic() - start
 
 
@@ -248,6 +285,21 @@ def _finals(setup: Setup, search: Search, journal: Events) -> Finals | None:
     )
 
 
+def _verdict(
+    setup: Setup, search: Search, rival: Search | None, journal: Events
+) -> Verdict | None:
+    if setup.tested is None:
+        return None
+    return Verdict(
+        search,
+        setup.objective,
+        baselines=setup.baselines(),
+        rival=rival,
+        seed=setup.config.seed,
+        journal=journal,
+    )
+
+
 def _spent(journal: Journal) -> float:
     """Seconds of earlier sessions, each from its start to its last event."""
     spent, session, last = 0.0, None, 0.0
@@ -267,7 +319,14 @@ def _write_tables(result: Result) -> None:
     run_folder.write_trials(result.folder, result.trials, result.networks, result.pareto)
     if result.best is not None:
         network = result.architecture or result.networks[result.best.number]
-        run_folder.write_best(result.folder, result.name, result.best, network, result.opinion)
+        run_folder.write_best(
+            result.folder,
+            result.name,
+            result.best,
+            network,
+            opinion=result.opinion,
+            verdict=result.verdict,
+        )
     else:
         run_folder.remove_winner(result.folder)  # of a search that went on, and lost it
 

@@ -24,6 +24,7 @@ from mnas_search.files import write_atomically
 from mnas_search.finals import Scored
 from mnas_search.interfaces import Network
 from mnas_search.trials import Trial
+from mnas_search.verdict import Verdict
 
 TRIAL_COLUMNS = (
     "trial",
@@ -156,9 +157,16 @@ def block_string(network: Network) -> str | None:
 
 
 def write_best(
-    folder: Path, name: str, trial: Trial, network: Network, opinion: Scored | None
+    folder: Path,
+    name: str,
+    trial: Trial,
+    network: Network,
+    *,
+    opinion: Scored | None,
+    verdict: Verdict | None,
 ) -> None:
-    """Write best.json; accuracy and reward are the search's, `check` holds the second opinion."""
+    """Write best.json; accuracy and reward are the search's, `check` holds a second opinion,
+    `verdict` how the winner compares with the baselines."""
     best: dict[str, Any] = {
         "name": name,
         "block_string": block_string(network),
@@ -177,6 +185,8 @@ def write_best(
             "std": opinion.checked.std,
             "reward": opinion.reward,
         }
+    if verdict is not None:
+        best["verdict"] = verdict.summary()
     write_atomically(folder / "best.json", json.dumps(best, indent=2) + "\n")
 
 

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 
 from mnas_search.architecture import MAX_RESOLUTION, Architecture
 from mnas_search.blocks.arithmetic import make_divisible, round_repeats
+from mnas_search.cost import cost
 from mnas_search.errors import UsageError
 
 BASE_RESOLUTION = 224
 # The last dropout rate of the paper's linear increase from B0 (0.2) to B7 (0.5), section 5.2.
 _LAST_DROPOUT, _LAST_PHI = 0.5, 7
+_MOST_WIDTH = 3200  # hundredths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,29 @@ def scale(
         dropout_rate=architecture.dropout_rate if dropout is None else dropout,
         name=name,
     )
+
+
+def widest(architecture: Architecture, macs: float) -> Architecture:
+    """The architecture under the largest width multiplier, in steps of 0.01, with at most so many
+    multiply-adds; it is named after both.
+
+    Raises:
+        UsageError: even a hundredth of the width has more.
+    """
+    low, high = 0, 1
+    while cost(scale(architecture, width=high / 100)).macs <= macs and high < _MOST_WIDTH:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        fits = cost(scale(architecture, width=middle / 100)).macs <= macs
+        low, high = (middle, high) if fits else (low, middle)
+    if not low:
+        raise UsageError(
+            f"{architecture.label} within {macs:g} FLOPs; allowed: at least "
+            f"{cost(scale(architecture, width=0.01)).macs}"
+        )
+    name = architecture.label if low == 100 else f"{architecture.label} x{low / 100:g}"
+    return scale(architecture, width=low / 100, name=name)
 
 
 def compound(

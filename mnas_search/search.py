@@ -160,6 +160,20 @@ class Search:
             return {}
         return {trial.number: float(mean) for trial, mean in zip(told, means, strict=True)}
 
+    def ranking(self) -> tuple[Trial, ...]:
+        """Trials within the target, best reward first, by the controller's estimates of their
+        accuracies where it has them."""
+        estimates = self.estimates()
+
+        def value(trial: Trial) -> float:
+            assert trial.reward is not None
+            if trial.number not in estimates:
+                return trial.reward
+            return self._objective.reward(estimates[trial.number], trial.macs)
+
+        good = [t for t in self.trials if t.reward is not None and t.within_target]
+        return tuple(sorted(sorted(good, key=rank), key=value, reverse=True))
+
     def network(self, trial: Trial) -> Network:
         """The network of a trial."""
         return self._decode(trial.choices)

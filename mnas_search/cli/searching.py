@@ -48,6 +48,11 @@ _proxy = click.option(
     help="try this architecture first, or learn from an earlier run; may be repeated",
 )
 @click.option(
+    "--baseline",
+    metavar="random",
+    help="beside the fixed baselines: a random search with as many trials",
+)
+@click.option(
     "--objective",
     default="soft",
     show_default=True,

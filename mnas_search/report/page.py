@@ -11,8 +11,9 @@ from mnas_search.config import DEFAULT_DATA, TRAINING
 from mnas_search.cost import CONVENTION
 from mnas_search.report.discovery import discovery, evaluator_name, with_std
 from mnas_search.report.figure import axis_label, figure
-from mnas_search.report.markup import escaped, facts, items, paragraph, table
+from mnas_search.report.markup import escaped, facts, items, paragraph, sentence, table
 from mnas_search.report.summary import COLUMNS, budgets, deployment, notes, row
+from mnas_search.report.verdict import comparison
 from mnas_search.result import Result
 from mnas_search.run_folder import block_string
 from mnas_search.trials import Trial
@@ -89,6 +90,7 @@ def page(result: Result, versions: Mapping[str, Any]) -> str:
             f"<h1>{escaped(title)}</h1>",
             *_asked(result, versions),
             *_winner(result, best),
+            *_verdict(result),
             *_figure(result),
             *_budgets(result),
             *_family(result),
@@ -162,6 +164,15 @@ def _winner(result: Result, best: Trial) -> Iterator[str]:
         yield "<h3>Stage by stage</h3>"
         yield table(*found.stages)
     yield "<h3>What was searched, what decided, what was not shown</h3>"
+    yield items(found.said)
+
+
+def _verdict(result: Result) -> Iterator[str]:
+    if (found := comparison(result)) is None:
+        return
+    yield "<h2>Beside networks that need no search</h2>"
+    yield f"<p><strong>{escaped(sentence(found.sentence))}</strong></p>"
+    yield table(*found.networks)
     yield items(found.said)
 
 

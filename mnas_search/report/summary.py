@@ -10,6 +10,7 @@ from mnas_search.cost import CONVENTION
 from mnas_search.finals import Scored
 from mnas_search.report.discovery import discovery
 from mnas_search.report.tables import console, print_table
+from mnas_search.report.verdict import comparison
 from mnas_search.result import Result
 from mnas_search.trials import Trial
 from mnas_search.units import format_duration, format_size
@@ -37,6 +38,7 @@ def summary(result: Result) -> dict[str, Any]:
         ],
         "finalists": [_scored(result, one) for one in result.finalists],
         "baseline": None if result.baseline is None else _scored(result, result.baseline),
+        "verdict": _verdict(result),
         "trials": len(result.trials),
         "failed": sum(t.status == "failed" for t in result.trials),
         "asked": result.asked,
@@ -59,6 +61,13 @@ def summary(result: Result) -> dict[str, Any]:
         "workers_busy": None if timing is None else timing.busy,
         "notes": notes(result),
     }
+
+
+def _verdict(result: Result) -> dict[str, Any] | None:
+    found = comparison(result)
+    if found is None or result.verdict is None:
+        return None
+    return {"sentence": found.sentence, **result.verdict.summary()}
 
 
 def _trial(result: Result, trial: Trial) -> dict[str, Any]:
@@ -132,8 +141,9 @@ def notes(result: Result) -> list[str]:
                 "winner's lead is in part luck"
             )
     if best is not None and best.number in result.estimates:
+        what = "the winner was" if result.verdict is None else "the best candidates were"
         said.append(
-            f"the winner was chosen by the controller's estimates, noise taken off: "
+            f"{what} chosen by the controller's estimates, noise taken off: for the winner "
             f"{result.estimates[best.number]:.4f} where {best.accuracy:.4f} was measured"
         )
     if best is not None:
@@ -163,6 +173,11 @@ def print_summary(result: Result) -> None:
         if found.stages is not None:
             print_table(*found.stages, title="stage by stage")
         for line in found.said:
+            out.print(line, highlight=False)
+    if (compared := comparison(result)) is not None:
+        print_table(*compared.networks, title="under the same proxy, three trainings each")
+        out.print(compared.sentence, highlight=False, style="bold")
+        for line in compared.said:
             out.print(line, highlight=False)
     if others := budgets(result):
         print_table(
@@ -221,7 +236,8 @@ def _time(result: Result) -> str:
     if timing.repeats:
         parts.append(f"seed noise {format_duration(timing.repeats)}")
     if timing.finals:
-        parts.append(f"finals {format_duration(timing.finals)}")
+        what = "finals" if result.verdict is None else "verdict"
+        parts.append(f"{what} {format_duration(timing.finals)}")
     return f"{count}; {', '.join(parts)}"
 
 
