@@ -107,8 +107,8 @@ class ProxyTraining(Evaluator):
             training = loop.Training(module, train, recipe.training, seed=seed)
             while not training.finished:
                 training.train_epoch()
-            accuracy = loop.accuracy(module, images(self._validation))
+            accuracy = loop.accuracy(training.evaluated, images(self._validation))
             info = None
             if self._test is not None:
-                info = {"test": loop.accuracy(module, images(self._test))}
+                info = {"test": loop.accuracy(training.evaluated, images(self._test))}
         yield Evaluation(accuracy=accuracy, info=info)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnas_search.training.averaging import averaged
 from mnas_search.training.data import Split
 from mnas_search.training.recipe import Recipe
 
@@ -96,7 +97,14 @@ class Training:
         self._optimiser = recipe.optimiser.make(
             network, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
+        self._average = None if recipe.ema_decay is None else averaged(network, recipe.ema_decay)
         self._augmentations = [a for a in recipe.augmentations if data.flips or not a.mirrors]
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """What is measured and kept: the moving average where the recipe has one, or the network;
+        the same object during a whole training."""
+        return self.network if self._average is None else self._average.module
 
     @property
     def finished(self) -> bool:
@@ -129,6 +137,8 @@ class Training:
                 self._optimiser.zero_grad(set_to_none=True)
                 torch.autograd.backward(loss)
                 self._optimiser.step()
+                if self._average is not None:
+                    self._average.update_parameters(self.network)
                 total += loss.detach()
         self.epoch += 1
         mean = float(total) / self._steps
@@ -138,10 +148,12 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs, beside the same arguments; tensors are shared, not copied."""
+        average = {} if self._average is None else {"average": self._average.state_dict()}
         return {
             "epoch": self.epoch,
             "network": self.network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
+            **average,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -149,6 +161,8 @@ class Training:
         self.epoch = state["epoch"]
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
 
     def _set_learning_rate(self, step: int) -> None:
         recipe = self._recipe

@@ -20,6 +20,7 @@ class Recipe:
         optimiser: which, with its settings.
         weight_decay: factor on the decayed parameters, added to their gradient.
         label_smoothing: of the cross-entropy.
+        ema_decay: of the moving average of the weights that is evaluated; None for none.
         augmentations: in this order; those that mirror are left out where the data do not bear it.
     """
 
@@ -30,6 +31,7 @@ class Recipe:
     optimiser: Optimiser = field(default_factory=Sgd)
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
+    ema_decay: float | None = None
     augmentations: tuple[Augmentation, ...] = (Shift(most=1), Flip())
 
 

@@ -1,0 +1,32 @@
+"""The exponential moving average of a network's weights."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+
+def averaged(network: nn.Module, decay: float) -> AveragedModel:
+    """A copy of the network that follows it by one `update_parameters(network)` a step.
+
+    Parameters and batch-norm statistics are averaged, counters copied. After step t, from 1, the
+    average keeps min(decay, (1 + t) / (10 + t)) of itself, so that a short training is not
+    evaluated by its first weights (TensorFlow's `ExponentialMovingAverage` with `num_updates`,
+    as EfficientNet is trained). The copy itself is `.module`.
+    """
+
+    @torch.no_grad()
+    def update(
+        averages: Sequence[Tensor], values: Sequence[Tensor], finished: Tensor | int
+    ) -> None:
+        if averages[0].is_floating_point():
+            step = int(finished)
+            kept = min(decay, (1 + step) / (10 + step))
+            torch._foreach_lerp_(list(averages), list(values), 1 - kept)
+        else:
+            torch._foreach_copy_(list(averages), list(values))
+
+    average = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+    average.update_parameters(network)  # the first call only copies, and counts
+    return average
