@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from mnas_search.training import mixup
 from mnas_search.training.averaging import averaged
 from mnas_search.training.data import Split
 from mnas_search.training.recipe import Recipe
@@ -94,8 +96,13 @@ class Training:
         self.epoch = 0  # finished ones
         self._batch = min(recipe.batch_size, len(data))
         self._steps = len(data) // self._batch  # an epoch
+        self._peak = recipe.peak(self._batch)
+        if recipe.bn_momentum is not None:
+            for module in network.modules():
+                if isinstance(module, _BatchNorm):
+                    module.momentum = recipe.bn_momentum
         self._optimiser = recipe.optimiser.make(
-            network, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay
+            network, learning_rate=self._peak, weight_decay=recipe.weight_decay
         )
         self._average = None if recipe.ema_decay is None else averaged(network, recipe.ema_decay)
         self._augmentations = [a for a in recipe.augmentations if data.flips or not a.mirrors]
@@ -117,23 +124,16 @@ class Training:
         Raises:
             FloatingPointError: the loss is no number any more.
         """
-        recipe, device = self._recipe, self._data.labels.device
         generator = torch.Generator().manual_seed(_mixed(self._seed, self.epoch))
-        total = torch.zeros((), device=device)
+        total = torch.zeros((), device=self._data.labels.device)
         self.network.train()
         with torch.random.fork_rng():
             torch.manual_seed(_mixed(self._seed, self.epoch))  # dropout and stochastic depth
-            order = torch.randperm(len(self._data), generator=generator).to(device)
+            order = torch.randperm(len(self._data), generator=generator).to(total.device)
             for number in range(self._steps):
                 index = order[number * self._batch : (number + 1) * self._batch]
-                images = self._data.batch(index)
-                for augmentation in self._augmentations:
-                    images = augmentation(images, generator)
                 self._set_learning_rate(self.epoch * self._steps + number)
-                logits = self.network(self._data.normalised(images))
-                loss = F.cross_entropy(
-                    logits, self._data.labels[index], label_smoothing=recipe.label_smoothing
-                )
+                loss = self._loss(index, generator)
                 self._optimiser.zero_grad(set_to_none=True)
                 torch.autograd.backward(loss)
                 self._optimiser.step()
@@ -164,11 +164,24 @@ class Training:
         if self._average is not None:
             self._average.load_state_dict(state["average"])
 
+    def _loss(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        images, labels = self._data.batch(index), self._data.labels[index]
+        for augmentation in self._augmentations:
+            images = augmentation(images, generator)
+        smoothing = self._recipe.label_smoothing
+        if not self._recipe.mixup:
+            logits = self.network(self._data.normalised(images))
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        weights = mixup.weights(self._recipe.mixup, len(images), generator).to(images.device)
+        logits = self.network(self._data.normalised(mixup.mix(images, weights)))
+        targets = mixup.mix(F.one_hot(labels, logits.shape[1]).to(logits.dtype), weights)
+        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+
     def _set_learning_rate(self, step: int) -> None:
         recipe = self._recipe
         factor = recipe.schedule(step, steps=recipe.epochs * self._steps, epochs=recipe.epochs)
         for group in self._optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * factor
+            group["lr"] = self._peak * factor
 
 
 def _mixed(seed: int, epoch: int) -> int:

@@ -1,10 +1,13 @@
 """Optimisers as values, and the `torch.optim` objects made of them."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.optimizer import ParamsT
 
 
 class Optimiser(Protocol):
@@ -28,12 +31,139 @@ class Sgd:
         self, network: nn.Module, *, learning_rate: float, weight_decay: float
     ) -> torch.optim.Optimizer:
         """See `Optimiser`."""
-        decayed = [p for p in network.parameters() if p.ndim > 1]
-        rest = [p for p in network.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": weight_decay},
-            {"params": rest, "weight_decay": 0.0},
-        ]
         return torch.optim.SGD(
-            groups, lr=learning_rate, momentum=self.momentum, nesterov=True, fused=True
+            _groups(network.parameters(), _has_one_dimension, weight_decay),
+            lr=learning_rate,
+            momentum=self.momentum,
+            nesterov=True,
+            fused=True,
         )
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019); parameters of one dimension
+    (biases, batch norm) are not decayed."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def make(
+        self, network: nn.Module, *, learning_rate: float, weight_decay: float
+    ) -> torch.optim.Optimizer:
+        """See `Optimiser`."""
+        return torch.optim.AdamW(
+            _groups(network.parameters(), _has_one_dimension, weight_decay),
+            lr=learning_rate,
+            betas=self.betas,
+            fused=True,
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RmsProp:
+    """RMSProp as TensorFlow computes it and EfficientNet is trained with it; the parameters of
+    batch norm alone are not decayed, biases are. See `TensorFlowRmsProp`."""
+
+    decay: float = 0.9
+    momentum: float = 0.9
+    epsilon: float = 1e-3
+
+    def make(
+        self, network: nn.Module, *, learning_rate: float, weight_decay: float
+    ) -> torch.optim.Optimizer:
+        """See `Optimiser`."""
+        norms = {
+            id(parameter)
+            for module in network.modules()
+            if isinstance(module, _BatchNorm)
+            for parameter in module.parameters(recurse=False)
+        }
+        return TensorFlowRmsProp(
+            _groups(network.parameters(), lambda p: id(p) in norms, weight_decay),
+            lr=learning_rate,
+            decay=self.decay,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+        )
+
+
+@final
+class TensorFlowRmsProp(torch.optim.Optimizer):
+    """RMSProp with momentum by TensorFlow's formula, for gradient g with weight decay d:
+
+        g <- g + d p
+        v <- decay v + (1 - decay) g^2,  v = 1 at first
+        m <- momentum m + lr g / sqrt(v + epsilon)
+        p <- p - m
+
+    `torch.optim.RMSprop` differs in three: epsilon is added to the root, v is 0 at first, and the
+    learning rate is no part of m, so that a change of it acts on the past too.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        *,
+        lr: float,
+        decay: float,
+        momentum: float,
+        epsilon: float,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "decay": decay,
+                "momentum": momentum,
+                "epsilon": epsilon,
+                "weight_decay": weight_decay,
+            },
+        )
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step with the gradients that are there."""
+        del closure
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
+            for p in params:
+                if p not in self.state:
+                    self.state[p] = {
+                        "mean_square": torch.ones_like(p),
+                        "momentum": torch.zeros_like(p),
+                    }
+            squares = [self.state[p]["mean_square"] for p in params]
+            moves = [self.state[p]["momentum"] for p in params]
+            gradients = [p.grad for p in params]
+            if group["weight_decay"]:
+                decay = group["weight_decay"]
+                gradients = list(torch._foreach_add(gradients, params, alpha=decay))
+            torch._foreach_mul_(squares, group["decay"])
+            torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["decay"])
+            roots = torch._foreach_add(squares, group["epsilon"])
+            torch._foreach_sqrt_(roots)
+            torch._foreach_mul_(moves, group["momentum"])
+            torch._foreach_addcdiv_(moves, gradients, roots, group["lr"])
+            torch._foreach_sub_(params, moves)
+
+
+def _has_one_dimension(parameter: nn.Parameter) -> bool:
+    return parameter.ndim <= 1
+
+
+def _groups(
+    parameters: Iterable[nn.Parameter],
+    spared: Callable[[nn.Parameter], bool],
+    weight_decay: float,
+) -> list[dict[str, Any]]:
+    """All parameters, those that are spared without decay."""
+    every = list(parameters)
+    return [
+        {"params": [p for p in every if not spared(p)], "weight_decay": weight_decay},
+        {"params": [p for p in every if spared(p)], "weight_decay": 0.0},
+    ]

@@ -1,5 +1,6 @@
 """Recipes as frozen values: how a network is trained."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -13,26 +14,78 @@ from mnas_search.training.schedules import Schedule, Triangle
 class Recipe:
     """How a network is trained.
 
+    `replace` and `changed` give the same recipe at another length or batch size: schedules know
+    no lengths of their own, and the learning rate follows the batch.
+
     Attributes:
         epochs, batch_size: over the training split; a last, smaller batch is left out.
-        learning_rate: peak, at this batch size.
-        schedule: factor on it, step by step.
+        learning_rate: peak, at a batch of `reference_batch` images.
+        reference_batch: the peak is in proportion to the batch that is really used, over this one
+            (Goyal et al. 2017, section 2.1); None: it is `learning_rate` at any batch.
+        schedule: factor on the peak, step by step.
         optimiser: which, with its settings.
         weight_decay: factor on the decayed parameters, added to their gradient.
         label_smoothing: of the cross-entropy.
         ema_decay: of the moving average of the weights that is evaluated; None for none.
+        bn_momentum: of all batch norms, the weight of the new batch; None: the network's own.
+        mixup: alpha of the Beta distribution of the weights that pairs of images are blended
+            with; 0 for none.
         augmentations: in this order; those that mirror are left out where the data do not bear it.
+
+    Dropout and stochastic depth are the architecture's.
     """
 
     epochs: int = 5
     batch_size: int = 32
     learning_rate: float = 0.1
+    reference_batch: int | None = None
     schedule: Schedule = field(default_factory=Triangle)
     optimiser: Optimiser = field(default_factory=Sgd)
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
     ema_decay: float | None = None
+    bn_momentum: float | None = None
+    mixup: float = 0.0
     augmentations: tuple[Augmentation, ...] = (Shift(most=1), Flip())
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "reference_batch"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int) and value >= 1):
+                raise UsageError(f"training {name} {value!r}; allowed: whole numbers from 1")
+        if not 0 < self.learning_rate < math.inf:
+            raise UsageError(f"training learning_rate {self.learning_rate!r}; allowed: above 0")
+        for name in ("weight_decay", "mixup"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"training {name} {getattr(self, name)!r}; allowed: 0 and above")
+        for name in ("label_smoothing", "ema_decay", "bn_momentum"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise UsageError(f"training {name} {value!r}; allowed: from 0 to below 1")
+
+    def peak(self, batch_size: int) -> float:
+        """The highest learning rate, at a batch of so many images."""
+        if self.reference_batch is None:
+            return self.learning_rate
+        return self.learning_rate * batch_size / self.reference_batch
+
+    def changed(
+        self,
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+    ) -> "Recipe":
+        """This recipe with what is given. A learning rate that is given is the peak at the batch
+        size that results, whatever the recipe's was for."""
+        recipe = replace(
+            self,
+            epochs=self.epochs if epochs is None else epochs,
+            batch_size=self.batch_size if batch_size is None else batch_size,
+        )
+        if learning_rate is None:
+            return recipe
+        return replace(recipe, learning_rate=learning_rate, reference_batch=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +112,6 @@ class ProxyRecipe:
             "width": self.width,
             "divisor": self.divisor,
             "fraction": self.fraction,
-            "epochs": self.training.epochs,
-            "batch_size": self.training.batch_size,
-            "learning_rate": self.training.learning_rate,
         }
         for name, value in positive.items():
             if not value > 0:

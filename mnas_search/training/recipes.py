@@ -1,0 +1,71 @@
+"""The recipes that have names."""
+
+from mnas_search.errors import UsageError
+from mnas_search.training.augmentation import Flip, RandomResizedCrop
+from mnas_search.training.auto_augment import AutoAugment, RandAugment
+from mnas_search.training.optimisers import AdamW, RmsProp, Sgd
+from mnas_search.training.recipe import PROXY, Recipe
+from mnas_search.training.schedules import Cosine, Staircase
+
+# Kornblith et al. 2019 (arXiv 1805.08974) fine-tune with Nesterov momentum and a cosine. Small
+# data: few batches, so that batch norm must take up new statistics soon, and mild augmentation.
+FINETUNE = Recipe(
+    epochs=30,
+    batch_size=64,
+    learning_rate=0.01,
+    reference_batch=64,
+    schedule=Cosine(warmup=0.1),
+    optimiser=Sgd(momentum=0.9),
+    weight_decay=1e-4,
+    label_smoothing=0.1,
+    ema_decay=0.9999,
+    bn_momentum=0.1,
+    augmentations=(RandomResizedCrop(area=(0.35, 1.0)), Flip(), RandAugment(operations=1)),
+)
+
+# From random weights on thousands of images rather than a million: Adam's steps need no tuning to
+# the network, and the decoupled decay and stronger augmentation stand against overfitting.
+SCRATCH = Recipe(
+    epochs=100,
+    batch_size=64,
+    learning_rate=2e-3,
+    reference_batch=64,
+    schedule=Cosine(warmup=0.05),
+    optimiser=AdamW(),
+    weight_decay=0.05,
+    label_smoothing=0.1,
+    ema_decay=0.9999,
+    bn_momentum=0.1,
+    augmentations=(RandomResizedCrop(area=(0.25, 1.0)), Flip(), RandAugment(operations=2)),
+)
+
+# Tan & Le 2019 (arXiv 1905.11946), section 5.2, and the authors' code. The batch is what one
+# device holds; at theirs of 4,096 the learning rate is 0.256.
+EFFICIENTNET = Recipe(
+    epochs=350,
+    batch_size=256,
+    learning_rate=0.256,
+    reference_batch=4096,
+    schedule=Staircase(factor=0.97, every=2.4, of=350, warmup=5),
+    optimiser=RmsProp(decay=0.9, momentum=0.9, epsilon=1e-3),
+    weight_decay=1e-5,
+    label_smoothing=0.1,
+    ema_decay=0.9999,
+    bn_momentum=0.01,
+    augmentations=(RandomResizedCrop(area=(0.08, 1.0)), Flip(), AutoAugment()),
+)
+
+RECIPES = {
+    "proxy": PROXY.training,
+    "finetune": FINETUNE,
+    "scratch": SCRATCH,
+    "efficientnet": EFFICIENTNET,
+}
+
+
+def recipe_named(name: str) -> Recipe:
+    """The recipe of a name; raises `UsageError` where there is none."""
+    try:
+        return RECIPES[name]
+    except KeyError:
+        raise UsageError(f"recipe {name!r}; allowed: {', '.join(RECIPES)}") from None
