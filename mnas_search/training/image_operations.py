@@ -122,8 +122,7 @@ def equalize(images: Tensor, _: Tensor) -> Tensor:
     """Each channel's 256 levels moved so that their histogram is about flat."""
     levels = (images * 255).round().long().flatten(2).flatten(0, 1)  # [3 N, H W]
     rows, pixels = levels.shape
-    start = 256 * torch.arange(rows, device=images.device)[:, None]
-    counts = torch.bincount((levels + start).flatten(), minlength=256 * rows).view(rows, 256)
+    counts = levels.new_zeros(rows, 256).scatter_add_(1, levels, torch.ones_like(levels))
     of_brightest = counts.gather(1, levels.amax(1, keepdim=True))
     step = (pixels - of_brightest) // 255
     below = counts.cumsum(1) - counts
