@@ -95,6 +95,8 @@ def test_the_staircase_is_the_papers():
     # 2.4 epochs are 12 steps: whole numbers, where the formula's 2.4 is none in binary.
     assert factors[25:] == [0.97 ** (step // 12) for step in range(25, 1750)]
     assert factors[25] == 0.97**2 and factors[-1] == 0.97**145
+    # 5 of 61 epochs of 3 steps are 15, though 5 / 61 * 183 is less in binary.
+    assert Staircase()(14, steps=183, epochs=61) == 14 / 15
 
 
 @given(epochs=st.integers(50, 1000), per_epoch=st.integers(1, 700), at=st.floats(0.1, 0.999))
@@ -220,10 +222,12 @@ def test_the_other_optimisers_spare_whatever_has_one_dimension():
         assert sum(len(g["params"]) for g in made.param_groups) == 6
 
 
-def test_the_learning_rate_follows_the_batch_and_what_is_given_stands():
+def test_the_learning_rate_follows_the_batch_and_what_is_given_is_the_peak():
     assert EFFICIENTNET.peak(4096) == 0.256 and EFFICIENTNET.peak(256) == 0.016
     data = prepared(digits().train.part(0.1))  # fewer than a batch of 256
-    used = loop.Training(small_network(), data, EFFICIENTNET, seed=0)
+    network = small_network()
+    used = loop.Training(network, data, EFFICIENTNET, seed=0)
+    assert network[1].momentum == used.evaluated[1].momentum == 0.01
     assert used.state()["optimiser"]["param_groups"][0]["lr"] == 0.256 * len(data) / 4096
     assert EFFICIENTNET.changed(batch_size=64).peak(64) == pytest.approx(0.004)
     assert EFFICIENTNET.changed(batch_size=64, learning_rate=0.5).peak(64) == 0.5
