@@ -1,4 +1,5 @@
-"""What stands for an architecture: a name, a quoted block string, a JSON file, a run's folder."""
+"""What stands for an architecture: a name, a quoted block string, a JSON file, the folder of a run
+or a training."""
 
 import json
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 from mnas_search import reference
 from mnas_search.architecture import Architecture
 from mnas_search.errors import InvalidArchitecture, RunFolderError, UnknownName
+from mnas_search.run_folder import read_training
 
 _MOST_BYTES = 10_000_000
 _ALLOWED = "a block string, a JSON file, or a run's folder"
@@ -56,6 +58,9 @@ def _from_file(path: Path) -> Architecture:
 
 
 def _from_run(folder: Path) -> Architecture:
+    training = read_training(folder)
+    if training is not None:
+        return Architecture.from_dict(training.get("architecture"))
     best = folder / "best.json"
     if not (folder / "journal.jsonl").exists():
         raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no journal.jsonl")

@@ -62,6 +62,15 @@ def is_run(folder: Path) -> bool:
     return (folder / "config.json").is_file()
 
 
+def read_training(folder: Path) -> dict[str, Any] | None:
+    """The configuration of a training (`mnas-search train`); None for a folder of none."""
+    try:
+        value = json.loads((folder / "config.json").read_text(encoding="utf-8"))["training"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """The `config` of a run's config.json; raises `RunFolderError` where there is none."""
     return _read(folder, "config")

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Literal, Protocol, final
 
 from mnas_search.choices import Choices
 from mnas_search.errors import RunFolderError, UsageError, WorkFailed
+from mnas_search.files import lock
 
 Status = Literal["ok", "failed", "stopped"]
 
@@ -144,7 +145,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO = path.open("a+b")
-        _lock(self._file, path)
+        lock(self._file, path.parent)
         try:
             self.events = self._read()
         except BaseException:
@@ -215,17 +216,3 @@ def _parse(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]:
             ) from None
         events.append(event)
     return events, len(whole)
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no flock; a second writer goes unnoticed there
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise RunFolderError(
-            f"{path.parent} is in use by another mnas-search; wait until it has ended"
-        ) from None

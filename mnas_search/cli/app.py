@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import click
 
-from mnas_search.cli import benching, inspecting, searching
+from mnas_search.cli import benching, inspecting, searching, training
 from mnas_search.errors import MnasSearchError, UsageError, one_line
 
 
@@ -24,7 +24,12 @@ def group() -> None:
     """
 
 
-for _command in (*searching.COMMANDS, *inspecting.COMMANDS, *benching.COMMANDS):
+for _command in (
+    *searching.COMMANDS,
+    *training.COMMANDS,
+    *inspecting.COMMANDS,
+    *benching.COMMANDS,
+):
     group.add_command(_command)
 
 

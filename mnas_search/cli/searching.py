@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnas_search.cli import training
 from mnas_search.cli.options import DURATION, FOLDER, SIZE, format_option, print_json
 from mnas_search.errors import UsageError
 
@@ -88,9 +89,13 @@ def run(output: Path | None, form: str, **options: Any) -> None:
 @_address
 @format_option
 def resume(folder: Path, form: str, **larger: Any) -> None:
-    """Go on where a run stopped, after anything."""
+    """Go on where a run or a training stopped, after anything."""
     from mnas_search.run import resume as go_on
+    from mnas_search.run_folder import read_training
 
+    if read_training(folder) is not None:
+        training.go_on(folder, form, **larger)
+        return
     _finish(form, lambda reporter: go_on(folder, reporter, **larger))
 
 

@@ -9,28 +9,22 @@ its work tried once more. Tune's own checkpoints and resume are not used: the jo
 Importing this module imports Ray.
 """
 
-import contextlib
-import logging
 import os
 import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
 from typing import Any, final
 
 from mnas_search import plugins
-from mnas_search.errors import MnasSearchError, UsageError, WorkFailed
+from mnas_search.errors import MnasSearchError, WorkFailed
 from mnas_search.interfaces import Evaluator, Resources
+from mnas_search.runners.ray_cluster import cluster
 from mnas_search.trials import Failure
 from mnas_search.work import Outcome, Source, Work, measure
 
-# Ray and Tune read these when they are imported or started.
+# Tune reads these when it is imported or started.
 for _name, _value in {
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
     # Tune's own handler swallows the first Ctrl-C; without it, Ctrl-C ends the run.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # No CSV, JSON and TensorBoard files of Tune's own, and hardly a snapshot of its state.
@@ -70,36 +64,8 @@ def run_on_ray(
     gpus = wanted.gpus if gpus_per_trial is None else gpus_per_trial
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with _cluster(address, cpus=workers * wanted.cpus, gpus=gpus):
+        with cluster(address, cpus=workers * wanted.cpus, gpus=gpus, what="a trial"):
             _tune(source, evaluator, workers, {"CPU": wanted.cpus, "GPU": gpus})
-
-
-@contextlib.contextmanager
-def _cluster(address: str | None, *, cpus: float, gpus: float) -> Iterator[None]:
-    if ray.is_initialized():
-        raise UsageError(
-            "Ray is running in this process already; allowed: call ray.shutdown() first"
-        )
-    shared: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        # "local" starts a new cluster even where RAY_ADDRESS names somebody else's.
-        shared |= {"num_cpus": max(1, round(cpus)), "include_dashboard": False}
-    try:
-        ray.init(address=address or "local", **shared)
-    except ConnectionError as error:
-        raise UsageError(
-            f"no Ray cluster at {address!r}: {error} (a cluster that asks for a token needs "
-            "RAY_AUTH_MODE=token and the token on this machine)"
-        ) from None
-    try:
-        available = ray.cluster_resources().get("GPU", 0.0)
-        if gpus > available:
-            raise UsageError(
-                f"{gpus:g} GPUs a trial; allowed: at most {available:g}, all that Ray sees"
-            )
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _tune(source: Source, evaluator: Evaluator, workers: int, resources: dict[str, float]) -> None:

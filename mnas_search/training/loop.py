@@ -15,6 +15,7 @@ from mnas_search.training import mixup
 from mnas_search.training.averaging import averaged
 from mnas_search.training.data import Split
 from mnas_search.training.recipe import Recipe
+from mnas_search.training.share import ALONE, Share
 
 _EVALUATION_BATCH = 512
 
@@ -89,14 +90,27 @@ class Training:
 
     Every epoch draws from generators of its own, seeded with (seed, epoch), so that a training
     that is restored from a `state` ends with the same weights.
+
+    As one of several processes (`share`) it computes its part of every batch, and `train_epoch`
+    is called by all of them.
     """
 
-    def __init__(self, network: nn.Module, data: Images, recipe: Recipe, *, seed: int) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        data: Images,
+        recipe: Recipe,
+        *,
+        seed: int,
+        share: Share = ALONE,
+    ) -> None:
         self.network, self._data, self._recipe, self._seed = network, data, recipe, seed
+        self._share, self._shared = share, share.wrapped(network)
         self.epoch = 0  # finished ones
         self._batch = min(recipe.batch_size, len(data))
         self._steps = len(data) // self._batch  # an epoch
         self._peak = recipe.peak(self._batch)
+        self.learning_rate = self._peak  # of the last step
         if recipe.bn_momentum is not None:
             for module in network.modules():
                 if isinstance(module, _BatchNorm):
@@ -128,7 +142,8 @@ class Training:
         total = torch.zeros((), device=self._data.labels.device)
         self.network.train()
         with torch.random.fork_rng():
-            torch.manual_seed(_mixed(self._seed, self.epoch))  # dropout and stochastic depth
+            # Dropout and stochastic depth, different in each process.
+            torch.manual_seed(_mixed(self._seed, self.epoch, self._share.rank))
             order = torch.randperm(len(self._data), generator=generator).to(total.device)
             for number in range(self._steps):
                 index = order[number * self._batch : (number + 1) * self._batch]
@@ -141,7 +156,9 @@ class Training:
                     self._average.update_parameters(self.network)
                 total += loss.detach()
         self.epoch += 1
-        mean = float(total) / self._steps
+        for module in {self.network, self.evaluated}:
+            self._share.agree(module)
+        mean = float(self._share.sum(total)) / self._share.count / self._steps
         if not np.isfinite(mean):
             raise FloatingPointError(f"the training loss is {mean}")
         return mean
@@ -168,24 +185,28 @@ class Training:
         images, labels = self._data.batch(index), self._data.labels[index]
         for augmentation in self._augmentations:
             images = augmentation(images, generator)
-        smoothing = self._recipe.label_smoothing
+        # Every process has changed the whole batch alike; it goes on with its part.
+        part, smoothing = self._share.part, self._recipe.label_smoothing
         if not self._recipe.mixup:
-            logits = self.network(self._data.normalised(images))
-            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+            logits = self._shared(self._data.normalised(images[part]))
+            return F.cross_entropy(logits, labels[part], label_smoothing=smoothing)
         weights = mixup.weights(self._recipe.mixup, len(images), generator).to(images.device)
-        logits = self.network(self._data.normalised(mixup.mix(images, weights)))
+        images = mixup.mix(images, weights)
+        logits = self._shared(self._data.normalised(images[part]))
         targets = mixup.mix(F.one_hot(labels, logits.shape[1]).to(logits.dtype), weights)
-        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+        return F.cross_entropy(logits, targets[part], label_smoothing=smoothing)
 
     def _set_learning_rate(self, step: int) -> None:
         recipe = self._recipe
         factor = recipe.schedule(step, steps=recipe.epochs * self._steps, epochs=recipe.epochs)
+        self.learning_rate = self._peak * factor
         for group in self._optimiser.param_groups:
-            group["lr"] = self._peak * factor
+            group["lr"] = self.learning_rate
 
 
-def _mixed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+def _mixed(seed: int, epoch: int, rank: int = 0) -> int:
+    # With rank 0 the same as without: missing words of a seed are zeros.
+    return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0])
 
 
 def accuracy(network: nn.Module, data: Images) -> float:

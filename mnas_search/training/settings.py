@@ -1,0 +1,242 @@
+"""What a full training is asked for, and all of it resolved and checked."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from mnas_search.architecture import Architecture
+from mnas_search.errors import RunFolderError, UsageError
+from mnas_search.training import loop, weights
+from mnas_search.training.data import Dataset, load
+from mnas_search.training.data.sources import DEFAULT
+from mnas_search.training.epochs import Job
+from mnas_search.training.recipe import Recipe
+from mnas_search.training.recipes import recipe_named
+
+# What most published weights were trained with (torchvision, timm); in the order R, G, B.
+IMAGENET = loop.Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+_NORMALISATIONS = ("data", "imagenet")
+_MAY_DIFFER = ("workers", "gpus_per_worker", "ray_address")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """What a training is asked for.
+
+    Attributes:
+        architecture: its classes are replaced by the data's.
+        data: name of a data set, or what else `load` reads; None for digits.
+        recipe: by name; None for `finetune` with `init`, else `scratch`.
+        epochs, batch_size, learning_rate: instead of the recipe's. The learning rate is the peak
+            at this very batch.
+        resolution: side of the images; None for the architecture's own.
+        init: weights to start from (`mnas_search.training.weights`).
+        normalisation: `data` for the training split's own, or `imagenet`.
+        seed: of the initialisation and of all that is drawn.
+        workers: processes that share every batch, over Ray where there are several.
+        gpus_per_worker: 0 for the CPU; None for one where there are any.
+        ray_address: a Ray cluster to join.
+    """
+
+    architecture: Architecture
+    data: str | None = None
+    recipe: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    resolution: int | None = None
+    init: str | None = None
+    normalisation: str = "data"
+    seed: int = 0
+    workers: int = 1
+    gpus_per_worker: float | None = None
+    ray_address: str | None = None
+
+
+@final
+class Setup:
+    """A configuration with everything resolved; raises `UsageError` for what cannot be.
+
+    Attributes:
+        config: with nothing left open but what a resume may change.
+        architecture: that is trained.
+        data, recipe, normalisation: of the training.
+        device: of a training in this process.
+        gpus: that each worker takes.
+    """
+
+    def __init__(self, config: TrainingConfig) -> None:
+        _check(config)
+        name = config.recipe or ("scratch" if config.init is None else "finetune")
+        recipe = _recipe(name, config)
+        resolution = config.resolution or config.architecture.resolution
+        self.data: Dataset = load(config.data, side=resolution)
+        # As it will be: no batch is larger than the data, and the peak is that of this batch.
+        batch = min(recipe.batch_size, len(self.data.train.labels))
+        self.recipe = replace(
+            recipe, batch_size=batch, learning_rate=recipe.peak(batch), reference_batch=None
+        )
+        self.architecture = replace(
+            config.architecture, resolution=resolution, num_classes=self.data.num_classes
+        )
+        self.config = replace(
+            config,
+            architecture=self.architecture,
+            data=config.data or DEFAULT,
+            init=None if config.init is None else str(Path(config.init).resolve()),
+            recipe=name,
+            epochs=self.recipe.epochs,
+            batch_size=self.recipe.batch_size,
+            learning_rate=self.recipe.learning_rate,
+            resolution=resolution,
+        )
+        imagenet = config.normalisation == "imagenet"
+        self.normalisation = IMAGENET if imagenet else loop.normalisation(self.data.train)
+        found = torch.cuda.device_count()
+        self.gpus = min(found, 1) if config.gpus_per_worker is None else config.gpus_per_worker
+        self.device = "cuda" if self.gpus else "cpu"
+        if self.gpus > found and not self.on_ray:
+            raise UsageError(
+                f"{self.gpus:g} GPUs a worker; allowed: at most {found}, all there are"
+            )
+        self._check_batch()
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether workers train, rather than this process."""
+        return self.config.workers > 1 or self.config.ray_address is not None
+
+    def fitted(self) -> weights.Fitted | None:
+        """The weights to start from."""
+        init = self.config.init
+        if init is None:
+            return None
+        return weights.fit(weights.read(Path(init)), self.architecture)
+
+    def job(self, fitted: weights.Fitted | None) -> Job:
+        """What the workers are told."""
+        return Job(
+            architecture=self.architecture,
+            data=self.data,
+            recipe=self.recipe,
+            normalisation=self.normalisation,
+            seed=self.config.seed,
+            start=None if fitted is None else fitted.weights,
+        )
+
+    def recorded(self) -> dict[str, Any]:
+        """The configuration as config.json holds it, with what it stands for."""
+        return {
+            **{n: getattr(self.config, n) for n in _names() if n != "architecture"},
+            "data_name": self.data.name,
+            "data_sha256": _hash(self.data),
+            # Another version of a recipe is noticed.
+            "settings": repr(replace(self.recipe, epochs=1)),
+            "architecture": self.architecture.to_dict(),
+        }
+
+    def _check_batch(self) -> None:
+        batch, workers = self.recipe.batch_size, self.config.workers
+        if batch % workers or batch < 2 * workers:
+            whole = batch == len(self.data.train.labels)
+            raise UsageError(
+                f"batch size {batch}{' (the whole training split)' * whole} with {workers} "
+                f"worker{'s' * (workers > 1)}; allowed: as many images for each worker, at least "
+                "2, which batch norm needs"
+            )
+
+
+def from_recorded(folder: Path, recorded: Mapping[str, Any]) -> TrainingConfig:
+    """The configuration of a training's folder."""
+    try:
+        known = {name: recorded[name] for name in _names() if name != "architecture"}
+        architecture = Architecture.from_dict(recorded["architecture"])
+        return TrainingConfig(architecture=architecture, **known)
+    except (LookupError, TypeError, ValueError) as error:
+        raise RunFolderError(
+            f"{str(folder / 'config.json')!r} is no training's configuration: {error}"
+        ) from error
+
+
+def check_same_training(
+    folder: Path, recorded: Mapping[str, Any], asked: Mapping[str, Any], *, ended: bool
+) -> None:
+    """Raise `RunFolderError`, by name, for options that would make it another training.
+
+    Args:
+        ended: whether the test split has been looked at, after which epochs may not grow.
+    """
+    for name, value in asked.items():
+        old = recorded.get(name)
+        if value == old or name in _MAY_DIFFER:
+            continue
+        where = f"the training {str(folder)!r}"
+        if name == "epochs" and value > old:
+            if not ended:
+                continue
+            raise RunFolderError(
+                f"epochs is {value}, but {where} has ended after {old} and was measured on the "
+                f"test split; allowed: a new one from its weights, with --init {folder}"
+            )
+        if name == "data_sha256":
+            raise RunFolderError(
+                f"data {asked['data']!r} have changed since {where} began; allowed: as they were"
+            )
+        if name == "settings":
+            raise RunFolderError(
+                f"recipe {asked['recipe']!r} is not what it was when {where} began; allowed: the "
+                "version of mnas-search in its config.json"
+            )
+        if name == "architecture":
+            raise RunFolderError(
+                f"architecture is another than that of {where}; allowed: "
+                f"{Architecture.from_dict(old).label}"
+            )
+        more = " or more" if name == "epochs" else ""
+        raise RunFolderError(
+            f"{name} is {value!r}, but {where} has another; allowed: "
+            f"{'none' if old is None else repr(old)}{more}"
+        )
+
+
+def _names() -> list[str]:
+    return [f.name for f in fields(TrainingConfig)]
+
+
+def _check(config: TrainingConfig) -> None:
+    if config.normalisation not in _NORMALISATIONS:
+        allowed = ", ".join(_NORMALISATIONS)
+        raise UsageError(f"normalisation {config.normalisation!r}; allowed: {allowed}")
+    if config.workers < 1:
+        raise UsageError(f"workers {config.workers}; allowed: 1 and above")
+    if config.seed < 0:
+        raise UsageError(f"seed {config.seed}; allowed: 0 and above")
+    if config.gpus_per_worker is not None and not config.gpus_per_worker >= 0:
+        raise UsageError(f"GPUs a worker {config.gpus_per_worker}; allowed: 0 and above")
+
+
+def _recipe(name: str, config: TrainingConfig) -> Recipe:
+    recipe = recipe_named(name)
+    if config.epochs is not None:
+        recipe = replace(recipe, epochs=config.epochs)
+    if config.batch_size is not None:
+        recipe = replace(recipe, batch_size=config.batch_size)
+    if config.learning_rate is not None:
+        # As it is given, not in proportion to the batch.
+        recipe = replace(recipe, learning_rate=config.learning_rate, reference_batch=None)
+    return recipe
+
+
+def _hash(data: Dataset) -> str:
+    found = hashlib.sha256(repr((data.num_classes, data.flips)).encode())
+    for split in (data.train, data.validation, data.test):
+        found.update(repr(split.images.shape).encode())
+        found.update(np.ascontiguousarray(split.images).data)
+        found.update(np.ascontiguousarray(split.labels).data)
+    return found.hexdigest()

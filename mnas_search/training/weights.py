@@ -1,0 +1,221 @@
+"""Weights to start from: read from where `--init` says, and fitted to a network.
+
+A state dict says nothing about batch norm's epsilon, padding or normalisation: these are the
+architecture's and the training's own.
+"""
+
+import json
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from mnas_search.architecture import Architecture
+from mnas_search.blocks import plan
+from mnas_search.errors import UsageError
+from mnas_search.training.checkpoints import BEST
+
+_ALLOWED = (
+    "a safetensors file, a torch file that holds a state dict, or the folder of a training or an "
+    "export"
+)
+# Where training scripts keep the state dict inside a file; averages are what they evaluate.
+_NESTED = ("model_ema", "state_dict_ema", "weights", "state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_COUNTERS = ("num_batches_tracked", "n_averaged")
+_CLASSIFIER = "classifier"
+_SHOWN = 3
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """Weights for a network, and where each of them comes from.
+
+    Attributes:
+        weights: by name of the network's state dict; without `new`.
+        new: names that were not there, or not in this shape: the classifier's.
+        taken: number of tensors that were.
+        by_order: whether names were foreign, and layers were matched by their order.
+        left: names of what was there and is not used.
+    """
+
+    weights: dict[str, Tensor]
+    new: tuple[str, ...]
+    taken: int
+    by_order: bool
+    left: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """What was taken, what is new, what was left over."""
+        how = " by the order of layers" if self.by_order else ""
+        new = " and ".join(self.new) or "nothing"
+        return f"{self.taken} tensors taken{how}; new: {new}; left over: {_some(self.left)}"
+
+
+def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
+    """Match a state dict to an architecture: by timm's names, or by the order of layers.
+
+    The order serves torchvision's EfficientNet, MobileNetV2 and others that name the same layers
+    otherwise. The classifier is taken where it has as many classes, and is else new.
+
+    Raises:
+        UsageError: any other parameter is missing, has another shape, or has no place; the
+            message names the first ones.
+    """
+    given = {k: v for k, v in weights.items() if k.rpartition(".")[2] not in _COUNTERS}
+    expected = _expected(architecture)
+    by_order = not expected.keys() & given.keys()
+    pairs = _by_order(given, expected) if by_order else {n: n for n in expected if n in given}
+    wrong = [
+        f"{name} {list(shape)} (there: {_described(pairs.get(name), given)})"
+        for name, shape in expected.items()
+        if not _fits(pairs.get(name), given, shape) and not _of_classifier(name)
+    ]
+    left = [name for name in given if name not in pairs.values()]
+    surplus = [f"{n} {list(given[n].shape)}" for n in left if not _of_classifier(n)]
+    for what, names in (("do not fit", wrong), ("have no place in it", surplus)):
+        if names:
+            raise UsageError(
+                f"weights for {architecture.label!r}: {len(names)} {what}: {_some(names)}; "
+                "allowed: those of the same network, but for the classifier"
+            )
+    classifier = [n for n in expected if _of_classifier(n)]
+    kept = all(_fits(pairs.get(n), given, expected[n]) for n in classifier)
+    new = () if kept else tuple(classifier)
+    taken = {n: given[pairs[n]] for n in expected if n not in new}
+    left += [pairs[n] for n in new if n in pairs]
+    return Fitted(weights=taken, new=new, taken=len(taken), by_order=by_order, left=tuple(left))
+
+
+def read(source: Path) -> dict[str, Tensor]:
+    """The state dict of a file or folder.
+
+    Raises:
+        UsageError: there is none, or the weights are untrained.
+    """
+    path = file_of(source)
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            value: Any = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise UsageError(f"cannot read {str(path)!r}: {error}; allowed: {_ALLOWED}") from None
+    else:
+        try:
+            value = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            raise UsageError(
+                f"{str(path)!r} holds more than tensors and cannot be read safely; allowed: a "
+                "state dict"
+            ) from None
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UsageError(f"cannot read {str(path)!r}: {reason}; allowed: {_ALLOWED}") from None
+    return _state_dict(value, path)
+
+
+def file_of(source: Path) -> Path:
+    """The file of weights that a path stands for."""
+    if source.is_file():
+        return source
+    if not source.is_dir():
+        raise UsageError(f"no weights {str(source)!r}; allowed: {_ALLOWED}")
+    for folder in (source / "export", source):
+        if (folder / "weights.pt").is_file():
+            if _untrained(folder / "weights.json"):
+                raise UsageError(
+                    f"the weights of {str(source)!r} are untrained; allowed: those of a training"
+                )
+            return folder / "weights.pt"
+    if (source / BEST).is_file():
+        return source / BEST
+    raise UsageError(f"{str(source)!r} holds no weights; allowed: {_ALLOWED}")
+
+
+def _untrained(file: Path) -> bool:
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["weights"]).startswith("untrained")
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def _state_dict(value: Any, path: Path) -> dict[str, Tensor]:
+    for name in _NESTED:
+        inner = value.get(name) if isinstance(value, dict) else None
+        if isinstance(inner, dict):
+            value = inner
+            break
+    tensors = {}
+    if isinstance(value, dict):
+        tensors = {str(k): v for k, v in value.items() if isinstance(v, Tensor)}
+    if not tensors:
+        raise UsageError(f"{str(path)!r} holds no state dict; allowed: {_ALLOWED}")
+    for prefix in _PREFIXES:
+        own = {k: v for k, v in tensors.items() if k.rpartition(".")[2] not in _COUNTERS}
+        if own and all(name.startswith(prefix) for name in own):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _expected(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Names and shapes in order of execution, without counters."""
+    shapes = {}
+    for layer in plan(architecture).layers():
+        for name, shape in layer.shapes.items():
+            shapes[f"{layer.path}.{name}"] = shape
+        if layer.op == "batch_norm":
+            for name in ("running_mean", "running_var"):
+                shapes[f"{layer.path}.{name}"] = (layer.out_channels,)
+    return shapes
+
+
+def _by_order(given: Iterable[str], expected: Iterable[str]) -> dict[str, str]:
+    """The given name for each expected one: layer by layer, as far as both go."""
+    ours, theirs = _layers(expected), _layers(sorted(given, key=_natural))
+    return {
+        f"{own}.{part}": f"{other}.{part}"
+        for (own, parts), (other, there) in zip(ours, theirs, strict=False)
+        for part in parts
+        if part in there
+    }
+
+
+def _layers(names: Iterable[str]) -> list[tuple[str, set[str]]]:
+    layers: dict[str, set[str]] = {}
+    for name in names:
+        path, _, part = name.rpartition(".")
+        layers.setdefault(path, set()).add(part)
+    return list(layers.items())
+
+
+def _natural(name: str) -> tuple[bool, list[tuple[int, str]]]:
+    """Sorts names as their layers follow each other: by numbers; the classifier comes last."""
+    words = re.split(r"[._]", name)
+    return _of_classifier(name), [(int(w), "") if w.isdigit() else (-1, w) for w in words]
+
+
+def _of_classifier(name: str) -> bool:
+    return name.split(".")[0] in (_CLASSIFIER, "fc", "head")
+
+
+def _fits(name: str | None, given: Mapping[str, Tensor], shape: tuple[int, ...]) -> bool:
+    return name is not None and tuple(given[name].shape) == shape
+
+
+def _described(name: str | None, given: Mapping[str, Tensor]) -> str:
+    return "nothing" if name is None else f"{name} {list(given[name].shape)}"
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return (", ".join(listed[:_SHOWN]) + more) or "nothing"
