@@ -1,6 +1,7 @@
 """What a full training is asked for, and all of it resolved and checked."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -75,7 +76,9 @@ class Setup:
         _check(config)
         name = config.recipe or ("scratch" if config.init is None else "finetune")
         recipe = _recipe(name, config)
-        resolution = config.resolution or config.architecture.resolution
+        resolution = config.resolution
+        if resolution is None:
+            resolution = config.architecture.resolution
         self.data: Dataset = load(config.data, side=resolution)
         # As it will be: no batch is larger than the data, and the peak is that of this batch.
         batch = min(recipe.batch_size, len(self.data.train.labels))
@@ -138,7 +141,7 @@ class Setup:
             "data_sha256": _hash(self.data),
             # Another version of a recipe is noticed.
             "settings": repr(replace(self.recipe, epochs=1)),
-            "architecture": self.architecture.to_dict(),
+            "architecture": json.loads(self.architecture.to_json()),
         }
 
     def _check_batch(self) -> None:
@@ -213,6 +216,8 @@ def _check(config: TrainingConfig) -> None:
     if config.normalisation not in _NORMALISATIONS:
         allowed = ", ".join(_NORMALISATIONS)
         raise UsageError(f"normalisation {config.normalisation!r}; allowed: {allowed}")
+    if config.resolution is not None and config.resolution < 1:
+        raise UsageError(f"resolution {config.resolution}; allowed: 1 and above")
     if config.workers < 1:
         raise UsageError(f"workers {config.workers}; allowed: 1 and above")
     if config.seed < 0:
