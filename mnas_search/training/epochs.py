@@ -92,9 +92,10 @@ def train_epochs(
                     )
                     finished(history[-1])
         except FloatingPointError as error:
+            kept = f"; epoch {len(history)} is kept in {folder}" if history else ""
             raise WorkFailed(
                 f"epoch {training.epoch}: {error}; a new training with a smaller --learning-rate "
-                f"may help (the checkpoints of {len(history)} epochs are in {folder})"
+                f"may help{kept}"
             ) from error
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
