@@ -193,7 +193,7 @@ def test_options_that_differ_are_refused_by_name(whole, run_cli, changes, messag
         ({"normalisation": "grey"}, "normalisation 'grey'; allowed: data, imagenet"),
         ({"workers": 0}, "workers 0; allowed: 1 and above"),
         ({"gpus-per-worker": 99}, "99 GPUs a worker; allowed: at most"),
-        ({"seed": -1}, "seed -1; allowed: "),
+        ({"seed": 2**63}, "seed 9223372036854775808; allowed: "),
     ],
 )
 def test_what_cannot_be_is_refused_before_a_folder_is_made(

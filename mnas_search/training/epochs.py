@@ -68,22 +68,23 @@ def train_epochs(
     """
     with loop.one_thread(), torch.random.fork_rng():
         torch.manual_seed(job.seed)
-        network = _network(job.architecture, device)
-        if job.start is not None:
-            network.load_state_dict(network.state_dict() | job.start)
         checkpoint = checkpoints.read(folder / checkpoints.LAST)
         try:
+            network = _network(job.architecture, device)
+            if job.start is not None:
+                network.load_state_dict(network.state_dict() | job.start)
             train, validation = (
                 job.images(split, device) for split in (job.data.train, job.data.validation)
             )
             training = loop.Training(network, train, job.recipe, seed=job.seed, share=share)
             history: tuple[Epoch, ...] = ()
+            batch = job.recipe.batch_size // share.count
             if checkpoint is not None:
                 training.restore(checkpoint.training)
                 history = checkpoint.history
             share.wait()  # none writes a checkpoint that another has still to read
             while not training.finished:
-                history += (_epoch(training, validation, share),)
+                history += (_epoch(training, validation, share, batch),)
                 if share.rank == 0:
                     weights = training.evaluated.state_dict()
                     checkpoints.save(
@@ -106,10 +107,10 @@ def train_epochs(
             ) from error
 
 
-def _epoch(training: loop.Training, validation: loop.Images, share: Share) -> Epoch:
+def _epoch(training: loop.Training, validation: loop.Images, share: Share, batch: int) -> Epoch:
     start = time.perf_counter()
     loss = training.train_epoch()
-    found = score(training.evaluated, validation, share=share)
+    found = score(training.evaluated, validation, batch=batch, share=share)
     return Epoch(
         epoch=training.epoch,
         loss=loss,
@@ -125,7 +126,8 @@ def tested(job: Job, weights: dict[str, Tensor], *, device: str) -> Score:
     with loop.one_thread(), torch.random.fork_rng():
         network = _network(job.architecture, device)
         network.load_state_dict(weights)
-        return score(network, job.images(job.data.test, device))
+        data = job.images(job.data.test, device)
+        return score(network, data, batch=job.recipe.batch_size)
 
 
 def _network(architecture: Architecture, device: str) -> nn.Module:

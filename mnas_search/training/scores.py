@@ -9,7 +9,7 @@ from torch import nn
 from mnas_search.training.loop import Images
 from mnas_search.training.share import ALONE, Share
 
-_BATCH = 256  # of one process
+_LARGEST_BATCH = 256
 _TOP = 5
 
 
@@ -54,15 +54,21 @@ def wilson(right: int, count: int, *, z: float = 1.959964) -> tuple[float, float
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def score(network: nn.Module, data: Images, *, share: Share = ALONE) -> Score:
-    """Classify a split; each process takes its part, and all get the whole score."""
+def score(
+    network: nn.Module, data: Images, *, batch: int = _LARGEST_BATCH, share: Share = ALONE
+) -> Score:
+    """Classify a split; each process takes its part, and all get the whole score.
+
+    Args:
+        batch: images at a time that memory is known to be enough for; never more than 256.
+    """
     network.eval()
     device = data.labels.device
     indices = torch.arange(len(data), device=device)[share.part]
     rights = torch.zeros(2, dtype=torch.int64, device=device)
     classes = _TOP
     with torch.inference_mode():
-        for index in torch.split(indices, _BATCH):
+        for index in torch.split(indices, min(batch, _LARGEST_BATCH)):
             logits = network(data.normalised(data.batch(index)))
             classes = logits.shape[1]
             found = logits.topk(min(_TOP, classes)).indices == data.labels[index, None]

@@ -220,8 +220,8 @@ def _check(config: TrainingConfig) -> None:
         raise UsageError(f"resolution {config.resolution}; allowed: 1 and above")
     if config.workers < 1:
         raise UsageError(f"workers {config.workers}; allowed: 1 and above")
-    if config.seed < 0:
-        raise UsageError(f"seed {config.seed}; allowed: 0 and above")
+    if not 0 <= config.seed < 2**63:
+        raise UsageError(f"seed {config.seed}; allowed: from 0 to 2^63 - 1")
     if config.gpus_per_worker is not None and not config.gpus_per_worker >= 0:
         raise UsageError(f"GPUs a worker {config.gpus_per_worker}; allowed: 0 and above")
 
