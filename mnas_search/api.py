@@ -44,7 +44,8 @@ def search(
         target_flops: T; a number, or text such as "400M".
         space, controller, evaluator: names of plug-ins (`mnas-search list`), or "file.py:Name".
             Without evaluator and data, the search goes by recorded ImageNet trainings.
-        data: what the evaluator trains on; None for its own default.
+        data: what the evaluator trains on: a name, a path, "hf:NAME" or "file.py:Name"; None for
+            its own default.
         proxy: what to change in the recipe of proxies, such as "epochs=10,resolution=16".
         prior: an evaluator whose predictions the controller starts from.
         start_from: architectures to try first, and folders of earlier runs to learn from.

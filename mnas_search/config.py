@@ -19,6 +19,7 @@ from mnas_search.interfaces import BatchAccuracy, Controller, Evaluator, Problem
 from mnas_search.objective import Objective
 from mnas_search.scaling import widest
 from mnas_search.space_cost import Range, space_cost
+from mnas_search.training.data import sources
 from mnas_search.trials import Trial
 from mnas_search.units import format_size
 from mnas_search.warm_start import absolute, warm_start
@@ -50,7 +51,8 @@ class RunConfig:
         space, controller: names of plug-ins, or `file.py:Name`.
         evaluator: the same; None for the recorded ImageNet trainings where they know the space and
             no data is given, else for proxy training.
-        data: what the evaluator trains on; None for its own default.
+        data: what the evaluator trains on: a name, a path, `hf:NAME` or `file.py:Name`; None for
+            its own default.
         proxy: what to change in the evaluator's recipe of proxies, as in `epochs=10`.
         prior: an evaluator whose predictions the controller starts from.
         start_from: architectures to try first, and folders of earlier runs to learn from.
@@ -110,6 +112,8 @@ class RunConfig:
             raise UsageError(
                 f"baseline {self.baseline!r} with a time budget; allowed: with a number of trials"
             )
+        if self.data is not None:
+            object.__setattr__(self, "data", sources.absolute(self.data))
         if isinstance(self.start_from, str):
             raise UsageError(f"start_from is {self.start_from!r}; allowed: a list of texts")
         object.__setattr__(self, "start_from", tuple(map(absolute, self.start_from)))
@@ -237,6 +241,14 @@ class Setup:
             if value is not None and plugins.is_file_reference(value):
                 content = Path(value.rpartition(":")[0]).read_bytes()
                 recorded[f"{name}_sha256"] = hashlib.sha256(content).hexdigest()
+        # What trainings see, decoded: files that were copied or touched are the same data.
+        seen = getattr(self.evaluator, "data_sha256", None)
+        if (
+            seen is not None
+            and self.config.data is not None
+            and sources.is_outside(self.config.data)
+        ):
+            recorded["data_sha256"] = seen
         return recorded
 
 

@@ -109,8 +109,8 @@ def check_same_run(folder: Path, recorded: Mapping[str, Any], asked: Mapping[str
         if name.endswith("_sha256"):
             changed = recorded.get(name.removesuffix("_sha256"))
             raise RunFolderError(
-                f"{changed!r} has changed since the run {str(folder)!r} began; allowed: the file "
-                "as it was, or a new run"
+                f"{changed!r} has changed since the run {str(folder)!r} began; allowed: its "
+                "content as it was, or a new run"
             )
         shown = "none" if old is None else repr(old)
         more = " or more" if name in _MAY_GROW and old is not None else ""

@@ -24,8 +24,9 @@ class ProxyTraining(Evaluator):
     The test split of the data is not even handed to the workers.
 
     Args:
-        data: name of a data set (`mnas-search list datasets`), or `file.py:Name`: a `Dataset` or a
-            function that gives one. None: scikit-learn's digits.
+        data: what `mnas_search.training.data.load` takes: the name of a data set (`mnas-search
+            list datasets`), the path of one's own images, `hf:NAME`, or `file.py:Name`: a
+            `Dataset` or a function that gives one. None: scikit-learn's digits.
         proxy: what to change in the recipe for images of the data's size, as in
             `epochs=10,resolution=16`; see `ProxyRecipe`.
     """
@@ -35,7 +36,8 @@ class ProxyTraining(Evaluator):
         dataset = load(data, side=proxy_recipe(LARGEST_PROXY).changed(proxy).resolution)
         self.num_classes = dataset.num_classes
         self.recipe = proxy_recipe(dataset.train.images.shape[1]).changed(proxy)
-        self._name, self._flips = dataset.name, dataset.flips
+        self.data_sha256 = dataset.sha256
+        self._name, self._flips, self._notes = dataset.name, dataset.flips, dataset.notes
         whole = self.recipe.fraction == 1
         self._train = dataset.train if whole else dataset.train.part(self.recipe.fraction)
         self._validation = dataset.validation
@@ -58,16 +60,16 @@ class ProxyTraining(Evaluator):
         return Resources(cpus=1)
 
     def caveats(self, network: Network) -> tuple[str, ...]:
-        """What the proxy was, with its map sizes, and what digits are."""
+        """What the proxy was, with its map sizes, and what is odd about the data."""
         sizes = " ".join(map(str, map_sizes(self.proxy(network))))
         recipe = self.recipe
         proxy = (
             f"accuracies are those of proxies on {self._name}: {recipe.width:g} of the width, "
             f"{recipe.resolution} pixels (maps {sizes}), {recipe.training.epochs} epochs"
         )
-        if self._name != "digits":
-            return (proxy,)
-        return (f"{proxy}; digits are a demonstration and say nothing about ImageNet",)
+        if self._name == "digits":
+            proxy += "; digits are a demonstration and say nothing about ImageNet"
+        return (proxy, *(f"data {self._name}: {note}" for note in self._notes))
 
     def proxy(self, network: Network) -> Architecture:
         """The small network that is trained for a candidate."""

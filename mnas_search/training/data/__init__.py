@@ -2,6 +2,7 @@
 
 from mnas_search.training.data.digits import digits
 from mnas_search.training.data.sources import load
+from mnas_search.training.data.splits import assemble
 from mnas_search.training.data.values import Dataset, Split
 
-__all__ = ["Dataset", "Split", "digits", "load"]
+__all__ = ["Dataset", "Split", "assemble", "digits", "load"]

@@ -1,5 +1,6 @@
-"""Data sets as values: uint8 images in memory, with deterministic, stratified splits."""
+"""Data sets as values: uint8 images in memory, in three splits."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,8 @@ class Dataset:
         validation: what the search measures on.
         test: what no search ever sees.
         flips: whether a mirrored image is of the same class.
+        class_names: of each class, in the order of the labels; empty where they are not known.
+        notes: sentences on what is odd about the data, for whoever reads results of them.
     """
 
     name: str
@@ -60,8 +63,19 @@ class Dataset:
     validation: Split
     test: Split
     flips: bool = True
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("class_names", "notes"):
+            texts = getattr(self, name)
+            if not isinstance(texts, tuple) or not all(isinstance(t, str) for t in texts):
+                raise UsageError(f"{name} is {texts!r}; allowed: a tuple of texts")
+        if len(self.class_names) not in (0, self.num_classes):
+            raise UsageError(
+                f"{len(self.class_names)} class names for {self.num_classes} classes; allowed: "
+                "one a class, or none"
+            )
         for name in ("train", "validation", "test"):
             split = getattr(self, name)
             if not isinstance(split, Split):
@@ -71,3 +85,13 @@ class Dataset:
                 raise UsageError(
                     f"{name} has labels from {low} to {high}; allowed: 0 to {self.num_classes - 1}"
                 )
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that a training sees: equal for equal images, labels and splits."""
+        found = hashlib.sha256(repr((self.num_classes, self.flips)).encode())
+        for split in (self.train, self.validation, self.test):
+            found.update(repr(split.images.shape).encode())
+            found.update(np.ascontiguousarray(split.images).data)
+            found.update(np.ascontiguousarray(split.labels).data)
+        return found.hexdigest()
