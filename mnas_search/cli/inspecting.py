@@ -141,6 +141,7 @@ def list_(kind: str | None, form: str) -> None:
     """What is installed, and from which package."""
     from mnas_search import plugins, reference
     from mnas_search.report.tables import print_records
+    from mnas_search.training.data.presets import PRESETS
 
     rows = [
         {"kind": name, "name": p.name, "package": p.package, "target": p.target}
@@ -148,6 +149,16 @@ def list_(kind: str | None, form: str) -> None:
         if kind in (None, name)
         for p in plugins.installed(group)
     ]
+    if kind in (None, "datasets"):
+        rows += [
+            {
+                "kind": "datasets",
+                "name": name,
+                "package": "not embedded",
+                "target": f"--data PATH, with {preset.title} from {preset.source}",
+            }
+            for name, preset in PRESETS.items()
+        ]
     if kind in (None, "architectures"):
         target = {"package": "mnas-search", "target": reference.__name__}
         rows += [{"kind": "architectures", "name": n, **target} for n in reference.names()]

@@ -58,7 +58,7 @@ def _key(source: Source, side: int) -> str:
 
 def _read(file: Path) -> Dataset | None:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with open(file, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
             header = json.loads(str(arrays["header"]))
             parts: dict[str, Any] = {
                 name: Split(images=arrays[f"{name}_images"], labels=arrays[f"{name}_labels"])
@@ -66,7 +66,7 @@ def _read(file: Path) -> Dataset | None:
             }
         parts |= {name: tuple(header.pop(name)) for name in ("class_names", "notes")}
         return Dataset(**header, **parts)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     except (
         OSError,

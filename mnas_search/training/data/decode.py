@@ -6,6 +6,7 @@ gives, but for less work.
 """
 
 import io
+import logging
 import os
 import stat
 import struct
@@ -19,7 +20,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mnas_search.errors import UsageError, one_line
 from mnas_search.training.data.splits import named
@@ -32,11 +33,13 @@ _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _AT_A_TIME = 512  # images whose encoded bytes are in memory
 _BAD_SHARE, _BAD_AT_LEAST = 0.01, 10  # unreadable images that are tolerated
 _FIRST = 3  # of them named
+_MANY = 5_000  # images, whose decoding is announced
 
 A = TypeVar("A")
 B = TypeVar("B")
 Encoded = Path | bytes
 Pixels = NDArray[np.uint8]
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +126,13 @@ def decode_all(
         except (Exception, Image.DecompressionBombError) as error:
             # Whatever a broken file makes of Pillow's readers, the next file may be fine.
             said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            if isinstance(error, UnidentifiedImageError):
+                said = "no image"
             return f"{called} ({one_line(said)})"
 
     check_memory(name, count, side)
+    if count >= _MANY:  # no warning, but better than minutes of silence
+        _LOG.warning("decoding %s images of data %s to %d pixels, once", f"{count:,}", name, side)
     images = np.empty((count, side, side, 3), np.uint8)
     kept: list[int] = []
     bad: list[str] = []

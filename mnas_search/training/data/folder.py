@@ -31,6 +31,7 @@ class _Listing:
     rows: list[tuple[str, str, Path]] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     loose: int = 0  # images outside of class folders
+    nested: int = 0  # images in folders below class folders
     others: Counter[str] = field(default_factory=Counter)  # files that are no images, by suffix
     beside: list[str] = field(default_factory=list)  # folders of images beside the splits
 
@@ -41,6 +42,8 @@ class _Listing:
             said.append(f"{len(self.empty)} folders without images: {named(self.empty)}")
         if self.loose:
             said.append(f"{self.loose} images lie in no class's folder and are passed over")
+        if self.nested:
+            said.append(f"{self.nested} images lie in subfolders of their class's folder")
         if self.others:
             suffixes = named([suffix for suffix, _ in self.others.most_common()])
             said.append(
@@ -123,6 +126,7 @@ def _list_classes(above: Path, split: str, listing: _Listing) -> None:
         others: Counter[str] = Counter()
         files = list(_images(folder, others))
         listing.rows += [(split, folder.name, file) for file in files]
+        listing.nested += sum(file.parent != folder for file in files)
         if files:
             listing.others += others
         else:

@@ -19,6 +19,8 @@ _PREFIXES = {
     "validation": ("validation_", "valid_", "val_"),
     "test": ("test_",),
 }
+# The last where it is a plain .npy array.
+_BROKEN = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, TypeError)
 _ARRAYS = (
     "images and labels, or train_images and train_labels with or without those of validation (or "
     "val) and test; and class_names"
@@ -70,16 +72,9 @@ def _read(file: Path, side: int) -> Dataset:
 
 def _arrays(file: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with open(file, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-        AttributeError,
-    ) as error:
+    except _BROKEN as error:
         raise UsageError(
             f"data {str(file)!r} cannot be read: {error}; allowed: a NumPy .npz file of plain "
             "arrays"
