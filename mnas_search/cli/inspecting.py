@@ -138,7 +138,7 @@ _KINDS = {
 @click.argument("kind", required=False, type=click.Choice([*_KINDS, "architectures"]))
 @format_option
 def list_(kind: str | None, form: str) -> None:
-    """What is installed, and from which package."""
+    """What is installed, and from which package; of datasets, also where well-known ones are."""
     from mnas_search import plugins, reference
     from mnas_search.report.tables import print_records
     from mnas_search.training.data.presets import PRESETS
@@ -149,7 +149,7 @@ def list_(kind: str | None, form: str) -> None:
         if kind in (None, name)
         for p in plugins.installed(group)
     ]
-    if kind in (None, "datasets"):
+    if kind == "datasets":
         rows += [
             {
                 "kind": "datasets",
