@@ -323,6 +323,20 @@ def test_corrupt_images_are_named_counted_and_skipped(tmp_path, caplog):
         load(str(root), side=4)
 
 
+def test_names_that_are_no_text_or_have_several_lines(tmp_path, caplog):
+    root = tmp_path / "two\nlines"
+    classes(root, [3, 3])
+    os.rename(root / "a", os.fsencode(root / "caf") + b"\xe9")
+    (root / "b" / "x\ny.png").write_text("no image")
+    for _ in range(2):  # decoded, and from the cache
+        dataset = load(str(root), side=4)
+        assert dataset.class_names == ("b", "caf\udce9")
+        assert dataset.notes[0].endswith("b/x y.png (no image)")
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert all(line.encode() and "\n" not in line for line in lines)
+
+
 def refused(data, message):
     with pytest.raises(UsageError) as raised:
         load(str(data), side=4)
@@ -673,6 +687,8 @@ def test_what_is_no_data(tmp_path, monkeypatch):
     text = refused("banana", "no data 'banana'; allowed: digits, a folder of images")
     assert "hf:NAME, or file.py:Name" in text
     refused("x" * 5000, "allowed: digits")
+    refused("", "no data ''; allowed: digits")
+    refused("a\0b", "allowed: digits")
     refused("food101", "data 'food101' is not embedded; get Food-101 from https://data.vision.ee")
     (tmp_path / "digits").mkdir()  # a name means the same in every folder
     assert load("digits", side=8).sha256 == digits().sha256
@@ -838,7 +854,7 @@ def learnable(root, count=20):
 
 def run_and_change(run_cli, data, folder, change):
     """A run, which does not go on once the data have changed."""
-    run = ("run", *RUN, *QUICK, "--output", folder, "--format", "json", "--data", data)
+    run = ("run", *RUN, *QUICK, "--output", folder, "--data", data)
     code, out, err = run_cli(*run)
     assert code == 0, err
     config = json.loads((folder / "config.json").read_text())["config"]
@@ -849,21 +865,23 @@ def run_and_change(run_cli, data, folder, change):
         code, _, err = run_cli(*again)
         assert code == 2
         assert f"{str(data.resolve())!r} has changed since the run" in err
-    return json.loads(out), config
+    return out, config
 
 
 def test_a_run_on_a_folder_of_images(tmp_path, run_cli, monkeypatch):
     root = learnable(tmp_path / "mine")
-    (root / "train" / "dark" / "broken.png").write_text("no image")
+    (root / "train" / "dark" / "[odd").mkdir()
+    (root / "train" / "dark" / "[odd" / "].png").write_text("no image")
     monkeypatch.chdir(tmp_path)
-    found, config = run_and_change(
+    said, config = run_and_change(
         run_cli,
         root.relative_to(tmp_path),
         tmp_path / "run",
         lambda: save(root / "train" / "dark" / "0.png", BLUE),
     )
     assert config["num_classes"] == 2
-    assert any("1 of 81 images of data 'mine' cannot be read" in note for note in found["notes"])
+    assert "data mine: 1 of 81 images of data 'mine' cannot be read and were skipped: " in said
+    assert "train/dark/[odd/].png (no image)" in said
 
 
 def test_a_run_on_cifar_10(tmp_path, run_cli):

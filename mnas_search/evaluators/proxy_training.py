@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 
 from mnas_search.architecture import Architecture
-from mnas_search.errors import UsageError
+from mnas_search.errors import UsageError, one_line
 from mnas_search.interfaces import Evaluator, Network, Resources
 from mnas_search.networks import build
 from mnas_search.training import loop
@@ -69,7 +69,7 @@ class ProxyTraining(Evaluator):
         )
         if self._name == "digits":
             proxy += "; digits are a demonstration and say nothing about ImageNet"
-        return (proxy, *(f"data {self._name}: {note}" for note in self._notes))
+        return (proxy, *(one_line(f"data {self._name}: {note}") for note in self._notes))
 
     def proxy(self, network: Network) -> Architecture:
         """The small network that is trained for a candidate."""

@@ -200,7 +200,7 @@ def print_summary(result: Result) -> None:
             title="the winner scaled by EfficientNet's published coefficients",
         )
     for note in notes(result):
-        out.print(note, highlight=False)
+        out.print(note, highlight=False, markup=False)  # of files, called whatever they are
     out.print(_time(result), highlight=False)
     out.print(f"{CONVENTION}, {deployment(result)}", highlight=False)
     out.print(f"files: {result.folder}", highlight=False)

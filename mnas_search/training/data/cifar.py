@@ -5,6 +5,7 @@ channel. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (20
 https://www.cs.toronto.edu/~kriz/cifar.html.
 """
 
+import os
 import tarfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -73,12 +74,12 @@ def find(folder: Path) -> Source | None:
     """CIFAR in a folder, or in its usual folder in there; None where there is none."""
     for layout in _LAYOUTS:
         for place in (folder, folder / layout.subfolder):
-            files = [f for name in layout.all_files if (f := place / name).is_file()]
+            files = [f for name in layout.all_files if os.path.isfile(f := place / name)]
             if any(file.name in layout.files for file in files):
                 return _source(layout, place, files)
     for place in (folder, folder / "cifar-10-batches-py", folder / "cifar-100-python"):
         ten, hundred = ("data_batch_1",), ("train", "test", "meta")
-        if any(all((place / n).is_file() for n in names) for names in (ten, hundred)):
+        if any(all(os.path.isfile(place / n) for n in names) for names in (ten, hundred)):
             raise UsageError(
                 f"data {str(folder)!r} is CIFAR's Python version, of pickles; allowed: its binary "
                 "version"

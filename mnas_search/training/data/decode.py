@@ -132,7 +132,7 @@ def decode_all(
 
     check_memory(name, count, side)
     if count >= _MANY:  # no warning, but better than minutes of silence
-        _LOG.warning("decoding %s images of data %s to %d pixels, once", f"{count:,}", name, side)
+        _LOG.warning("decoding %d images of data %s to %d pixels, once", count, name, side)
     images = np.empty((count, side, side, 3), np.uint8)
     kept: list[int] = []
     bad: list[str] = []

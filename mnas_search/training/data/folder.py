@@ -139,7 +139,7 @@ def _list_classes(above: Path, split: str, listing: _Listing) -> None:
 
 def _folders(root: Path) -> list[Path]:
     paths = [root / name for name in _entries(root) if not name.startswith(".")]
-    return [path for path in paths if path.is_dir()]
+    return [path for path in paths if os.path.isdir(path)]
 
 
 def _entries(folder: Path) -> list[str]:
@@ -160,7 +160,7 @@ def _images(
         path = folder / name
         if name.startswith("."):
             continue
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike pathlib's, no error where that cannot be known
             yield from _images(path, others, above | {real})
         elif path.suffix.lower() in SUFFIXES:
             yield path

@@ -3,6 +3,7 @@
 Importing this module imports nothing of it; finding something does.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ _BATCH = 512
 def find(text: str) -> Source:
     """What stands after `hf:`: a path, or a name on the Hub, with `:CONFIG` or without."""
     path = Path(text)
-    if text and path.exists():
+    if os.path.exists(text):
         root = path.resolve()
         files = [root] if root.is_file() else sorted(f for f in root.rglob("*") if f.is_file())
         return Source(

@@ -1,6 +1,7 @@
 """From what `--data` names to a `Dataset`."""
 
 import logging
+import os
 from pathlib import Path
 
 from mnas_search import plugins
@@ -32,7 +33,7 @@ def load(data: str | None, *, side: int) -> Dataset:
     Raises:
         UsageError: there is nothing that can be read.
     """
-    data = data or DEFAULT
+    data = DEFAULT if data is None else data
     if data.startswith(huggingface.PREFIX):
         dataset = cached(huggingface.find(data.removeprefix(huggingface.PREFIX)), side)
     elif _is_installed(data) or plugins.is_file_reference(data):
@@ -40,7 +41,7 @@ def load(data: str | None, *, side: int) -> Dataset:
     else:
         dataset = cached(_find(data), side)
     for note in dataset.notes:
-        _LOG.warning("data %s: %s", dataset.name, one_line(note))
+        _LOG.warning("%s", one_line(f"data {dataset.name}: {note}"))
     return dataset
 
 
@@ -48,8 +49,8 @@ def absolute(data: str) -> str:
     """The same data, wherever it is asked for from: paths from the root on."""
     if data.startswith(huggingface.PREFIX):
         path = data.removeprefix(huggingface.PREFIX)
-        return f"{huggingface.PREFIX}{Path(path).resolve()}" if path and _exists(path) else data
-    if _is_installed(data) or plugins.is_file_reference(data) or not _exists(data):
+        return f"{huggingface.PREFIX}{Path(path).resolve()}" if os.path.exists(path) else data
+    if _is_installed(data) or plugins.is_file_reference(data) or not os.path.exists(data):
         return data
     return str(Path(data).resolve())
 
@@ -75,15 +76,8 @@ def _plugged_in(data: str) -> Dataset:
     return dataset
 
 
-def _exists(text: str) -> bool:
-    try:
-        return Path(text).exists()
-    except (OSError, ValueError):  # too long for a path, or no path at all
-        return False
-
-
 def _find(data: str) -> Source:
-    if not _exists(data):
+    if not os.path.exists(data):
         raise _unknown(data)
     path = Path(data).resolve()
     if path.is_dir():

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search.errors import UsageError
+from mnas_search.errors import UsageError, one_line
 from mnas_search.training.data.values import Dataset, Split
 
 SPLITS = ("train", "validation", "test")
@@ -88,7 +88,9 @@ def assemble(
         validation=splits["validation"],
         test=splits["test"],
         class_names=tuple(class_names),
-        notes=(*notes, *_oddities(name, labels, splits, called, len(missing))),
+        notes=tuple(
+            map(one_line, (*notes, *_oddities(name, labels, splits, called, len(missing))))
+        ),
     )
 
 
