@@ -41,6 +41,12 @@ format_option = click.option(
     help="what to print on standard output",
 )
 
+data_option = click.option(
+    "--data",
+    help="what networks are trained on: a folder of images (one folder a class), CIFAR's binary "
+    "files, an .npz file, hf:NAME, a name, or file.py:Name [digits]",
+)
+
 
 def print_json(value: object) -> None:
     """JSON alone, on standard output."""

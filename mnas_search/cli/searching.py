@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli import training
-from mnas_search.cli.options import DURATION, FOLDER, SIZE, format_option, print_json
+from mnas_search.cli.options import DURATION, FOLDER, SIZE, data_option, format_option, print_json
 from mnas_search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,11 +22,6 @@ _address = click.option("--ray-address", help="a Ray cluster to join [a private 
 _budget = click.option("--time-budget", type=DURATION, help="ask nothing more after, e.g. 10m")
 
 
-_data = click.option(
-    "--data",
-    help="what candidates are trained on: a folder of images (one folder a class), CIFAR's binary "
-    "files, an .npz file, hf:NAME, a name, or file.py:Name [digits]",
-)
 _proxy = click.option(
     "--proxy",
     metavar="NAME=N,...",
@@ -44,7 +39,7 @@ _proxy = click.option(
     help="name or file.py:Name [accel_nasbench: recorded ImageNet trainings, where they know the "
     "space and there is no --data; else proxy_training]",
 )
-@_data
+@data_option
 @_proxy
 @click.option("--prior", help="an evaluator whose predictions the controller starts from")
 @click.option(
@@ -127,7 +122,7 @@ def _finish(form: str, work: Any) -> None:
 @click.option(
     "--evaluator", default="proxy_training", show_default=True, help="name or file.py:Name"
 )
-@_data
+@data_option
 @_proxy
 @click.option("--seed", type=int, default=0, show_default=True, help="of the training")
 @format_option

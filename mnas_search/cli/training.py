@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.cli.options import FOLDER, format_option, print_json
+from mnas_search.cli.options import FOLDER, data_option, format_option, print_json
 from mnas_search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("architecture", metavar="ARCH")
-@click.option("--data", help="what to train on: name or file.py:Name [digits]")
+@data_option
 @click.option("--recipe", help="scratch, finetune or efficientnet [scratch; finetune with --init]")
 @click.option("--epochs", type=int, help="over the training split [the recipe's]")
 @click.option("--batch-size", type=int, help="of all workers together [the recipe's]")

@@ -250,6 +250,7 @@ def _export(setup: Setup, folder: Path, chosen: Checkpoint, epochs: int) -> None
         "architecture": setup.architecture.label,
         "resolution": setup.architecture.resolution,
         "num_classes": setup.data.num_classes,
+        "class_names": list(setup.data.class_names),
         "normalisation": asdict(setup.normalisation),  # of images in [0, 1]
         "validation": {"top1": epoch.top1, "top5": epoch.top5},
         "batch_size": config.batch_size,

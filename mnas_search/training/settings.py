@@ -1,20 +1,18 @@
 """What a full training is asked for, and all of it resolved and checked."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
 import torch
 
 from mnas_search.architecture import Architecture
 from mnas_search.errors import RunFolderError, UsageError
 from mnas_search.training import loop, weights
 from mnas_search.training.data import Dataset, load
-from mnas_search.training.data.sources import DEFAULT
+from mnas_search.training.data.sources import DEFAULT, absolute
 from mnas_search.training.epochs import Job
 from mnas_search.training.recipe import Recipe
 from mnas_search.training.recipes import recipe_named
@@ -91,7 +89,7 @@ class Setup:
         self.config = replace(
             config,
             architecture=self.architecture,
-            data=config.data or DEFAULT,
+            data=absolute(config.data or DEFAULT),
             init=None if config.init is None else str(Path(config.init).resolve()),
             recipe=name,
             epochs=self.recipe.epochs,
@@ -138,7 +136,7 @@ class Setup:
         return {
             **{n: getattr(self.config, n) for n in _names() if n != "architecture"},
             "data_name": self.data.name,
-            "data_sha256": _hash(self.data),
+            "data_sha256": self.data.sha256,
             # Another version of a recipe is noticed.
             "settings": repr(replace(self.recipe, epochs=1)),
             "architecture": json.loads(self.architecture.to_json()),
@@ -236,12 +234,3 @@ def _recipe(name: str, config: TrainingConfig) -> Recipe:
         # As it is given, not in proportion to the batch.
         recipe = replace(recipe, learning_rate=config.learning_rate, reference_batch=None)
     return recipe
-
-
-def _hash(data: Dataset) -> str:
-    found = hashlib.sha256(repr((data.num_classes, data.flips)).encode())
-    for split in (data.train, data.validation, data.test):
-        found.update(repr(split.images.shape).encode())
-        found.update(np.ascontiguousarray(split.images).data)
-        found.update(np.ascontiguousarray(split.labels).data)
-    return found.hexdigest()

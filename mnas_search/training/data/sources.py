@@ -50,7 +50,10 @@ def absolute(data: str) -> str:
     if data.startswith(huggingface.PREFIX):
         path = data.removeprefix(huggingface.PREFIX)
         return f"{huggingface.PREFIX}{Path(path).resolve()}" if os.path.exists(path) else data
-    if _is_installed(data) or plugins.is_file_reference(data) or not os.path.exists(data):
+    if plugins.is_file_reference(data):
+        path, _, name = data.rpartition(":")
+        return f"{Path(path).resolve()}:{name}"
+    if _is_installed(data) or not os.path.exists(data):
         return data
     return str(Path(data).resolve())
 
