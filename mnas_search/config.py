@@ -1,12 +1,10 @@
 """What a run is asked for, and the same with every name resolved and checked."""
 
 import contextlib
-import hashlib
 import inspect
 import math
 import os
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from mnas_search import plugins, reference
@@ -103,9 +101,8 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise UsageError(f"{name} is {value!r}; allowed: a name, or 'file.py:Name'")
-            if value is not None and plugins.is_file_reference(value):
-                path, _, attribute = value.rpartition(":")
-                object.__setattr__(self, name, f"{Path(path).resolve()}:{attribute}")
+            if value is not None:
+                object.__setattr__(self, name, plugins.absolute(value))
         if self.baseline not in (None, RANDOM):
             raise UsageError(f"baseline {self.baseline!r}; allowed: {RANDOM}")
         if self.baseline is not None and self.time_budget is not None:
@@ -158,7 +155,9 @@ class Setup:
         if config.trials is None:
             predicted = self.evaluator.resources is None
             config = replace(config, trials=_TRIALS_PREDICTED if predicted else _TRIALS_TRAINED)
-        self.space = make_space(config)
+        self.space = make_space(
+            config.space, resolution=config.resolution, num_classes=config.num_classes
+        )
         self.objective = Objective(
             target=config.target_flops, kind=config.objective, exponent=config.exponent
         )
@@ -239,8 +238,7 @@ class Setup:
         for name in _NAMES:
             value = recorded[name]
             if value is not None and plugins.is_file_reference(value):
-                content = Path(value.rpartition(":")[0]).read_bytes()
-                recorded[f"{name}_sha256"] = hashlib.sha256(content).hexdigest()
+                recorded[f"{name}_sha256"] = plugins.content_hash(value)
         # What trainings see, decoded: files that were copied or touched are the same data.
         seen = getattr(self.evaluator, "data_sha256", None)
         if (
@@ -282,21 +280,21 @@ def _classes(config: RunConfig, evaluator: Evaluator) -> int:
     return classes if isinstance(classes, int) else 1000
 
 
-def make_space(config: RunConfig) -> SearchSpace:
-    """The search space of a configuration."""
-    target = plugins.load("search_spaces", config.space)
+def make_space(name: str, *, resolution: int = 224, num_classes: int | None = 1000) -> SearchSpace:
+    """The search space of a name, for deployment at a resolution with so many classes."""
+    target = plugins.load("search_spaces", name)
     if isinstance(target, SearchSpace):
         return target
     if not (isinstance(target, type) and issubclass(target, SearchSpace)):
-        raise UsageError(f"space {config.space!r}; allowed: a SearchSpace class")
+        raise UsageError(f"space {name!r}; allowed: a SearchSpace class")
     accepted = inspect.signature(target).parameters
-    given = {"resolution": config.resolution, "num_classes": config.num_classes}
+    given = {"resolution": resolution, "num_classes": num_classes}
     defaults = {"resolution": 224, "num_classes": 1000}
-    for name, value in given.items():
-        if name not in accepted and value != defaults[name]:
+    for option, value in given.items():
+        if option not in accepted and value != defaults[option]:
             raise UsageError(
-                f"{name} {value} with space {config.space!r}; allowed: none, the space fixes it"
+                f"{option} {value} with space {name!r}; allowed: none, the space fixes it"
             )
-    fitting = {name: value for name, value in given.items() if name in accepted}
-    space: SearchSpace = plugins.make(target, config.space, **fitting)
+    fitting = {option: value for option, value in given.items() if option in accepted}
+    space: SearchSpace = plugins.make(target, name, **fitting)
     return space

@@ -178,6 +178,23 @@ class Controller(ABC):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """Networks of a search space that were trained before anybody asked.
+
+    Attributes:
+        codes: of distinct networks [N, D].
+        accuracy: what was measured, fractions [N].
+        std: standard deviation between two trainings of one network; None where unknown.
+        note: what the accuracies are, and how far two trainings agree on the order.
+    """
+
+    codes: Codes
+    accuracy: NDArray[np.float64]
+    std: float | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """What one evaluation occupies on a Ray node."""
 
@@ -213,6 +230,12 @@ class Evaluator(ABC):
 
     def predictor(self, space: SearchSpace) -> BatchAccuracy | None:
         """Accuracies of whole batches of codes of a space, without any training; override where
+        there are."""
+        del space
+        return None
+
+    def recorded(self, space: SearchSpace) -> Recorded | None:
+        """Networks of a space whose accuracies were recorded, not predicted; override where
         there are."""
         del space
         return None

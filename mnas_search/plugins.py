@@ -93,6 +93,19 @@ def is_file_reference(name: str) -> bool:
     return name.rpartition(":")[0].endswith(".py")
 
 
+def absolute(name: str) -> str:
+    """One spelling a file, wherever it is named from; other names as they are."""
+    if not is_file_reference(name):
+        return name
+    path, _, attribute = name.rpartition(":")
+    return f"{Path(path).resolve()}:{attribute}"
+
+
+def content_hash(reference: str) -> str:
+    """SHA-256 of the file that `file.py:Name` names."""
+    return hashlib.sha256(Path(reference.rpartition(":")[0]).read_bytes()).hexdigest()
+
+
 @functools.cache
 def load_file(path: Path) -> ModuleType:
     """Import one Python file as a module of its own, once a process."""

@@ -76,7 +76,7 @@ def start(config: RunConfig, output: Path | None, reporter: Reporter | None = No
         folder.mkdir(parents=True, exist_ok=True)
     if not run_folder.is_run(folder):
         # Before the journal: a folder is a run from here on, whatever happens next.
-        run_folder.write_config(folder, setup.recorded, _versions())
+        run_folder.write_config(folder, setup.recorded, versions())
     return _run(setup, folder, reporter or Reporter())
 
 
@@ -133,7 +133,7 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
         rival = None
         if config.baseline is not None:
             rival = files.enter_context(Journal(folder / _RIVAL))
-        run_folder.write_config(folder, setup.recorded, _versions())
+        run_folder.write_config(folder, setup.recorded, versions())
         budget = float("inf") if config.time_budget is None else config.time_budget
         deadline = time.monotonic() + budget - _spent(journal)
         written = time.monotonic()
@@ -311,7 +311,8 @@ def _spent(journal: Journal) -> float:
     return spent
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of Python and the packages that decide results."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 

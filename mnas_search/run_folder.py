@@ -149,10 +149,11 @@ def _trials_csv(trials: Iterable[Trial], networks: Mapping[int, Network]) -> str
         }
         for t in trials
     )
-    return _csv(TRIAL_COLUMNS, rows)
+    return csv_text(TRIAL_COLUMNS, rows)
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A table as CSV; columns that a row lacks stay empty, None too."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -222,7 +223,7 @@ def write_family(folder: Path, members: Sequence[tuple[Architecture, Cost]]) -> 
                 "block_string": member.block_string,
             }
         )
-    write_atomically(folder / "family.csv", _csv(columns, rows))
+    write_atomically(folder / "family.csv", csv_text(columns, rows))
 
 
 def write_report(folder: Path, page: str) -> Path:

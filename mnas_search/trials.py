@@ -162,7 +162,7 @@ class Journal:
                 os.fsync(self._file.fileno())
         except OSError as error:
             raise WorkFailed(
-                f"cannot write {self._path}: {error.strerror}; `mnas-search resume` goes on from "
+                f"cannot write {self._path}: {error.strerror}; started again, it goes on from "
                 "the last complete line"
             ) from error
 

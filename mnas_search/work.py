@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, final
 
 from mnas_search.errors import MnasSearchError, one_line
-from mnas_search.interfaces import Evaluator, Network
+from mnas_search.interfaces import Evaluator, Network, Resources
 from mnas_search.trials import Evaluation, Failure
 
 Outcome = Evaluation | Failure
@@ -25,11 +25,29 @@ class Work:
         number: of the trial it belongs to.
         network: what to evaluate.
         seed: of the evaluation.
+        judge: which evaluator of a `Panel` it is for.
     """
 
     number: int
     network: Network = field(repr=False)
     seed: int
+    judge: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Several evaluators for one session of a runner; each piece of work names its own."""
+
+    evaluators: tuple[Evaluator, ...]
+
+    @property
+    def resources(self) -> Resources | None:
+        """What the most demanding of them occupies; None where all run in process."""
+        wanted = [e.resources for e in self.evaluators if e.resources is not None]
+        if not wanted:
+            return None
+        return Resources(cpus=max(r.cpus for r in wanted), gpus=max(r.gpus for r in wanted))
 
 
 class Source(Protocol):
@@ -107,8 +125,10 @@ class Timed:
         return self._source.finished
 
 
-def measure(evaluator: Evaluator, work: Work) -> tuple[Outcome, float]:
+def measure(evaluator: Evaluator | Panel, work: Work) -> tuple[Outcome, float]:
     """Evaluate one piece of work; whatever goes wrong becomes a `Failure` with its reason."""
+    if isinstance(evaluator, Panel):
+        evaluator = evaluator.evaluators[work.judge]
     start = time.perf_counter()
     outcome: Outcome = Failure(reason="the evaluator gave no evaluation")
     try:

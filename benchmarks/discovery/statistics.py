@@ -1,21 +1,11 @@
 """Figures over seeds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """An estimate with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+from mnas_search.statistics import RESAMPLES, Interval
 
 
 def best_so_far(values: NDArray[np.float64]) -> NDArray[np.float64]:

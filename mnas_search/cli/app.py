@@ -12,6 +12,7 @@ from importlib.metadata import version
 import click
 
 from mnas_search.cli import benching, inspecting, searching, training
+from mnas_search.cli.fidelity import fidelity
 from mnas_search.errors import MnasSearchError, UsageError, one_line
 
 
@@ -26,6 +27,7 @@ def group() -> None:
 
 for _command in (
     *searching.COMMANDS,
+    fidelity,
     *training.COMMANDS,
     *inspecting.COMMANDS,
     *benching.COMMANDS,

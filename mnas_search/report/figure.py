@@ -95,29 +95,29 @@ def axis_label(evaluator: Any) -> str:
 
 def _axes(x: Axis, y: Axis, label: Sequence[str]) -> Iterator[str]:
     for number, line in enumerate(label):
-        yield _text(0, _LINE * (number + 0.75), line)
+        yield text(0, _LINE * (number + 0.75), line)
     for tick in x.ticks:
         at = x.at(tick)
         yield f'<path class="grid" d="M{at} {y.start}V{y.end}"/>'
-        yield _text(at, y.start + 18, format_size(tick) if tick else "0", anchor="middle")
+        yield text(at, y.start + 18, format_size(tick) if tick else "0", anchor="middle")
     decimals = max(0, -math.floor(math.log10(y.step) + 1e-9))
     for tick in y.ticks:
         at = y.at(tick)
         yield f'<path class="grid" d="M{x.start} {at}H{x.end}"/>'
-        yield _text(x.start - 8, at + 4, f"{tick:.{decimals}f}", anchor="end")
+        yield text(x.start - 8, at + 4, f"{tick:.{decimals}f}", anchor="end")
     yield f'<path class="axis" d="M{x.start} {y.end}V{y.start}H{x.end}"/>'
     middle = (x.start + x.end) / 2
-    yield _text(middle, y.start + 44, "FLOPs (multiply-adds)", anchor="middle")
+    yield text(middle, y.start + 44, "FLOPs (multiply-adds)", anchor="middle")
 
 
 def _target(x: Axis, top: float, target: float) -> Iterator[str]:
     said, above = f"target {format_size(target)}", top - 10
     if target > x.high:
-        yield _text(x.end, above, f"{said}: beyond \u2192", anchor="end", kind="target")
+        yield text(x.end, above, f"{said}: beyond \u2192", anchor="end", kind="target")
         return
     at = x.at(target)
     yield f'<path class="target" d="M{at} {above + 4}V{_BOTTOM}"/>'
-    yield _text(min(at, _WIDTH - 60), above, said, anchor="middle", kind="target")
+    yield text(min(at, _WIDTH - 60), above, said, anchor="middle", kind="target")
 
 
 def _dot(x: Axis, y: Axis, trial: Trial) -> str:
@@ -150,7 +150,7 @@ def _marks(x: Axis, y: Axis, marked: Sequence[tuple[str, float, float]]) -> Iter
             else f'<circle class="{kind}" cx="{across}" cy="{down}" r="6.5"/>'
         )
         left = across > (x.start + x.end) / 2
-        yield _text(
+        yield text(
             across - 8 if left else across + 8,
             down - 12 if name == upper else down + 22,
             name,
@@ -159,6 +159,7 @@ def _marks(x: Axis, y: Axis, marked: Sequence[tuple[str, float, float]]) -> Iter
         )
 
 
-def _text(x: float, y: float, said: str, *, anchor: str = "start", kind: str = "") -> str:
+def text(x: float, y: float, said: str, *, anchor: str = "start", kind: str = "") -> str:
+    """A line of text, escaped."""
     named = f' class="{kind}"' if kind else ""
     return f'<text{named} x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escaped(said)}</text>'

@@ -14,34 +14,27 @@ from mnas_search.units import format_size
 _QUIET = 10.0  # seconds between lines where there is no terminal to draw a bar on
 
 
-class ConsoleReporter(Reporter):
+class Bar:
     """A progress bar on a terminal, a line now and then elsewhere."""
 
-    def __init__(self) -> None:
-        self.folder: Path | None = None
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._bar: Progress | None = None
         self._spoken = 0.0
 
-    def opened(self, folder: Path, resumed: int) -> None:
-        """Print the folder."""
-        self.folder = folder
-        print(f"run folder: {folder}", file=sys.stderr, flush=True)
-        if resumed:
-            print(f"{resumed} trials were finished before", file=sys.stderr, flush=True)
-
-    def progress(self, done: int, total: int, best: Trial | None) -> None:
+    def show(self, done: int, total: int, text: str) -> None:
         """Move the bar, or print a line."""
-        text = "no candidate yet"
-        if best is not None:
-            text = (
-                f"best {best.accuracy:.4f} at {format_size(best.macs)} FLOPs, "
-                f"reward {best.reward:.4f}"
-            )
         if sys.stderr.isatty():
             self._draw(done, total, text)
         elif done in (0, total) or time.monotonic() - self._spoken > _QUIET:
             self._spoken = time.monotonic()
-            print(f"{done}/{total} candidates, {text}", file=sys.stderr, flush=True)
+            print(f"{done}/{total} {self._what}, {text}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
     def _draw(self, done: int, total: int, text: str) -> None:
         if self._bar is None:
@@ -57,12 +50,35 @@ class ConsoleReporter(Reporter):
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], completed=done, description=text)
 
+
+class ConsoleReporter(Reporter):
+    """A run on standard error."""
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+        self._bar = Bar("candidates")
+
+    def opened(self, folder: Path, resumed: int) -> None:
+        """Print the folder."""
+        self.folder = folder
+        print(f"run folder: {folder}", file=sys.stderr, flush=True)
+        if resumed:
+            print(f"{resumed} trials were finished before", file=sys.stderr, flush=True)
+
+    def progress(self, done: int, total: int, best: Trial | None) -> None:
+        """Show the best so far."""
+        text = "no candidate yet"
+        if best is not None:
+            text = (
+                f"best {best.accuracy:.4f} at {format_size(best.macs)} FLOPs, "
+                f"reward {best.reward:.4f}"
+            )
+        self._bar.show(done, total, text)
+
     def stage(self, what: str) -> None:
         """Print what begins."""
         print(what, file=sys.stderr, flush=True)
 
     def closed(self) -> None:
         """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self._bar.close()

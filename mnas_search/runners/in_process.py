@@ -1,10 +1,10 @@
 """The plain loop: one piece of work after the other, in this process."""
 
 from mnas_search.interfaces import Evaluator
-from mnas_search.work import Source, measure
+from mnas_search.work import Panel, Source, measure
 
 
-def run_in_process(source: Source, evaluator: Evaluator) -> None:
+def run_in_process(source: Source, evaluator: Evaluator | Panel) -> None:
     """Evaluate until the source has finished."""
     while (work := source.next()) is not None:
         outcome, seconds = measure(evaluator, work)

@@ -21,7 +21,7 @@ from mnas_search.errors import MnasSearchError, WorkFailed
 from mnas_search.interfaces import Evaluator, Resources
 from mnas_search.runners.ray_cluster import cluster
 from mnas_search.trials import Failure
-from mnas_search.work import Outcome, Source, Work, measure
+from mnas_search.work import Outcome, Panel, Source, Work, measure
 
 # Tune reads these when it is imported or started.
 for _name, _value in {
@@ -46,7 +46,7 @@ _PACE = 0.2  # seconds between their starts
 
 def run_on_ray(
     source: Source,
-    evaluator: Evaluator,
+    evaluator: Evaluator | Panel,
     *,
     workers: int,
     gpus_per_trial: float | None = None,
@@ -68,7 +68,9 @@ def run_on_ray(
             _tune(source, evaluator, workers, {"CPU": wanted.cpus, "GPU": gpus})
 
 
-def _tune(source: Source, evaluator: Evaluator, workers: int, resources: dict[str, float]) -> None:
+def _tune(
+    source: Source, evaluator: Evaluator | Panel, workers: int, resources: dict[str, float]
+) -> None:
     # Tune starts this many actors at a time; its default of one would start them in turn.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
     for module in plugins.modules_from_files():
@@ -183,7 +185,7 @@ class _Feeder(Searcher):  # type: ignore[misc]
 class _Worker(tune.Trainable):  # type: ignore[misc]
     """An actor: one piece of work a trial."""
 
-    def setup(self, config: dict[str, Any], evaluator: Evaluator) -> None:
+    def setup(self, config: dict[str, Any], evaluator: Evaluator | Panel) -> None:
         import torch  # noqa: F401  (takes seconds: once, before any work)
 
         self._evaluator = evaluator

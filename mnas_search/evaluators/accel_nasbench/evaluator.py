@@ -13,10 +13,16 @@ from mnas_search.architecture import Architecture
 from mnas_search.choices import Codes, encode
 from mnas_search.encoding import encode_architecture
 from mnas_search.errors import InvalidArchitecture, UsageError
-from mnas_search.evaluators.accel_nasbench.evidence import ACCURACY, SPACE, Evidence, load
+from mnas_search.evaluators.accel_nasbench.evidence import (
+    ACCURACY,
+    SEED_NOISE,
+    SPACE,
+    Evidence,
+    load,
+)
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees, GaussianProcess, Model
 from mnas_search.gaussian_process import Kernel
-from mnas_search.interfaces import BatchAccuracy, Evaluator, Network, SearchSpace
+from mnas_search.interfaces import BatchAccuracy, Evaluator, Network, Recorded, SearchSpace
 from mnas_search.trials import Evaluation
 
 
@@ -70,6 +76,24 @@ class AccelNasBench(Evaluator):
         if space.decisions != SPACE.decisions:
             return None
         return self._predict
+
+    def recorded(self, space: SearchSpace) -> Recorded | None:
+        """The recorded networks where the space is the `efficientnet` space; means of those that
+        were recorded twice."""
+        if space.decisions != SPACE.decisions:
+            return None
+        evidence = _recorded()
+        codes, own, count = np.unique(
+            evidence.codes.astype(np.int64), axis=0, return_inverse=True, return_counts=True
+        )
+        total = np.bincount(own.ravel(), weights=evidence.accuracy)
+        return Recorded(
+            codes=codes,
+            accuracy=total / count,
+            std=SEED_NOISE,
+            note=f"accuracies are recorded {ACCURACY}; two recorded trainings of 117 networks "
+            "agree with tau 0.92 to 0.94 (the benchmark's own repeats, cited, not measured here)",
+        )
 
     def _predict(self, codes: Codes) -> NDArray[np.float64]:
         model = _model(self._part)

@@ -1,0 +1,126 @@
+"""The command `fidelity`: how well does a proxy rank?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnas_search.cli.options import DURATION, FOLDER, format_option, print_json
+
+if TYPE_CHECKING:
+    from mnas_search.fidelity.plan import Judge, Plan
+    from mnas_search.fidelity.trainings import Training, Trainings
+
+
+@click.command()
+@click.option("--data", help="what proxies are trained on: name or file.py:Name [digits]")
+@click.option("--space", help="name or file.py:Name [efficientnet]")
+@click.option(
+    "--evaluator", help="whose recipes are judged: name or file.py:Name [proxy_training]"
+)
+@click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    metavar="NAME=N,...",
+    help="a recipe to judge, as in `run`; repeatable [some around the data's usual one, which "
+    "is called default]",
+)
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    metavar="NAME=N,...|EVALUATOR",
+    help="what is taken as true: a longer recipe, an evaluator's name or file.py:Name; "
+    "accel_nasbench draws networks whose ImageNet accuracies were recorded; repeatable [three "
+    "times the epochs]",
+)
+@click.option("--architectures", type=int, help="how many, drawn uniformly from the space [24]")
+@click.option("--seeds", type=int, help="trainings of each by each recipe [2]")
+@click.option("--tau", "target", type=float, default=0.6, show_default=True, help="to be reached")
+@click.option("--time-budget", type=DURATION, help="train nothing more after, e.g. 10m")
+@click.option(
+    "--workers", type=int, help="trainings at a time, over Ray; 0: in this process [one a CPU]"
+)
+@click.option("--gpus-per-trial", type=float, help="GPUs a worker takes, e.g. 0.25")
+@click.option("--ray-address", help="a Ray cluster to join [a private local one]")
+@click.option("--seed", type=int, help="of everything random [0]")
+@click.option(
+    "--output",
+    type=FOLDER,
+    help="a new folder, or one to go on in; what it holds need not be said again "
+    "[fidelity/<data>-<n>]",
+)
+@format_option
+def fidelity(
+    output: Path | None,
+    target: float,
+    time_budget: float | None,
+    workers: int | None,
+    gpus_per_trial: float | None,
+    ray_address: str | None,
+    form: str,
+    **wanted: Any,
+) -> None:
+    """How well does a proxy rank? Kendall's tau and seconds of proxies, against a reference.
+
+    The same architectures are trained by each recipe with several seeds, and their orders
+    compared. In a folder that was begun, nothing is trained again, and more recipes, references,
+    architectures and seeds may be asked for.
+    """
+    from mnas_search.fidelity.config import FidelityConfig
+    from mnas_search.fidelity.study import study
+    from mnas_search.report.fidelity import print_study, record, write_files
+
+    console = _Console()
+    try:
+        done = study(
+            FidelityConfig(**wanted),
+            output=output,
+            target=target,
+            time_budget=time_budget,
+            workers=workers,
+            gpus_per_trial=gpus_per_trial,
+            ray_address=ray_address,
+            listener=console,
+        )
+    except KeyboardInterrupt:
+        if console.folder is not None:
+            click.echo(f"go on with: mnas-search fidelity --output {console.folder}", err=True)
+        raise
+    write_files(done)
+    if form == "json":
+        print_json(record(done))
+    else:
+        print_study(done)
+
+
+class _Console:
+    """Says on standard error how it goes."""
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+
+    def opened(self, folder: Path, plan: "Plan", trainings: "Trainings") -> None:
+        from mnas_search.report.progress import Bar
+
+        self.folder = folder
+        click.echo(f"folder: {folder}", err=True)
+        names = ", ".join(judge.name for judge in plan.judges)
+        click.echo(
+            f"{len(plan.networks)} architectures of {plan.networks_of}; trained by {names}: "
+            f"{trainings.total} trainings, {trainings.total - trainings.remaining} there already",
+            err=True,
+        )
+        self._bar = Bar("trainings")
+
+    def done(self, judge: "Judge", training: "Training", trainings: "Trainings") -> None:
+        got = training.error if training.accuracy is None else f"{training.accuracy:.4f}"
+        self._bar.show(
+            trainings.total - trainings.remaining,
+            trainings.total,
+            f"{judge.name}: {got} in {training.seconds:.1f} s",
+        )
+
+    def closed(self) -> None:
+        self._bar.close()
