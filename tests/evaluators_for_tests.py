@@ -1,6 +1,7 @@
 """Evaluators that runs in the tests name as `file.py:Name`."""
 
 import os
+import random
 import time
 from pathlib import Path
 
@@ -89,3 +90,37 @@ class Contrary(Cheap):
     def evaluate(self, network, *, seed):
         del seed
         yield Evaluation(accuracy=1 - by_params(network), std=0.01)
+
+
+class Ranking(Evaluator):
+    """Accuracies that have nothing to do with cost, plus seed noise of a known size.
+
+    Its recipes: `noise=` standard deviation between seeds, `wait=` seconds, `flat=1` equal
+    accuracies, `fail=1` every third network fails.
+    """
+
+    resources = None
+
+    def __init__(self, *, data=None, proxy=None):
+        del data
+        words = [word.split("=") for word in (proxy or "").split(",") if word]
+        self.told = {name: float(value) for name, value in words}
+
+    def evaluate(self, network, *, seed):
+        time.sleep(self.told.get("wait", 0.0))
+        log = os.environ.get("TRAINED_LOG")
+        if log:
+            with Path(log).open("a") as file:
+                file.write(f"{sorted(self.told.items())} {network.fingerprint} {seed}\n")
+        key = int(network.fingerprint, 16)
+        if self.told.get("fail") and key % 3 == 0:
+            raise ValueError("this one cannot be trained")
+        accuracy = 0.5 if self.told.get("flat") else 0.25 + key % 1009 / 2018
+        noise = self.told.get("noise", 0.0) * random.Random(seed).gauss(0, 1)
+        yield Evaluation(accuracy=min(1.0, max(0.0, accuracy + noise)))
+
+
+class RankingOnWorkers(Ranking):
+    """The same, on workers."""
+
+    resources = Resources(cpus=1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli.options import DURATION, FOLDER, format_option, print_json
+from mnas_search.errors import WorkFailed
 
 if TYPE_CHECKING:
     from mnas_search.fidelity.plan import Judge, Plan
@@ -84,7 +85,7 @@ def fidelity(
             ray_address=ray_address,
             listener=console,
         )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, WorkFailed):
         if console.folder is not None:
             click.echo(f"go on with: mnas-search fidelity --output {console.folder}", err=True)
         raise

@@ -12,7 +12,7 @@ from mnas_search.errors import RunFolderError, UsageError
 COMMAND = "fidelity"
 FEWEST = 4  # architectures: below, a rank correlation says nothing
 
-_DEFAULTS = {"space": "efficientnet", "evaluator": "proxy_training", "seed": 0}
+DEFAULTS = {"space": "efficientnet", "evaluator": "proxy_training", "seed": 0}
 _GROWING = {"architectures": 24, "seeds": 2}
 _FILES = ("data", "space", "evaluator")
 
@@ -60,8 +60,8 @@ class FidelityConfig:
         """
         known = dict(recorded or {})
         settled: dict[str, Any] = {}
-        for name in ("data", *_DEFAULTS):
-            value, old = getattr(self, name), known.get(name, _DEFAULTS.get(name))
+        for name in ("data", *DEFAULTS):
+            value, old = getattr(self, name), known.get(name, DEFAULTS.get(name))
             if recorded is not None and value is not None and value != old:
                 raise RunFolderError(
                     f"{name} is {value!r}, but the trainings in {str(folder)!r} have another; "

@@ -136,10 +136,6 @@ def make_plan(config: FidelityConfig) -> Plan:
     else:
         drawn = _uniform(space, rng)
     networks, accuracy = _distinct(space, drawn, config.architectures)
-    for judge in (*proxies.values(), *(r for r in references if isinstance(r, Judge))):
-        if judge.evaluator.resources is None:
-            # One that cannot take such networks says so here, before a folder is made.
-            next(iter(judge.evaluator.evaluate(networks[0], seed=0)))
     return Plan(
         config=config,
         networks=networks,
@@ -221,6 +217,10 @@ def _named(name: str, config: FidelityConfig, space: SearchSpace) -> Judge | tup
     recorded = evaluator.recorded(space)
     if recorded is not None:
         return name, recorded
+    if evaluator.resources is None:
+        # One that cannot take such networks says so here, before a folder is made.
+        network = space.decode({d.name: d.options[0] for d in space.decisions})
+        next(iter(evaluator.evaluate(network, seed=0)))
     return Judge(
         name=name,
         key=name,

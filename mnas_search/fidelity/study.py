@@ -123,7 +123,7 @@ def study(
         with threadpool_limits(1):
             compared = compare(plan, trainings, target)
     if not compared or not any(p.cost.trained for c in compared for p in c.proxies):
-        raise WorkFailed(_nothing(folder, plan, trainings))
+        raise WorkFailed(_nothing(plan, trainings))
     return Study(
         folder=folder, plan=plan, trainings=trainings, comparisons=compared, target=target
     )
@@ -179,13 +179,10 @@ def _train(
     run_on_ray(trainings, panel, workers=count, gpus_per_trial=gpus, address=address)
 
 
-def _nothing(folder: Path, plan: Plan, trainings: Trainings) -> str:
+def _nothing(plan: Plan, trainings: Trainings) -> str:
     failures = [
         t.error for j in plan.judges for row in trainings.of(j) for t in row if t and t.error
     ]
     if failures:
         return f"{len(failures)} trainings failed; the first: {failures[0]}"
-    return (
-        f"fewer than {FEWEST} networks are measured; go on with: mnas-search {COMMAND} --output "
-        f"{folder}"
-    )
+    return f"fewer than {FEWEST} networks are measured"

@@ -98,7 +98,7 @@ class Trainings:
         failed = isinstance(outcome, Failure)
         training = Training(
             accuracy=None if isinstance(outcome, Failure) else outcome.accuracy,
-            seconds=round(seconds, 3),
+            seconds=round(seconds, 4),
             error=outcome.reason if isinstance(outcome, Failure) else None,
         )
         recipe, fingerprint, seed = self._key(work)

@@ -14,8 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mnas_search.config import DEFAULT_DATA
-from mnas_search.fidelity.config import FEWEST
+from mnas_search.config import DEFAULT_DATA, TRAINING
+from mnas_search.fidelity.config import DEFAULTS, FEWEST
 from mnas_search.fidelity.plan import DEFAULT, Judge
 from mnas_search.fidelity.scores import Agreement, Comparison, Proxy
 from mnas_search.fidelity.study import Study
@@ -25,7 +25,7 @@ from mnas_search.report.tables import console, print_table
 from mnas_search.run_folder import block_string, csv_text
 from mnas_search.statistics import Interval
 
-_CEILING = "reference, another seed"
+_CEILING = "reference itself"
 
 
 def record(study: Study) -> dict[str, Any]:
@@ -140,9 +140,9 @@ def command(study: Study, proxy: Proxy) -> str:
     """The search by a proxy."""
     config = study.plan.config
     words = ["mnas-search", "run", "--target-flops", "400M", "--data", config.data or DEFAULT_DATA]
-    if config.space != "efficientnet":
+    if config.space != DEFAULTS["space"]:
         words += ["--space", str(config.space)]
-    if config.evaluator != "proxy_training":
+    if config.evaluator != TRAINING:
         words += ["--evaluator", str(config.evaluator)]
     line = " ".join(map(shlex.quote, words))
     return line if proxy.judge.name == DEFAULT else f'{line} --proxy "{proxy.judge.name}"'
@@ -154,9 +154,10 @@ def notes(study: Study) -> Iterator[str]:
     yield (
         "tau: Kendall's tau-b of one training, as a search sees it, with the mean over the "
         "reference's seeds, averaged over the proxy's seeds; 95 % intervals by bootstrap over "
-        "architectures; proxies and references have no seed in common"
+        "architectures; proxies and references have no seed in common; `reference itself`: one of "
+        "its seeds with the mean of the others"
     )
-    if plan.config.data in (None, DEFAULT_DATA):
+    if plan.config.data in (None, DEFAULT_DATA) and plan.config.evaluator == TRAINING:
         yield "digits are a demonstration: their taus say nothing about other data"
     for c in study.comparisons:
         if not isinstance(c.reference, Judge):
@@ -292,7 +293,7 @@ def _cells(c: Comparison) -> Iterator[tuple[str, ...]]:
         yield (name, "0", "-", "-", str(a.networks), *_two(a.tau), *_two(a.within), "-")
     if c.ceiling is not None and c.cost is not None:
         cost = c.cost
-        seconds = "-" if cost.seconds is None else f"{cost.seconds:.2f}"
+        seconds = "-" if cost.seconds is None else f"{cost.seconds:.3g}"
         spread = (_std(cost.noise), _std(cost.spread))
         yield (_CEILING, seconds, *spread, str(c.networks), *_two(c.ceiling), "-", "-", "-")
 
@@ -312,4 +313,4 @@ def _std(value: float | None) -> str:
 
 
 def _seconds(p: Proxy) -> str:
-    return "-" if p.cost.seconds is None else f"{p.cost.seconds:.2f}"
+    return "-" if p.cost.seconds is None else f"{p.cost.seconds:.3g}"

@@ -14,6 +14,7 @@ _LABELS = _RIGHT + 8
 _APART = 15  # least distance of two labels
 _KEY = 18  # height of a line of the key
 _STEPS = (1, 2, 5)
+_SHORTEST = 1e-4  # seconds; less is drawn as that
 
 _STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1b2530; }
@@ -54,22 +55,22 @@ def fidelity_figure(comparisons: Sequence[Comparison]) -> str:
 
 
 def _panel(c: Comparison, offset: float, numbers: dict[str, int]) -> Iterator[str]:
-    shown = [p for p in c.proxies if p.one.tau is not None and p.cost.seconds]
+    shown = [p for p in c.proxies if p.one.tau is not None]
     lows = [p.one.tau.low for p in shown if p.one.tau is not None]
     flat = [(a.tau.value, name, "line") for name, a in c.baselines.items() if a.tau is not None]
     flat.append((c.target, "asked for", "target"))
     if c.ceiling is not None:
-        flat.append((c.ceiling.value, "reference, another seed", "ceiling"))
+        flat.append((c.ceiling.value, "reference itself", "ceiling"))
     lowest = min([0.0, *lows, *(value for value, _, _ in flat)])
     y = Axis(low=math.floor(5 * lowest) / 5, high=1.0, start=offset + _BOTTOM, end=offset + _TOP)
-    times = [p.cost.seconds for p in shown if p.cost.seconds] or [1.0]
+    times = [_time(p) for p in shown] or [1.0]
     x = Axis(
         low=math.log10(min(times) / 1.3),
         high=math.log10(max(times) * 1.3),
         start=_LEFT,
         end=_RIGHT,
     )
-    title = f"against {c.reference.name}: {c.networks} architectures, 95 % intervals"
+    title = f"tau against {c.reference.name}: {c.networks} architectures, 95 % intervals"
     yield text(_LEFT - 40, offset + 20, title, kind="number")
     yield from _axes(x, y)
     yield from _lines(y, flat)
@@ -87,7 +88,6 @@ def _axes(x: Axis, y: Axis) -> Iterator[str]:
         yield f'<path class="grid" d="M{at} {y.start}V{y.end}"/>'
         yield text(at, y.start + 18, f"{tick:g}", anchor="middle")
     yield f'<path class="axis" d="M{x.start} {y.end}V{y.start}H{x.end}"/>'
-    yield text(x.start - 40, y.end - 6, "tau")
     middle = (x.start + x.end) / 2
     yield text(middle, y.start + 36, "seconds a candidate", anchor="middle")
 
@@ -111,8 +111,8 @@ def _lines(y: Axis, flat: Sequence[tuple[float, str, str]]) -> Iterator[str]:
 
 
 def _point(x: Axis, y: Axis, proxy: Proxy, number: int) -> Iterator[str]:
-    tau, seconds = proxy.one.tau, proxy.cost.seconds
-    assert tau is not None and seconds is not None
+    tau, seconds = proxy.one.tau, _time(proxy)
+    assert tau is not None
     across = x.at(math.log10(seconds))
     said = f"{proxy.judge.name}: {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}], {seconds:.3g} s"
     yield f'<path class="bar" d="M{across} {y.at(tau.low)}V{y.at(tau.high)}"/>'
@@ -124,4 +124,4 @@ def _point(x: Axis, y: Axis, proxy: Proxy, number: int) -> Iterator[str]:
 
 
 def _time(proxy: Proxy) -> float:
-    return proxy.cost.seconds or 0.0
+    return max(proxy.cost.seconds or 0.0, _SHORTEST)

@@ -17,7 +17,7 @@ import warnings
 from typing import Any, final
 
 from mnas_search import plugins
-from mnas_search.errors import MnasSearchError, WorkFailed
+from mnas_search.errors import MnasSearchError, WorkFailed, one_line
 from mnas_search.interfaces import Evaluator, Resources
 from mnas_search.runners.ray_cluster import cluster
 from mnas_search.trials import Failure
@@ -94,6 +94,10 @@ def _tune(
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
+    except RuntimeError as error:
+        # Tune's way to say what it did not expect, such as workers killed for want of memory.
+        first = str(error).splitlines()[:1]
+        raise WorkFailed(f"Ray Tune ended: {one_line(''.join(first))[:300]}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if feeder.error is not None:

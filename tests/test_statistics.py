@@ -1,0 +1,136 @@
+"""Rank statistics, against cases by hand, scipy, and brute force."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kendalltau
+
+from mnas_search.statistics import (
+    interval,
+    leave_pair_out,
+    order,
+    pair_count,
+    pooled_std,
+    quantile_groups,
+    resamples,
+    same,
+    tau_b,
+)
+
+
+def values(*numbers):
+    return np.array(numbers, float)
+
+
+def tau(one, two, **options):
+    return tau_b(order(values(*one)), order(values(*two)), **options)[0]
+
+
+def test_tau_by_hand():
+    assert tau([1, 2, 3, 4], [1, 2, 4, 3]) == pytest.approx(4 / 6)  # 5 pairs agree, 1 does not
+    assert tau([1, 2, 3], [3, 2, 1]) == -1
+    # 2 pairs agree, none disagrees; of 3 pairs one is tied in the first.
+    assert tau([1, 1, 2], [1, 2, 3]) == pytest.approx(2 / math.sqrt(2 * 3))
+    assert math.isnan(tau([1, 1, 1], [1, 2, 3]))
+    assert math.isnan(tau([], []))
+
+
+def test_what_is_missing_counts_nowhere():
+    assert tau([1, 2, math.nan, 4], [1, 2, 0, 3]) == 1
+    assert pair_count(order(values(1, 2, math.nan, 4)), order(values(1, 2, 0, math.nan))) == 1
+
+
+def test_tau_within_groups_by_hand():
+    among = same(np.array([0, 0, 1, 1]))
+    assert tau([1, 2, 3, 4], [2, 1, 3, 4], among=among) == 0  # one pair each way
+    assert pair_count(order(values(1, 2, 3, 4)), order(values(1, 2, 3, 4)), among) == 2
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=12), st.data()
+)
+def test_tau_equals_scipys_drawn_with_replacement_too(pairs, data):
+    one, two = np.array(pairs, float).T
+    rows = data.draw(st.lists(st.integers(0, len(one) - 1), min_size=2, max_size=12))
+    weights = np.bincount(rows, minlength=len(one))[None].astype(float)
+    for ours, theirs in (
+        (tau_b(order(one), order(two))[0], kendalltau(one, two).statistic),
+        (
+            tau_b(order(one), order(two), weights=weights)[0],
+            kendalltau(one[rows], two[rows]).statistic,
+        ),
+    ):
+        assert ours == pytest.approx(theirs, abs=1e-12, nan_ok=True)
+
+
+def test_quantile_groups_are_of_equal_size_and_in_order():
+    groups = quantile_groups(values(5, 1, 4, 2, 8, 7, 3, 6), 4)
+    assert groups.tolist() == [2, 0, 1, 0, 3, 3, 1, 2]
+
+
+def test_resamples_are_seeded_and_whole():
+    drawn = resamples(7, count=50)
+    assert (drawn.sum(axis=1) == 7).all()
+    assert (drawn == resamples(7, count=50)).all()
+    assert (drawn != resamples(7, count=50, seed=1)).any()
+
+
+def test_intervals_cover_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    truth = 2 / math.pi * math.asin(0.5)  # of a bivariate normal with correlation 0.5
+    covered = 0
+    for seed in range(200):
+        x = rng.normal(size=40)
+        y = 0.5 * x + math.sqrt(0.75) * rng.normal(size=40)
+        one, two = order(x), order(y)
+        weights = resamples(40, count=500, seed=seed)
+        found = interval(tau_b(one, two)[0], tau_b(one, two, weights=weights))
+        covered += found.low <= truth <= found.high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_no_interval_without_an_estimate():
+    assert interval(math.nan, values(1, 2)) is None
+    assert interval(0.5, values(0.5, math.nan, math.nan)) is None
+    found = interval(0.5, values(0.4, 0.6, math.nan))
+    assert 0.4 <= found.low < found.high <= 0.6
+
+
+def test_leave_pair_out_is_what_brute_force_predicts():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(9, 2)), rng.normal(size=9)
+    y[3] = math.nan
+    predicted = leave_pair_out(x, y)
+    for i in range(9):
+        for j in range(9):
+            if 3 in (i, j):
+                assert math.isnan(predicted[i, j])
+            elif i != j:
+                kept = [k for k in range(9) if k not in (i, j, 3)]
+                design = np.column_stack([np.ones(9), x])
+                weights = np.linalg.lstsq(design[kept], y[kept])[0]
+                assert predicted[i, j] == np.sign((design[i] - design[j]) @ weights)
+
+
+def test_leave_pair_out_finds_what_is_there_and_nothing_else():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(20, 2))
+    truth = order(x @ values(1, -2))
+    assert tau_b(leave_pair_out(x, x @ values(1, -2)), truth)[0] == 1
+    # One feature twice is no harm.
+    twice = leave_pair_out(x[:, [0, 0]], 3 * x[:, 0])
+    assert tau_b(twice, order(x[:, 0]))[0] == 1
+    draws = []
+    for _ in range(200):
+        noise = rng.normal(size=20)
+        draws.append(tau_b(leave_pair_out(rng.normal(size=(20, 2)), noise), order(noise))[0])
+    assert abs(np.mean(draws)) < 0.05
+
+
+def test_pooled_std_by_hand():
+    assert pooled_std(np.array([[1.0, 3.0], [2.0, 2.0]])) == pytest.approx(1.0)
+    assert pooled_std(np.array([[1.0, 3.0], [2.0, math.nan]])) == pytest.approx(math.sqrt(2))
+    assert pooled_std(np.array([[1.0], [2.0]])) is None
