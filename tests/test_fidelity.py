@@ -75,8 +75,8 @@ def test_a_proxys_power_is_found_and_the_cheapest_that_suffices_chosen(tmp_path)
     by_name = {p.judge.name: p for p in against.proxies}
     assert by_name["noise=0.02"].one.tau.value > 0.8
     assert by_name["noise=3"].one.tau.high < 0.6
-    assert by_name["noise=0.02"].cost.noise == pytest.approx(0.02, rel=0.5)
-    assert by_name["noise=0.02,wait=0.03"].cost.seconds > 0.03
+    assert by_name["noise=0.02"].effort.noise == pytest.approx(0.02, rel=0.5)
+    assert by_name["noise=0.02,wait=0.03"].effort.seconds > 0.03
     assert against.cheapest.judge.name == "noise=0.02"
     assert against.cheapest.difference.low > 0  # cost says nothing here, the proxy does
     assert against.ceiling.value == 1
@@ -163,7 +163,7 @@ def test_failures_are_left_out_and_counted(tmp_path):
     failing, other = done.comparisons[0].proxies
     lost = sum(int(n.fingerprint, 16) % 3 == 0 for n in done.plan.networks)
     assert 0 < lost < 16
-    assert failing.cost.failed == 2 * lost
+    assert failing.effort.failed == 2 * lost
     assert (failing.one.networks, other.one.networks) == (16 - lost, 16)
     assert failing.one.tau.value > 0.8
     assert any(f"{2 * lost} trainings failed" in note for note in record(done)["notes"])
@@ -416,7 +416,7 @@ def test_over_ray_each_worker_has_all_judges(tmp_path):
     good, flat = done.comparisons[0].proxies
     assert good.one.tau.value > 0.7
     assert flat.one.tau is None
-    assert flat.cost.spread == 0
+    assert flat.effort.spread == 0
     assert done.trainings.remaining == 0
 
 

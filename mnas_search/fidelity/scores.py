@@ -53,7 +53,7 @@ class Agreement:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class Effort:
     """What trainings by one recipe took and how far apart they were.
 
     Attributes:
@@ -77,14 +77,14 @@ class Proxy:
 
     Attributes:
         judge: which.
-        cost: of its trainings.
+        effort: of its trainings.
         one: agreement of one training.
         mean: tau of the mean over its seeds; None with one seed.
         difference: tau less the best baseline's, on the same networks.
     """
 
     judge: Judge
-    cost: Cost
+    effort: Effort
     one: Agreement
     mean: Interval | None
     difference: Interval | None
@@ -98,7 +98,7 @@ class Comparison:
     Attributes:
         reference: which.
         values: its accuracies, means over seeds [N]; NaN where missing.
-        cost: of its trainings; None where it was recorded.
+        effort: of its trainings; None where it was recorded.
         noise: between its seeds, measured or recorded.
         spread: standard deviation between networks.
         ceiling: tau of one seed against the mean of the others; None where it was recorded or has
@@ -110,7 +110,7 @@ class Comparison:
 
     reference: Judge | Records
     values: NDArray[np.float64]
-    cost: Cost | None
+    effort: Effort | None
     noise: float | None
     spread: float | None
     ceiling: Interval | None
@@ -138,7 +138,7 @@ class Comparison:
     def cheapest(self) -> Proxy | None:
         """The fastest proxy that reaches the target; None where none does."""
         reaching = [p for p in self.proxies if p.one.tau is not None and _tau(p) >= self.target]
-        return min(reaching, key=lambda p: p.cost.seconds or 0.0, default=None)
+        return min(reaching, key=lambda p: p.effort.seconds or 0.0, default=None)
 
 
 def compare(plan: Plan, trainings: Trainings, target: float) -> tuple[Comparison, ...]:
@@ -150,12 +150,12 @@ def compare(plan: Plan, trainings: Trainings, target: float) -> tuple[Comparison
     return tuple(c for c in compared if c.networks >= FEWEST)
 
 
-def cost_of(trainings: Trainings, judge: Judge) -> Cost:
+def effort_of(trainings: Trainings, judge: Judge) -> Effort:
     """What a judge's trainings took."""
     done = [t for row in trainings.of(judge) for t in row if t is not None]
     good = [t.seconds for t in done if t.accuracy is not None]
     values = trainings.accuracies(judge)
-    return Cost(
+    return Effort(
         seconds=float(np.median(good)) if good else None,
         trained=len(good),
         failed=len(done) - len(good),
@@ -168,10 +168,10 @@ def _compare(
     plan: Plan, trainings: Trainings, reference: Judge | Records, target: float
 ) -> Comparison:
     if isinstance(reference, Records):
-        repeats, cost, noise = reference.accuracy[:, None], None, reference.std
+        repeats, effort, noise = reference.accuracy[:, None], None, reference.std
     else:
-        repeats, cost = trainings.accuracies(reference), cost_of(trainings, reference)
-        noise = cost.noise
+        repeats, effort = trainings.accuracies(reference), effort_of(trainings, reference)
+        noise = effort.noise
     values = _means(repeats)
     there = np.flatnonzero(np.isfinite(values))
     spread = _spread(values)
@@ -179,7 +179,7 @@ def _compare(
         return Comparison(
             reference=reference,
             values=values,
-            cost=cost,
+            effort=effort,
             noise=noise,
             spread=spread,
             ceiling=None,
@@ -205,7 +205,7 @@ def _compare(
         proxies.append(
             Proxy(
                 judge=judge,
-                cost=cost_of(trainings, judge),
+                effort=effort_of(trainings, judge),
                 one=table.agreement(pairs),
                 mean=table.tau([(order(_means(own)), truth)]) if own.shape[1] > 1 else None,
                 difference=None if best is None else table.difference(pairs, counted[best]),
@@ -214,7 +214,7 @@ def _compare(
     return Comparison(
         reference=reference,
         values=values,
-        cost=cost,
+        effort=effort,
         noise=noise,
         spread=spread,
         ceiling=table.tau(_against_itself(repeats[there])),

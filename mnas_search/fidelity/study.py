@@ -122,7 +122,7 @@ def study(
             heard.closed()
         with threadpool_limits(1):
             compared = compare(plan, trainings, target)
-    if not compared or not any(p.cost.trained for c in compared for p in c.proxies):
+    if not compared or not any(p.effort.trained for c in compared for p in c.proxies):
         raise WorkFailed(_nothing(plan, trainings))
     return Study(
         folder=folder, plan=plan, trainings=trainings, comparisons=compared, target=target

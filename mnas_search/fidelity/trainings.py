@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.fidelity.plan import Judge, Plan
-from mnas_search.trials import Events, Failure
+from mnas_search.trials import Evaluation, Events
 from mnas_search.work import Outcome, Panel, Work
 
 _Key = tuple[str, str, int]  # recipe, fingerprint, seed
@@ -95,11 +95,10 @@ class Trainings:
 
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Journal the outcome of a training."""
-        failed = isinstance(outcome, Failure)
         training = Training(
-            accuracy=None if isinstance(outcome, Failure) else outcome.accuracy,
+            accuracy=outcome.accuracy if isinstance(outcome, Evaluation) else None,
             seconds=round(seconds, 4),
-            error=outcome.reason if isinstance(outcome, Failure) else None,
+            error=None if isinstance(outcome, Evaluation) else outcome.reason,
         )
         recipe, fingerprint, seed = self._key(work)
         event: dict[str, Any] = {
@@ -107,7 +106,7 @@ class Trainings:
             "recipe": recipe,
             "fingerprint": fingerprint,
             "seed": seed,
-            "status": "failed" if failed else "ok",
+            "status": "ok" if training.error is None else "failed",
             "accuracy": training.accuracy,
             "seconds": training.seconds,
             "error": training.error,

@@ -64,7 +64,7 @@ def _comparison(c: Comparison) -> dict[str, Any]:
         "reference": c.reference.name,
         "recipe": c.reference.key if isinstance(c.reference, Judge) else None,
         "networks": c.networks,
-        "cost": None if c.cost is None else asdict(c.cost),
+        "effort": None if c.effort is None else asdict(c.effort),
         "noise": c.noise,
         "spread": c.spread,
         "ceiling": _interval(c.ceiling),
@@ -74,7 +74,7 @@ def _comparison(c: Comparison) -> dict[str, Any]:
             {
                 "proxy": p.judge.name,
                 "recipe": p.judge.key,
-                **asdict(p.cost),
+                **asdict(p.effort),
                 **_agreement(p.one),
                 "mean_of_seeds": _interval(p.mean),
                 "difference": _interval(p.difference),
@@ -215,10 +215,10 @@ def _rows(study: Study) -> Iterator[dict[str, Any]]:
                 "name": p.judge.name,
                 "kind": "proxy",
                 "recipe": p.judge.key,
-                "failed": p.cost.failed,
-                "seconds": p.cost.seconds,
-                "noise": p.cost.noise,
-                "spread": p.cost.spread,
+                "failed": p.effort.failed,
+                "seconds": p.effort.seconds,
+                "noise": p.effort.noise,
+                "spread": p.effort.spread,
                 **_ends("mean", p.mean),
                 **_ends("difference", p.difference),
                 **_row(p.one),
@@ -231,8 +231,8 @@ def _rows(study: Study) -> Iterator[dict[str, Any]]:
                 "name": c.reference.name,
                 "kind": "ceiling",
                 "networks": c.networks,
-                "failed": c.cost and c.cost.failed,
-                "seconds": c.cost and c.cost.seconds,
+                "failed": c.effort and c.effort.failed,
+                "seconds": c.effort and c.effort.seconds,
                 "noise": c.noise,
                 "spread": c.spread,
                 **_ends("tau", c.ceiling),
@@ -278,12 +278,12 @@ def print_study(study: Study) -> None:
 
 
 def _cells(c: Comparison) -> Iterator[tuple[str, ...]]:
-    for p in sorted(c.proxies, key=lambda p: p.cost.seconds or 0.0):
+    for p in sorted(c.proxies, key=lambda p: p.effort.seconds or 0.0):
         yield (
             p.judge.name,
             _seconds(p),
-            _std(p.cost.noise),
-            _std(p.cost.spread),
+            _std(p.effort.noise),
+            _std(p.effort.spread),
             str(p.one.networks),
             *_two(p.one.tau),
             *_two(p.one.within),
@@ -291,10 +291,10 @@ def _cells(c: Comparison) -> Iterator[tuple[str, ...]]:
         )
     for name, a in c.baselines.items():
         yield (name, "0", "-", "-", str(a.networks), *_two(a.tau), *_two(a.within), "-")
-    if c.ceiling is not None and c.cost is not None:
-        cost = c.cost
-        seconds = "-" if cost.seconds is None else f"{cost.seconds:.3g}"
-        spread = (_std(cost.noise), _std(cost.spread))
+    if c.ceiling is not None and c.effort is not None:
+        effort = c.effort
+        seconds = "-" if effort.seconds is None else f"{effort.seconds:.3g}"
+        spread = (_std(effort.noise), _std(effort.spread))
         yield (_CEILING, seconds, *spread, str(c.networks), *_two(c.ceiling), "-", "-", "-")
 
 
@@ -313,4 +313,4 @@ def _std(value: float | None) -> str:
 
 
 def _seconds(p: Proxy) -> str:
-    return "-" if p.cost.seconds is None else f"{p.cost.seconds:.3g}"
+    return "-" if p.effort.seconds is None else f"{p.effort.seconds:.3g}"

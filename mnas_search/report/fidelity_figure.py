@@ -124,4 +124,4 @@ def _point(x: Axis, y: Axis, proxy: Proxy, number: int) -> Iterator[str]:
 
 
 def _time(proxy: Proxy) -> float:
-    return max(proxy.cost.seconds or 0.0, _SHORTEST)
+    return max(proxy.effort.seconds or 0.0, _SHORTEST)
