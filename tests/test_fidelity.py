@@ -17,9 +17,9 @@ import pytest
 from mnas_search import plugins
 from mnas_search.choices import encode
 from mnas_search.encoding import encode_architecture
-from mnas_search.errors import UsageError
+from mnas_search.errors import RunFolderError, UsageError
 from mnas_search.evaluators.accel_nasbench.evidence import SPACE, load
-from mnas_search.fidelity.config import FidelityConfig
+from mnas_search.fidelity.config import FidelityConfig, check_files
 from mnas_search.fidelity.plan import default_proxies, make_plan
 from mnas_search.fidelity.scores import compare
 from mnas_search.fidelity.study import study
@@ -257,6 +257,29 @@ def test_what_would_make_trainings_useless_is_refused(tmp_path, run_cli, change,
     assert code == 2
     assert says in err
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_other_images_in_the_same_place_are_refused(tmp_path):
+    file, folder = tmp_path / "mine.npz", tmp_path / "f"
+
+    def asked(seed):
+        images = np.random.default_rng(seed).integers(0, 256, (60, 8, 8, 3), np.uint8)
+        np.savez(file, images=images, labels=np.arange(60) % 3)
+        return make_plan(FidelityConfig(data=str(file), architectures=4).over(folder, None))
+
+    recorded = asked(0).recorded
+    check_files(folder, recorded, asked(0).recorded)
+    with pytest.raises(RunFolderError, match=r"mine\.npz' has changed since the trainings"):
+        check_files(folder, recorded, asked(1).recorded)
+
+
+def test_new_folders_are_named_after_the_data_and_numbered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for data, name in ((None, "digits-1"), (None, "digits-2"), ("my own.images", "my-own-1")):
+        if data is not None:
+            Path(data).mkdir()
+        done = study(wanted("noise=1", data=data, architectures=4))
+        assert done.folder == Path("fidelity") / name
 
 
 def test_a_changed_file_is_refused(tmp_path, run_cli):

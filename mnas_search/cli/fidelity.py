@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.cli.options import DURATION, FOLDER, format_option, print_json
+from mnas_search.cli.options import DURATION, FOLDER, data_option, format_option, print_json
 from mnas_search.errors import WorkFailed
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--data", help="what proxies are trained on: name or file.py:Name [digits]")
+@data_option
 @click.option("--space", help="name or file.py:Name [efficientnet]")
 @click.option(
     "--evaluator", help="whose recipes are judged: name or file.py:Name [proxy_training]"

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from mnas_search import plugins
 from mnas_search.errors import RunFolderError, UsageError
+from mnas_search.training.data import sources
 
 COMMAND = "fidelity"
 FEWEST = 4  # architectures: below, a rank correlation says nothing
@@ -49,7 +50,8 @@ class FidelityConfig:
         for name in _FILES:
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, plugins.absolute(value))
+                absolute = sources.absolute if name == "data" else plugins.absolute
+                object.__setattr__(self, name, absolute(value))
         object.__setattr__(self, "references", tuple(map(plugins.absolute, self.references)))
 
     def over(self, folder: Path, recorded: Mapping[str, Any] | None) -> Self:

@@ -18,6 +18,7 @@ from mnas_search.evaluators.function import as_evaluator
 from mnas_search.fidelity.config import FidelityConfig
 from mnas_search.interfaces import Evaluator, Network, Recorded, SearchSpace
 from mnas_search.search import training_seed
+from mnas_search.training.data import sources
 from mnas_search.training.recipe import ProxyRecipe
 
 DEFAULT = "default"  # what the recipe is called that nothing is changed in
@@ -82,6 +83,7 @@ class Plan:
         costs: of each, at deployment.
         proxies: what is judged.
         references: what it is judged by.
+        seen: hash of the images that proxies see, where they are files of the user's.
     """
 
     config: FidelityConfig
@@ -89,6 +91,15 @@ class Plan:
     costs: tuple[Cost, ...]
     proxies: tuple[Judge, ...]
     references: tuple[Judge | Records, ...]
+    seen: str | None
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """As config.json holds it."""
+        recorded = self.config.recorded | {"networks_of": self.networks_of}
+        if self.seen is not None:
+            recorded["sha256"] |= {"data": self.seen}
+        return recorded
 
     @property
     def judges(self) -> tuple[Judge, ...]:
@@ -147,7 +158,14 @@ def make_plan(config: FidelityConfig) -> Plan:
             else Records(name=r[0], accuracy=accuracy, std=r[1].std, note=r[1].note)
             for r in references
         ),
+        seen=_seen(config, plain),
     )
+
+
+def _seen(config: FidelityConfig, evaluator: Evaluator) -> str | None:
+    """Files that were copied or touched are the same data."""
+    outside = config.data is not None and sources.is_outside(config.data)
+    return getattr(evaluator, "data_sha256", None) if outside else None
 
 
 def default_proxies(usual: ProxyRecipe) -> tuple[str, ...]:

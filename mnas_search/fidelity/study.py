@@ -106,9 +106,7 @@ def study(
     folder, plan = _open(wanted, output)
     deadline = float("inf") if time_budget is None else time.monotonic() + time_budget
     with Journal(folder / MEASUREMENTS) as journal:
-        run_folder.write_config(
-            folder, plan.config.recorded | {"networks_of": plan.networks_of}, versions()
-        )
+        run_folder.write_config(folder, plan.recorded, versions())
 
         def on_done(judge: Judge, training: Training) -> None:
             heard.done(judge, training, trainings)
@@ -145,7 +143,7 @@ def _open(wanted: FidelityConfig, output: Path | None) -> tuple[Path, Plan]:
     folder = output or Path(COMMAND)
     plan = make_plan(wanted.over(folder, recorded))
     if recorded is not None:
-        check_files(folder, recorded, plan.config.recorded)
+        check_files(folder, recorded, plan.recorded)
         if recorded["networks_of"] != plan.networks_of:
             raise RunFolderError(
                 f"networks of {plan.networks_of!r}, but those in {str(folder)!r} are of "
@@ -160,8 +158,7 @@ def _open(wanted: FidelityConfig, output: Path | None) -> tuple[Path, Plan]:
 
 def _stem(data: str | None) -> str:
     name = data or DEFAULT_DATA
-    if plugins.is_file_reference(name):
-        name = name.rpartition(":")[2]
+    name = name.rpartition(":")[2] if plugins.is_file_reference(name) else Path(name).stem
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:100]
 
 
