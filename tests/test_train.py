@@ -20,13 +20,14 @@ from safetensors.torch import save_file
 from mnas_search.architecture import Architecture
 from mnas_search.errors import UsageError, WorkFailed
 from mnas_search.networks import build
-from mnas_search.training import checkpoints, loop, weights
+from mnas_search.training import loop
 from mnas_search.training.data import digits
-from mnas_search.training.epochs import Job, train_epochs
+from mnas_search.training.full import checkpoints, weights
+from mnas_search.training.full.epochs import Job, train_epochs
+from mnas_search.training.full.scores import score, wilson
+from mnas_search.training.full.session import Reporter, resume, start
+from mnas_search.training.full.settings import TrainingConfig
 from mnas_search.training.recipe import Recipe
-from mnas_search.training.scores import score, wilson
-from mnas_search.training.session import Reporter, resume, start
-from mnas_search.training.settings import TrainingConfig
 from mnas_search.training.share import Share
 
 COMMAND = [sys.executable, "-c", "from mnas_search.cli import main; main()"]

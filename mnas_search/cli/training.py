@@ -11,7 +11,7 @@ from mnas_search.cli.options import FOLDER, data_option, format_option, print_js
 from mnas_search.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnas_search.training.session import Reporter, TrainingResult
+    from mnas_search.training.full.session import Reporter, TrainingResult
 
 
 @click.command()
@@ -56,8 +56,8 @@ def train(architecture: str, output: Path | None, form: str, **options: Any) -> 
     `mnas-search resume FOLDER`.
     """
     from mnas_search.resolve import resolve_architecture
-    from mnas_search.training.session import start
-    from mnas_search.training.settings import TrainingConfig
+    from mnas_search.training.full.session import start
+    from mnas_search.training.full.settings import TrainingConfig
 
     config = TrainingConfig(architecture=resolve_architecture(architecture), **options)
     _finish(form, lambda reporter: start(config, output, reporter))
@@ -74,7 +74,7 @@ def go_on(
     ray_address: str | None,
 ) -> None:
     """What `resume` does with a training's folder."""
-    from mnas_search.training.session import resume
+    from mnas_search.training.full.session import resume
 
     of_runs = {"trials": trials, "time-budget": time_budget, "gpus-per-trial": gpus_per_trial}
     for name, value in of_runs.items():

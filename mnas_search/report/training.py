@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mnas_search.report.tables import console, print_table
-from mnas_search.training.checkpoints import Epoch
-from mnas_search.training.session import Reporter, TrainingResult
+from mnas_search.training.full.checkpoints import Epoch
+from mnas_search.training.full.session import Reporter, TrainingResult
 from mnas_search.units import format_duration, format_size
 
 _QUIET = 10.0  # seconds between lines where there is no terminal to draw a bar on

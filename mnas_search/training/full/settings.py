@@ -10,10 +10,11 @@ import torch
 
 from mnas_search.architecture import Architecture
 from mnas_search.errors import RunFolderError, UsageError
-from mnas_search.training import loop, weights
+from mnas_search.training import loop
 from mnas_search.training.data import Dataset, load
 from mnas_search.training.data.sources import DEFAULT, absolute
-from mnas_search.training.epochs import Job
+from mnas_search.training.full import weights
+from mnas_search.training.full.epochs import Job
 from mnas_search.training.recipe import Recipe
 from mnas_search.training.recipes import recipe_named
 
@@ -35,7 +36,7 @@ class TrainingConfig:
         epochs, batch_size, learning_rate: instead of the recipe's. The learning rate is the peak
             at this very batch.
         resolution: side of the images; None for the architecture's own.
-        init: weights to start from (`mnas_search.training.weights`).
+        init: weights to start from (`mnas_search.training.full.weights`).
         normalisation: `data` for the training split's own, or `imagenet`.
         seed: of the initialisation and of all that is drawn.
         workers: processes that share every batch, over Ray where there are several.

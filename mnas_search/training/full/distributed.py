@@ -19,9 +19,9 @@ from typing import Any
 from mnas_search import plugins
 from mnas_search.errors import MnasSearchError, WorkFailed, where
 from mnas_search.runners import ray_cluster
-from mnas_search.training import checkpoints
-from mnas_search.training.checkpoints import Epoch
-from mnas_search.training.epochs import Job, train_epochs
+from mnas_search.training.full import checkpoints
+from mnas_search.training.full.checkpoints import Epoch
+from mnas_search.training.full.epochs import Job, train_epochs
 from mnas_search.training.share import Share
 
 # Ray Train reads these when it is imported or started.

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from mnas_search.architecture import Architecture
 from mnas_search.errors import WorkFailed
 from mnas_search.networks import build
-from mnas_search.training import checkpoints, loop
-from mnas_search.training.checkpoints import Checkpoint, Epoch
+from mnas_search.training import loop
 from mnas_search.training.data import Dataset, Split
+from mnas_search.training.full import checkpoints
+from mnas_search.training.full.checkpoints import Checkpoint, Epoch
+from mnas_search.training.full.scores import Score, score
 from mnas_search.training.recipe import Recipe
-from mnas_search.training.scores import Score, score
 from mnas_search.training.share import ALONE, Share
 
 

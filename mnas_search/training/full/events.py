@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
-from mnas_search.training.checkpoints import Epoch
+from mnas_search.training.full.checkpoints import Epoch
 
 
 @final

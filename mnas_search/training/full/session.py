@@ -4,7 +4,7 @@
 before a folder is made. A training's folder:
 
 config.json          what was asked for, resolved, with versions
-checkpoint-last.pt, checkpoint-best.pt, metrics.jsonl     `mnas_search.training.checkpoints`
+checkpoint-last.pt, checkpoint-best.pt, metrics.jsonl     `mnas_search.training.full.checkpoints`
 tensorboard/         the same metrics, where tensorboard is installed
 export/              model.py, weights.pt, weights.json
 result.json          the end of it, with the one look at the test split
@@ -24,12 +24,12 @@ from mnas_search.cost import cost
 from mnas_search.errors import RunFolderError, WorkFailed
 from mnas_search.files import lock, write_atomically
 from mnas_search.run_folder import new_folder, read_training
-from mnas_search.training import checkpoints, weights
-from mnas_search.training.checkpoints import Checkpoint, Epoch
-from mnas_search.training.epochs import Job, tested, train_epochs
-from mnas_search.training.events import Events
-from mnas_search.training.scores import Score
-from mnas_search.training.settings import (
+from mnas_search.training.full import checkpoints, weights
+from mnas_search.training.full.checkpoints import Checkpoint, Epoch
+from mnas_search.training.full.epochs import Job, tested, train_epochs
+from mnas_search.training.full.events import Events
+from mnas_search.training.full.scores import Score
+from mnas_search.training.full.settings import (
     Setup,
     TrainingConfig,
     check_same_training,
@@ -193,7 +193,7 @@ def _train(setup: Setup, job: Job, folder: Path, done: int, reporter: Reporter) 
         if not setup.on_ray:
             train_epochs(job, folder, device=setup.device, finished=finished)
             return
-        from mnas_search.training.distributed import train_on_ray
+        from mnas_search.training.full.distributed import train_on_ray
 
         train_on_ray(
             job,
@@ -263,7 +263,7 @@ def _export(setup: Setup, folder: Path, chosen: Checkpoint, epochs: int) -> None
 def _workers(setup: Setup) -> contextlib.AbstractContextManager[None]:
     if not setup.on_ray:
         return contextlib.nullcontext()
-    from mnas_search.training.distributed import cluster
+    from mnas_search.training.full.distributed import cluster
 
     return cluster(
         setup.config.ray_address, cpus=setup.config.workers, gpus=setup.gpus, what="a worker"

@@ -18,7 +18,7 @@ from torch import Tensor
 from mnas_search.architecture import Architecture
 from mnas_search.blocks import plan
 from mnas_search.errors import UsageError
-from mnas_search.training.checkpoints import BEST
+from mnas_search.training.full.checkpoints import BEST
 
 _ALLOWED = (
     "a safetensors file, a torch file that holds a state dict, or the folder of a training or an "
