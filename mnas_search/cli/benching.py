@@ -87,6 +87,59 @@ def discovery(
         )
 
 
+@bench.command()
+@click.option(
+    "--results",
+    type=FOLDER,
+    default=Path("ranking-results"),
+    help="where readings are kept and the report goes [ranking-results]",
+)
+@click.option("--quick", is_flag=True, help="4 cheap scores over 8 networks a draw: seconds")
+@click.option("--report-only", is_flag=True, help="compute nothing, report what is there")
+@click.option("--only", metavar="A,B", default="", help="leave all other trials out")
+@click.option(
+    "--networks", type=click.IntRange(min=2), help="networks a draw [each trial's own number]"
+)
+@click.option(
+    "--processes", type=click.IntRange(min=1), help="networks at a time [the number of CPUs]"
+)
+@format_option
+def ranking(
+    results: Path,
+    quick: bool,
+    report_only: bool,
+    only: str,
+    networks: int | None,
+    processes: int | None,
+    form: str,
+) -> None:
+    """Scores and short trainings that might rank networks as ImageNet does, against counting.
+
+    Kendall's tau with the accuracies recorded in Accel-NASBench, over two disjoint draws. What
+    RESULTS holds already is not computed again.
+    """
+    outcome = _benchmark("ranking").run(
+        results=results,
+        quick=quick,
+        report_only=report_only,
+        only=_listed(only),
+        count=networks,
+        processes=processes or os.cpu_count() or 1,
+        note=lambda line: click.echo(line, err=True),
+    )
+    if form == "json":
+        print_json({"records": outcome.records, "failures": list(outcome.failures)})
+    else:
+        _print(outcome.table, form)
+        for file in outcome.files:
+            click.echo(str(file))
+    if outcome.failures:
+        count = len(outcome.failures)
+        raise WorkFailed(
+            f"{count} reading{'s' * (count > 1)} failed; the first: {outcome.failures[0]}"
+        )
+
+
 def _print(rows: Sequence[Mapping[str, Any]], form: str) -> None:
     from mnas_search.report.tables import print_records
 

@@ -1,0 +1,133 @@
+"""What ranks networks as ImageNet does, in seconds: `mnas-search bench ranking`.
+
+Every trial reads values off networks whose ImageNet accuracy is recorded (Accel-NASBench,
+arXiv 2404.08005), and is judged by Kendall's tau against counting alone.
+
+    networks     the recorded networks: two disjoint draws
+    structure    scores of the plan
+    scores       scores of the untrained network
+    tasks        procedural images
+    features     a linear classifier on an untrained network
+    trained      short trainings
+    readings     what a trial reads
+    trials       the roster
+    running      readings on disk, over processes
+    statistics   tau and its intervals
+    table, report, figure   what is written
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnas_search.benchmarks.ranking import figure, networks, report, running, table, trials
+from mnas_search.benchmarks.ranking.running import Store, Work
+from mnas_search.benchmarks.ranking.trials import Trial
+from mnas_search.errors import UsageError
+from mnas_search.files import write_atomically
+
+__all__ = ["Outcome", "run"]
+
+QUICK = ("log_macs", "log_params", "snip", "zen")
+_QUICK_NETWORKS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came out.
+
+    Attributes:
+        records: a record a reading and draw.
+        table: the same as text.
+        files: what was written.
+        failures: a line for each trial that failed on a network.
+    """
+
+    records: list[dict[str, Any]]
+    table: list[dict[str, str]]
+    files: tuple[Path, ...]
+    failures: tuple[str, ...]
+
+
+def run(
+    *,
+    results: Path,
+    quick: bool = False,
+    report_only: bool = False,
+    only: Sequence[str] = (),
+    count: int | None = None,
+    processes: int = 1,
+    note: Callable[[str], None] = lambda line: None,
+) -> Outcome:
+    """Compute the readings that `results` lacks, and write the report there.
+
+    Args:
+        results: the folder; readings are kept in `readings/` below it.
+        quick: cheap scores over 8 networks a draw.
+        report_only: take the readings that are there.
+        only: names of trials; leave all others out.
+        count: networks a draw, instead of each trial's own.
+        processes: networks at a time.
+        note: hears of progress, a line at a time.
+    """
+    chosen = trials.chosen(only or (QUICK if quick else ()))
+    if count is None and quick:
+        count = _QUICK_NETWORKS
+    if count is not None:
+        networks.sample(networks.DRAWS[0], count)  # a wrong number is told before any work
+        chosen = tuple(trials.over(trial, count) for trial in chosen)
+    store = Store(folder=results)
+    failures: list[str] = []
+    if not report_only:
+        missing = _missing(store, chosen)
+        note(f"{len(missing):,} readings to be had")
+        failures = running.compute(store, missing, processes, note)
+    rows = [
+        row
+        for draw in networks.DRAWS
+        for row in table.rows(table.columns(chosen, trials.COMBINATIONS, store.read, draw), draw)
+    ]
+    if not rows:
+        raise UsageError(
+            f"no readings in {str(results)!r}" + "".join(f"; {f}" for f in failures[:1])
+        )
+    note(report.verdict(rows))
+    return Outcome(
+        records=report.records(rows),
+        table=report.table(rows),
+        files=_write(results, chosen, rows, store, note),
+        failures=tuple(failures),
+    )
+
+
+def _missing(store: Store, chosen: Sequence[Trial]) -> list[Work]:
+    """Work by trial, draw by draw: what is chosen on the first is confirmed on the second."""
+    work = []
+    for draw in networks.DRAWS:
+        for trial in chosen:
+            there = store.read(trial)
+            for row in trials.asked(trial, draw):
+                if row not in there:
+                    work.append(Work(trial=trial, row=row))
+    return work
+
+
+def _write(
+    folder: Path,
+    chosen: Sequence[Trial],
+    rows: Sequence[table.Row],
+    store: Store,
+    note: Callable[[str], None],
+) -> tuple[Path, ...]:
+    files = [
+        write_atomically(folder / "ranking.md", report.markdown(rows)),
+        write_atomically(folder / "ranking.json", json.dumps(report.records(rows), indent=1)),
+        write_atomically(folder / "ranking-readings.csv.gz", report.raw(chosen, store.read)),
+    ]
+    try:
+        files.append(figure.draw(rows, folder))
+    except UsageError as error:
+        note(str(error))
+    return tuple(files)

@@ -1,0 +1,80 @@
+"""tau against seconds a network, beside what counting alone gives."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mnas_search.benchmarks.ranking.networks import DRAWS
+from mnas_search.benchmarks.ranking.report import baseline_taus
+from mnas_search.benchmarks.ranking.table import Row
+from mnas_search.errors import UsageError
+from mnas_search.files import write_atomically
+
+INSTALL = "pip install 'mnas-search[plots]'"
+_FASTEST = 1e-3  # seconds; what is faster is drawn there
+_COLOURS = {
+    "structure": "C7",
+    "zero-cost": "C0",
+    "combination": "C2",
+    "features": "C1",
+    "training": "C3",
+}
+
+
+def draw(rows: Sequence[Row], folder: Path) -> Path:
+    """Write ranking.png: a panel a draw. Raises `UsageError` where matplotlib is missing."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError(f"no figure without matplotlib; install it with: {INSTALL}") from None
+
+    figure = Figure(figsize=(12, 5.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, name in zip(panels, DRAWS, strict=True):
+        own = [row for row in rows if row.draw == name]
+        panel.set_title(f"draw `{name}`")
+        panel.set_xscale("log")
+        panel.set_xlabel("CPU-seconds a network")
+        panel.set_xlim(_FASTEST / 2, 200)
+        panel.set_ylim(-0.5, 1)
+        panel.axhline(0, color="black", linewidth=0.5)
+        for kind, colour in _COLOURS.items():
+            some = [row for row in own if row.column.kind == kind]
+            if not some:
+                continue
+            middle = np.array([row.tau.value for row in some])
+            ends = np.array([(row.tau.low, row.tau.high) for row in some]).T
+            seconds = [max(row.column.seconds, _FASTEST) for row in some]
+            panel.errorbar(
+                seconds,
+                middle,
+                yerr=np.abs(ends - middle),
+                fmt="o",
+                markersize=4,
+                linewidth=0.8,
+                color=colour,
+                label=kind,
+            )
+            for row, x in zip(some, seconds, strict=True):
+                panel.annotate(
+                    row.column.name,
+                    (x, row.tau.value),
+                    xytext=(4, 2),
+                    textcoords="offset points",
+                    fontsize=6,
+                )
+        if own:
+            most = max(row.networks for row in own)
+            for style, (label, value) in zip(
+                ("--", "-.", ":"), baseline_taus(name, most).items(), strict=True
+            ):
+                panel.axhline(value, color="grey", linewidth=1, linestyle=style, label=label)
+            panel.legend(fontsize=7, loc="lower left")
+    panels[0].set_ylabel("Kendall tau with recorded ImageNet accuracy")
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=130)
+    return write_atomically(folder / "ranking.png", content.getvalue())

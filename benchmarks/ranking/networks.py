@@ -1,0 +1,95 @@
+"""The recorded networks that trials are ranked over: two disjoint draws.
+
+Uniform over the recorded networks (each distinct one once), by one permutation with a fixed seed.
+That is no uniform draw from the space: 35 % of the recorded networks have squeeze-and-excitation
+in no stage, because of how they were collected. `fair` marks the others.
+"""
+
+import functools
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnas_search.architecture import Architecture
+from mnas_search.choices import decode
+from mnas_search.errors import UsageError
+from mnas_search.evaluators.accel_nasbench.evidence import SPACE, Evidence, load
+from mnas_search.space_cost import space_cost
+
+SEED = 0
+MOST = 300  # networks in each of the two draws
+DRAWS = ("selection", "confirmation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Networks of one draw.
+
+    Attributes:
+        rows: into the evidence [N].
+        accuracy: recorded ImageNet top-1 as a fraction [N].
+        macs, params: exact, at 224 pixels [N].
+        linear: accuracy predicted by a linear function of log macs and log params, fitted on the
+            recorded networks that are in neither draw [N].
+        fair: whether any stage has squeeze-and-excitation [N].
+    """
+
+    rows: NDArray[np.int64]
+    accuracy: NDArray[np.float64]
+    macs: NDArray[np.int64]
+    params: NDArray[np.int64]
+    linear: NDArray[np.float64]
+    fair: NDArray[np.bool_]
+
+
+def sample(draw: str, count: int) -> Sample:
+    """The first `count` networks of a draw."""
+    if draw not in DRAWS:
+        raise UsageError(f"draw {draw!r}; allowed: {', '.join(DRAWS)}")
+    if not 2 <= count <= MOST:
+        raise UsageError(f"{count} networks; allowed: 2 to {MOST}")
+    data = evidence()
+    order = _order()
+    start = DRAWS.index(draw) * MOST
+    rows = order[start : start + count]
+    macs, params = space_cost(SPACE)(data.codes)
+    logs = np.stack([np.log(macs), np.log(params), np.ones(len(macs))], axis=1)
+    rest = order[len(DRAWS) * MOST :]
+    weights, *_ = np.linalg.lstsq(logs[rest], data.accuracy[rest], rcond=None)
+    se = [i for i, d in enumerate(SPACE.decisions) if d.name.endswith("se_ratio")]
+    return Sample(
+        rows=rows,
+        accuracy=data.accuracy[rows],
+        macs=macs[rows],
+        params=params[rows],
+        linear=(logs @ weights)[rows],
+        fair=np.any(data.codes[rows][:, se] > 0, axis=1),
+    )
+
+
+def network(row: int) -> Architecture:
+    """A recorded network with the ReLU that it was trained with (gates stay sigmoids)."""
+    architecture = SPACE.decode(decode(SPACE.decisions, evidence().codes[row]))
+    stages = tuple(replace(stage, activation="relu") for stage in architecture.stages)
+    return replace(
+        architecture,
+        stages=stages,
+        activation="relu",
+        dropout_rate=0.0,
+        stochastic_depth_rate=0.0,
+        bn_momentum=0.1,
+    )
+
+
+@functools.cache
+def evidence() -> Evidence:
+    """The recorded networks, read once."""
+    return load()
+
+
+@functools.cache
+def _order() -> NDArray[np.int64]:
+    """Distinct networks (the first of equal ones) in a random order [M]."""
+    _codes, first = np.unique(evidence().codes, axis=0, return_index=True)
+    return np.random.default_rng(SEED).permutation(np.sort(first))

@@ -1,0 +1,155 @@
+"""What is written: tables as Markdown, readings as CSV, a figure."""
+
+import csv
+import gzip
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mnas_search.benchmarks.ranking import statistics
+from mnas_search.benchmarks.ranking.networks import DRAWS, sample
+from mnas_search.benchmarks.ranking.readings import Reading
+from mnas_search.benchmarks.ranking.statistics import Interval
+from mnas_search.benchmarks.ranking.table import BUDGET, CONFIRMING, Row, baselines, choice
+from mnas_search.benchmarks.ranking.trials import Trial
+
+
+def records(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """All figures, for JSON."""
+    return [
+        {
+            "trial": row.column.name,
+            "kind": row.column.kind,
+            "draw": row.draw,
+            "networks": row.networks,
+            "seconds": round(row.column.seconds, 3),
+            "tau": _list(row.tau),
+            "baseline": row.baseline,
+            "baseline tau": round(row.baseline_tau, 3),
+            "difference": _list(row.difference),
+            "fair": _figure(row.fair),
+            "fair baseline": _figure(row.fair_baseline),
+            "band": _figure(row.band),
+            "band baseline": _figure(row.band_baseline),
+            "band networks": row.band_networks,
+            "passes": row.passes,
+        }
+        for row in rows
+    ]
+
+
+def table(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Rows as cells of text."""
+    return [
+        {
+            "trial": row.column.name,
+            "kind": row.column.kind,
+            "draw": row.draw,
+            "networks": str(row.networks),
+            "s": f"{row.column.seconds:.2f}",
+            "tau": _cell(row.tau, "{:.2f}"),
+            "best baseline": f"{row.baseline} {row.baseline_tau:.2f}",
+            "difference": _cell(row.difference, "{:+.2f}"),
+            "fair (baseline)": _pair(row.fair, row.fair_baseline),
+            "360-440M (baseline)": _pair(row.band, row.band_baseline),
+            "passes": "yes" if row.passes else "no",
+        }
+        for row in rows
+    ]
+
+
+_LEGEND = f"""\
+tau: Kendall's tau-b with recorded ImageNet accuracy, 95 % interval over networks (bootstrap,
+{statistics.RESAMPLES:,} resamples). difference: to the best of three baselines on the same
+networks, paired bootstrap; the baselines are log MACs, log params, and a linear function of both
+fitted on the recorded networks outside both draws. fair: among networks with
+squeeze-and-excitation in some stage. s: process time a network, one thread. passes: on the draw
+`{DRAWS[1]}`, at least {CONFIRMING} networks, at most {BUDGET:g} s, and an interval of the
+difference above zero.
+"""
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """What was chosen on the first draw, and what the second says of it: a sentence."""
+    taken = choice(rows)
+    if taken is None:
+        return (
+            f"Nothing was read on {CONFIRMING} networks of draw `{DRAWS[0]}`: nothing is chosen."
+        )
+    among = sum(row.draw == DRAWS[0] for row in rows)
+    name = taken.column.name
+    chosen = (
+        f"Chosen among {among} readings on draw `{DRAWS[0]}`: `{name}`, {taken.networks} "
+        f"networks, tau {_cell(taken.tau, '{:.2f}')}, difference to {taken.baseline} "
+        f"{_cell(taken.difference, '{:+.2f}')}."
+    )
+    fresh = [row for row in rows if row.draw == DRAWS[1] and row.column.name == name]
+    if not fresh:
+        return f"{chosen} Not read on draw `{DRAWS[1]}`."
+    (row,) = fresh
+    return (
+        f"{chosen} On {row.networks} fresh networks: tau {_cell(row.tau, '{:.2f}')}, difference "
+        f"to {row.baseline} {_cell(row.difference, '{:+.2f}')}: "
+        f"{'passes' if row.passes else 'does not pass'}."
+    )
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table a draw, ready for the documentation."""
+    title = "# Ranking: what orders networks as ImageNet does"
+    parts = [title, "", verdict(rows), "", _LEGEND]
+    for draw in DRAWS:
+        own = [row for row in rows if row.draw == draw]
+        if not own:
+            continue
+        ordered = sorted(own, key=lambda row: -row.tau.value)
+        lines = [{k: v for k, v in line.items() if k != "draw"} for line in table(ordered)]
+        if draw == DRAWS[0]:
+            lines = [{k: v for k, v in line.items() if k != "passes"} for line in lines]
+        parts += [
+            f"## Draw `{draw}`: {len(own)} readings",
+            "",
+            "| " + " | ".join(lines[0]) + " |",
+            "|" + "---|" * len(lines[0]),
+            *("| " + " | ".join(line.values()) + " |" for line in lines),
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def raw(
+    trials: Sequence[Trial], read: Callable[[Trial], Mapping[int, Sequence[Reading]]]
+) -> bytes:
+    """Every reading: CSV, gzipped; `network` is a row of the recorded networks."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("trial", "reading", "network", "value", "seconds"))
+    for trial in trials:
+        for row, readings in sorted(read(trial).items()):
+            for r in readings:
+                writer.writerow((trial.name, r.name, row, f"{r.value:.6g}", f"{r.seconds:.3f}"))
+    return gzip.compress(text.getvalue().encode(), mtime=0)
+
+
+def baseline_taus(draw: str, count: int) -> dict[str, float]:
+    """tau of each baseline on a draw."""
+    on = sample(draw, count)
+    return {name: statistics.tau(v, on.accuracy) for name, v in baselines(on).items()}
+
+
+def _cell(interval: Interval, form: str) -> str:
+    value, low, high = (form.format(v) for v in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _pair(value: float, baseline: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f} ({baseline:.2f})"
+
+
+def _list(interval: Interval) -> list[float]:
+    return [round(v, 3) for v in (interval.value, interval.low, interval.high)]
+
+
+def _figure(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 3)

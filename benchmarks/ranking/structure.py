@@ -1,0 +1,64 @@
+"""Scores read from a network's plan alone, without weights or images."""
+
+import math
+
+from mnas_search.architecture import Architecture
+from mnas_search.blocks import NetworkPlan, plan
+from mnas_search.blocks.plans import Layer
+from mnas_search.cost import cost
+
+
+def log_macs(architecture: Architecture) -> float:
+    """log of the multiply-adds."""
+    return math.log(cost(architecture).macs)
+
+
+def log_params(architecture: Architecture) -> float:
+    """log of the parameters."""
+    return math.log(cost(architecture).params)
+
+
+def log_both(architecture: Architecture) -> float:
+    """log of multiply-adds times parameters: their product, weighed by no fit."""
+    return log_macs(architecture) + log_params(architecture)
+
+
+def log_activations(architecture: Architecture) -> float:
+    """log of the elements that convolutions write (Radosavovic et al. 2020, arXiv 2003.13678)."""
+    return math.log(sum(layer.out_channels * layer.out_size**2 for layer in _convs(architecture)))
+
+
+def depth(architecture: Architecture) -> float:
+    """Blocks."""
+    return sum(stage.repeats for stage in architecture.stages)
+
+
+def entropy(architecture: Architecture) -> float:
+    """Entropy of a network of Gaussian weights: DeepMAD's H (arXiv 2303.02165, equation 4).
+
+    log(r^2 c) of the last map, times the sum over convolutions of log(c_in k^2 / groups); gates of
+    squeeze-and-excitation are left out.
+    """
+    layers = _spatial(plan(architecture))
+    last = layers[-1]
+    widths = sum(math.log(fan_in(layer)) for layer in layers)
+    return math.log(last.out_size**2 * last.out_channels) * widths
+
+
+def log_volume(architecture: Architecture) -> float:
+    """Sum over layers, gates among them, of the log of their number of weights."""
+    return sum(math.log(layer.weights) for layer in _convs(architecture))
+
+
+def fan_in(layer: Layer) -> int:
+    """Inputs that one output of a convolution sees."""
+    return layer.in_channels // layer.groups * layer.kernel**2
+
+
+def _convs(architecture: Architecture) -> list[Layer]:
+    return [layer for layer in plan(architecture).layers() if layer.op == "conv"]
+
+
+def _spatial(network_plan: NetworkPlan) -> list[Layer]:
+    """Convolutions but for the gates': those without bias."""
+    return [layer for layer in network_plan.layers() if layer.op == "conv" and not layer.bias]

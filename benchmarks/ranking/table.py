@@ -1,0 +1,203 @@
+"""From readings to rows: tau of each reading against the best baseline on the same networks."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from mnas_search.benchmarks.ranking import statistics
+from mnas_search.benchmarks.ranking.networks import DRAWS, MOST, Sample, sample
+from mnas_search.benchmarks.ranking.readings import Reading
+from mnas_search.benchmarks.ranking.statistics import Interval, Values
+from mnas_search.benchmarks.ranking.trials import Combination, Trial, asked
+
+BAND = (360e6, 440e6)  # multiply-adds
+BUDGET = 60.0  # seconds a network
+CONFIRMING = 100  # networks from which a draw confirms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One reading of one trial over networks.
+
+    Attributes:
+        name: `trial`, or `trial loss@50` where a trial has several readings.
+        kind: of the trial, or `combination`.
+        values: by row of the evidence.
+        seconds: mean process time a network.
+    """
+
+    name: str
+    kind: str
+    values: Mapping[int, float]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """How a column ranks the networks of a draw.
+
+    Attributes:
+        column: what.
+        draw: where.
+        networks: how many.
+        tau: against recorded accuracy, with its interval.
+        baseline, baseline_tau: the best of log macs, log params and their linear fit here.
+        difference: tau less the best baseline's, with its paired interval.
+        fair, fair_baseline: tau among networks with squeeze-and-excitation in some stage, and the
+            best baseline's there.
+        band, band_baseline, band_networks: the same between 360M and 440M multiply-adds.
+    """
+
+    column: Column
+    draw: str
+    networks: int
+    tau: Interval
+    baseline: str
+    baseline_tau: float
+    difference: Interval
+    fair: float
+    fair_baseline: float
+    band: float
+    band_baseline: float
+    band_networks: int
+
+    @property
+    def eligible(self) -> bool:
+        """Whether networks and seconds are such that a result would count."""
+        return self.networks >= CONFIRMING and self.column.seconds <= BUDGET
+
+    @property
+    def passes(self) -> bool:
+        """Whether it is better than every baseline, on a draw of its own and within the budget."""
+        return self.eligible and self.draw != DRAWS[0] and self.difference.above_zero
+
+
+def choice(found: Sequence[Row]) -> Row | None:
+    """What is taken on the draw `selection`: the largest lower end of the difference's interval
+    among eligible proxies; what is read from the plan alone is none."""
+    rows = [
+        row
+        for row in found
+        if row.draw == DRAWS[0] and row.eligible and row.column.kind != "structure"
+    ]
+    return max(rows, key=lambda row: row.difference.low, default=None)
+
+
+def columns(
+    trials: Sequence[Trial],
+    combinations: Sequence[Combination],
+    read: Callable[[Trial], Mapping[int, Sequence[Reading]]],
+    draw: str,
+) -> list[Column]:
+    """Every reading of every trial on a draw, and the combinations whose parts are there.
+
+    A combination's ranks are among the networks that all its parts have.
+    """
+    found: dict[str, Column] = {}
+    for trial in trials:
+        rows = frozenset(asked(trial, draw))
+        kept = {row: got for row, got in read(trial).items() if row in rows}
+        for column in _of_trial(trial, kept):
+            found[column.name] = column
+    for combination in combinations:
+        parts = [found[p] for p in combination.parts if p in found]
+        if len(parts) == len(combination.parts):
+            found[combination.name] = _combined(combination, parts)
+    return list(found.values())
+
+
+def rows(found: Sequence[Column], draw: str) -> Iterator[Row]:
+    """A row a column that has at least two networks of the draw."""
+    whole = sample(draw, MOST)
+    for column in found:
+        there = np.array([int(row) in column.values for row in whole.rows])
+        if there.sum() >= 2:
+            yield _row(column, draw, _part(whole, there))
+
+
+def _of_trial(trial: Trial, kept: Mapping[int, Sequence[Reading]]) -> Iterator[Column]:
+    names = dict.fromkeys(reading.name for readings in kept.values() for reading in readings)
+    for name in names:
+        there = {
+            row: reading for row, got in kept.items() for reading in got if reading.name == name
+        }
+        yield Column(
+            name=f"{trial.name} {name}".strip(),
+            kind=trial.kind,
+            values={row: reading.value for row, reading in there.items()},
+            seconds=float(np.mean([reading.seconds for reading in there.values()])),
+        )
+
+
+def _combined(combination: Combination, parts: Sequence[Column]) -> Column:
+    common = sorted(set.intersection(*(set(part.values) for part in parts)))
+    ranks = np.array(
+        [rankdata(statistics.last(np.array([p.values[r] for r in common]))) for p in parts]
+    )
+    total = (np.log(ranks) if combination.logarithms else ranks).mean(0)
+    return Column(
+        name=combination.name,
+        kind="combination",
+        values=dict(zip(common, total.tolist(), strict=True)),
+        seconds=sum(part.seconds for part in parts),
+    )
+
+
+def _row(column: Column, draw: str, on: Sample) -> Row:
+    values = np.array([column.values[int(row)] for row in on.rows])
+    baseline, best = _best_baseline(on)
+    band = (on.macs >= BAND[0]) & (on.macs <= BAND[1])
+    fair, fair_baseline = _within(values, on, on.fair)
+    near, near_baseline = _within(values, on, band)
+    return Row(
+        column=column,
+        draw=draw,
+        networks=len(values),
+        tau=statistics.tau_interval(values, on.accuracy),
+        baseline=baseline,
+        baseline_tau=statistics.tau(best, on.accuracy),
+        difference=statistics.difference(values, best, on.accuracy),
+        fair=fair,
+        fair_baseline=fair_baseline,
+        band=near,
+        band_baseline=near_baseline,
+        band_networks=int(band.sum()),
+    )
+
+
+def _within(values: Values, on: Sample, where: NDArray[np.bool_]) -> tuple[float, float]:
+    """tau of the values and of the best baseline among some of the networks."""
+    if where.sum() < 2:
+        return float("nan"), float("nan")
+    part = _part(on, where)
+    _name, best = _best_baseline(part)
+    return statistics.tau(values[where], part.accuracy), statistics.tau(best, part.accuracy)
+
+
+def _best_baseline(on: Sample) -> tuple[str, Values]:
+    known = baselines(on)
+    name = max(known, key=lambda n: statistics.tau(known[n], on.accuracy))
+    return name, known[name]
+
+
+def baselines(on: Sample) -> dict[str, Values]:
+    """What needs no proxy, by name [N] each."""
+    return {
+        "MACs": np.log(on.macs),
+        "params": np.log(on.params),
+        "linear fit": on.linear,
+    }
+
+
+def _part(whole: Sample, where: NDArray[np.bool_]) -> Sample:
+    return Sample(
+        rows=whole.rows[where],
+        accuracy=whole.accuracy[where],
+        macs=whole.macs[where],
+        params=whole.params[where],
+        linear=whole.linear[where],
+        fair=whole.fair[where],
+    )

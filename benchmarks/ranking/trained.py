@@ -1,0 +1,104 @@
+"""Proxies that are trained on procedural images, and read along the way."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mnas_search.architecture import Architecture
+from mnas_search.benchmarks.ranking import tasks
+from mnas_search.benchmarks.ranking.readings import Reading
+from mnas_search.networks import build
+from mnas_search.training.proxy import proxy_architecture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """A short training; what is read are losses, negated: larger is better.
+
+    Attributes:
+        task: by name (`tasks`).
+        images: how many there are; fewer than are trained on means several epochs.
+        resolution, width: of the proxy.
+        steps, batch_size: of the training.
+        learning_rate: peak; linear warm-up over a tenth of the steps, then linear decay to zero,
+            or constant where `decay` is false.
+        optimiser: `sgd` (Nesterov momentum 0.9) or `adam`.
+        reads: steps after which the mean loss of the tenth of steps before is read.
+    """
+
+    task: str
+    images: int
+    resolution: int = 16
+    width: float = 0.25
+    steps: int = 200
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    decay: bool = True
+    optimiser: str = "sgd"
+    reads: tuple[int, ...] = (50, 100, 200)
+
+    def __call__(self, architecture: Architecture, seed: int) -> Iterator[Reading]:
+        """`loss@n` after n steps, `loss sum` over all of them."""
+        data = tasks.task(self.task, self.images, self.resolution)
+        begun = time.process_time()
+        torch.manual_seed(seed)
+        small = proxy_architecture(
+            architecture,
+            width=self.width,
+            resolution=self.resolution,
+            num_classes=data.outputs,
+        )
+        network = build(small).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        losses = []
+        for loss in self._losses(network.train(), data):
+            losses.append(loss)
+            if len(losses) in self.reads:
+                recent = losses[-max(1, len(losses) // 10) :]
+                value = -sum(recent) / len(recent)
+                yield Reading(
+                    name=f"loss@{len(losses)}", value=value, seconds=time.process_time() - begun
+                )
+        yield Reading(name="loss sum", value=-sum(losses), seconds=time.process_time() - begun)
+
+    def _losses(self, network: torch.nn.Module, data: tasks.Task) -> Iterator[float]:
+        optimiser: torch.optim.Optimizer
+        if self.optimiser == "adam":
+            optimiser = torch.optim.Adam(network.parameters(), lr=self.learning_rate, fused=True)
+        else:
+            optimiser = torch.optim.SGD(
+                network.parameters(),
+                lr=self.learning_rate,
+                momentum=0.9,
+                nesterov=True,
+                weight_decay=1e-4,
+                fused=True,
+            )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._rate)
+        for index in self._batches(len(data.images)):
+            loss = tasks.error(network(data.images[index]), data.labels[index])
+            optimiser.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            optimiser.step()
+            schedule.step()
+            yield float(loss.detach())
+
+    def _batches(self, count: int) -> Iterator[Tensor]:
+        """The same batches for every network."""
+        generator = torch.Generator().manual_seed(0)
+        given = 0
+        while True:
+            order = torch.randperm(count, generator=generator)
+            whole = count // self.batch_size * self.batch_size
+            for index in torch.split(order[:whole], self.batch_size):
+                if given == self.steps:
+                    return
+                given += 1
+                yield index
+
+    def _rate(self, step: int) -> float:
+        up = (step + 1) / max(1, self.steps // 10)
+        down = (self.steps - step) / (self.steps - self.steps // 10) if self.decay else 1.0
+        return min(up, down, 1.0)
