@@ -84,11 +84,7 @@ def run(
         missing = _missing(store, chosen)
         note(f"{len(missing):,} readings to be had")
         failures = running.compute(store, missing, processes, note)
-    rows = [
-        row
-        for draw in networks.DRAWS
-        for row in table.rows(table.columns(chosen, trials.COMBINATIONS, store.read, draw), draw)
-    ]
+    rows = [row for draw in networks.DRAWS for row in _rows(store, chosen, draw)]
     if not rows:
         raise UsageError(
             f"no readings in {str(results)!r}" + "".join(f"; {f}" for f in failures[:1])
@@ -112,6 +108,14 @@ def _missing(store: Store, chosen: Sequence[Trial]) -> list[Work]:
                 if row not in there:
                     work.append(Work(trial=trial, row=row))
     return work
+
+
+def _rows(store: Store, chosen: Sequence[Trial], draw: str) -> list[table.Row]:
+    columns = table.columns(chosen, trials.COMBINATIONS, store.read, draw)
+    rows = list(table.rows(columns, draw))
+    # The yardstick fits thousands of counts: only where there is something to be held against it.
+    long = any(row.eligible for row in rows)
+    return rows + list(table.rows([table.fitted(draw)], draw)) if long else rows
 
 
 def _write(

@@ -16,6 +16,7 @@ INSTALL = "pip install 'mnas-search[plots]'"
 _FASTEST = 1e-3  # seconds; what is faster is drawn there
 _COLOURS = {
     "structure": "C7",
+    "fitted": "C4",
     "zero-cost": "C0",
     "combination": "C2",
     "features": "C1",

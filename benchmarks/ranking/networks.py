@@ -55,7 +55,7 @@ def sample(draw: str, count: int) -> Sample:
     rows = order[start : start + count]
     macs, params = space_cost(SPACE)(data.codes)
     logs = np.stack([np.log(macs), np.log(params), np.ones(len(macs))], axis=1)
-    rest = order[len(DRAWS) * MOST :]
+    rest = others(len(order))
     weights, *_ = np.linalg.lstsq(logs[rest], data.accuracy[rest], rcond=None)
     se = [i for i, d in enumerate(SPACE.decisions) if d.name.endswith("se_ratio")]
     return Sample(
@@ -80,6 +80,11 @@ def network(row: int) -> Architecture:
         stochastic_depth_rate=0.0,
         bn_momentum=0.1,
     )
+
+
+def others(count: int) -> NDArray[np.int64]:
+    """Rows of recorded networks that are in neither draw: fits are made on these [count]."""
+    return _order()[len(DRAWS) * MOST :][:count]
 
 
 @functools.cache

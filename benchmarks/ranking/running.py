@@ -14,8 +14,6 @@ from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.benchmarks.ranking.trials import Trial
 from mnas_search.errors import MnasSearchError, WorkFailed, where
 
-SEED = 0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
@@ -75,7 +73,7 @@ class Store:
             raise WorkFailed(f"cannot write {file}: {error.strerror}") from error
 
     def _file(self, trial: Trial) -> Path:
-        digest = hashlib.sha256(repr((trial.measure, SEED)).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(repr((trial.measure, trial.seed)).encode()).hexdigest()[:8]
         return self.folder / "readings" / f"{trial.name}-{digest}.jsonl"
 
 
@@ -118,7 +116,7 @@ def measure(work: Work) -> tuple[Reading, ...]:
     from mnas_search.training.loop import one_thread
 
     with one_thread():
-        return tuple(work.trial.measure(networks.network(work.row), SEED))
+        return tuple(work.trial.measure(networks.network(work.row), work.trial.seed))
 
 
 def _attempt(work: Work) -> tuple[Reading, ...] | BaseException:

@@ -191,9 +191,8 @@ def _block_entropies(network: nn.Module, images: Tensor) -> list[float]:
     with torch.no_grad():
         for output in _block_maps(network.train(), images):
             rows = output.transpose(0, 1).flatten(1)
-            variances = torch.linalg.eigvalsh(
-                torch.atleast_2d(torch.cov(rows)).double()
-            ).clamp_min(0)
+            covariance = torch.cov(rows).reshape(len(rows), len(rows))  # a number for one channel
+            variances = torch.linalg.eigvalsh(covariance.double()).clamp_min(0)
             share = variances / variances.sum().clamp_min(_TINY)
             entropies.append(float(-(share * share.clamp_min(_TINY).log()).sum()))
     return entropies

@@ -62,3 +62,6 @@ def _convs(architecture: Architecture) -> list[Layer]:
 def _spatial(network_plan: NetworkPlan) -> list[Layer]:
     """Convolutions but for the gates': those without bias."""
     return [layer for layer in network_plan.layers() if layer.op == "conv" and not layer.bias]
+
+
+SCORES = (log_macs, log_params, log_activations, depth, entropy, log_volume)

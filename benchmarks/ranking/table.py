@@ -1,5 +1,6 @@
 """From readings to rows: tau of each reading against the best baseline on the same networks."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,14 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from mnas_search.benchmarks.ranking import statistics
-from mnas_search.benchmarks.ranking.networks import DRAWS, MOST, Sample, sample
+from mnas_search.benchmarks.ranking import statistics, structure
+from mnas_search.benchmarks.ranking.networks import (
+    DRAWS,
+    MOST,
+    Sample,
+    evidence,
+    network,
+    others,
+    sample,
+)
 from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.benchmarks.ranking.statistics import Interval, Values
 from mnas_search.benchmarks.ranking.trials import Combination, Trial, asked
 
 BAND = (360e6, 440e6)  # multiply-adds
 BUDGET = 60.0  # seconds a network
+_FITTED_ON = 1_000
 CONFIRMING = 100  # networks from which a draw confirms
 
 
@@ -24,7 +34,7 @@ class Column:
 
     Attributes:
         name: `trial`, or `trial loss@50` where a trial has several readings.
-        kind: of the trial, or `combination`.
+        kind: of the trial, `combination`, or `fitted` for a yardstick.
         values: by row of the evidence.
         seconds: mean process time a network.
     """
@@ -71,17 +81,23 @@ class Row:
 
     @property
     def passes(self) -> bool:
-        """Whether it is better than every baseline, on a draw of its own and within the budget."""
-        return self.eligible and self.draw != DRAWS[0] and self.difference.above_zero
+        """Whether it is better than every baseline, on a draw of its own and within the budget,
+        and fitted on nothing."""
+        return (
+            self.eligible
+            and self.draw != DRAWS[0]
+            and self.column.kind != "fitted"
+            and self.difference.above_zero
+        )
 
 
 def choice(found: Sequence[Row]) -> Row | None:
     """What is taken on the draw `selection`: the largest lower end of the difference's interval
-    among eligible proxies; what is read from the plan alone is none."""
+    among eligible proxies; what counts or is fitted is none."""
     rows = [
         row
         for row in found
-        if row.draw == DRAWS[0] and row.eligible and row.column.kind != "structure"
+        if row.draw == DRAWS[0] and row.eligible and row.column.kind not in ("structure", "fitted")
     ]
     return max(rows, key=lambda row: row.difference.low, default=None)
 
@@ -140,10 +156,34 @@ def _combined(combination: Combination, parts: Sequence[Column]) -> Column:
     total = (np.log(ranks) if combination.logarithms else ranks).mean(0)
     return Column(
         name=combination.name,
-        kind="combination",
+        kind="structure" if {p.kind for p in parts} == {"structure"} else "combination",
         values=dict(zip(common, total.tolist(), strict=True)),
-        seconds=sum(part.seconds for part in parts),
+        seconds=sum(part.seconds for part in {part.name: part for part in parts}.values()),
     )
+
+
+def fitted(draw: str) -> Column:
+    """What is no proxy but a yardstick beside it: a linear fit of all of `structure`, on recorded
+    networks outside both draws."""
+    rows = sample(draw, MOST).rows
+    train = others(_FITTED_ON)
+    features = np.array([_counts(int(row)) for row in (*train, *rows)])
+    features = np.column_stack([features, np.ones(len(features))])
+    accuracy = evidence().accuracy[train]
+    weights, *_ = np.linalg.lstsq(features[: len(train)], accuracy, rcond=None)
+    predicted = features[len(train) :] @ weights
+    return Column(
+        name=f"linear fit of {len(structure.SCORES)} counts",
+        kind="fitted",
+        values=dict(zip(rows.tolist(), predicted.tolist(), strict=True)),
+        seconds=0.0,
+    )
+
+
+@functools.cache
+def _counts(row: int) -> tuple[float, ...]:
+    architecture = network(row)
+    return tuple(score(architecture) for score in structure.SCORES)
 
 
 def _row(column: Column, draw: str, on: Sample) -> Row:

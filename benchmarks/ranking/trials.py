@@ -24,6 +24,7 @@ class Trial:
         kind: `structure`, `zero-cost`, `features` or `training`.
         measure: what is read off a network; its `repr` is all of its settings.
         selection, confirmation: most networks of these draws that it is given.
+        seed: of the networks' weights.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Trial:
     measure: Measure
     selection: int
     confirmation: int
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,7 @@ def _zero(
     name: str = "",
     selection: int = 100,
     confirmation: int = 0,
+    seed: int = 0,
 ) -> Trial:
     return Trial(
         name=name or score,
@@ -73,6 +76,7 @@ def _zero(
         measure=ZeroCost(score=score, resolution=resolution, batch_size=batch_size),
         selection=selection,
         confirmation=confirmation,
+        seed=seed,
     )
 
 
@@ -90,9 +94,9 @@ TRIALS = (
     _plan("entropy"),
     _plan("log_volume"),
     _zero("snip", 64, 32, selection=MOST, confirmation=MOST),
-    _zero("grad_norm", 64, 32, confirmation=100),
+    _zero("grad_norm", 64, 32),
     _zero("zen", 64, 16, selection=MOST, confirmation=MOST),
-    _zero("synflow", 224, 1, confirmation=100),
+    _zero("synflow", 224, 1),
     _screening(
         "random_features",
         RandomFeatures(task="figures", images=1024, resolution=64, ridge=1.0),
@@ -132,20 +136,28 @@ TRIALS = (
             reads=(15, 30, 60),
         ),
     ),
-    _zero("snip", 224, 8, name="snip_224", confirmation=100),
+    _zero("snip", 224, 8, name="snip_224"),
+    _zero("snip", 64, 32, name="snip_seed1", seed=1),
     _zero("nwot", 64, 32),
     _zero("jacob_cov", 64, 32),
     _zero("expressivity", 64, 32),
     _zero("progressivity", 64, 32),
     _zero("trainability", 64, 32),
-    _zero("zico", 64, 64),
-    _zero("meco", 64, 1),
+    _zero("zico", 64, 64, selection=50),
+    _zero("meco", 64, 1, selection=50),
 )
 
 COMBINATIONS = (
+    Combination(name="params+entropy", parts=("log_params", "entropy")),
+    Combination(name="params+depth", parts=("log_params", "depth")),
     Combination(name="params+snip", parts=("log_params", "snip")),
     Combination(name="params+zen", parts=("log_params", "zen")),
     Combination(name="params+synflow", parts=("log_params", "synflow")),
+    Combination(name="params+snip_224", parts=("log_params", "snip_224")),
+    Combination(name="params+snip_seed1", parts=("log_params", "snip_seed1")),
+    Combination(
+        name="params+snip+snip_seed1", parts=("log_params", "log_params", "snip", "snip_seed1")
+    ),
     Combination(name="snip+zen", parts=("snip", "zen")),
     Combination(name="params+snip+zen", parts=("log_params", "snip", "zen")),
     Combination(name="snip+zen+synflow", parts=("snip", "zen", "synflow")),
