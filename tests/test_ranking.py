@@ -17,7 +17,7 @@ from mnas_search.benchmarks.ranking import networks, scores, statistics, structu
 from mnas_search.benchmarks.ranking.features import RandomFeatures
 from mnas_search.benchmarks.ranking.readings import Reading, Structure, ZeroCost
 from mnas_search.benchmarks.ranking.running import Store, Work, measure
-from mnas_search.benchmarks.ranking.trained import Training
+from mnas_search.benchmarks.ranking.trained import ShortTraining
 from mnas_search.benchmarks.ranking.trials import Combination, Trial
 from mnas_search.cost import cost
 from mnas_search.errors import UsageError
@@ -323,7 +323,7 @@ def test_values_to_predict_have_unit_variance():
 
 
 def test_a_training_learns_and_repeats():
-    training = Training(
+    training = ShortTraining(
         task="random-labels",
         images=64,
         resolution=8,
@@ -341,7 +341,7 @@ def test_a_training_learns_and_repeats():
 
 
 def test_a_diverged_training_is_a_reading_that_ranks_last():
-    training = Training(
+    training = ShortTraining(
         task="shallow-teacher",
         images=64,
         resolution=8,

@@ -15,7 +15,7 @@ from mnas_search.training.proxy import proxy_architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class ShortTraining:
     """A short training; what is read are losses, negated: larger is better.
 
     Attributes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from mnas_search.benchmarks.ranking.features import RandomFeatures
 from mnas_search.benchmarks.ranking.networks import DRAWS, MOST, sample
 from mnas_search.benchmarks.ranking.readings import Measure, Structure, ZeroCost
-from mnas_search.benchmarks.ranking.trained import Training
+from mnas_search.benchmarks.ranking.trained import ShortTraining
 from mnas_search.errors import UsageError
 
 
@@ -80,8 +80,8 @@ def _zero(
     )
 
 
-def _screening(name: str, measure: RandomFeatures | Training) -> Trial:
-    kind = "training" if isinstance(measure, Training) else "features"
+def _screening(name: str, measure: RandomFeatures | ShortTraining) -> Trial:
+    kind = "training" if isinstance(measure, ShortTraining) else "features"
     return Trial(name=name, kind=kind, measure=measure, selection=32, confirmation=0)
 
 
@@ -103,7 +103,7 @@ TRIALS = (
     ),
     _screening(
         "memorise",
-        Training(
+        ShortTraining(
             task="random-labels",
             images=512,
             resolution=8,
@@ -115,7 +115,7 @@ TRIALS = (
     ),
     _screening(
         "teacher",
-        Training(
+        ShortTraining(
             task="shallow-teacher",
             images=3_840,
             resolution=8,
@@ -127,7 +127,7 @@ TRIALS = (
     ),
     _screening(
         "figures",
-        Training(
+        ShortTraining(
             task="figures",
             images=3_840,
             steps=60,
