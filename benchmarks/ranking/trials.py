@@ -82,7 +82,7 @@ def _zero(
 
 def _screening(name: str, measure: RandomFeatures | ShortTraining) -> Trial:
     kind = "training" if isinstance(measure, ShortTraining) else "features"
-    return Trial(name=name, kind=kind, measure=measure, selection=32, confirmation=0)
+    return Trial(name=name, kind=kind, measure=measure, selection=24, confirmation=0)
 
 
 TRIALS = (
