@@ -14,6 +14,7 @@ from mnas_search.files import write_atomically
 
 INSTALL = "pip install 'mnas-search[plots]'"
 _FASTEST = 1e-3  # seconds; what is faster is drawn there
+_WIDTH, _HEIGHT = 1.0, 0.028  # of a name, in decades and tau
 _COLOURS = {
     "structure": "C7",
     "fitted": "C4",
@@ -60,14 +61,10 @@ def draw(rows: Sequence[Row], folder: Path) -> Path:
                 color=colour,
                 label=kind,
             )
-            for row, x in zip(some, seconds, strict=True):
-                panel.annotate(
-                    row.column.name,
-                    (x, row.tau.value),
-                    xytext=(4, 2),
-                    textcoords="offset points",
-                    fontsize=6,
-                )
+        for row, (x, y) in zip(own, _label_places(own), strict=True):
+            panel.annotate(
+                row.column.name, (x, y), xytext=(5, -2), textcoords="offset points", fontsize=6
+            )
         if own:
             most = max(row.networks for row in own)
             for style, (label, value) in zip(
@@ -79,3 +76,15 @@ def draw(rows: Sequence[Row], folder: Path) -> Path:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=130)
     return write_atomically(folder / "ranking.png", content.getvalue())
+
+
+def _label_places(rows: Sequence[Row]) -> list[tuple[float, float]]:
+    """Where names stand: beside their points, moved down past names that are there already."""
+    places: dict[int, tuple[float, float]] = {}
+    for index in sorted(range(len(rows)), key=lambda i: -rows[i].tau.value):
+        x, y = max(rows[index].column.seconds, _FASTEST), rows[index].tau.value
+        beside = [b for a, b in places.values() if abs(np.log10(a / x)) < _WIDTH]
+        while any(abs(y - b) < _HEIGHT for b in beside):
+            y -= _HEIGHT / 4
+        places[index] = (x, y)
+    return [places[index] for index in range(len(rows))]
