@@ -419,6 +419,10 @@ def test_params_as_a_proxy_equal_the_baseline_that_they_are():
     assert row.difference.value == pytest.approx(1 - max(known.values()))
     assert row.difference.above_zero
     assert not row.passes  # forty networks confirm nothing
+    counted = dict(zip(drawn.rows.tolist(), np.log(drawn.params).tolist(), strict=True))
+    counts = table.Column(name="counts", kind="structure", values=counted, seconds=0.0)
+    gain = table.against(column, counts, "confirmation")
+    assert gain.value == pytest.approx(1 - known["params"])
 
 
 def test_the_fitted_yardstick_sees_no_network_of_a_draw(monkeypatch):

@@ -11,7 +11,14 @@ from mnas_search.benchmarks.ranking import statistics
 from mnas_search.benchmarks.ranking.networks import DRAWS, sample
 from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.benchmarks.ranking.statistics import Interval
-from mnas_search.benchmarks.ranking.table import BUDGET, CONFIRMING, Row, baselines, choice
+from mnas_search.benchmarks.ranking.table import (
+    BUDGET,
+    CONFIRMING,
+    Row,
+    against,
+    baselines,
+    choice,
+)
 from mnas_search.benchmarks.ranking.trials import Trial
 
 
@@ -88,11 +95,18 @@ def verdict(rows: Sequence[Row]) -> str:
     if not fresh:
         return f"{chosen} Not read on draw `{DRAWS[1]}`."
     (row,) = fresh
-    return (
+    told = (
         f"{chosen} On {row.networks} fresh networks: tau {_cell(row.tau, '{:.2f}')}, difference "
         f"to {row.baseline} {_cell(row.difference, '{:+.2f}')}: "
         f"{'passes' if row.passes else 'does not pass'}."
     )
+    for kind in ("structure", "fitted"):
+        others = [r for r in rows if r.draw == DRAWS[1] and r.column.kind == kind]
+        if others:
+            best = max(others, key=lambda r: r.tau.value).column
+            gain = against(row.column, best, DRAWS[1])
+            told += f" Difference to `{best.name}`: {_cell(gain, '{:+.2f}')}."
+    return told
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -46,7 +46,7 @@ def difference(scores: Values, baseline: Values, truth: Values) -> Interval:
     """tau of the scores less tau of the baseline: networks are drawn with replacement, both
     values of a network together (Efron and Tibshirani 1993, chapter 13)."""
     drawn = _multiplicities(len(truth))
-    taus = _taus(last(scores), truth, drawn) - _taus(baseline, truth, drawn)
+    taus = _taus(last(scores), truth, drawn) - _taus(last(baseline), truth, drawn)
     return _interval(tau(scores, truth) - tau(baseline, truth), taus)
 
 

@@ -186,6 +186,15 @@ def _counts(row: int) -> tuple[float, ...]:
     return tuple(score(architecture) for score in structure.SCORES)
 
 
+def against(column: Column, other: Column, draw: str) -> Interval:
+    """tau of a column less tau of another on the networks of a draw that both have."""
+    whole = sample(draw, MOST)
+    pairs = [(column.values.get(int(r)), other.values.get(int(r))) for r in whole.rows]
+    there = np.array([None not in pair for pair in pairs])
+    one, two = (np.array(v, float) for v in zip(*(p for p in pairs if None not in p), strict=True))
+    return statistics.difference(one, two, whole.accuracy[there])
+
+
 def _row(column: Column, draw: str, on: Sample) -> Row:
     values = np.array([column.values[int(row)] for row in on.rows])
     baseline, best = _best_baseline(on)
