@@ -437,27 +437,30 @@ def test_the_fitted_yardstick_sees_no_network_of_a_draw(monkeypatch):
 
 
 def test_what_is_chosen_is_eligible_and_no_count():
-    drawn = networks.sample("selection", 100)
+    drawn = networks.sample("selection", 120)
     exact = dict(zip(drawn.rows.tolist(), drawn.accuracy.tolist(), strict=True))
-    noise = np.random.default_rng(0).normal(0, 0.02, 100)
+    noise = np.random.default_rng(0).normal(0, 0.02, 120)
     near = {row: value + e for (row, value), e in zip(exact.items(), noise, strict=True)}
+    far = {row: value + 3 * e for (row, value), e in zip(exact.items(), noise, strict=True)}
 
     def column(name: str, kind: str, values: dict[int, float], seconds: float) -> table.Column:
         return table.Column(name=name, kind=kind, values=values, seconds=seconds)
 
-    few = dict(list(exact.items())[:50])
+    fewer = dict(list(exact.items())[:100])
     found = list(
         table.rows(
             [
                 column("count", "structure", exact, 0.0),
                 column("fit", "fitted", exact, 0.0),
                 column("slow", "training", exact, 61.0),
-                column("few", "training", few, 1.0),
+                column("fewer", "training", fewer, 1.0),
+                column("far", "zero-cost", far, 1.0),
                 column("near", "zero-cost", near, 1.0),
             ],
             "selection",
         )
     )
+    assert table.choice([row for row in found if row.networks < 100]) is None
     taken = table.choice(found)
     assert taken is not None and taken.column.name == "near"
 

@@ -93,13 +93,16 @@ class Row:
 
 def choice(found: Sequence[Row]) -> Row | None:
     """What is taken on the draw `selection`: the largest lower end of the difference's interval
-    among eligible proxies; what counts or is fitted is none."""
+    among eligible proxies on the most networks, to which what looked best on few was promoted;
+    what counts or is fitted is no proxy."""
     rows = [
         row
         for row in found
         if row.draw == DRAWS[0] and row.eligible and row.column.kind not in ("structure", "fitted")
     ]
-    return max(rows, key=lambda row: row.difference.low, default=None)
+    most = max((row.networks for row in rows), default=0)
+    promoted = [row for row in rows if row.networks == most]
+    return max(promoted, key=lambda row: row.difference.low, default=None)
 
 
 def columns(
