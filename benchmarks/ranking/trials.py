@@ -137,7 +137,7 @@ TRIALS = (
         ),
     ),
     _zero("snip", 224, 8, name="snip_224"),
-    _zero("snip", 64, 32, name="snip_seed1", seed=1, confirmation=100),
+    _zero("snip", 64, 32, name="snip_seed1", seed=1, confirmation=MOST),
     _zero("nwot", 64, 32),
     _zero("jacob_cov", 64, 32),
     _zero("expressivity", 64, 32),
