@@ -318,7 +318,7 @@ def test_tasks_are_made_the_same_again(name):
 
 
 def test_values_to_predict_have_unit_variance():
-    taught = tasks.task("deep-teacher", 80, 16)
+    taught = tasks.task("shallow-teacher", 80, 16)
     assert taught.outputs == taught.labels.shape[1]
     assert torch.allclose(taught.labels.std(0), torch.ones(taught.outputs))
 

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 SHAPES = 8
 TEXTURES = 8
 _LEAVES = 24
+_TEACHER_LAYERS = 4
+_TEACHER_WIDTH = 64
 _TEACHER_OUTPUTS = 64
 
 
@@ -81,25 +83,6 @@ def random_labels(count: int, resolution: int, generator: torch.Generator) -> Ta
     )
 
 
-def shallow_teacher(count: int, resolution: int, generator: torch.Generator) -> Task:
-    """Dead leaves, and what a fixed random network of 4 convolutions says of them."""
-    return _taught(count, resolution, generator, layers=4, width=64)
-
-
-def deep_teacher(count: int, resolution: int, generator: torch.Generator) -> Task:
-    """Dead leaves, and what a fixed random network of 12 convolutions says of them."""
-    return _taught(count, resolution, generator, layers=12, width=64)
-
-
-TASKS = {
-    "compositions": compositions,
-    "figures": figures,
-    "random-labels": random_labels,
-    "shallow-teacher": shallow_teacher,
-    "deep-teacher": deep_teacher,
-}
-
-
 def coloured_noise(count: int, resolution: int, generator: torch.Generator) -> Tensor:
     """Gaussian noise with the 1/f amplitudes of photographs [N, 3, R, R]."""
     rows = torch.fft.fftfreq(resolution)[:, None]
@@ -123,25 +106,32 @@ def dead_leaves(count: int, resolution: int, generator: torch.Generator) -> Tens
     return _finish(images + 0.4 * coloured_noise(count, resolution, generator))
 
 
-def _taught(
-    count: int, resolution: int, generator: torch.Generator, *, layers: int, width: int
-) -> Task:
+def shallow_teacher(count: int, resolution: int, generator: torch.Generator) -> Task:
+    """Dead leaves, and what a fixed random network of 4 convolutions says of them."""
     images = dead_leaves(count, resolution, generator)
     blocks: list[nn.Module] = []
-    for index in range(layers):
-        stride = 2 if index % (layers // 2) == layers // 2 - 1 else 1
-        into = width if index else 3
-        conv = nn.Conv2d(into, width, 3, stride=stride, padding=1, bias=False)
+    for index in range(_TEACHER_LAYERS):
+        stride = 1 + index % 2
+        into = _TEACHER_WIDTH if index else 3
+        conv = nn.Conv2d(into, _TEACHER_WIDTH, 3, stride=stride, padding=1, bias=False)
         with torch.no_grad():
             conv.weight.normal_(0, (9 * into) ** -0.5, generator=generator)
-        blocks += [conv, nn.BatchNorm2d(width), nn.ReLU()]
-    last = nn.Conv2d(width, _TEACHER_OUTPUTS, 1, bias=False)
+        blocks += [conv, nn.BatchNorm2d(_TEACHER_WIDTH), nn.ReLU()]
+    last = nn.Conv2d(_TEACHER_WIDTH, _TEACHER_OUTPUTS, 1, bias=False)
     with torch.no_grad():
         last.weight.normal_(generator=generator)
     teacher = nn.Sequential(*blocks, last)
     with torch.no_grad():
         answers = torch.cat([teacher(part).mean((2, 3)) for part in torch.split(images, 1024)])
     return Task(images=images, labels=(answers - answers.mean(0)) / answers.std(0))
+
+
+TASKS = {
+    "compositions": compositions,
+    "figures": figures,
+    "random-labels": random_labels,
+    "shallow-teacher": shallow_teacher,
+}
 
 
 def _coordinates(
