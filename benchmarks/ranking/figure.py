@@ -1,7 +1,7 @@
 """tau against seconds a network, beside what counting alone gives."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ from mnas_search.errors import UsageError
 from mnas_search.files import write_atomically
 
 INSTALL = "pip install 'mnas-search[plots]'"
-_FASTEST = 1e-3  # seconds; what is faster is drawn there
-_WIDTH, _HEIGHT = 1.0, 0.028  # of a name, in decades and tau
+_FASTEST = 0.03  # seconds; what is faster is drawn there
+_WIDTH, _HEIGHT = 0.75, 0.03  # of a name, in decades and tau
+_FARTHEST = 0.08  # from its point, in tau
 _COLOURS = {
     "structure": "C7",
     "fitted": "C4",
@@ -41,7 +42,7 @@ def draw(rows: Sequence[Row], folder: Path) -> Path:
         panel.set_title(f"draw `{name}`")
         panel.set_xscale("log")
         panel.set_xlabel("CPU-seconds a network")
-        panel.set_xlim(_FASTEST / 2, 200)
+        panel.set_xlim(_FASTEST / 1.5, 60)
         panel.set_ylim(-0.5, 1)
         panel.axhline(0, color="black", linewidth=0.5)
         for kind, colour in _COLOURS.items():
@@ -61,7 +62,7 @@ def draw(rows: Sequence[Row], folder: Path) -> Path:
                 color=colour,
                 label=kind,
             )
-        for row, (x, y) in zip(own, _label_places(own), strict=True):
+        for row, x, y in _label_places(own):
             panel.annotate(
                 row.column.name, (x, y), xytext=(5, -2), textcoords="offset points", fontsize=6
             )
@@ -78,13 +79,15 @@ def draw(rows: Sequence[Row], folder: Path) -> Path:
     return write_atomically(folder / "ranking.png", content.getvalue())
 
 
-def _label_places(rows: Sequence[Row]) -> list[tuple[float, float]]:
-    """Where names stand: beside their points, moved down past names that are there already."""
-    places: dict[int, tuple[float, float]] = {}
-    for index in sorted(range(len(rows)), key=lambda i: -rows[i].tau.value):
-        x, y = max(rows[index].column.seconds, _FASTEST), rows[index].tau.value
-        beside = [b for a, b in places.values() if abs(np.log10(a / x)) < _WIDTH]
+def _label_places(rows: Sequence[Row]) -> Iterator[tuple[Row, float, float]]:
+    """Where names stand: beside their points or a little below; those with no room are left to
+    the table."""
+    placed: list[tuple[float, float]] = []
+    for row in sorted(rows, key=lambda row: -row.tau.value):
+        x, y = max(row.column.seconds, _FASTEST), row.tau.value
+        beside = [b for a, b in placed if abs(np.log10(a / x)) < _WIDTH]
         while any(abs(y - b) < _HEIGHT for b in beside):
             y -= _HEIGHT / 4
-        places[index] = (x, y)
-    return [places[index] for index in range(len(rows))]
+        if row.tau.value - y < _FARTHEST:
+            placed.append((x, y))
+            yield row, x, y
