@@ -18,7 +18,7 @@ from mnas_search.errors import MnasSearchError
 from mnas_search.interfaces import Evaluator, Network
 from mnas_search.objective import Objective
 from mnas_search.search import Search, training_seed
-from mnas_search.trials import Evaluation, Events, Failure, Trial, rank
+from mnas_search.trials import Evaluation, Events, Trial, rank
 from mnas_search.work import Outcome, Work, measure
 
 FINALISTS = 5
@@ -132,12 +132,17 @@ class Finals:
         self._in_flight += 1
         return remaining.pop(0)
 
+    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
+        """Always: a finalist is trained to its end."""
+        del work, evaluation, seconds
+        return True
+
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Journal the outcome of a training."""
-        if isinstance(outcome, Failure):
-            accuracy, error = None, outcome.reason
-        else:
+        if isinstance(outcome, Evaluation):
             accuracy, error = outcome.accuracy, None
+        else:
+            accuracy, error = None, outcome.reason
         event: Mapping[str, Any] = {
             "event": "final",
             "trial": None if work.number == _BASELINE else work.number,
@@ -186,7 +191,7 @@ class Finals:
                 given = [measure(judge, work)[0] for judge in judges]
             except MnasSearchError:  # a baseline of another space or size is refused
                 given = []
-            good = [outcome for outcome in given if not isinstance(outcome, Failure)]
+            good = [outcome for outcome in given if isinstance(outcome, Evaluation)]
             self._opinions[key] = (good[0], good[1]) if len(good) == len(judges) else None
         return self._opinions[key]
 

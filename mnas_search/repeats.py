@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 
 from mnas_search.search import Search, training_seed
-from mnas_search.trials import Events, Failure, Trial
+from mnas_search.trials import Evaluation, Events, Trial
 from mnas_search.work import Outcome, Work
 
 
@@ -79,9 +79,14 @@ class Repeats:
             seed=training_seed(self._seed, trial.fingerprint, repeat=1),
         )
 
+    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
+        """Always: a repeat is compared with a result."""
+        del work, evaluation, seconds
+        return True
+
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Journal the outcome."""
-        accuracy = None if isinstance(outcome, Failure) else outcome.accuracy
+        accuracy = outcome.accuracy if isinstance(outcome, Evaluation) else None
         self._journal.append(
             {
                 "event": "repeat",

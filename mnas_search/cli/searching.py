@@ -57,6 +57,11 @@ _proxy = click.option(
 @click.option(
     "--trials", type=int, help="distinct candidates [200 where they are predicted, else 48]"
 )
+@click.option(
+    "--early-stopping",
+    metavar="RULE",
+    help="asha: give up trainings that do not look promising; those do not count as --trials",
+)
 @_budget
 @_workers
 @_gpus
@@ -131,7 +136,7 @@ def evaluate(
     from mnas_search.evaluators.function import as_evaluator
     from mnas_search.report.tables import print_records
     from mnas_search.resolve import resolve_architecture
-    from mnas_search.trials import Failure
+    from mnas_search.trials import Evaluation
     from mnas_search.work import Work, measure
 
     texts = [("", text) for text in architectures] + (_lines(file) if file else [])
@@ -146,7 +151,7 @@ def evaluate(
     for number, network in enumerate(networks):
         with _at(texts[number][0]):
             outcome, seconds = measure(judge, Work(number=number, network=network, seed=seed))
-        if isinstance(outcome, Failure):
+        if not isinstance(outcome, Evaluation):
             raise WorkFailed(f"{network.label}: {outcome.reason}")
         measured = {"accuracy": outcome.accuracy, "std": outcome.std}
         rows.append({"name": network.label, **measured, "seconds": round(seconds, 3)})

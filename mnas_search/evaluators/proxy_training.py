@@ -1,6 +1,7 @@
 """Really train a candidate, small and short, and measure it on held-out images."""
 
 from collections.abc import Iterator
+from copy import copy
 from typing import final
 
 import torch
@@ -39,6 +40,7 @@ class ProxyTraining(Evaluator):
         self._train = dataset.train if whole else dataset.train.part(self.recipe.fraction)
         self._validation = dataset.validation
         self._normalisation = loop.normalisation(dataset.train)
+        self._rungs: tuple[int, ...] = ()  # epochs
 
     @property
     def resources(self) -> Resources:
@@ -73,8 +75,20 @@ class ProxyTraining(Evaluator):
             divisor=recipe.divisor,
         )
 
+    def with_rungs(self, factor: int) -> "ProxyTraining | None":
+        """Rungs after 1/factor, 1/factor^2, ... of the epochs, rounded down."""
+        rungs, epochs = [], self.recipe.training.epochs // factor
+        while epochs:
+            rungs.append(epochs)
+            epochs //= factor
+        if not rungs:
+            return None
+        one = copy(self)
+        one._rungs = tuple(rungs)
+        return one
+
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """One evaluation after the whole training; the same seed, the same accuracy."""
+        """One evaluation a rung, and one after the whole training; the same seed, the same."""
         proxy, recipe = self.proxy(network), self.recipe
         device = "cuda" if torch.cuda.is_available() else "cpu"
         with loop.one_thread(), torch.random.fork_rng():
@@ -94,5 +108,8 @@ class ProxyTraining(Evaluator):
             training = loop.Training(module, train, recipe.training, seed=seed)
             while not training.finished:
                 training.train_epoch()
+                if training.epoch in self._rungs:
+                    accuracy = loop.accuracy(module, validation)
+                    yield Evaluation(accuracy=accuracy, rung=training.epoch)
             accuracy = loop.accuracy(module, validation)
         yield Evaluation(accuracy=accuracy)
