@@ -1,7 +1,8 @@
 """Commands that search: run, resume, evaluate."""
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,9 @@ def _finish(form: str, work: Any) -> None:
 
     reporter = ConsoleReporter()
     try:
-        result: Result = work(reporter)
+        # What Ray has to say of a lost worker it prints; tables and JSON stand alone.
+        with redirect_stdout(sys.stderr):
+            result: Result = work(reporter)
     except KeyboardInterrupt:
         if reporter.folder is not None:
             click.echo(f"go on with: mnas-search resume {reporter.folder}", err=True)
