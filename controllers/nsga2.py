@@ -45,8 +45,11 @@ class NSGA2(Controller):
         return self._study.ask(rng)
 
     def tell(self, trial: Trial) -> None:
-        """Give Optuna accuracy and multiply-adds; a trial without accuracy is told as failed."""
-        values = None if trial.accuracy is None else [trial.accuracy, float(trial.macs)]
+        """Give Optuna accuracy and multiply-adds; a trial without a result, one that was stopped
+        early among them, is told as failed: it joins no population."""
+        values = None
+        if trial.status == "ok" and trial.accuracy is not None:
+            values = [trial.accuracy, float(trial.macs)]
         self._study.tell(trial.choices, values)
 
     def replay(self, event: Asked | Trial) -> None:

@@ -90,14 +90,24 @@ class OptunaStudy:
 
     def tell(self, choices: Choices, values: Sequence[float] | None) -> None:
         """Close a trial, taking it first if it was never asked; None: it failed."""
-        codes = encode(self._problem.decisions, choices)
-        if not self._open[codes]:
-            self.take(choices)
-        asked = self._open[codes].popleft()
+        asked = self._closed(choices)
         if values is None:
             self._study.tell(asked, state=TrialState.FAIL)
         else:
             self._study.tell(asked, list(values))
+
+    def prune(self, choices: Choices, value: float, rung: int) -> None:
+        """Close a trial that was stopped early, with its value at that rung. For studies with one
+        value: Optuna knows no other pruned trials."""
+        asked = self._closed(choices)
+        asked.report(value, step=rung)
+        self._study.tell(asked, state=TrialState.PRUNED)
+
+    def _closed(self, choices: Choices) -> optuna.Trial:
+        codes = encode(self._problem.decisions, choices)
+        if not self._open[codes]:
+            self.take(choices)
+        return self._open[codes].popleft()
 
     def _opened(self, codes: Sequence[int], trial: optuna.Trial) -> None:
         trial.set_constraint("flops", self._excess(codes))

@@ -25,6 +25,7 @@ class TPE(Controller):
     """
 
     def __init__(self, problem: Problem, *, startup: int = 10) -> None:
+        self._objective = problem.objective
         self._study = OptunaStudy(
             problem,
             directions=["maximize"],
@@ -37,8 +38,13 @@ class TPE(Controller):
         return self._study.ask(rng)
 
     def tell(self, trial: Trial) -> None:
-        """Give Optuna the reward; a trial without one is told as failed."""
-        self._study.tell(trial.choices, None if trial.reward is None else [trial.reward])
+        """Give Optuna the reward. A trial that was stopped early is told as pruned and ranks below
+        all that were not; one that failed is told as failed and ranks nowhere."""
+        if trial.status == "stopped" and trial.accuracy is not None and trial.rung is not None:
+            value = self._objective.reward(trial.accuracy, trial.macs)
+            self._study.prune(trial.choices, value, trial.rung)
+        else:
+            self._study.tell(trial.choices, None if trial.reward is None else [trial.reward])
 
     def replay(self, event: Asked | Trial) -> None:
         """Rebuild the study event by event."""

@@ -25,6 +25,7 @@ def search(
     objective: str = "soft",
     exponent: float | None = None,
     trials: int | None = None,
+    early_stopping: str | None = None,
     time_budget: float | str | None = None,
     workers: int | None = None,
     gpus_per_trial: float | None = None,
@@ -52,6 +53,8 @@ def search(
         baseline: "random" for a random search with as many trials, to compare with.
         objective: "soft", "hard" or "absolute"; `exponent` is its exponent.
         trials: distinct networks to evaluate; None for 200 predicted or 48 trained ones.
+        early_stopping: "asha" gives up trainings that do not look promising; those do not count
+            as trials.
         time_budget: seconds, or text such as "10m".
         workers: evaluations at a time over Ray; 0 for this process; None for one a CPU.
         gpus_per_trial, ray_address: see `mnas_search.config.RunConfig`.
@@ -82,6 +85,7 @@ def search(
         objective=objective,
         exponent=exponent,
         trials=trials,
+        early_stopping=early_stopping,
         time_budget=None if time_budget is None else _number(time_budget, parse_duration),
         workers=workers,
         gpus_per_trial=gpus_per_trial,

@@ -11,6 +11,7 @@ from mnas_search import plugins, reference
 from mnas_search.architecture import Architecture
 from mnas_search.choices import Choices
 from mnas_search.cost import CONVENTION
+from mnas_search.early_stopping import REDUCTION, RULES
 from mnas_search.errors import UsageError
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.interfaces import BatchAccuracy, Controller, Evaluator, Problem, SearchSpace
@@ -58,6 +59,8 @@ class RunConfig:
             compared with the winner; None for the fixed baselines alone.
         objective, exponent: see `mnas_search.objective`.
         trials: distinct networks to finish; None for 200 predicted or 48 trained ones.
+        early_stopping: `asha` gives up trainings that do not look promising, which then do not
+            count as trials; None gives up none.
         time_budget: seconds after which nothing more is asked, over all sessions; None for no end.
         workers: evaluations at a time, over Ray; 0 evaluates in this process.
         gpus_per_trial: GPUs a worker takes; None for the evaluator's own wish.
@@ -78,6 +81,7 @@ class RunConfig:
     objective: str = "soft"
     exponent: float | None = None
     trials: int | None = None
+    early_stopping: str | None = None
     time_budget: float | None = None
     workers: int | None = None
     gpus_per_trial: float | None = None
@@ -111,6 +115,10 @@ class RunConfig:
             )
         if self.data is not None:
             object.__setattr__(self, "data", sources.absolute(self.data))
+        if self.early_stopping not in (None, *RULES):
+            raise UsageError(
+                f"early_stopping {self.early_stopping!r}; allowed: {', '.join(RULES)}"
+            )
         if isinstance(self.start_from, str):
             raise UsageError(f"start_from is {self.start_from!r}; allowed: a list of texts")
         object.__setattr__(self, "start_from", tuple(map(absolute, self.start_from)))
@@ -137,6 +145,8 @@ class Setup:
         found = as_evaluator(
             plugins.load("evaluators", config.evaluator), data=config.data, proxy=config.proxy
         )
+        if config.early_stopping is not None:
+            found = _with_rungs(found, config)
         halves = found.halves()
         self.evaluator: Evaluator = found if halves is None else halves[0]
         self.check: Evaluator | None = None if halves is None else halves[1]
@@ -259,6 +269,17 @@ def _recorded(config: RunConfig) -> bool:
         and config.resolution == 224
         and config.num_classes in (None, 1000)
     )
+
+
+def _with_rungs(evaluator: Evaluator, config: RunConfig) -> Evaluator:
+    stoppable = evaluator.with_rungs(REDUCTION)
+    if stoppable is None:
+        raise UsageError(
+            f"early_stopping {config.early_stopping!r} with evaluator {config.evaluator!r}, which "
+            "has no rungs to stop at; allowed: one that has, as proxy_training with "
+            f"{REDUCTION} epochs or more"
+        )
+    return stoppable
 
 
 def _prior(name: str, space: SearchSpace) -> BatchAccuracy:

@@ -11,7 +11,9 @@
 Every message is one line that quotes the value and says what is allowed.
 """
 
+import contextlib
 import traceback
+from collections.abc import Iterator
 
 
 class MnasSearchError(Exception):
@@ -52,3 +54,14 @@ def where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return one_line(f"{type(error).__name__}: {error}{place}")
+
+
+@contextlib.contextmanager
+def blame(what: str) -> Iterator[None]:
+    """Say which part of a search an unexpected exception came from."""
+    try:
+        yield
+    except MnasSearchError:
+        raise
+    except Exception as error:
+        raise WorkFailed(f"{what} failed: {where(error)}") from error

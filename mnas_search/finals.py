@@ -18,7 +18,7 @@ from mnas_search.interfaces import Evaluator, Network
 from mnas_search.objective import Objective
 from mnas_search.search import Search, training_seed
 from mnas_search.trainings import NO_TRIAL, Trainings
-from mnas_search.trials import Evaluation, Events, Failure, Trial, rank
+from mnas_search.trials import Evaluation, Events, Trial, rank
 from mnas_search.work import Work, measure
 
 FINALISTS = 5
@@ -146,7 +146,7 @@ class Finals:
                 given = [measure(judge, work)[0] for judge in judges]
             except MnasSearchError:  # a baseline of another space or size is refused
                 given = []
-            good = [outcome for outcome in given if not isinstance(outcome, Failure)]
+            good = [outcome for outcome in given if isinstance(outcome, Evaluation)]
             self._opinions[key] = (good[0], good[1]) if len(good) == len(judges) else None
         return self._opinions[key]
 

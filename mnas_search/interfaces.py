@@ -240,6 +240,13 @@ class Evaluator(ABC):
         del space
         return None
 
+    def with_rungs(self, factor: int) -> "Evaluator | None":
+        """This evaluator, measuring on its way too: at rungs, each at least `factor` times as far
+        as the one before, where a run may stop it early. Its results are the same. Override where
+        it has rungs."""
+        del factor
+        return None
+
     @property
     @abstractmethod
     def resources(self) -> Resources | None:
@@ -247,7 +254,8 @@ class Evaluator(ABC):
 
     @abstractmethod
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """Yield an evaluation a rung, the last one being the result; the same seed, the same."""
+        """Yield the result, after an evaluation for each rung, with `rung` set; the same seed, the
+        same. A run that has seen enough closes the iterator."""
 
 
 class Exporter(ABC):

@@ -72,6 +72,7 @@ class Result:
         search, repeats = parts.search, parts.repeats
         self.trials = search.trials
         self.asked, self.exhausted = search.asked, search.exhausted
+        self.stalled = search.stalled
         self.repeats = repeats.pairs
         self.seed_noise = repeats.noise
         self.space, self.evaluator, self.check = setup.space, setup.evaluator, setup.check
@@ -94,6 +95,11 @@ class Result:
         """Trials with a reward, best first."""
         good = [t for t in self.trials if t.reward is not None]
         return tuple(sorted(good, key=rank))
+
+    @cached_property
+    def stopped(self) -> tuple[Trial, ...]:
+        """Trials that were given up at a rung, by number; they can win nothing."""
+        return tuple(t for t in self.trials if t.status == "stopped")
 
     @cached_property
     def best(self) -> Trial | None:

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from mnas_search import plugins, reference, run_folder
 from mnas_search.config import RunConfig, Setup
+from mnas_search.early_stopping import Asha
 from mnas_search.errors import RunFolderError, WorkFailed, where
 from mnas_search.finals import Finals
 from mnas_search.interfaces import Evaluator
@@ -193,6 +194,7 @@ def _parts(
         seed=seed,
         journal=journal,
         deadline=deadline,
+        stopping=None if setup.config.early_stopping is None else Asha(),
         on_trial=on_trial,
     )
     # One trial in six, so that the noise costs little beside the search.
@@ -352,14 +354,15 @@ def _why_no_winner(result: Result) -> str:
     failed = [t for t in result.trials if t.status == "failed"]
     if result.finalists:
         return f"none of the {len(result.finalists)} finalists can be trained; see journal.jsonl"
-    if failed and len(failed) == len(result.trials):
-        return f"all {len(failed)} candidates failed; the first one: {failed[0].error}"
-    if not result.trials:
+    if failed and not result.good:
+        rest = f", {len(result.stopped)} were stopped early" if result.stopped else ""
+        return f"all {len(failed)} candidates failed{rest}; the first one: {failed[0].error}"
+    if not result.good:
         return "no candidate was finished"
     target = format_size(result.objective.target)
     more = "`mnas-search resume` with more --trials goes on"
-    cheapest = format_size(min(t.macs for t in result.trials))
+    cheapest = format_size(min(t.macs for t in result.good))
     return (
-        f"none of {len(result.trials)} candidates is within {target} FLOPs (the cheapest has "
+        f"none of {len(result.good)} candidates is within {target} FLOPs (the cheapest has "
         f"{cheapest}); {'the space is exhausted' if result.exhausted else more}"
     )

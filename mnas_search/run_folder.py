@@ -2,7 +2,7 @@
 
 config.json          what was asked for, resolved, with versions
 journal.jsonl        every event; all that follows is derived from it and rewritten atomically
-trials.csv           a row a distinct network
+trials.csv           a row a distinct network; after early stopping, with the rung of the stopped
 pareto.csv           those that nothing beats in both accuracy and multiply-adds
 best.json            the winner
 family.csv, family/  the winner's family
@@ -133,8 +133,9 @@ def write_trials(
     write_atomically(folder / "pareto.csv", _trials_csv(pareto, networks))
 
 
-def _trials_csv(trials: Iterable[Trial], networks: Mapping[int, Network]) -> str:
-    rows = (
+def _trials_csv(trials: Sequence[Trial], networks: Mapping[int, Network]) -> str:
+    rungs = any(t.rung is not None for t in trials)
+    rows = [
         {
             "trial": t.number,
             "status": t.status,
@@ -147,9 +148,10 @@ def _trials_csv(trials: Iterable[Trial], networks: Mapping[int, Network]) -> str
             "seconds": t.seconds,
             "error": t.error,
         }
+        | ({"rung": t.rung} if rungs else {})
         for t in trials
-    )
-    return csv_text(TRIAL_COLUMNS, rows)
+    ]
+    return csv_text((*TRIAL_COLUMNS, "rung") if rungs else TRIAL_COLUMNS, rows)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -9,11 +9,10 @@ training seed comes from (run seed, fingerprint): the same events give the same 
 trained what, where.
 """
 
-import contextlib
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, final
 
@@ -21,15 +20,27 @@ import numpy as np
 
 from mnas_search.choices import Choices, encode
 from mnas_search.cost import cost
-from mnas_search.errors import MnasSearchError, RunFolderError, WorkFailed, where
+from mnas_search.early_stopping import Asha
+from mnas_search.errors import RunFolderError, blame, where
 from mnas_search.interfaces import BatchAccuracy, Controller, Network, Problem, SearchSpace
 from mnas_search.objective import Objective
 from mnas_search.space_cost import space_cost
-from mnas_search.trials import Asked, Events, Failure, Trial, rank
+from mnas_search.trials import (
+    Asked,
+    Evaluation,
+    Events,
+    Failure,
+    Stopped,
+    Trial,
+    rank,
+    read_asked,
+    read_trial,
+    results_of,
+)
 from mnas_search.work import Outcome, Work
 
 MOST_DUPLICATES = 1_000
-_TRIAL_FIELDS = ("status", "accuracy", "macs", "params", "reward", "seconds", "error", "rung")
+MOST_STOPPED = 1_000
 
 
 def problem(
@@ -59,6 +70,7 @@ class Search:
         seed: of the run.
         journal: where events go; those it holds already are replayed.
         deadline: `time.monotonic()` after which nothing more is asked.
+        stopping: stops trials at their rungs; None stops none.
         on_trial: called with every newly finished trial that is no duplicate.
     """
 
@@ -72,11 +84,12 @@ class Search:
         seed: int,
         journal: Events,
         deadline: float = float("inf"),
+        stopping: Asha | None = None,
         on_trial: Callable[[Trial], None] = lambda trial: None,
     ) -> None:
         self._space, self._objective, self._controller = space, objective, controller
         self._budget, self._seed, self._deadline = trials, seed, deadline
-        self._journal, self._on_trial = journal, on_trial
+        self._journal, self._stopping, self._on_trial = journal, stopping, on_trial
         self._asked: list[Asked] = []
         self._trials: dict[int, Trial] = {}  # by number, duplicates included
         self._best: Trial | None = None
@@ -86,6 +99,7 @@ class Search:
         self._first: dict[str, int] = {}  # fingerprint -> number of the trial that trains it
         self._waiting: dict[int, list[Asked]] = {}  # duplicates, by the number they wait for
         self._duplicates_in_a_row = 0
+        self._stopped_in_a_row = 0
         self._in_flight: set[int] = set()
         self._handed_back: deque[Asked] = deque()
         self._untold: list[Asked] = []  # duplicates whose tell a crash cut off
@@ -105,7 +119,7 @@ class Search:
             "event": "warm start",
             "wanted": [dict(choices) for choices in wanted],
             "known": [
-                {"choices": dict(t.choices), "fingerprint": t.fingerprint, **_results(t)}
+                {"choices": dict(t.choices), "fingerprint": t.fingerprint, **results_of(t)}
                 for t in known
             ],
             "phase": "start-up",
@@ -143,6 +157,11 @@ class Search:
         return self._duplicates_in_a_row >= MOST_DUPLICATES
 
     @property
+    def stalled(self) -> bool:
+        """Whether 1,000 trials in a row were stopped early."""
+        return self._stopped_in_a_row >= MOST_STOPPED
+
+    @property
     def finished(self) -> bool:
         """Whether nothing is in flight and nothing will come."""
         return not self._in_flight and not self._handed_back and not self._has_room()
@@ -154,25 +173,11 @@ class Search:
         if not told:
             return {}
         codes = np.array([encode(self._space.decisions, trial.choices) for trial in told])
-        with _blame("the controller's estimate"):
+        with blame("the controller's estimate"):
             means = self._controller.estimate(codes)
         if means is None:
             return {}
         return {trial.number: float(mean) for trial, mean in zip(told, means, strict=True)}
-
-    def ranking(self) -> tuple[Trial, ...]:
-        """Trials within the target, best reward first, by the controller's estimates of their
-        accuracies where it has them."""
-        estimates = self.estimates()
-
-        def value(trial: Trial) -> float:
-            assert trial.reward is not None
-            if trial.number not in estimates:
-                return trial.reward
-            return self._objective.reward(estimates[trial.number], trial.macs)
-
-        good = [t for t in self.trials if t.reward is not None and t.within_target]
-        return tuple(sorted(sorted(good, key=rank), key=value, reverse=True))
 
     def network(self, trial: Trial) -> Network:
         """The network of a trial."""
@@ -203,10 +208,29 @@ class Search:
                 self._waiting.setdefault(asked.duplicate_of, []).append(asked)
         return None
 
+    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
+        """Journal what was measured at a rung, and hold its reward against the others' there."""
+        if self._stopping is None or evaluation.rung is None:
+            return True
+        with blame("counting the network"):
+            reward = self._objective.reward(evaluation.accuracy, cost(work.network).macs)
+        if not self._stopping.knows(work.number, evaluation.rung):
+            event = {
+                "event": "rung",
+                "trial": work.number,
+                "rung": evaluation.rung,
+                "accuracy": evaluation.accuracy,
+                "reward": reward,
+                "seconds": round(seconds, 3),
+                "phase": "search",
+            }
+            self._journal.append(event)
+        return self._stopping.goes_on(work.number, evaluation.rung, reward)
+
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Finish a trial: journal it, then tell the controller, duplicates included."""
         asked = self._asked[work.number]
-        with _blame("counting the network"):
+        with blame("counting the network"):
             counted = cost(work.network)
         results: dict[str, Any] = {
             "macs": counted.macs,
@@ -215,10 +239,13 @@ class Search:
         }
         if isinstance(outcome, Failure):
             results |= {"status": "failed", "error": outcome.reason}
+        elif isinstance(outcome, Stopped):
+            there = outcome.evaluation
+            results |= {"status": "stopped", "accuracy": there.accuracy, "rung": there.rung}
         else:
             reward = self._objective.reward(outcome.accuracy, counted.macs)
             results |= {"status": "ok", "accuracy": outcome.accuracy, "reward": reward}
-        trial = _trial(asked, results, self._objective)
+        trial = self._trial(asked, results)
         self._tell(trial, sync=True)
         self._in_flight.discard(work.number)
         for duplicate in self._waiting.pop(work.number, []):
@@ -232,6 +259,7 @@ class Search:
         return (
             self._counted + in_work < self._budget
             and not self.exhausted
+            and not self.stalled
             and time.monotonic() < self._deadline
         )
 
@@ -241,10 +269,10 @@ class Search:
             choices = dict(self._wanted.popleft())
             network = self._decode(choices)
             asked = self._note_ask(choices, network)
-            with _blame(f"the controller's replay of ask {number}"):
+            with blame(f"the controller's replay of ask {number}"):
                 self._controller.replay(asked)
             return asked, network
-        with _blame(f"the controller's ask {number}"):
+        with blame(f"the controller's ask {number}"):
             choices = dict(self._controller.ask(np.random.default_rng((self._seed, number))))
             encode(self._space.decisions, choices)
         network = self._decode(choices)
@@ -265,7 +293,7 @@ class Search:
         return asked
 
     def _decode(self, choices: Choices) -> Network:
-        with _blame("the search space's decode"):
+        with blame("the search space's decode"):
             network = self._space.decode(choices)
             if not isinstance(network, Network):
                 raise TypeError(f"{network!r} is no Architecture or TracedNetwork")
@@ -280,26 +308,29 @@ class Search:
         return Work(number=asked.number, network=network, seed=asked.seed)
 
     def _tell(self, trial: Trial, *, sync: bool) -> None:
-        event = {"event": "tell", "trial": trial.number, **_results(trial), "phase": "search"}
+        event = {"event": "tell", "trial": trial.number, **results_of(trial), "phase": "search"}
         self._journal.append(event, sync=sync)
         self._keep(trial)
-        with _blame(f"the controller's tell of trial {trial.number}"):
+        with blame(f"the controller's tell of trial {trial.number}"):
             self._controller.tell(trial)
 
     def _keep(self, trial: Trial) -> None:
         self._trials[trial.number] = trial
         if trial.duplicate_of is not None:
             return
-        self._counted += trial.status != "stopped" and trial.number not in self._warm
+        stopped = trial.status == "stopped"
+        self._stopped_in_a_row = self._stopped_in_a_row + 1 if stopped else 0
+        self._counted += not stopped and trial.number not in self._warm
         if trial.reward is not None and trial.within_target:
             self._best = trial if self._best is None else min(self._best, trial, key=rank)
 
     def _tell_duplicate(self, asked: Asked) -> None:
         assert asked.duplicate_of is not None
         original = self._trials[asked.duplicate_of]
-        self._tell(
-            _trial(asked, _results(original) | {"seconds": 0.0}, self._objective), sync=False
-        )
+        self._tell(self._trial(asked, results_of(original) | {"seconds": 0.0}), sync=False)
+
+    def _trial(self, asked: Asked, results: Mapping[str, Any]) -> Trial:
+        return read_trial(asked, results, within_target=self._objective.within(results["macs"]))
 
     def _replay(self) -> None:
         try:
@@ -324,7 +355,7 @@ class Search:
             if event["event"] == "warm start":
                 self._take_warm_start(event)
             elif event["event"] == "ask":
-                asked = _read_asked(event)
+                asked = read_asked(event)
                 if asked.number != len(self._asked):
                     raise RunFolderError(
                         f"the journal asks trial {asked.number} after {len(self._asked) - 1}; "
@@ -336,8 +367,10 @@ class Search:
                 repeated = asked.duplicate_of is not None
                 self._duplicates_in_a_row = self._duplicates_in_a_row + 1 if repeated else 0
                 self._controller.replay(asked)
+            elif event["event"] == "rung" and self._stopping is not None:
+                self._stopping.replay(event["trial"], event["rung"], event["reward"])
             elif event["event"] == "tell":
-                trial = _trial(self._asked[event["trial"]], event, self._objective)
+                trial = self._trial(self._asked[event["trial"]], event)
                 self._keep(trial)
                 self._controller.replay(trial)
 
@@ -353,42 +386,11 @@ class Search:
             reward = None
             if results["status"] == "ok":  # under this run's target
                 reward = self._objective.reward(results["accuracy"], results["macs"])
-            trial = _trial(asked, {**results, "reward": reward}, self._objective)
+            trial = self._trial(asked, {**results, "reward": reward})
             self._note(asked)
             self._warm.add(asked.number)
             self._keep(trial)
-            with _blame("the controller's replay of a warm start"):
+            with blame("the controller's replay of a warm start"):
                 self._controller.replay(asked)
                 self._controller.replay(trial)
         self._wanted.extend(event["wanted"])
-
-
-@contextlib.contextmanager
-def _blame(what: str) -> Iterator[None]:
-    """Say which part of a search an unexpected exception came from."""
-    try:
-        yield
-    except MnasSearchError:
-        raise
-    except Exception as error:
-        raise WorkFailed(f"{what} failed: {where(error)}") from error
-
-
-def _results(trial: Trial) -> dict[str, Any]:
-    return {name: getattr(trial, name) for name in _TRIAL_FIELDS}
-
-
-def _trial(asked: Asked, results: Mapping[str, Any], objective: Objective) -> Trial:
-    own: dict[str, Any] = {name: results.get(name) for name in _TRIAL_FIELDS}
-    within = objective.within(results["macs"])
-    return Trial(**asdict(asked), **own, within_target=within)
-
-
-def _read_asked(event: dict[str, Any]) -> Asked:
-    return Asked(
-        number=event["trial"],
-        choices=event["choices"],
-        fingerprint=event["fingerprint"],
-        duplicate_of=event["duplicate_of"],
-        seed=event["seed"],
-    )

@@ -11,8 +11,9 @@ accuracy, in seconds.
 
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ from mnas_search.interfaces import (
 from mnas_search.objective import Objective
 from mnas_search.search import Search, problem
 from mnas_search.space_cost import WalkingCost, space_cost
-from mnas_search.trials import Evaluation, Failure, Journal, Trial
-from mnas_search.work import Work, check
+from mnas_search.trials import Evaluation, Failure, Journal, Stopped, Trial
+from mnas_search.work import Outcome, Work, check
 
 MakeController = Callable[[Problem], Controller]
 
@@ -81,10 +82,12 @@ def toy_accuracy(choices: Choices) -> float:
     return 0.5 + 0.4 * (0.8 * wide / 3 + 0.2 * kernels / 3)
 
 
-def _toy_outcome(work: Work, choices: Choices) -> Evaluation | Failure:
-    """The toy accuracy; every seventh trial fails."""
+def _toy_outcome(work: Work, choices: Choices) -> Outcome:
+    """The toy accuracy; every seventh trial fails, every fifth is stopped early."""
     if work.number % 7 == 6:
         return Failure(reason="made to fail")
+    if work.number % 5 == 3:
+        return Stopped(evaluation=Evaluation(accuracy=1.0, rung=1))
     return Evaluation(accuracy=toy_accuracy(choices))
 
 
@@ -142,10 +145,30 @@ class ControllerContract:
         own, given = controller(self.problem()), self.problem()
         for number in range(25):
             choices = own.ask(np.random.default_rng((0, number)))
+            own.tell(_failed(_finished(given, number, choices)))
+
+    def test_stopped_are_taken(self, controller: MakeController) -> None:
+        """A search in which everything is stopped early goes on."""
+        own, given = controller(self.problem()), self.problem()
+        for number in range(25):
+            choices = own.ask(np.random.default_rng((0, number)))
+            own.tell(_stopped(_finished(given, number, choices)))
+
+    def test_stopped_are_no_results(self, controller: MakeController) -> None:
+        """An accuracy at a rung says no more about final ones than a failure does."""
+        stopped, failed = controller(self.problem()), controller(self.problem())
+        given, rng = self.problem(), np.random.default_rng(0)
+        codes = []
+        for number in range(18):
+            choices = sample(given.decisions, rng)
+            codes.append(encode(given.decisions, choices))
             trial = _finished(given, number, choices)
-            own.tell(
-                replace(trial, status="failed", accuracy=None, reward=None, error="made to fail")
-            )
+            stopped.tell(_stopped(trial) if number % 3 else trial)
+            failed.tell(_failed(trial) if number % 3 else trial)
+        one, two = (each.estimate(np.array(codes)) for each in (stopped, failed))
+        assert (one is None) == (two is None)
+        if one is not None and two is not None:
+            np.testing.assert_array_equal(one, two)
 
     def test_resumed_is_uninterrupted(self, controller: MakeController, tmp_path: Path) -> None:
         """A search cut anywhere and replayed from its journal asks what it would have asked."""
@@ -242,6 +265,25 @@ class EvaluatorContract:
         assert one
         assert all(isinstance(check(e), Evaluation) for e in one)
 
+    def test_rungs_change_no_result(self, evaluator: Evaluator, network: Network) -> None:
+        """Measured on its way, ever further, an evaluation ends as it would have."""
+        if (stoppable := evaluator.with_rungs(3)) is None:
+            pytest.skip("has no rungs")
+        *way, result = stoppable.evaluate(network, seed=3)
+        *_, plain = evaluator.evaluate(network, seed=3)
+        assert result.accuracy == plain.accuracy
+        assert result.rung is None
+        rungs = [e.rung or 0 for e in way]
+        assert rungs[0] >= 1
+        assert all(later >= 3 * rung for rung, later in pairwise(rungs))
+
+    def test_it_can_be_cut_off(self, evaluator: Evaluator, network: Network) -> None:
+        """At its first rung, and evaluated anew afterwards."""
+        if (stoppable := evaluator.with_rungs(3)) is None:
+            pytest.skip("has no rungs")
+        one, two = (_first(stoppable, network) for _ in range(2))
+        assert one == two
+
 
 def _macs(given: Problem, choices: Choices) -> int:
     return int(given.cost(np.array([encode(given.decisions, choices)]))[0][0])
@@ -262,6 +304,22 @@ def _finished(given: Problem, number: int, choices: Choices) -> Trial:
         within_target=given.objective.within(int(macs[0])),
         seconds=0.0,
     )
+
+
+def _first(evaluator: Evaluator, network: Network) -> float:
+    evaluations = evaluator.evaluate(network, seed=3)
+    accuracy = next(evaluations).accuracy
+    if isinstance(evaluations, Generator):
+        evaluations.close()
+    return accuracy
+
+
+def _failed(trial: Trial) -> Trial:
+    return replace(trial, status="failed", accuracy=None, reward=None, error="made to fail")
+
+
+def _stopped(trial: Trial) -> Trial:
+    return replace(trial, status="stopped", accuracy=1.0, reward=None, rung=1)
 
 
 def _history(

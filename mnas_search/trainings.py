@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from mnas_search.trials import Events, Failure
+from mnas_search.trials import Evaluation, Events
 from mnas_search.work import Outcome, Work
 
 NO_TRIAL = -1  # the number of work that belongs to no trial
@@ -64,15 +64,20 @@ class Trainings:
         self._in_flight += 1
         return remaining.pop(0)
 
+    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
+        """Always: these are compared with results."""
+        del work, evaluation, seconds
+        return True
+
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Journal the outcome."""
         trial = None if work.number == NO_TRIAL else work.number
         trained, error = Trained(trial=trial, accuracy=None), None
-        if isinstance(outcome, Failure):
-            error = outcome.reason
-        else:
+        if isinstance(outcome, Evaluation):
             test = (outcome.info or {}).get("test")
             trained = Trained(trial=trial, accuracy=outcome.accuracy, test=test)
+        else:
+            error = outcome.reason
         event: Mapping[str, Any] = {
             "event": self._event,
             "trial": trial,

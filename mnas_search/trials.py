@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Protocol, final
@@ -29,7 +29,7 @@ class Evaluation:
     Attributes:
         accuracy: fraction in [0, 1].
         std: standard deviation of the accuracy, where the evaluator knows it.
-        rung: how far the evaluation had come, for those that can be stopped early.
+        rung: how far the evaluation had come, where more is to come; None for a result.
         info: further figures, by name.
     """
 
@@ -44,6 +44,18 @@ class Failure:
     """An evaluation that gave no accuracy, with the reason."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """An evaluation that was given up at a rung, with what was measured there."""
+
+    evaluation: Evaluation
+
+    @property
+    def reason(self) -> str:
+        """Why there is no result."""
+        return f"stopped early at rung {self.evaluation.rung}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +84,8 @@ class Trial:
     Attributes:
         number, choices, fingerprint, duplicate_of, seed: as asked.
         status: `ok`; `failed`, with the reason in `error`; `stopped` early, at `rung`.
-        accuracy: fraction in [0, 1]; None where there is none.
+        accuracy: fraction in [0, 1]; None where there is none. A stopped trial's is the one at its
+            rung, and to be compared with no result.
         macs, params: exact cost at the deployment resolution.
         reward: the objective's plain value; None unless `ok`.
         within_target: whether macs keep the constraint.
@@ -114,6 +127,31 @@ def rank(trial: Trial) -> tuple[float, int, int]:
     """Sorts trials with a reward, best first; ties go to fewer multiply-adds, then the earlier."""
     assert trial.reward is not None
     return (-trial.reward, trial.macs, trial.number)
+
+
+_RESULTS = ("status", "accuracy", "macs", "params", "reward", "seconds", "error", "rung")
+
+
+def results_of(trial: Trial) -> dict[str, Any]:
+    """What an event says of a finished trial, beside what was asked."""
+    return {name: getattr(trial, name) for name in _RESULTS}
+
+
+def read_trial(asked: Asked, event: Mapping[str, Any], *, within_target: bool) -> Trial:
+    """A finished trial from what an event says of it."""
+    own: dict[str, Any] = {name: event.get(name) for name in _RESULTS}
+    return Trial(**asdict(asked), **own, within_target=within_target)
+
+
+def read_asked(event: Mapping[str, Any]) -> Asked:
+    """A proposal from its event."""
+    return Asked(
+        number=event["trial"],
+        choices=event["choices"],
+        fingerprint=event["fingerprint"],
+        duplicate_of=event["duplicate_of"],
+        seed=event["seed"],
+    )
 
 
 class Events(Protocol):

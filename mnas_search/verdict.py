@@ -23,7 +23,7 @@ from mnas_search.interfaces import Network
 from mnas_search.objective import Objective
 from mnas_search.search import Search, training_seed
 from mnas_search.trainings import NO_TRIAL, Trainings
-from mnas_search.trials import Events, Trial
+from mnas_search.trials import Events, Trial, rank
 from mnas_search.work import Work
 
 TOP = 3
@@ -184,8 +184,18 @@ class Verdict:
         repeats = range(_FIRST, _FIRST + TRAININGS)
         return [training_seed(self._seed, network.fingerprint, repeat=k) for k in repeats]
 
-    def _best(self, search: Search) -> tuple[Trial, ...]:
-        return search.ranking()[:TOP]
+    def _best(self, search: Search) -> list[Trial]:
+        """By reward, with the controller's estimates of accuracies where it has them."""
+        estimates = search.estimates()
+
+        def value(trial: Trial) -> float:
+            assert trial.reward is not None
+            if trial.number not in estimates:
+                return trial.reward
+            return self._objective.reward(estimates[trial.number], trial.macs)
+
+        good = [t for t in search.trials if t.reward is not None and t.within_target]
+        return sorted(sorted(good, key=rank), key=value, reverse=True)[:TOP]
 
     def _contenders(self, search: Search, word: str) -> list[Contender]:
         return [

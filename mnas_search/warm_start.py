@@ -77,13 +77,18 @@ def _trials(
         for event in read_events(folder / "journal.jsonl"):
             if event["event"] == "ask" and event["duplicate_of"] is None:
                 asked[event["trial"]] = event
-            elif event["event"] == "tell" and event["trial"] in asked:
+            elif event["event"] == "tell" and event["trial"] in asked and _whole(event):
                 trials.append((asked[event["trial"]], event))
             elif event["event"] == "warm start":
-                trials += [(result, result) for result in event["known"]]
+                trials += [(result, result) for result in event["known"] if _whole(result)]
         return [_trial(ask, tell, space, objective) for ask, tell in trials]
     except (LookupError, TypeError, MnasSearchError) as error:
         raise RunFolderError(f"the journal of {str(folder)!r} cannot be used: {error}") from error
+
+
+def _whole(tell: Mapping[str, Any]) -> bool:
+    """Whether a trial came to its end: a stopped one's accuracy compares with none of these."""
+    return bool(tell["status"] != "stopped")
 
 
 def _trial(
@@ -105,5 +110,4 @@ def _trial(
         within_target=objective.within(counted.macs),
         seconds=tell["seconds"],
         error=tell["error"],
-        rung=tell["rung"],
     )

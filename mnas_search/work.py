@@ -1,20 +1,22 @@
 """Work for a runner: networks to evaluate, and who hands them out.
 
-A runner drives a `Source`: it takes work with `next()`, evaluates it wherever it likes, and gives
-the outcome back with `record()`. The source is passive; it owns all bookkeeping.
+A runner drives a `Source`: it takes work with `next()`, evaluates it wherever it likes, asks at
+every rung whether it `goes_on()`, and gives the outcome back with `record()`. The source is
+passive; it owns all bookkeeping.
 """
 
+import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, final
 
 from mnas_search.errors import MnasSearchError, one_line
 from mnas_search.interfaces import Evaluator, Network, Resources
-from mnas_search.trials import Evaluation, Failure
+from mnas_search.trials import Evaluation, Failure, Stopped
 
-Outcome = Evaluation | Failure
+Outcome = Evaluation | Failure | Stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,10 @@ class Source(Protocol):
     def next(self) -> Work | None:
         """The next piece; None where there is none now."""
 
+    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
+        """Take what was measured at a rung; whether the piece is to be gone on with. One that is
+        not is recorded as `Stopped`."""
+
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Take the outcome of a piece and the seconds it took."""
 
@@ -79,6 +85,10 @@ class Chain:
                 return work
             self._sources.pop(0)
         return None
+
+    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
+        """What the source says that handed the work out: the current one."""
+        return self._sources[0].goes_on(work, evaluation, seconds)
 
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Give the outcome to the source that handed the work out: the current one."""
@@ -113,6 +123,10 @@ class Timed:
             self.first = asked
         return work
 
+    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
+        """What the source says."""
+        return self._source.goes_on(work, evaluation, seconds)
+
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Give the outcome to the source."""
         self._source.record(work, outcome, seconds)
@@ -125,30 +139,82 @@ class Timed:
         return self._source.finished
 
 
-def measure(evaluator: Evaluator | Panel, work: Work) -> tuple[Outcome, float]:
-    """Evaluate one piece of work; whatever goes wrong becomes a `Failure` with its reason."""
-    if isinstance(evaluator, Panel):
-        evaluator = evaluator.evaluators[work.judge]
-    start = time.perf_counter()
-    outcome: Outcome = Failure(reason="the evaluator gave no evaluation")
-    try:
-        for evaluation in evaluator.evaluate(work.network, seed=work.seed):
-            outcome = check(evaluation)
-    except MnasSearchError:
-        raise  # wrong usage (a network that the evaluator cannot take) concerns the whole run
-    except MemoryError:
-        outcome = Failure(reason="out of memory")
-    except (Exception, SystemExit) as error:
-        first = str(error).splitlines()[:1]
-        outcome = Failure(reason=one_line(f"{type(error).__name__}: {''.join(first)}")[:300])
-    return outcome, time.perf_counter() - start
+@final
+class Measurement:
+    """One piece of work under evaluation, rung by rung.
+
+    Whatever goes wrong becomes a `Failure` with its reason, and ends it.
+
+    Attributes:
+        rung: what was measured at the rung that it has come to; None at the end.
+        outcome: of the end.
+        seconds: spent evaluating.
+    """
+
+    def __init__(self, evaluator: Evaluator | Panel, work: Work) -> None:
+        if isinstance(evaluator, Panel):
+            evaluator = evaluator.evaluators[work.judge]
+        self.rung: Evaluation | None = None
+        self.outcome: Outcome = Failure(reason="the evaluator gave no evaluation")
+        self.seconds = 0.0
+        self._evaluations = self._begun(evaluator, work)
+
+    def advance(self) -> None:
+        """Go on to the next rung, or to the end."""
+        start = time.perf_counter()
+        self.rung = None
+        try:
+            for evaluation in self._evaluations:
+                self.outcome = check(evaluation)
+                if isinstance(self.outcome, Failure):
+                    self._evaluations.close()
+                elif self.outcome.rung is not None:
+                    self.rung = self.outcome
+                    break
+        except MnasSearchError:
+            raise  # wrong usage (a network that the evaluator cannot take) concerns the whole run
+        except MemoryError:
+            self.outcome = Failure(reason="out of memory")
+        except (Exception, SystemExit) as error:
+            first = str(error).splitlines()[:1]
+            reason = one_line(f"{type(error).__name__}: {''.join(first)}")[:300]
+            self.outcome = Failure(reason=reason)
+        self.seconds += time.perf_counter() - start
+
+    def stop(self) -> None:
+        """Give up at the rung that it has come to."""
+        assert self.rung is not None
+        self.outcome, self.rung = Stopped(evaluation=self.rung), None
+        with contextlib.suppress(Exception):  # of an evaluator that is cut off
+            self._evaluations.close()
+
+    @staticmethod
+    def _begun(evaluator: Evaluator, work: Work) -> Generator[Evaluation, None, None]:
+        yield from evaluator.evaluate(work.network, seed=work.seed)
 
 
-def check(evaluation: Evaluation) -> Outcome:
+def measure(
+    evaluator: Evaluator | Panel,
+    work: Work,
+    goes_on: Callable[[Work, Evaluation, float], bool] = lambda work, evaluation, seconds: True,
+) -> tuple[Outcome, float]:
+    """The outcome of a piece of work, and the seconds spent; `goes_on` is asked at every rung."""
+    measurement = Measurement(evaluator, work)
+    measurement.advance()
+    while measurement.rung is not None:
+        if goes_on(work, measurement.rung, measurement.seconds):
+            measurement.advance()
+        else:
+            measurement.stop()
+    return measurement.outcome, measurement.seconds
+
+
+def check(evaluation: Evaluation) -> Evaluation | Failure:
     """The evaluation, or a `Failure` where its accuracy is no fraction in [0, 1]."""
     accuracy = float(evaluation.accuracy)  # a numpy or torch scalar becomes a plain number
     if not math.isfinite(accuracy):
         return Failure(reason=f"accuracy is {accuracy}")
     if not 0 <= accuracy <= 1:
         return Failure(reason=f"accuracy is {accuracy:g}; allowed: a fraction from 0 to 1")
-    return replace(evaluation, accuracy=accuracy)
+    rung = None if evaluation.rung is None else int(evaluation.rung)
+    return replace(evaluation, accuracy=accuracy, rung=rung)

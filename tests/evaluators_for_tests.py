@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -124,3 +125,49 @@ class RankingOnWorkers(Ranking):
     """The same, on workers."""
 
     resources = Resources(cpus=1)
+
+
+class Rungs(Evaluator):
+    """Nine epochs with rungs at 1 and 3; a line a trained epoch goes to a file.
+
+    Where `KILL_AT` says so, the process that trains so many epochs is killed, as by kill -9.
+    """
+
+    noisy = False
+    resources = Resources(cpus=1)
+
+    def __init__(self):
+        self.rungs = ()
+
+    def with_rungs(self, factor):
+        one = type(self)()
+        one.rungs = (1, factor)
+        return one
+
+    def evaluate(self, network, *, seed):
+        final = by_params(network)
+        for epoch in range(1, 10):
+            log = Path(os.environ["TRAINED_LOG"])
+            with log.open("a") as file:
+                file.write(f"{network.fingerprint} {epoch} {os.getpid()}\n")
+            if os.environ.get("KILL_AT") == str(len(log.read_text().splitlines())):
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(0.01)
+            if epoch in self.rungs:
+                yield Evaluation(accuracy=final * (0.5 + epoch / 18), rung=epoch)
+        yield Evaluation(accuracy=final)
+
+
+class TroubledRungs(Rungs):
+    """NaN at the second rung, or a dead worker on the way to it, as the network wants it."""
+
+    def evaluate(self, network, *, seed):
+        kind = int(network.fingerprint, 16) % 4
+        mark = Path(f"{os.environ['TRAINED_LOG']}.{network.fingerprint}")
+        for evaluation in super().evaluate(network, seed=seed):
+            if kind == 0 and evaluation.rung == 3:
+                evaluation = Evaluation(accuracy=float("nan"), rung=3)
+            yield evaluation
+            if kind == 1 and not mark.exists():
+                mark.touch()
+                os._exit(1)

@@ -1,7 +1,8 @@
 """Commands that search: run, resume, evaluate."""
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,11 @@ _proxy = click.option(
 @click.option(
     "--trials", type=int, help="distinct candidates [200 where they are predicted, else 48]"
 )
+@click.option(
+    "--early-stopping",
+    metavar="RULE",
+    help="asha: give up trainings that do not look promising; those do not count as --trials",
+)
 @_budget
 @_workers
 @_gpus
@@ -105,7 +111,9 @@ def _finish(form: str, work: Any) -> None:
 
     reporter = ConsoleReporter()
     try:
-        result: Result = work(reporter)
+        # What Ray has to say of a lost worker it prints; tables and JSON stand alone.
+        with redirect_stdout(sys.stderr):
+            result: Result = work(reporter)
     except KeyboardInterrupt:
         if reporter.folder is not None:
             click.echo(f"go on with: mnas-search resume {reporter.folder}", err=True)
@@ -141,7 +149,7 @@ def evaluate(
     from mnas_search.evaluators.function import as_evaluator
     from mnas_search.report.tables import print_records
     from mnas_search.resolve import resolve_architecture
-    from mnas_search.trials import Failure
+    from mnas_search.trials import Evaluation
     from mnas_search.work import Work, measure
 
     texts = [("", text) for text in architectures] + (_lines(file) if file else [])
@@ -156,7 +164,7 @@ def evaluate(
     for number, network in enumerate(networks):
         with _at(texts[number][0]):
             outcome, seconds = measure(judge, Work(number=number, network=network, seed=seed))
-        if isinstance(outcome, Failure):
+        if not isinstance(outcome, Evaluation):
             raise WorkFailed(f"{network.label}: {outcome.reason}")
         measured = {"accuracy": outcome.accuracy, "std": outcome.std}
         rows.append({"name": network.label, **measured, "seconds": round(seconds, 3)})

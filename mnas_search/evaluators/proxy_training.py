@@ -44,6 +44,7 @@ class ProxyTraining(Evaluator):
         self._held_out: Split | None = dataset.test  # stays in this process
         self._test: Split | None = None
         self._normalisation = loop.normalisation(dataset.train)
+        self._rungs: tuple[int, ...] = ()  # epochs
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_held_out": None}
@@ -87,8 +88,20 @@ class ProxyTraining(Evaluator):
             divisor=recipe.divisor,
         )
 
+    def with_rungs(self, factor: int) -> "ProxyTraining | None":
+        """Rungs after 1/factor, 1/factor^2, ... of the epochs, rounded down."""
+        rungs, epochs = [], self.recipe.training.epochs // factor
+        while epochs:
+            rungs.append(epochs)
+            epochs //= factor
+        if not rungs:
+            return None
+        one = copy.copy(self)
+        one._rungs = tuple(rungs)
+        return one
+
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """One evaluation after the whole training; the same seed, the same accuracy."""
+        """One evaluation a rung, and one after the whole training; the same seed, the same."""
         proxy, recipe = self.proxy(network), self.recipe
         device = "cuda" if torch.cuda.is_available() else "cpu"
         with loop.one_thread(), torch.random.fork_rng():
@@ -109,6 +122,9 @@ class ProxyTraining(Evaluator):
             training = loop.Training(module, train, recipe.training, seed=seed)
             while not training.finished:
                 training.train_epoch()
+                if training.epoch in self._rungs:
+                    accuracy = loop.accuracy(training.evaluated, images(self._validation))
+                    yield Evaluation(accuracy=accuracy, rung=training.epoch)
             accuracy = loop.accuracy(training.evaluated, images(self._validation))
             info = None
             if self._test is not None:

@@ -93,6 +93,11 @@ class Trainings:
         self._in_flight += 1
         return self._todo.pop()
 
+    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
+        """Always: every training is compared with whole ones."""
+        del work, evaluation, seconds
+        return True
+
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Journal the outcome of a training."""
         training = Training(

@@ -111,6 +111,7 @@ def _asked(result: Result, versions: Mapping[str, Any]) -> Iterator[str]:
     config, objective = result.config, result.objective
     data = config.data or (DEFAULT_DATA if config.evaluator == TRAINING else None)
     label = axis_label(result.evaluator)
+    stopped = f", {len(result.stopped)} of them stopped early" if result.stopped else ""
     pairs: dict[str, object] = {
         "target": f"T = {format_size(objective.target)} FLOPs (multiply-adds)",
         "search space": config.space,
@@ -122,7 +123,8 @@ def _asked(result: Result, versions: Mapping[str, Any]) -> Iterator[str]:
         "data": data or "none but the evaluator's own",
         "objective": f"{objective.kind}: {_OBJECTIVES[objective.kind]} with "
         f"w = {objective.exponent:g}, under FLOPs ≤ T",
-        "trials": f"{config.trials} asked for, {len(result.trials)} finished",
+        "trials": f"{config.trials} asked for, {len(result.trials)} finished{stopped}",
+        "early stopping": config.early_stopping,
         "time budget": None if config.time_budget is None else format_duration(config.time_budget),
         "seed": config.seed,
         "deployment": deployment(result),
@@ -179,11 +181,12 @@ def _verdict(result: Result) -> Iterator[str]:
 def _figure(result: Result) -> Iterator[str]:
     baseline = "" if result.baseline is None else f"; diamond: {result.baseline.network.label}"
     count = len(result.good)
+    to_end = " trained to the end" if result.stopped else ""
     yield "<h2>All candidates</h2>"
     yield f'<figure>\n<div class="wide">{figure(result)}</div>'
     yield (
-        f"<figcaption>Small dots: {count} candidate{'s' * (count != 1)}; line: the Pareto front, "
-        "the best accuracy for so many FLOPs; large dot: the winner"
+        f"<figcaption>Small dots: {count} candidate{'s' * (count != 1)}{to_end}; line: the "
+        "Pareto front, the best accuracy for so many FLOPs; large dot: the winner"
         f"{escaped(baseline)}; dashed: the target.</figcaption>\n</figure>"
     )
 

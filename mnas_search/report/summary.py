@@ -1,6 +1,7 @@
 """The end of a run in words and tables."""
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,8 @@ def summary(result: Result) -> dict[str, Any]:
         "finalists": [_scored(result, one) for one in result.finalists],
         "baseline": None if result.baseline is None else _scored(result, result.baseline),
         "verdict": _verdict(result),
-        "trials": len(result.trials),
+        "trials": len(result.trials) - len(result.stopped),
+        "stopped": len(result.stopped),
         "failed": sum(t.status == "failed" for t in result.trials),
         "asked": result.asked,
         "space_exhausted": result.exhausted,
@@ -120,6 +122,15 @@ def notes(result: Result) -> list[str]:
     best, noise, between = result.best, result.seed_noise, spread(result)
     if result.exhausted:
         said.append("space exhausted: 1,000 proposals in a row were known already")
+    if result.stalled:
+        said.append("early stopping let 1,000 candidates in a row not come to their end")
+    if result.stopped:
+        rungs = Counter(t.rung for t in result.stopped if t.rung is not None)
+        said.append(
+            f"{len(result.stopped)} of {len(result.trials)} candidates were stopped early, at "
+            f"{'rung' if len(rungs) == 1 else 'rungs'} "
+            + ", ".join(f"{rung} ({count})" for rung, count in sorted(rungs.items()))
+        )
     failed = [t for t in result.trials if t.status == "failed"]
     if failed:
         said.append(f"{len(failed)} candidates failed; the first: {failed[0].error}")

@@ -7,5 +7,5 @@ from mnas_search.work import Panel, Source, measure
 def run_in_process(source: Source, evaluator: Evaluator | Panel) -> None:
     """Evaluate until the source has finished."""
     while (work := source.next()) is not None:
-        outcome, seconds = measure(evaluator, work)
+        outcome, seconds = measure(evaluator, work, source.goes_on)
         source.record(work, outcome, seconds)

@@ -4,7 +4,9 @@ Tune asks our searcher for a trial whenever a worker is free; the searcher asks 
 never for more than there are workers, so that nothing is proposed ahead of what could be known.
 Actors are reused from trial to trial (starting one and importing torch costs seconds), the
 evaluator with its data is put into the object store once, and a worker that dies is replaced and
-its work tried once more. Tune's own checkpoints and resume are not used: the journal is ours.
+its work tried once more. A trial reports at every rung of its training, and a scheduler passes
+on to Tune what the source says: go on, or stop. Tune's own checkpoints and resume are not used:
+the journal is ours.
 
 Importing this module imports Ray.
 """
@@ -20,8 +22,8 @@ from mnas_search import plugins
 from mnas_search.errors import MnasSearchError, WorkFailed, one_line
 from mnas_search.interfaces import Evaluator, Resources
 from mnas_search.runners.ray_cluster import cluster
-from mnas_search.trials import Failure
-from mnas_search.work import Outcome, Panel, Source, Work, measure
+from mnas_search.trials import Evaluation, Failure, Stopped
+from mnas_search.work import Measurement, Outcome, Panel, Source, Work
 
 # Tune reads these when it is imported or started.
 for _name, _value in {
@@ -37,6 +39,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import ray
     from ray import cloudpickle, tune
+    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
     from ray.tune.search import Searcher
 
 _PATIENCE = 60.0  # seconds that workers wait for each other at the start
@@ -82,6 +85,7 @@ def _tune(
             tune.with_resources(tune.with_parameters(_Worker, evaluator=evaluator), resources),
             tune_config=tune.TuneConfig(
                 search_alg=feeder,
+                scheduler=_Scheduler(feeder),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
@@ -162,6 +166,17 @@ class _Feeder(Searcher):  # type: ignore[misc]
         self._open[trial_id] = work
         return {"work": work}
 
+    def goes_on(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether a trial that has come to a rung is gone on with."""
+        work = self._open.get(trial_id)
+        if work is None or self.error is not None:
+            return False
+        try:
+            return self._source.goes_on(work, result["outcome"].evaluation, result["seconds"])
+        except Exception as unexpected:
+            self.error = unexpected
+            return False
+
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
@@ -186,37 +201,73 @@ class _Feeder(Searcher):  # type: ignore[misc]
         """The journal is the only record."""
 
 
+@final
+class _Scheduler(FIFOScheduler):  # type: ignore[misc]
+    """What the source says of a rung, for Tune: a run's ASHA is the source's, and outlives it."""
+
+    def __init__(self, feeder: _Feeder) -> None:
+        super().__init__()
+        self._feeder = feeder
+
+    def __reduce__(self) -> Any:
+        return FIFOScheduler, ()  # as the searcher's
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        goes_on = self._feeder.goes_on(trial.trial_id, result)
+        decision: str = self.CONTINUE if goes_on else self.STOP
+        return decision
+
+
+def asha_scheduler(*, reduction: int, longest: int) -> Any:
+    """Ray Tune's ASHA over results with `rung` and `reward`; stops none at the end of its own."""
+    return ASHAScheduler(
+        time_attr="rung",
+        metric="reward",
+        mode="max",
+        grace_period=1,
+        reduction_factor=reduction,
+        max_t=longest,
+    )
+
+
 class _Worker(tune.Trainable):  # type: ignore[misc]
-    """An actor: one piece of work a trial."""
+    """An actor: one piece of work a trial, one rung of it a step."""
 
     def setup(self, config: dict[str, Any], evaluator: Evaluator | Panel) -> None:
         import torch  # noqa: F401  (takes seconds: once, before any work)
 
         self._evaluator = evaluator
+        self._measurement: Measurement | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._work: Work | None = new_config["work"]
+        if self._measurement is not None and self._measurement.rung is not None:
+            self._measurement.stop()
+        work: Work | None = new_config["work"]
+        self._measurement = None if work is None else Measurement(self._evaluator, work)
         self._meeting: Any = new_config.get("meeting")
         return True
 
     def step(self) -> dict[str, Any]:
-        if self._work is None:
+        measurement = self._measurement
+        if measurement is None:
             self._meet()
             return {"accuracy": 0.0, "done": True}
         # An exception would end the actor, so every outcome goes back as a value.
-        outcome: Outcome = Failure(reason="wrong usage")
-        seconds, error = 0.0, None
+        error, done = None, True
         try:
-            outcome, seconds = measure(self._evaluator, self._work)
+            measurement.advance()
+            outcome: Outcome = measurement.outcome
+            if measurement.rung is not None:  # what the outcome is, unless it goes on
+                outcome, done = Stopped(evaluation=measurement.rung), False
         except MnasSearchError as raised:
-            error = raised
+            error, outcome = raised, Failure(reason="wrong usage")
         return {
-            "accuracy": 0.0 if isinstance(outcome, Failure) else outcome.accuracy,
+            "accuracy": outcome.accuracy if isinstance(outcome, Evaluation) else 0.0,
             "outcome": outcome,
-            "seconds": seconds,
+            "seconds": measurement.seconds,
             "error": error,
-            "done": True,
+            "done": done,
         }
 
     def _meet(self) -> None:

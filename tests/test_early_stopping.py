@@ -1,0 +1,535 @@
+"""Early stopping: bars, books, controllers, and runs over real Ray workers that are hit."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluators_for_tests import Rungs
+
+from mnas_search import plugins
+from mnas_search.config import RunConfig, Setup
+from mnas_search.controllers.random_search import RandomSearch
+from mnas_search.early_stopping import Asha
+from mnas_search.errors import UsageError
+from mnas_search.evaluators.proxy_training import ProxyTraining
+from mnas_search.interfaces import Evaluator
+from mnas_search.objective import Objective
+from mnas_search.runners.in_process import run_in_process
+from mnas_search.search import MOST_STOPPED, Search, problem
+from mnas_search.search_spaces.efficientnet import EfficientNetSpace
+from mnas_search.testing import EvaluatorContract, ToySpace, toy_accuracy
+from mnas_search.trials import Evaluation, Failure, Journal, Stopped, Trial
+from mnas_search.warm_start import warm_start
+from mnas_search.work import Work, measure
+
+HERE = Path(__file__).parent
+OBJECTIVE = Objective(target=400e3)
+NETWORK = ToySpace().decode({d.name: d.options[-1] for d in ToySpace().decisions})
+
+
+def events(path, kind=None):
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [event for event in lines if kind in (None, event["event"])]
+
+
+def timeless(path):
+    return [{k: v for k, v in e.items() if k not in ("time", "seconds")} for e in events(path)]
+
+
+def stopped_by_the_rule(rungs):
+    """ASHA written down once more: trial -> rung, from the events in their order."""
+    before, stopped = defaultdict(list), {}
+    for event in rungs:
+        others, reward = before[event["rung"]], event["reward"]
+        if others and reward < np.percentile(others, (1 - 1 / 3) * 100):
+            stopped[event["trial"]] = event["rung"]
+        others.append(reward)
+    return stopped
+
+
+# -- the rule and the books -------------------------------------------------------------------
+
+
+class Toy(Evaluator):
+    """The toy accuracy after four epochs; rungs at 1 and 3 show ever more of it."""
+
+    noisy = False
+    resources = None
+
+    def __init__(self):
+        self.rungs, self.epochs, self.closed = (), Counter(), 0
+
+    def with_rungs(self, factor):
+        one = copy(self)
+        one.rungs = (1, factor)
+        return one
+
+    def evaluate(self, network, *, seed):
+        width = [stage.out_channels for stage in network.stages]
+        kernel = [stage.kernel for stage in network.stages]
+        names = {f"s{i}.width": w for i, w in enumerate(width)}
+        accuracy = toy_accuracy(names | {f"s{i}.kernel": k for i, k in enumerate(kernel)})
+        try:
+            for epoch in range(1, 5):
+                self.epochs[network.fingerprint] += 1
+                if epoch in self.rungs:
+                    noise = np.random.default_rng((seed, epoch)).normal(0, 0.05 / epoch)
+                    yield Evaluation(accuracy=accuracy * epoch / 4 + noise, rung=epoch)
+            yield Evaluation(accuracy=accuracy)
+        finally:
+            self.closed += 1
+
+
+def search(journal, *, controller=None, trials=12, stopping=True, objective=OBJECTIVE):
+    return Search(
+        space=ToySpace(),
+        objective=objective,
+        controller=controller or RandomSearch(problem(ToySpace(), objective)),
+        trials=trials,
+        seed=0,
+        journal=journal,
+        stopping=Asha() if stopping else None,
+    )
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """A search in this process: the journal, the search, the evaluator."""
+    path = tmp_path_factory.mktemp("toy") / "journal.jsonl"
+    evaluator = Toy().with_rungs(3)
+    with Journal(path) as journal:
+        done = search(journal)
+        run_in_process(done, evaluator)
+    return path, done, evaluator
+
+
+def test_the_best_third_goes_on():
+    asha = Asha()
+    rewards = np.random.default_rng(0).permutation(300) / 300
+    gone_on = [n for n, reward in enumerate(rewards) if asha.goes_on(n, 1, float(reward))]
+    assert gone_on[0] == 0
+    assert 90 <= len(gone_on) <= 120
+    assert int(rewards.argmax()) in gone_on
+    assert int(rewards.argmin()) not in gone_on
+    # Each rung has a bar of its own.
+    assert asha.goes_on(gone_on[1], 3, 0.0)
+    assert not asha.goes_on(gone_on[2], 3, -1.0)
+
+
+def test_a_rung_counts_once_however_often_a_trial_comes_by():
+    asha, twice = Asha(), Asha()
+    for number, reward in enumerate([0.5, 0.9, 0.1, 0.8, 0.7, 0.95]):
+        expected = asha.goes_on(number, 1, reward)
+        twice.replay(number, 1, reward)
+        assert twice.goes_on(number, 1, 0.0 if number % 2 else 1.0) == expected
+    assert asha.goes_on(9, 1, 0.85) == twice.goes_on(9, 1, 0.85)
+
+
+def test_bad_ones_are_stopped_and_the_best_is_trained_to_its_end(toy):
+    path, done, evaluator = toy
+    tells, asks = events(path, "tell"), {e["trial"]: e for e in events(path, "ask")}
+    expected = stopped_by_the_rule(events(path, "rung"))
+    told = {e["trial"]: e["rung"] for e in tells if e["status"] == "stopped"}
+    assert expected == {n: r for n, r in told.items() if asks[n]["duplicate_of"] is None}
+    assert expected
+    assert done.best.status == "ok"
+    assert done.best.rung is None
+    assert done.done == 12  # of those that were not stopped
+    for trial in done.trials:
+        length = trial.rung if trial.status == "stopped" else 4
+        assert evaluator.epochs[trial.fingerprint] == length
+    stopped = [t for t in done.trials if t.status == "stopped"]
+    assert {t.reward for t in stopped} == {None}
+    assert all(t.accuracy is not None for t in stopped)
+    assert evaluator.closed == len(done.trials)  # none hangs on at its rung
+
+
+def test_every_rung_is_in_the_journal_before_its_tell(toy):
+    path, *_ = toy
+    seen = set()
+    for event in events(path):
+        if event["event"] == "rung":
+            assert set(event) >= {"trial", "rung", "accuracy", "seconds", "time", "phase"}
+            seen.add((event["trial"], event["rung"]))
+        elif event["event"] == "tell" and event["status"] == "stopped" and event["seconds"]:
+            assert (event["trial"], event["rung"]) in seen
+    assert len(seen) == len(events(path, "rung"))
+
+
+def test_cut_anywhere_and_resumed_the_journal_is_the_same(toy, tmp_path):
+    path, _, whole = toy
+    lines = path.read_text().splitlines(keepends=True)
+    for cut in range(1, len(lines), 9):
+        again = tmp_path / f"{cut}.jsonl"
+        again.write_text("".join(lines[:cut]))
+        told = {e["trial"] for e in events(again, "tell")}
+        fingerprints = {e["fingerprint"] for e in events(again, "ask") if e["trial"] in told}
+        evaluator = Toy().with_rungs(3)
+        with Journal(again) as journal:
+            run_in_process(search(journal), evaluator)
+        assert timeless(again) == timeless(path), f"cut after {cut} events"
+        assert not fingerprints & set(evaluator.epochs)  # what was told is not trained again
+    assert sum(evaluator.epochs.values()) < sum(whole.epochs.values())
+
+
+def test_the_bar_is_of_rewards_not_of_accuracies(tmp_path):
+    """A cheap network with less accuracy and more reward goes on; a dear one is stopped."""
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        going = search(journal, objective=Objective(target=400e3, exponent=-1))
+        works = sorted((going.next() for _ in range(2)), key=lambda w: _macs(w.network))
+        cheap, dear = works
+        assert going.goes_on(dear, Evaluation(accuracy=0.50, rung=1), 1.0)
+        assert going.goes_on(cheap, Evaluation(accuracy=0.49, rung=1), 1.0)
+    with Journal(tmp_path / "other.jsonl") as journal:
+        going = search(journal, objective=Objective(target=400e3, exponent=-1))
+        works = sorted((going.next() for _ in range(2)), key=lambda w: _macs(w.network))
+        cheap, dear = works
+        assert going.goes_on(cheap, Evaluation(accuracy=0.49, rung=1), 1.0)
+        assert not going.goes_on(dear, Evaluation(accuracy=0.50, rung=1), 1.0)
+
+
+def _macs(network):
+    from mnas_search.cost import cost
+
+    return cost(network).macs
+
+
+def test_duplicates_of_a_stopped_trial_are_told_the_same(toy):
+    path, *_ = toy
+    asks = {e["trial"]: e for e in events(path, "ask")}
+    tells = {e["trial"]: e for e in events(path, "tell")}
+    pairs = [
+        (tells[n], tells[a["duplicate_of"]])
+        for n, a in asks.items()
+        if a["duplicate_of"] is not None and tells[a["duplicate_of"]]["status"] == "stopped"
+    ]
+    assert pairs
+    for copied, original in pairs:
+        for name in ("status", "accuracy", "reward", "rung"):
+            assert copied[name] == original[name]
+
+
+def test_too_many_stopped_in_a_row_end_the_search(tmp_path, monkeypatch):
+    assert MOST_STOPPED == 1_000
+    monkeypatch.setattr(sys.modules["mnas_search.search"], "MOST_STOPPED", 30)
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        given = Objective(target=400e6)
+        going = Search(
+            space=EfficientNetSpace(),
+            objective=given,
+            controller=RandomSearch(problem(EfficientNetSpace(), given)),
+            trials=5,
+            seed=0,
+            journal=journal,
+            stopping=Asha(),
+        )
+        outcome = Stopped(evaluation=Evaluation(accuracy=0.1, rung=1))
+        for _ in range(30):
+            assert not going.stalled
+            going.record(going.next(), outcome, 0.0)
+        assert going.stalled
+        assert going.next() is None
+        assert going.finished
+
+
+def test_what_goes_wrong_at_a_rung_is_a_failure():
+    class Wrong(Toy):
+        def evaluate(self, network, *, seed):
+            yield Evaluation(accuracy=0.5, rung=1)
+            yield Evaluation(accuracy=float("nan"), rung=2)
+            raise AssertionError("went on after NaN")
+
+    asked = []
+    work = Work(number=0, network=NETWORK, seed=0)
+    outcome, _ = measure(Wrong(), work, lambda *rung: bool(asked.append(rung[1].rung) or True))
+    assert outcome == Failure(reason="accuracy is nan")
+    assert asked == [1]
+
+
+# -- evaluators -------------------------------------------------------------------------------
+
+
+class TestToy(EvaluatorContract):
+    @pytest.fixture
+    def evaluator(self):
+        return Toy()
+
+    @pytest.fixture
+    def network(self):
+        return NETWORK
+
+    def test_rungs_are_asked_for(self, evaluator, network):
+        assert [e.rung for e in evaluator.evaluate(network, seed=0)] == [None]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rungs"), [(2, None), (3, (1,)), (5, (1,)), (9, (1, 3)), (30, (1, 3, 10))]
+)
+def test_rungs_of_proxy_training_are_thirds_of_thirds(epochs, rungs):
+    plain = ProxyTraining(proxy=f"epochs={epochs}")
+    stoppable = plain.with_rungs(3)
+    assert (None if stoppable is None else tuple(sorted(stoppable._rungs))) == rungs
+    assert plain._rungs == ()  # without early stopping no time goes into them
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"early_stopping": "banana"}, "early_stopping 'banana'; allowed: asha"),
+        (
+            {"evaluator": f"{HERE / 'evaluators_for_tests.py'}:by_params"},
+            "which has no rungs to stop at; allowed: one that has, as proxy_training",
+        ),
+        ({"evaluator": None}, "with evaluator 'accel_nasbench', which has no rungs"),
+        ({"proxy": "epochs=2"}, "proxy_training with 3 epochs or more"),
+    ],
+)
+def test_what_cannot_be_stopped_is_refused(options, said):
+    options = {"early_stopping": "asha", **options}
+    with pytest.raises(UsageError) as caught:
+        Setup(RunConfig(target_flops=400e6, **options))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_refuses_in_one_line(run_cli, tmp_path):
+    code, out, err = run_cli(
+        "run", "--target-flops", "400M", "--early-stopping", "banana", "--output", tmp_path / "r"
+    )
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].endswith("early_stopping 'banana'; allowed: asha")
+    assert not (tmp_path / "r").exists()
+
+
+# -- controllers ------------------------------------------------------------------------------
+
+
+def _trial(given, number, choices, **own):
+    codes = np.array([[d.code(choices[d.name]) for d in given.decisions]])
+    macs = int(given.cost(codes)[0][0])
+    accuracy = toy_accuracy(choices)
+    trial = Trial(
+        number=number,
+        choices=choices,
+        fingerprint=str(codes),
+        status="ok",
+        accuracy=accuracy,
+        macs=macs,
+        params=1,
+        reward=given.objective.reward(accuracy, macs),
+        within_target=True,
+        seconds=0.0,
+    )
+    return replace(trial, **own)
+
+
+def _asked(name, accuracy_at_rung):
+    """What a controller asks for when two of three trials are stopped, with this accuracy."""
+    given = problem(ToySpace(), OBJECTIVE)
+    controller, asked = plugins.load("controllers", name)(given), []
+    for number in range(60):
+        choices = dict(controller.ask(np.random.default_rng((0, number))))
+        asked.append(choices)
+        own = {"status": "stopped", "accuracy": accuracy_at_rung, "reward": None, "rung": 1}
+        controller.tell(_trial(given, number, choices, **(own if number % 3 else {})))
+    return asked
+
+
+@pytest.mark.parametrize("name", ["evolution", "nsga2", "ppo", "random_search"])
+def test_no_controller_takes_an_accuracy_at_a_rung_for_a_result(name):
+    assert _asked(name, 0.01) == _asked(name, 1.0)
+
+
+def test_tpe_ranks_stopped_trials_below_all_that_were_not():
+    from optuna.trial import TrialState
+
+    given = problem(ToySpace(), OBJECTIVE)
+    controller = plugins.load("controllers", "tpe")(given)
+    choices = [dict(controller.ask(np.random.default_rng(n))) for n in range(3)]
+    own = {"status": "stopped", "accuracy": 0.3, "reward": None, "rung": 3}
+    controller.tell(_trial(given, 0, choices[0]))
+    controller.tell(_trial(given, 1, choices[1], **own))
+    controller.tell(
+        _trial(given, 2, choices[2], status="failed", accuracy=None, reward=None, error="x")
+    )
+    one, two, three = controller._study._study.get_trials()
+    assert [t.state for t in (one, two, three)] == [
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+        TrialState.FAIL,
+    ]
+    macs = _trial(given, 1, choices[1]).macs
+    assert two.intermediate_values == {3: pytest.approx(given.objective.reward(0.3, macs))}
+
+
+# -- whole runs -------------------------------------------------------------------------------
+
+
+def command(folder, *more, evaluator="Rungs", trials=5, workers=2):
+    named = {
+        "target-flops": "400M",
+        "controller": "random_search",
+        "early-stopping": "asha",
+        "evaluator": evaluator and f"{HERE / 'evaluators_for_tests.py'}:{evaluator}",
+        "trials": trials,
+        "workers": workers,
+        "output": folder,
+        "format": "json",
+    }
+    given = [str(x) for name, value in named.items() if value is not None and value != ""
+             for x in (f"--{name}", value)]  # fmt: skip
+    return ["run", *given, *map(str, more)]
+
+
+def call(arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", "from mnas_search.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=300,
+    )
+
+
+def trained(log):
+    """Number of epochs, by fingerprint."""
+    return Counter(line.split()[0] for line in log.read_text().splitlines())
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory):
+    """A run over two workers, in which some networks give NaN and some kill their worker."""
+    folder = tmp_path_factory.mktemp("troubled") / "run"
+    log = folder.parent / "log"
+    done = call(command(folder, evaluator="TroubledRungs", trials=8), TRAINED_LOG=str(log))
+    assert done.returncode == 0, done.stderr
+    return folder, log, json.loads(done.stdout)
+
+
+def test_a_run_over_workers_is_stopped_by_the_rule(troubled):
+    folder, log, report = troubled
+    journal = folder / "journal.jsonl"
+    asks = {e["trial"]: e for e in events(journal, "ask")}
+    tells = {e["trial"]: e for e in events(journal, "tell")}
+    expected = stopped_by_the_rule(events(journal, "rung"))
+    stopped = {n: t["rung"] for n, t in tells.items() if t["status"] == "stopped"}
+    assert stopped == expected
+    assert stopped
+    statuses = Counter(t["status"] for t in tells.values())
+    assert statuses["ok"] + statuses["failed"] == report["trials"] == 8
+    assert report["stopped"] == len(stopped)
+    assert tells[report["best"]["trial"]]["status"] == "ok"
+    assert statuses["failed"]
+    assert list(folder.parent.glob("log.*"))  # marks of workers that died
+    best = max(t["reward"] for t in tells.values() if t["status"] == "ok")
+    assert report["best"]["reward"] == best
+    rungs = events(journal, "rung")
+    assert len({(e["trial"], e["rung"]) for e in rungs}) == len(rungs)
+    epochs = trained(log)
+    for number, tell in tells.items():
+        fingerprint = asks[number]["fingerprint"]
+        kind = int(fingerprint, 16) % 4
+        died = kind == 1  # and was begun anew, after its first rung
+        if tell["status"] == "stopped":
+            assert epochs[fingerprint] >= tell["rung"]
+            assert died or epochs[fingerprint] == tell["rung"]
+        elif tell["status"] == "failed":
+            assert (kind, tell["error"]) == (0, "accuracy is nan")
+        else:
+            assert epochs[fingerprint] == 9 + died
+    assert sum(epochs.values()) < 9 * len(tells)
+    assert len({line.split()[2] for line in log.read_text().splitlines()}) >= 2
+
+
+def test_the_files_of_a_run_say_where_it_was_stopped(troubled):
+    folder, _, report = troubled
+    with (folder / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    stopped = [row for row in rows if row["status"] == "stopped"]
+    assert len(stopped) == report["stopped"]
+    assert {row["rung"] for row in stopped} <= {"1", "3"}
+    assert all(row["accuracy"] and not row["reward"] for row in stopped)
+    assert all(not row["rung"] for row in rows if row["status"] != "stopped")
+    with (folder / "pareto.csv").open() as file:
+        front = list(csv.DictReader(file))
+    assert {row["status"] for row in front} == {"ok"}
+    counts = Counter(int(row["rung"]) for row in stopped)
+    at = ", ".join(f"{rung} ({count})" for rung, count in sorted(counts.items()))
+    said = f"{len(stopped)} of {len(rows)} candidates were stopped early, at rung"
+    (note,) = [note for note in report["notes"] if note.startswith(said)]
+    assert note.endswith(at)
+    page = (folder / "report.html").read_text()
+    assert note in page
+    assert f"{len(stopped)} of them stopped early" in page
+
+
+def test_a_warm_start_takes_no_stopped_trial(troubled):
+    folder, *_ = troubled
+    config = json.loads((folder / "config.json").read_text())["config"]
+    _, known = warm_start([str(folder)], EfficientNetSpace(), Objective(target=400e6), config)
+    tells = events(folder / "journal.jsonl", "tell")
+    assert len(known) == sum(t["status"] != "stopped" for t in tells)
+    assert {t.status for t in known} <= {"ok", "failed"}
+
+
+def test_killed_at_a_rung_and_resumed_by_the_same_bars(tmp_path):
+    """kill -9 of a run in one process; resumed over two workers."""
+    folder, log = tmp_path / "run", tmp_path / "log"
+    # The first trial always goes on; the process dies in an epoch after some trial's rung.
+    killed = call(command(folder, workers=0), TRAINED_LOG=str(log), KILL_AT="26")
+    assert killed.returncode == -9, killed.stderr
+    journal = folder / "journal.jsonl"
+    before = journal.read_text()
+    told = {e["trial"] for e in events(journal, "tell")}
+    asks = {e["trial"]: e["fingerprint"] for e in events(journal, "ask")}
+    (in_flight,) = set(asks) - told
+    halfway = [e["rung"] for e in events(journal, "rung") if e["trial"] == in_flight]
+    assert halfway
+    assert told
+    log.write_text("")
+    done = call(["resume", folder, "--workers", 2, "--format", "json"], TRAINED_LOG=str(log))
+    assert done.returncode == 0, done.stderr
+    assert journal.read_text().startswith(before)
+    epochs = trained(log)
+    assert not {asks[n] for n in told} & set(epochs)
+    assert epochs[asks[in_flight]] == 9 or in_flight in stopped_by_the_rule(
+        events(journal, "rung")
+    )
+    rungs = events(journal, "rung")
+    assert len({(e["trial"], e["rung"]) for e in rungs}) == len(rungs)
+    stopped = {e["trial"]: e["rung"] for e in events(journal, "tell") if e["rung"] is not None}
+    assert stopped == stopped_by_the_rule(rungs)
+    assert json.loads(done.stdout)["trials"] == 5
+
+
+def test_digits_are_really_trained_and_really_stopped(tmp_path):
+    folder = tmp_path / "run"
+    more = ["--data", "digits", "--proxy", "epochs=4,fraction=0.1,width=0.05"]
+    done = call(command(folder, *more, evaluator=None, trials=6))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["trials"] == 6
+    journal = folder / "journal.jsonl"
+    rungs = events(journal, "rung")
+    assert {e["rung"] for e in rungs} == {1}
+    stopped = {e["trial"]: e["rung"] for e in events(journal, "tell") if e["rung"] is not None}
+    assert stopped == stopped_by_the_rule(rungs)
+    repeats = events(journal, "repeat")  # of those that came to their end, to their end
+    assert repeats
+    assert not {e["trial"] for e in repeats} & set(stopped)
+    assert report["seed_noise"] is not None
+
+
+def test_another_process_would_find_the_same_rungs():
+    """An evaluator that was given rungs keeps them on its way to a worker."""
+    import pickle
+
+    assert pickle.loads(pickle.dumps(Rungs().with_rungs(3))).rungs == (1, 3)
