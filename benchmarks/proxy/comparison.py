@@ -9,7 +9,7 @@ from typing import Any, final
 from threadpoolctl import threadpool_limits
 
 from mnas_search.benchmarks.proxy.plain import Settings, Trained, train_plainly
-from mnas_search.benchmarks.proxy.work_list import Queue
+from mnas_search.benchmarks.proxy.work_list import WorkList
 from mnas_search.benchmarks.proxy.workloads import Workload, candidates, workloads
 from mnas_search.errors import WorkFailed
 from mnas_search.interfaces import Evaluator, Network, Resources
@@ -40,7 +40,7 @@ def over_ray(
     evaluator: Evaluator, work: Sequence[Work], *, workers: int
 ) -> tuple[Timed, list[Evaluation], list[float]]:
     """Evaluate as a run does; a stopwatch, the evaluations in order of work, their seconds."""
-    queue = Queue(work)
+    queue = WorkList(work)
     timed = Timed(queue)
     with threadpool_limits(1):  # as a run does
         run_on_ray(timed, evaluator, workers=workers)

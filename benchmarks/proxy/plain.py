@@ -95,7 +95,8 @@ def _loaders(workload: Workload, evaluator: ProxyTraining, settings: Settings) -
     mean, std = torch.tensor(normal.mean), torch.tensor(normal.std)
     shifts = [a.most for a in recipe.training.augmentations if isinstance(a, Shift)]
     flips = dataset.flips and any(isinstance(a, Flip) for a in recipe.training.augmentations)
-    train = _Images(dataset.train, mean, std, shift=sum(shifts), flip=flips)
+    seen = dataset.train if recipe.fraction == 1 else dataset.train.part(recipe.fraction)
+    train = _Images(seen, mean, std, shift=sum(shifts), flip=flips)
     validation = _Images(dataset.validation, mean, std, shift=0, flip=False)
     workers = settings.loaders
     return [

@@ -7,7 +7,7 @@ from mnas_search.work import Outcome, Work
 
 
 @final
-class Queue:
+class WorkList:
     """Hands out a list in its order.
 
     Attributes:

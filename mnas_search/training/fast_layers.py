@@ -46,6 +46,9 @@ class _Depthwise(torch.autograd.Function):
             part = weight[..., first : first + _STRIP]
             left = padding - first
             right = (columns - 1) * stride + part.shape[3] - left - x.shape[3]
+            if min(left, right) <= -x.shape[3]:  # nothing
+                strips.append(torch.zeros_like(part))
+                continue
             seen = F.pad(x, (left, right, above, below))  # what these columns see of the image
             pad = (padding if tall else 0, 0)
             strips.append(_gradients(gradient, seen, part, stride, pad, of_x=False))
