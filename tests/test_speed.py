@@ -19,7 +19,12 @@ from mnas_search.networks import build
 from mnas_search.networks.layers import SqueezeExcite, conv
 from mnas_search.training import devices, loop
 from mnas_search.training.data import Split, digits
-from mnas_search.training.fast_layers import FastDepthwise, FastSqueezeExcite, use_fast_layers
+from mnas_search.training.fast_layers import (
+    FastDepthwise,
+    FastPointwise,
+    FastSqueezeExcite,
+    use_fast_layers,
+)
 from mnas_search.training.recipe import MOST_IMAGES, proxy_recipe
 from mnas_search.trials import Evaluation, Failure
 from mnas_search.work import Work, measure
@@ -60,6 +65,17 @@ def test_squeeze_and_excitation_by_matrix_products(activation):
         torch.testing.assert_close(two, one)
 
 
+@pytest.mark.parametrize("size", [4, 40])  # a matrix product, a convolution
+def test_a_pointwise_convolution(size):
+    torch.manual_seed(0)
+    slow = conv(6, 10).double()
+    x = torch.randn(3, 6, size, size, dtype=torch.float64)
+    for images in (x, x.contiguous(memory_format=torch.channels_last)):
+        expected = gradients(slow, images)
+        for one, two in zip(expected, gradients(FastPointwise(slow), images), strict=True):
+            torch.testing.assert_close(two, one)
+
+
 def test_a_network_with_fast_layers_is_the_same_function_with_the_same_state():
     torch.manual_seed(0)
     slow = build(ProxyTraining().proxy(B0)).double()
@@ -68,6 +84,7 @@ def test_a_network_with_fast_layers_is_the_same_function_with_the_same_state():
     kinds = [type(m) for m in fast.modules()]
     assert kinds.count(FastSqueezeExcite) == 16
     assert kinds.count(FastDepthwise) == 9  # the 5x5 ones
+    assert kinds.count(FastPointwise) == 32
     assert [p.shape for p in fast.parameters()] == [p.shape for p in slow.parameters()]
     x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     # Gradients of an input's mean under batch norm are rounding noise: absolute tolerance.
@@ -199,30 +216,25 @@ def test_a_candidate_sees_a_bounded_number_of_images_whatever_the_data():
 
 
 def test_a_worker_keeps_the_memory_it_frees():
-    """By default a step pays for fresh pages again and again; with it, they are there already."""
+    """By default glibc returns blocks of this size, and each use takes fresh pages for them."""
     code = """
-import resource
+import json, resource
 from mnas_search.runners.ray_tune import _keep_freed_memory
 import torch
-torch.set_num_threads(1)
-network = torch.nn.Sequential(*(torch.nn.Conv2d(3, 3, 1) for _ in range(8)))
-images = torch.zeros(8, 3, 256, 256)
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    network(images).mean().backward()
+    for size in (36, 40, 48):
+        torch.ones(size << 18)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-sums = []
-for prepare in (lambda: None, _keep_freed_memory):
-    prepare()
-    warm = [faults() for _ in range(4)]
-    sums.append(sum(faults() for _ in range(8)))
-print(sums)
+default = [faults() for _ in range(12)]
+_keep_freed_memory()
+print(json.dumps([default[-4:], [faults() for _ in range(12)][-4:]]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     default, kept = json.loads(done.stdout)
-    if default < 1000:
+    if min(default) < 1000:
         pytest.skip("another memory allocator, or huge pages")
-    assert kept < default / 10
+    assert max(kept) < 1000
 
 
 def test_the_plain_loop_of_the_benchmark_trains_the_same_candidates():

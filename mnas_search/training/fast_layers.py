@@ -2,8 +2,8 @@
 
 oneDNN computes the weight gradient of depthwise kernels wider than three columns (and of kernels
 taller than the image) by a dense convolution of sixteen channels with sixteen; its depthwise
-routine takes the same gradient in strips of at most three columns. A 1x1 convolution of a 1x1
-image costs it several conversions of memory layout, where a matrix product does. And the gradient
+routine takes the same gradient in strips of at most three columns. A 1x1 convolution of few
+pixels costs it several conversions of memory layout, where a matrix product does. And the gradient
 of a mean is written out at full size before it is divided, that of a sum is not.
 """
 
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from mnas_search.networks.layers import SqueezeExcite
 
 _STRIP = 3  # columns
+_FEW_PIXELS = 4096  # in a batch; of more, oneDNN's convolution is the faster one
 
 
 class _Depthwise(torch.autograd.Function):
@@ -106,11 +107,30 @@ class FastSqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W]."""
+        count, channels, height, width = x.shape
         reduce, expand = self.conv_reduce, self.conv_expand
-        gate = x.sum((2, 3)) / x[0, 0].numel()
-        gate = self.act(F.linear(gate, reduce.weight.flatten(1), reduce.bias))
-        gate = F.linear(gate, expand.weight.flatten(1), expand.bias).sigmoid()
-        return x * gate[:, :, None, None]
+        gate = x.sum((2, 3)) / (height * width)
+        gate = self.act(F.linear(gate, reduce.weight.view(-1, channels), reduce.bias))
+        gate = F.linear(gate, expand.weight.view(channels, -1), expand.bias).sigmoid()
+        return x * gate.view(count, channels, 1, 1)
+
+
+@final
+class FastPointwise(nn.Module):
+    """A 1x1 `nn.Conv2d` without bias, with the same weight."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight = conv.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [N, C, H, W]; the output is channels last where they are few."""
+        count, channels, height, width = x.shape
+        if count * height * width > _FEW_PIXELS:
+            return F.conv2d(x, self.weight)
+        pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
+        out = pixels.mm(self.weight.view(-1, channels).t())
+        return out.view(count, height, width, -1).permute(0, 3, 1, 2)
 
 
 def use_fast_layers(network: nn.Module) -> None:
@@ -123,6 +143,8 @@ def use_fast_layers(network: nn.Module) -> None:
             network.set_submodule(name, FastSqueezeExcite(module))
         elif isinstance(module, nn.Conv2d) and _wide_depthwise(module):
             network.set_submodule(name, FastDepthwise(module))
+        elif isinstance(module, nn.Conv2d) and _pointwise(module):
+            network.set_submodule(name, FastPointwise(module))
 
 
 def _wide_depthwise(conv: nn.Conv2d) -> bool:
@@ -132,5 +154,14 @@ def _wide_depthwise(conv: nn.Conv2d) -> bool:
         and conv.groups == conv.in_channels == conv.out_channels
         and conv.kernel_size[0] > _STRIP
         and conv.dilation == (1, 1)
+        and conv.bias is None
+    )
+
+
+def _pointwise(conv: nn.Conv2d) -> bool:
+    return (
+        conv.kernel_size == conv.stride == (1, 1)
+        and conv.padding == (0, 0)
+        and conv.groups == 1
         and conv.bias is None
     )
