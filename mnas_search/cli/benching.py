@@ -140,6 +140,36 @@ def ranking(
         )
 
 
+@bench.command()
+@click.option("--candidates", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--quick", is_flag=True, help="digits for one epoch, few candidates: a minute")
+@click.option("--only", type=click.Choice(["speed", "workers"]), help="one half of it")
+@format_option
+def proxy(candidates: int, repeats: int, quick: bool, only: str | None, form: str) -> None:
+    """Proxy trainings an hour beside a plain PyTorch loop; overhead and memory of workers.
+
+    The better of the plain loop's settings counts. Ratios are medians over repeats in turn; put
+    nothing else on the machine for absolute figures.
+    """
+    benchmark = _benchmark("proxy")
+    tables = {}
+    if only != "workers":
+        tables["speed"] = benchmark.compare(
+            count=2 if quick else candidates,
+            repeats=1 if quick else repeats,
+            quick=quick,
+            note=lambda line: click.echo(line, err=True),
+        )
+    if only != "speed":
+        tables["workers"] = benchmark.watch(quick=quick)
+    if form == "json":
+        print_json(tables)
+    else:
+        for rows in tables.values():
+            _print(rows, form)
+
+
 def _print(rows: Sequence[Mapping[str, Any]], form: str) -> None:
     from mnas_search.report.tables import print_records
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, final
 
 import torch
@@ -10,10 +11,10 @@ from mnas_search.architecture import Architecture
 from mnas_search.errors import UsageError, one_line
 from mnas_search.interfaces import Evaluator, Network, Resources
 from mnas_search.networks import build
-from mnas_search.training import loop
+from mnas_search.training import devices, loop
 from mnas_search.training.data import Split, load
 from mnas_search.training.proxy import map_sizes, proxy_architecture
-from mnas_search.training.recipe import LARGEST_PROXY, proxy_recipe
+from mnas_search.training.recipe import LARGEST_PROXY, Recipe, proxy_recipe
 from mnas_search.trials import Evaluation
 
 
@@ -33,21 +34,26 @@ class ProxyTraining(Evaluator):
 
     def __init__(self, *, data: str | None = None, proxy: str | None = None) -> None:
         # Images of no fixed size are read at the side that the recipe wants, asked for or not.
-        dataset = load(data, side=proxy_recipe(LARGEST_PROXY).changed(proxy).resolution)
+        dataset = load(data, side=proxy_recipe(LARGEST_PROXY, 1).changed(proxy).resolution)
         self.num_classes = dataset.num_classes
-        self.recipe = proxy_recipe(dataset.train.images.shape[1]).changed(proxy)
+        count, side = dataset.train.images.shape[:2]
+        self.recipe = proxy_recipe(side, count).changed(proxy)
         self.data_sha256 = dataset.sha256
         self._name, self._flips, self._notes = dataset.name, dataset.flips, dataset.notes
+        side = self.recipe.resolution
         whole = self.recipe.fraction == 1
-        self._train = dataset.train if whole else dataset.train.part(self.recipe.fraction)
-        self._validation = dataset.validation
+        train = dataset.train if whole else dataset.train.part(self.recipe.fraction)
+        # Resized here, once; the workers get no more than they need.
+        self._train = loop.resized(train, side)
+        self._validation = loop.resized(dataset.validation, side)
         self._held_out: Split | None = dataset.test  # stays in this process
         self._test: Split | None = None
+        self._prepared: dict[int, loop.Images] = {}  # by the split's id; stays in its process
         self._normalisation = loop.normalisation(dataset.train)
         self._rungs: tuple[int, ...] = ()  # epochs
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_held_out": None}
+        return {**vars(self), "_held_out": None, "_prepared": {}}
 
     def tested(self) -> "ProxyTraining":
         """The same, measuring on the test split too."""
@@ -66,7 +72,8 @@ class ProxyTraining(Evaluator):
         recipe = self.recipe
         proxy = (
             f"accuracies are those of proxies on {self._name}: {recipe.width:g} of the width, "
-            f"{recipe.resolution} pixels (maps {sizes}), {recipe.training.epochs} epochs"
+            f"{recipe.resolution} pixels (maps {sizes}), {recipe.training.epochs} epochs of "
+            f"{len(self._train.labels):,} images"
         )
         if self._name == "digits":
             proxy += "; digits are a demonstration and say nothing about ImageNet"
@@ -101,32 +108,61 @@ class ProxyTraining(Evaluator):
         return one
 
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """One evaluation a rung, and one after the whole training; the same seed, the same."""
-        proxy, recipe = self.proxy(network), self.recipe
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        """One evaluation a rung, and one after the whole training; the same seed, the same.
+
+        Where memory runs out, it is tried once more from the start with half the batch and half
+        the learning rate; `info["batch_size"]` says so.
+
+        Raises:
+            MemoryError: half the batch does not fit either.
+        """
+        proxy, recipe = self.proxy(network), self.recipe.training
+        for batch in (recipe.batch_size, recipe.batch_size // 2):
+            share = batch / recipe.batch_size
+            if not batch:
+                break
+            halved = replace(recipe, batch_size=batch, learning_rate=share * recipe.learning_rate)
+            try:
+                for evaluation in self._trained(proxy, halved, seed):
+                    info = dict(evaluation.info or {})
+                    if share < 1:
+                        info["batch_size"] = float(batch)
+                    yield replace(evaluation, info=info or None)
+                return
+            except (MemoryError, RuntimeError) as error:
+                if not devices.out_of_memory(error):
+                    raise
+            finally:
+                devices.release()
+        raise MemoryError(f"a batch of {max(1, recipe.batch_size // 2)} images")
+
+    def _trained(self, proxy: Architecture, recipe: Recipe, seed: int) -> Iterator[Evaluation]:
         with loop.one_thread(), torch.random.fork_rng():
             torch.manual_seed(seed)
             # Channels last is 2 to 4 times as fast on CPUs; weights follow the images.
-            module = build(proxy).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-            def images(split: Split) -> loop.Images:
-                return loop.Images(
-                    split,
-                    resolution=recipe.resolution,
-                    normalisation=self._normalisation,
-                    flips=self._flips,
-                    device=device,
-                )
-
-            train = images(self._train)
-            training = loop.Training(module, train, recipe.training, seed=seed)
+            module = build(proxy).to(devices.device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+            train = self._images(self._train)
+            training = loop.Training(module, train, recipe, seed=seed)
+            devices.quicken(module, train, recipe)
             while not training.finished:
                 training.train_epoch()
                 if training.epoch in self._rungs:
-                    accuracy = loop.accuracy(training.evaluated, images(self._validation))
+                    accuracy = loop.accuracy(training.evaluated, self._images(self._validation))
                     yield Evaluation(accuracy=accuracy, rung=training.epoch)
-            accuracy = loop.accuracy(training.evaluated, images(self._validation))
+            accuracy = loop.accuracy(training.evaluated, self._images(self._validation))
             info = None
             if self._test is not None:
-                info = {"test": loop.accuracy(training.evaluated, images(self._test))}
+                info = {"test": loop.accuracy(training.evaluated, self._images(self._test))}
         yield Evaluation(accuracy=accuracy, info=info)
+
+    def _images(self, split: Split) -> loop.Images:
+        """Prepared for the device, once a process."""
+        if id(split) not in self._prepared:
+            self._prepared[id(split)] = loop.Images(
+                split,
+                resolution=self.recipe.resolution,
+                normalisation=self._normalisation,
+                flips=self._flips,
+                device=devices.device(),
+            )
+        return self._prepared[id(split)]

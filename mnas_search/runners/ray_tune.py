@@ -11,6 +11,7 @@ the journal is ours.
 Importing this module imports Ray.
 """
 
+import ctypes
 import os
 import shutil
 import tempfile
@@ -45,6 +46,8 @@ with warnings.catch_warnings():
 _PATIENCE = 60.0  # seconds that workers wait for each other at the start
 
 _PACE = 0.2  # seconds between their starts
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def run_on_ray(
@@ -112,6 +115,17 @@ def _tune(
 
 def _trial_name(trial: Any) -> str:
     return f"trial_{trial.trial_id}"
+
+
+def _keep_freed_memory() -> None:
+    """Keep freed blocks for the next training step, whatever their size.
+
+    By default glibc gives large ones back to the system, and every step pays for fresh pages.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it
+    if set_option is not None:
+        for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1)):
+            set_option(option, value)
 
 
 class _Meeting:
@@ -234,8 +248,10 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
     """An actor: one piece of work a trial, one rung of it a step."""
 
     def setup(self, config: dict[str, Any], evaluator: Evaluator | Panel) -> None:
-        import torch  # noqa: F401  (takes seconds: once, before any work)
+        # torch, and what its optimisers import: takes seconds, once, before any work.
+        import torch._dynamo  # noqa: F401
 
+        _keep_freed_memory()
         self._evaluator = evaluator
         self._measurement: Measurement | None = None
         self.reset_config(config)

@@ -164,13 +164,21 @@ PROXY = ProxyRecipe()  # of 8x8 digits
 LARGEST_PROXY = 32  # pixels a side, unless asked for otherwise
 
 
-def proxy_recipe(side: int) -> ProxyRecipe:
-    """The recipe for images of so many pixels a side."""
-    if side <= PROXY.resolution:
-        return PROXY
-    return ProxyRecipe(
-        resolution=min(LARGEST_PROXY, side),
-        width=0.25,
-        divisor=4,
-        training=Recipe(epochs=4, batch_size=128, augmentations=(Shift(most=2), Flip())),
-    )
+MOST_IMAGES = 40_000  # that a candidate sees, epochs together, unless asked for otherwise
+
+
+def proxy_recipe(side: int, count: int) -> ProxyRecipe:
+    """The recipe for so many training images of so many pixels a side.
+
+    Of large data a candidate sees a part, so that its cost is bounded whatever the data.
+    """
+    recipe = PROXY
+    if side > PROXY.resolution:
+        recipe = ProxyRecipe(
+            resolution=min(LARGEST_PROXY, side),
+            width=0.25,
+            divisor=4,
+            training=Recipe(epochs=4, batch_size=128, augmentations=(Shift(most=2), Flip())),
+        )
+    share = MOST_IMAGES / (recipe.training.epochs * count)
+    return replace(recipe, fraction=float(f"{min(1.0, share):.3g}"))

@@ -1,0 +1,167 @@
+"""Candidates an hour: ours over two workers, and a plain loop in its better setting."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, final
+
+from threadpoolctl import threadpool_limits
+
+from mnas_search.benchmarks.proxy.plain import Settings, Trained, train_plainly
+from mnas_search.benchmarks.proxy.work_list import WorkList
+from mnas_search.benchmarks.proxy.workloads import Workload, candidates, workloads
+from mnas_search.errors import WorkFailed
+from mnas_search.interfaces import Evaluator, Network, Resources
+from mnas_search.runners.ray_tune import run_on_ray
+from mnas_search.trials import Evaluation
+from mnas_search.work import Timed, Work
+
+WORKERS = 2
+_PLAIN = tuple(Settings(threads=t, loaders=p) for t in (1, 2) for p in (0, 2))
+
+
+def compare(
+    *, count: int, repeats: int, quick: bool, note: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """A row a workload and loop, ours first.
+
+    Every repeat trains `count` candidates with ours and then with the plain loop, both with the
+    same seeds. The plain loop's better setting is found beforehand, on one candidate.
+    """
+    return [
+        row
+        for workload in workloads(quick=quick)
+        for row in _rows(workload, count, repeats, quick, note)
+    ]
+
+
+def over_ray(
+    evaluator: Evaluator, work: Sequence[Work], *, workers: int
+) -> tuple[Timed, list[Evaluation], list[float]]:
+    """Evaluate as a run does; a stopwatch, the evaluations in order of work, their seconds."""
+    queue = WorkList(work)
+    timed = Timed(queue)
+    with threadpool_limits(1):  # as a run does
+        run_on_ray(timed, evaluator, workers=workers)
+    evaluations = []
+    for outcome in queue.outcomes:
+        if not isinstance(outcome, Evaluation):
+            raise WorkFailed(f"a candidate of the benchmark failed: {outcome.reason}")
+        evaluations.append(outcome)
+    return timed, evaluations, queue.seconds
+
+
+@final
+class _CpuTimed(Evaluator):
+    """Another evaluator, with the CPU seconds of its process."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+
+    @property
+    def resources(self) -> Resources | None:
+        """The other's."""
+        return self._evaluator.resources
+
+    def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
+        """The other's, with CPU seconds."""
+        start = time.process_time()
+        for evaluation in self._evaluator.evaluate(network, seed=seed):
+            yield replace(evaluation, info={"cpu": time.process_time() - start})
+
+
+def _rows(
+    workload: Workload, count: int, repeats: int, quick: bool, note: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    evaluator, networks = _CpuTimed(workload.evaluator()), candidates(count)
+    tried = {}
+    for settings in _PLAIN[:: 2 if quick else 1]:
+        [tried[settings]] = train_plainly(workload, [(0, 0)], settings)
+        note(
+            f"{workload.name}, {_label(settings)}: {tried[settings].seconds:.1f} s, one candidate"
+        )
+    better = min(tried, key=lambda settings: tried[settings].seconds)
+    rates: tuple[list[float], list[float]] = ([], [])  # candidates a second, a repeat each
+    ours: list[Trained] = []
+    plain: list[Trained] = []
+    for repeat in range(repeats):
+        jobs = [(number, 1 + repeat * count + number) for number in range(count)]
+        work = [Work(number=n, network=networks[n], seed=seed) for n, seed in jobs]
+        timed, evaluations, seconds = over_ray(evaluator, work, workers=WORKERS)
+        rates[0].append(count / timed.elapsed)
+        for evaluation, s in zip(evaluations, seconds, strict=True):
+            cpu = (evaluation.info or {})["cpu"]
+            ours.append(Trained(seconds=s, cpu=cpu, accuracy=evaluation.accuracy))
+        results = train_plainly(workload, jobs, better)
+        rates[1].append(count / sum(one.seconds for one in results))
+        plain.extend(results)
+        note(
+            f"{workload.name}, repeat {repeat + 1} of {repeats}: {3600 * rates[0][-1]:.0f} "
+            f"candidates an hour, plain {3600 * rates[1][-1]:.0f}: "
+            f"{rates[0][-1] / rates[1][-1]:.2f} times"
+        )
+    ratios = [one / two for one, two in zip(*rates, strict=True)]
+    cpu_ratios = [two.cpu / one.cpu for one, two in zip(ours, plain, strict=True)]
+    gains = [one.accuracy - two.accuracy for one, two in zip(ours, plain, strict=True)]
+    return [
+        {
+            "workload": workload.name,
+            "loop": f"ours, {WORKERS} workers",
+            "times the better plain": _spread(ratios, 2),
+            "a CPU second": _spread(cpu_ratios, 2),
+            **_figures(ours, rates[0]),
+            "less plain's": _mean(gains),
+        },
+        {
+            "workload": workload.name,
+            "loop": f"plain, {_label(better)}",
+            "times the better plain": "1",
+            "a CPU second": "1",
+            **_figures(plain, rates[1]),
+            "less plain's": None,
+        },
+        *(
+            {
+                "workload": workload.name,
+                "loop": f"plain, {_label(settings)} (one candidate)",
+                "times the better plain": f"{tried[better].seconds / one.seconds:.2f}",
+                "a CPU second": f"{tried[better].cpu / one.cpu:.2f}",
+                **_figures([one], [1 / one.seconds]),
+                "less plain's": None,
+            }
+            for settings, one in tried.items()
+            if settings != better
+        ),
+    ]
+
+
+def _figures(trained: Sequence[Trained], rates: Sequence[float]) -> dict[str, str]:
+    return {
+        "candidates/h": _spread([3600 * rate for rate in rates], 0),
+        "s a candidate": _spread([one.seconds for one in trained], 2),
+        "CPU s": _spread([one.cpu for one in trained], 2),
+        "accuracy": _mean([one.accuracy for one in trained]),
+    }
+
+
+def _label(settings: Settings) -> str:
+    threads = f"{settings.threads} thread{'s' * (settings.threads > 1)}"
+    return f"{threads}, {settings.loaders} loader processes"
+
+
+def _spread(values: Iterable[float], digits: int) -> str:
+    """Median, and least to most where there are several."""
+    ordered = sorted(values)
+    middle = f"{statistics.median(ordered):.{digits}f}"
+    if len(ordered) == 1:
+        return middle
+    return f"{middle} ({ordered[0]:.{digits}f} to {ordered[-1]:.{digits}f})"
+
+
+def _mean(values: Sequence[float]) -> str:
+    """Mean, with its standard error where there are several."""
+    mean = f"{statistics.fmean(values):.4f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(values) / len(values) ** 0.5:.4f}"

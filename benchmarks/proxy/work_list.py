@@ -1,0 +1,46 @@
+"""A fixed list of work as a source."""
+
+from collections.abc import Sequence
+from typing import final
+
+from mnas_search.work import Outcome, Work
+
+
+@final
+class WorkList:
+    """Hands out a list in its order.
+
+    Attributes:
+        seconds: of each piece, in order of the list.
+    """
+
+    def __init__(self, work: Sequence[Work]) -> None:
+        self._work = list(work)
+        self._handed = 0
+        self._found: dict[Work, tuple[Outcome, float]] = {}
+
+    def next(self) -> Work | None:
+        """The next piece."""
+        if self._handed == len(self._work):
+            return None
+        self._handed += 1
+        return self._work[self._handed - 1]
+
+    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+        """Keep the outcome."""
+        self._found[work] = outcome, seconds
+
+    @property
+    def finished(self) -> bool:
+        """Whether every piece has its outcome."""
+        return len(self._found) == len(self._work)
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """In order of the list."""
+        return [self._found[work][0] for work in self._work]
+
+    @property
+    def seconds(self) -> list[float]:
+        """In order of the list."""
+        return [self._found[work][1] for work in self._work]

@@ -1,0 +1,47 @@
+"""What is trained: candidates, data and recipes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mnas_search.architecture import Architecture
+from mnas_search.choices import sample
+from mnas_search.evaluators.proxy_training import ProxyTraining
+from mnas_search.search_spaces.efficientnet import EfficientNetSpace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Data and a change to the recipe for it.
+
+    Attributes:
+        name: what to call it.
+        data: name of a data set, as `--data` takes it.
+        proxy: as `--proxy` takes it.
+    """
+
+    name: str
+    data: str
+    proxy: str | None = None
+
+    def evaluator(self) -> ProxyTraining:
+        """The evaluator, which holds data and recipe."""
+        return ProxyTraining(data=self.data, proxy=self.proxy)
+
+
+LARGE = f"{Path(__file__).with_name('enlarged.py')}:digits_of_32_pixels"
+
+
+def workloads(*, quick: bool) -> tuple[Workload, ...]:
+    """Small and large proxies; `quick` ones are a few steps."""
+    small = Workload(name="digits, 8 px", data="digits", proxy="epochs=1" if quick else None)
+    if quick:
+        return (small,)
+    return (small, Workload(name="enlarged digits, 32 px", data=LARGE))
+
+
+def candidates(count: int) -> tuple[Architecture, ...]:
+    """Networks drawn from the `efficientnet` space, the same ones each time."""
+    space, rng = EfficientNetSpace(), np.random.default_rng(0)
+    return tuple(space.decode(sample(space.decisions, rng)) for _ in range(count))
