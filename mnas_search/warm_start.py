@@ -16,7 +16,7 @@ from mnas_search.run_folder import is_run, read_config
 from mnas_search.trials import Trial, read_events
 
 # What accuracies depend on, and so what an earlier run must share.
-_NAMES = ("space", "evaluator", "data", "space_sha256", "evaluator_sha256", "data_sha256")
+_NAMES = ("space", "evaluator", "data", "proxy", "space_sha256", "evaluator_sha256", "data_sha256")
 _SAME = (*_NAMES, "resolution", "num_classes")
 
 
