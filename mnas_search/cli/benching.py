@@ -74,17 +74,7 @@ def discovery(
         only_problems=_listed(only_problems),
         note=lambda line: click.echo(line, err=True),
     )
-    if form == "json":
-        print_json({"records": outcome.records, "failures": list(outcome.failures)})
-    else:
-        _print(outcome.table, form)
-        for file in outcome.files:
-            click.echo(str(file))
-    if outcome.failures:
-        count = len(outcome.failures)
-        raise WorkFailed(
-            f"{count} run{'s' * (count > 1)} failed; the first: {outcome.failures[0]}"
-        )
+    _print_outcome(outcome, form, what="run")
 
 
 @bench.command()
@@ -127,17 +117,7 @@ def ranking(
         processes=processes or os.cpu_count() or 1,
         note=lambda line: click.echo(line, err=True),
     )
-    if form == "json":
-        print_json({"records": outcome.records, "failures": list(outcome.failures)})
-    else:
-        _print(outcome.table, form)
-        for file in outcome.files:
-            click.echo(str(file))
-    if outcome.failures:
-        count = len(outcome.failures)
-        raise WorkFailed(
-            f"{count} reading{'s' * (count > 1)} failed; the first: {outcome.failures[0]}"
-        )
+    _print_outcome(outcome, form, what="reading")
 
 
 @bench.command()
@@ -168,6 +148,21 @@ def proxy(candidates: int, repeats: int, quick: bool, only: str | None, form: st
     else:
         for rows in tables.values():
             _print(rows, form)
+
+
+def _print_outcome(outcome: Any, form: str, *, what: str) -> None:
+    """Records, table, files and failures of a benchmark that keeps its results."""
+    if form == "json":
+        print_json({"records": outcome.records, "failures": list(outcome.failures)})
+    else:
+        _print(outcome.table, form)
+        for file in outcome.files:
+            click.echo(str(file))
+    if outcome.failures:
+        count = len(outcome.failures)
+        raise WorkFailed(
+            f"{count} {what}{'s' * (count > 1)} failed; the first: {outcome.failures[0]}"
+        )
 
 
 def _print(rows: Sequence[Mapping[str, Any]], form: str) -> None:
