@@ -37,7 +37,7 @@ from mnas_search.trials import (
     read_trial,
     results_of,
 )
-from mnas_search.work import Outcome, Work
+from mnas_search.work import Outcome, Source, Work
 
 MOST_DUPLICATES = 1_000
 MOST_STOPPED = 1_000
@@ -59,7 +59,7 @@ def training_seed(seed: int, fingerprint: str, repeat: int = 0) -> int:
 
 
 @final
-class Search:
+class Search(Source):
     """A search over one space with one controller.
 
     Args:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from mnas_search.trials import Evaluation, Events
-from mnas_search.work import Outcome, Work
+from mnas_search.work import Outcome, Source, Work
 
 NO_TRIAL = -1  # the number of work that belongs to no trial
 
@@ -26,7 +26,7 @@ class Trained:
 
 
 @final
-class Trainings:
+class Trainings(Source):
     """Pieces of work that are each done once, over all sessions of a run. A `Source`.
 
     Args:
@@ -63,11 +63,6 @@ class Trainings:
             return None
         self._in_flight += 1
         return remaining.pop(0)
-
-    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
-        """Always: these are compared with results."""
-        del work, evaluation, seconds
-        return True
 
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Journal the outcome."""

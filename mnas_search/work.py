@@ -8,9 +8,10 @@ passive; it owns all bookkeeping.
 import contextlib
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, final
+from typing import final
 
 from mnas_search.errors import MnasSearchError, one_line
 from mnas_search.interfaces import Evaluator, Network, Resources
@@ -52,26 +53,31 @@ class Panel:
         return Resources(cpus=max(r.cpus for r in wanted), gpus=max(r.gpus for r in wanted))
 
 
-class Source(Protocol):
+class Source(ABC):
     """Hands out work, a piece at a time, and takes the outcomes in any order."""
 
+    @abstractmethod
     def next(self) -> Work | None:
         """The next piece; None where there is none now."""
 
     def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
         """Take what was measured at a rung; whether the piece is to be gone on with. One that is
-        not is recorded as `Stopped`."""
+        not is recorded as `Stopped`. Override where some are."""
+        del work, evaluation, seconds
+        return True
 
+    @abstractmethod
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Take the outcome of a piece and the seconds it took."""
 
     @property
+    @abstractmethod
     def finished(self) -> bool:
         """Whether nothing is in flight and nothing will come."""
 
 
 @final
-class Chain:
+class Chain(Source):
     """Sources one after the other; each starts when the one before has finished."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -101,7 +107,7 @@ class Chain:
 
 
 @final
-class Timed:
+class Timed(Source):
     """A source with a stopwatch."""
 
     def __init__(self, source: Source) -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 import torch._dynamo  # by optimisers, with the first one: no part of a candidate's time
@@ -90,7 +90,9 @@ class _Images(Dataset[tuple[Tensor, int]]):
         return (image - self._mean) / self._std, self._labels[index]
 
 
-def _loaders(workload: Workload, evaluator: ProxyTraining, settings: Settings) -> list[DataLoader]:
+def _loaders(
+    workload: Workload, evaluator: ProxyTraining, settings: Settings
+) -> list[DataLoader[Any]]:
     recipe, dataset = evaluator.recipe, load(workload.data, side=evaluator.recipe.resolution)
     normal = normalisation(dataset.train)
     mean, std = torch.tensor(normal.mean), torch.tensor(normal.std)
@@ -114,7 +116,10 @@ def _loaders(workload: Workload, evaluator: ProxyTraining, settings: Settings) -
 
 
 def _train(
-    network: nn.Module, evaluator: ProxyTraining, train: DataLoader, validation: DataLoader
+    network: nn.Module,
+    evaluator: ProxyTraining,
+    train: DataLoader[Any],
+    validation: DataLoader[Any],
 ) -> float:
     recipe = evaluator.recipe.training
     steps = recipe.epochs * len(train)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import final
 
-from mnas_search.work import Outcome, Work
+from mnas_search.work import Outcome, Source, Work
 
 
 @final
-class WorkList:
+class WorkList(Source):
     """Hands out a list in its order.
 
     Attributes:

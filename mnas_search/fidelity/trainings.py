@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mnas_search.fidelity.plan import Judge, Plan
 from mnas_search.trials import Evaluation, Events
-from mnas_search.work import Outcome, Panel, Work
+from mnas_search.work import Outcome, Panel, Source, Work
 
 _Key = tuple[str, str, int]  # recipe, fingerprint, seed
 
@@ -32,7 +32,7 @@ class Training:
 
 
 @final
-class Trainings:
+class Trainings(Source):
     """Every network by every judge, network by network. A `Source`.
 
     So whatever ends it early, the networks that are done are done by all.
@@ -92,11 +92,6 @@ class Trainings:
             return None
         self._in_flight += 1
         return self._todo.pop()
-
-    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
-        """Always: every training is compared with whole ones."""
-        del work, evaluation, seconds
-        return True
 
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Journal the outcome of a training."""
