@@ -1,5 +1,11 @@
+import signal
+
 import hypothesis
 import pytest
+
+# Where the tests run in a shell's background, Ctrl-C is ignored, by their children too: unlike an
+# ignored signal, one with a handler is theirs to take again.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile(
     "mnas", deadline=None, max_examples=60, derandomize=True, database=None
