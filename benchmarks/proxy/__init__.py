@@ -9,5 +9,6 @@ both. The start of processes is left out on both sides; Ray's is shown.
 
 from mnas_search.benchmarks.proxy.comparison import compare
 from mnas_search.benchmarks.proxy.workers import watch
+from mnas_search.benchmarks.proxy.workloads import LARGE, QUICK, SMALL
 
-__all__ = ["compare", "watch"]
+__all__ = ["LARGE", "QUICK", "SMALL", "compare", "watch"]

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from mnas_search.benchmarks.proxy.plain import Settings, Trained, train_plainly
 from mnas_search.benchmarks.proxy.work_list import WorkList
-from mnas_search.benchmarks.proxy.workloads import Workload, candidates, workloads
+from mnas_search.benchmarks.proxy.workloads import Workload, candidates
 from mnas_search.errors import WorkFailed
 from mnas_search.interfaces import Evaluator, Network, Resources
 from mnas_search.runners.ray_tune import run_on_ray
@@ -22,7 +22,12 @@ _PLAIN = tuple(Settings(threads=t, loaders=p) for t in (1, 2) for p in (0, 2))
 
 
 def compare(
-    *, count: int, repeats: int, quick: bool, note: Callable[[str], None]
+    workloads: Iterable[Workload],
+    *,
+    count: int,
+    repeats: int,
+    quick: bool,
+    note: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """A row a workload and loop, ours first.
 
@@ -31,8 +36,8 @@ def compare(
     """
     return [
         row
-        for workload in workloads(quick=quick)
-        for row in _rows(workload, count, repeats, quick, note)
+        for workload in workloads
+        for row in _rows(workload, workload.times * count, repeats, quick, note)
     ]
 
 

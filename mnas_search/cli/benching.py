@@ -124,7 +124,7 @@ def ranking(
 @click.option("--candidates", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--quick", is_flag=True, help="digits for one epoch, few candidates: a minute")
-@click.option("--only", type=click.Choice(["speed", "workers"]), help="one half of it")
+@click.option("--only", type=click.Choice(["small", "large", "workers"]), help="a part of it")
 @format_option
 def proxy(candidates: int, repeats: int, quick: bool, only: str | None, form: str) -> None:
     """Proxy trainings an hour beside a plain PyTorch loop; overhead and memory of workers.
@@ -134,14 +134,17 @@ def proxy(candidates: int, repeats: int, quick: bool, only: str | None, form: st
     """
     benchmark = _benchmark("proxy")
     tables = {}
-    if only != "workers":
+    parts = {"small": benchmark.SMALL, "large": benchmark.LARGE}
+    workloads = [part for name, part in parts.items() if only in (None, name)]
+    if workloads:
         tables["speed"] = benchmark.compare(
+            [benchmark.QUICK] if quick else workloads,
             count=2 if quick else candidates,
             repeats=1 if quick else repeats,
             quick=quick,
             note=lambda line: click.echo(line, err=True),
         )
-    if only != "speed":
+    if only in (None, "workers"):
         tables["workers"] = benchmark.watch(quick=quick)
     if form == "json":
         print_json(tables)
