@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from evaluators_for_tests import by_params
 from scipy import stats
 
 from mnas_search import reference
@@ -20,7 +21,6 @@ from mnas_search.search import Search, problem
 from mnas_search.search_spaces.efficientnet import EfficientNetSpace
 from mnas_search.trials import Evaluation, Failure, Journal, rank
 from mnas_search.verdict import TOP, TRAININGS, Verdict
-from tests.evaluators_for_tests import by_params
 
 OBJECTIVE = Objective(target=400e6)
 B0 = reference.architecture("efficientnet_b0")
