@@ -1,6 +1,7 @@
 """Full trainings: the command, its folder, kills at any moment, weights, several processes."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import resource
@@ -133,18 +134,20 @@ def test_the_command_and_what_the_folder_holds(whole, tmp_path, run_cli, monkeyp
     low, high = report["test"]["interval"]
     assert low < report["test"]["top1"] < high
 
+    # The folder stands for its architecture.
+    code, out, _ = run_cli("profile", folder, "--format", "json")
+    assert json.loads(out)[0]["params"] == report["params"]
+
     # The same seed, another process state: the same bits; and TensorBoard has every epoch.
     assert same(tensors(folder), tensors(whole))
+    if importlib.util.find_spec("tensorboard") is None:
+        return  # an extra
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
     found = [(e.step, e.value) for e in events.Scalars("validation/top-1")]
     assert found == [(x["epoch"], pytest.approx(x["top1"])) for x in lines]
-
-    # The folder stands for its architecture.
-    code, out, _ = run_cli("profile", folder, "--format", "json")
-    assert json.loads(out)[0]["params"] == report["params"]
 
 
 def test_a_training_that_has_ended_is_neither_trained_nor_tested_again(whole, run_cli):
