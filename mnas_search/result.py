@@ -15,7 +15,7 @@ from mnas_search.interfaces import Network
 from mnas_search.repeats import Repeats
 from mnas_search.scaling import PUBLISHED, published_member
 from mnas_search.search import Search
-from mnas_search.trials import Trial, rank
+from mnas_search.trials import Trial, believed, rank
 from mnas_search.verdict import Verdict
 
 
@@ -147,13 +147,11 @@ class Result:
         those that are not vetoed."""
         vetoed = {one.trial.number for one in self.vetoed if one.trial is not None}
         fitting = [t for t in self.good if t.macs <= macs and t.number not in vetoed]
-        return max(fitting, key=self._value, default=None)
 
-    def _value(self, trial: Trial) -> float:
-        assert trial.reward is not None
-        if trial.number not in self.estimates:
-            return trial.reward
-        return self.objective.reward(self.estimates[trial.number], trial.macs)
+        def value(trial: Trial) -> float:
+            return believed(trial, self.estimates, self.objective)
+
+        return max(fitting, key=value, default=None)
 
     @property
     def caveats(self) -> tuple[str, ...]:

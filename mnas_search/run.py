@@ -24,7 +24,7 @@ from mnas_search.interfaces import Evaluator
 from mnas_search.repeats import Repeats
 from mnas_search.report.page import page
 from mnas_search.result import Parts, Result, Timing
-from mnas_search.runners.in_process import run_in_process
+from mnas_search.runners import drive
 from mnas_search.search import Search
 from mnas_search.trials import Events, Journal, ReadJournal, Trial
 from mnas_search.units import format_size
@@ -62,13 +62,11 @@ def start(config: RunConfig, output: Path | None, reporter: Reporter | None = No
         folder = run_folder.new_folder(Path("runs"), format_size(config.target_flops))
     else:
         folder = output
-        if folder.exists() and not folder.is_dir():
-            raise RunFolderError(f"{str(folder)!r} is a file; allowed: a new folder, or a run's")
         if run_folder.is_run(folder):
             recorded = run_folder.read_config(folder)
             run_folder.check_same_run(folder, recorded, setup.recorded)
-        elif folder.exists() and any(folder.iterdir()):
-            raise RunFolderError(f"{str(folder)!r} is no run's folder, and not empty")
+        else:
+            run_folder.check_free(folder, "run's folder")
         if len(folder.name) > _LONGEST_NAME:
             raise RunFolderError(
                 f"a folder name of {len(folder.name)} characters; allowed: {_LONGEST_NAME}, since "
@@ -256,21 +254,14 @@ def _train(setup: Setup, parts: Parts, reporter: Reporter) -> float:
 
 
 def _evaluate(config: RunConfig, source: Source, evaluator: Evaluator) -> int:
-    """Drive a source by the runner that fits the evaluator; returns the number of workers."""
-    workers = 0 if evaluator.resources is None else config.workers or 0
-    if not workers:
-        run_in_process(source, evaluator)
-        return 0
-    from mnas_search.runners.ray_tune import run_on_ray
-
-    run_on_ray(
+    """Drive a source as the configuration says; the number of workers."""
+    return drive(
         source,
         evaluator,
-        workers=workers,
+        workers=config.workers or 0,
         gpus_per_trial=config.gpus_per_trial,
         address=config.ray_address,
     )
-    return workers
 
 
 def _finals(setup: Setup, search: Search, journal: Events) -> Finals | None:

@@ -57,6 +57,15 @@ def new_folder(parent: Path, stem: str) -> Path:
             return folder
 
 
+def check_free(folder: Path, own: str) -> None:
+    """Raise `RunFolderError` for a file, and for a folder that holds something already; `own`
+    says what such a folder would have had to be, as in "run's folder"."""
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"{str(folder)!r} is a file; allowed: a new folder, or a {own}")
+    if folder.exists() and any(folder.iterdir()):
+        raise RunFolderError(f"{str(folder)!r} is no {own}, and not empty")
+
+
 def is_run(folder: Path) -> bool:
     """Whether the folder holds a run."""
     return (folder / "config.json").is_file()

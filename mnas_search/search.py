@@ -93,6 +93,7 @@ class Search(Source):
         self._asked: list[Asked] = []
         self._trials: dict[int, Trial] = {}  # by number, duplicates included
         self._best: Trial | None = None
+        self._estimates: Mapping[int, float] | None = None  # until the next trial
         self._warm: set[int] = set()  # trials of earlier runs
         self._wanted: deque[Choices] = deque()  # to be asked before the controller is
         self._counted = 0  # trials that count against the budget
@@ -170,14 +171,13 @@ class Search(Source):
         """What the controller believes the accuracies of the `ok` trials to be, by number; empty
         where it has no opinion."""
         told = [trial for trial in self.trials if trial.status == "ok"]
-        if not told:
-            return {}
-        codes = np.array([encode(self._space.decisions, trial.choices) for trial in told])
-        with blame("the controller's estimate"):
-            means = self._controller.estimate(codes)
-        if means is None:
-            return {}
-        return {trial.number: float(mean) for trial, mean in zip(told, means, strict=True)}
+        if self._estimates is None and told:
+            codes = np.array([encode(self._space.decisions, trial.choices) for trial in told])
+            with blame("the controller's estimate"):
+                means = self._controller.estimate(codes)  # may fit a model
+            pairs = () if means is None else zip(told, means, strict=True)
+            self._estimates = {trial.number: float(mean) for trial, mean in pairs}
+        return self._estimates or {}
 
     def network(self, trial: Trial) -> Network:
         """The network of a trial."""
@@ -316,6 +316,7 @@ class Search(Source):
 
     def _keep(self, trial: Trial) -> None:
         self._trials[trial.number] = trial
+        self._estimates = None
         if trial.duplicate_of is not None:
             return
         stopped = trial.status == "stopped"

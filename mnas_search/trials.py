@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Literal, Protocol, final
 from mnas_search.choices import Choices
 from mnas_search.errors import RunFolderError, UsageError, WorkFailed
 from mnas_search.files import lock
+from mnas_search.objective import Objective
 
 Status = Literal["ok", "failed", "stopped"]
 
@@ -127,6 +128,15 @@ def rank(trial: Trial) -> tuple[float, int, int]:
     """Sorts trials with a reward, best first; ties go to fewer multiply-adds, then the earlier."""
     assert trial.reward is not None
     return (-trial.reward, trial.macs, trial.number)
+
+
+def believed(trial: Trial, estimates: Mapping[int, float], objective: Objective) -> float:
+    """The trial's reward, by what its controller estimates the accuracy to be where it does;
+    `estimates` by number of the trial."""
+    assert trial.reward is not None
+    if trial.number not in estimates:
+        return trial.reward
+    return objective.reward(estimates[trial.number], trial.macs)
 
 
 _RESULTS = ("status", "accuracy", "macs", "params", "reward", "seconds", "error", "rung")

@@ -23,7 +23,7 @@ from mnas_search.interfaces import Network
 from mnas_search.objective import Objective
 from mnas_search.search import Search, training_seed
 from mnas_search.trainings import NO_TRIAL, Trainings
-from mnas_search.trials import Events, Trial, rank
+from mnas_search.trials import Events, Trial, believed, rank
 from mnas_search.work import Work
 
 TOP = 3
@@ -129,13 +129,17 @@ class Verdict:
     @property
     def gains(self) -> tuple[Gain, ...]:
         """The winner over each baseline and the random search, where both were trained."""
-        mine = self._chosen_by_others(self.candidates)
-        others = [(one, one.test) for one in self.baselines]
-        others += [(one, self._chosen_by_others(self.rivals)) for one in self.rivals[:1]]
+        candidates, baselines, rivals = self.candidates, self.baselines, self.rivals
+        mine = self._chosen_by_others(candidates)
+        if not mine:
+            return ()
+        margin = _margin([*candidates, *baselines, *rivals])
+        others = [(one, one.test) for one in baselines]
+        others += [(one, self._chosen_by_others(rivals)) for one in rivals[:1]]
         return tuple(
-            Gain(over=one, difference=fmean(mine) - fmean(test), margin=self._margin())
+            Gain(over=one, difference=fmean(mine) - fmean(test), margin=margin)
             for one, test in others
-            if mine and test
+            if test
         )
 
     def summary(self) -> dict[str, Any]:
@@ -189,10 +193,7 @@ class Verdict:
         estimates = search.estimates()
 
         def value(trial: Trial) -> float:
-            assert trial.reward is not None
-            if trial.number not in estimates:
-                return trial.reward
-            return self._objective.reward(estimates[trial.number], trial.macs)
+            return believed(trial, estimates, self._objective)
 
         good = [t for t in search.trials if t.reward is not None and t.within_target]
         return sorted(sorted(good, key=rank), key=value, reverse=True)[:TOP]
@@ -248,15 +249,15 @@ class Verdict:
             test.append(trained[int(np.argmax(rewards))].test[seed])
         return tuple(test)
 
-    def _margin(self) -> float:
-        """Student's interval of a difference of two means, with the standard deviation between
-        seeds pooled over all networks."""
-        from scipy.stats import t
 
-        everyone = [*self.candidates, *self.baselines, *self.rivals]
-        trained = [one.test for one in everyone if one.test]
-        freedom = len(trained) * (TRAININGS - 1)
-        squares = sum(float(np.var(test, ddof=1)) for test in trained)
-        between_seeds = (squares / len(trained)) ** 0.5
-        quantile = t.ppf((1 + CONFIDENCE) / 2, freedom)
-        return float(quantile * between_seeds * (2 / TRAININGS) ** 0.5)
+def _margin(contenders: Sequence[Contender]) -> float:
+    """Student's interval of a difference of two means, with the standard deviation between seeds
+    pooled over all networks that were trained."""
+    from scipy.stats import t
+
+    trained = [one.test for one in contenders if one.test]
+    freedom = len(trained) * (TRAININGS - 1)
+    squares = sum(float(np.var(test, ddof=1)) for test in trained)
+    between_seeds = (squares / len(trained)) ** 0.5
+    quantile = t.ppf((1 + CONFIDENCE) / 2, freedom)
+    return float(quantile * between_seeds * (2 / TRAININGS) ** 0.5)

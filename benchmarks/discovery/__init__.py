@@ -19,7 +19,6 @@ epochs on ImageNet. No controller is started with known networks.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +28,12 @@ from mnas_search.benchmarks.discovery import figure, report, roster, running, sc
 from mnas_search.benchmarks.discovery.problems import DEFINITIONS, DiscoveryProblem, problems
 from mnas_search.benchmarks.discovery.report import Scores
 from mnas_search.benchmarks.discovery.running import QUICK, Plan, Runner, Task
+from mnas_search.benchmarks.outcome import Outcome
 from mnas_search.choices import sample_codes
 from mnas_search.errors import UsageError
 from mnas_search.files import write_atomically
 
 __all__ = ["Outcome", "run"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came out.
-
-    Attributes:
-        records: a record a problem and controller.
-        table: the same as text.
-        files: what was written.
-        failures: a line for each run that failed.
-    """
-
-    records: list[dict[str, Any]]
-    table: list[dict[str, str]]
-    files: tuple[Path, ...]
-    failures: tuple[str, ...]
 
 
 def run(

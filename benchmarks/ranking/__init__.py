@@ -18,10 +18,9 @@ arXiv 2404.08005), and is judged by Kendall's tau against counting alone.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from mnas_search.benchmarks.outcome import Outcome
 from mnas_search.benchmarks.ranking import figure, networks, report, running, table, trials
 from mnas_search.benchmarks.ranking.running import Store, Work
 from mnas_search.benchmarks.ranking.trials import Trial
@@ -32,23 +31,6 @@ __all__ = ["Outcome", "run"]
 
 QUICK = ("log_macs", "log_params", "snip", "zen")
 _QUICK_NETWORKS = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came out.
-
-    Attributes:
-        records: a record a reading and draw.
-        table: the same as text.
-        files: what was written.
-        failures: a line for each trial that failed on a network.
-    """
-
-    records: list[dict[str, Any]]
-    table: list[dict[str, str]]
-    files: tuple[Path, ...]
-    failures: tuple[str, ...]
 
 
 def run(

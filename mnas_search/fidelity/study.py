@@ -23,7 +23,7 @@ from mnas_search.fidelity.plan import Judge, Plan, make_plan
 from mnas_search.fidelity.scores import Comparison, compare
 from mnas_search.fidelity.trainings import Training, Trainings
 from mnas_search.run import versions
-from mnas_search.runners.in_process import run_in_process
+from mnas_search.runners import drive
 from mnas_search.trials import Journal
 
 MEASUREMENTS = "measurements.jsonl"
@@ -133,13 +133,8 @@ def _open(wanted: FidelityConfig, output: Path | None) -> tuple[Path, Plan]:
     if output is not None and run_folder.is_run(output):
         recorded = run_folder.read_config(output)
         check_folder(output, recorded)
-    elif output is not None and output.exists():
-        if not output.is_dir():
-            raise RunFolderError(f"{str(output)!r} is a file; allowed: a new folder")
-        if any(output.iterdir()):
-            raise RunFolderError(
-                f"{str(output)!r} is no folder of `mnas-search {COMMAND}`, and not empty"
-            )
+    elif output is not None:
+        run_folder.check_free(output, f"folder of `mnas-search {COMMAND}`")
     folder = output or Path(COMMAND)
     plan = make_plan(wanted.over(folder, recorded))
     if recorded is not None:
@@ -167,13 +162,8 @@ def _train(
 ) -> None:
     panel = trainings.panel
     count = cpu_count() if workers is None else workers
-    if panel.resources is None or not count:
-        with threadpool_limits(1):
-            run_in_process(trainings, panel)
-        return
-    from mnas_search.runners.ray_tune import run_on_ray
-
-    run_on_ray(trainings, panel, workers=count, gpus_per_trial=gpus, address=address)
+    with threadpool_limits(1):
+        drive(trainings, panel, workers=count, gpus_per_trial=gpus, address=address)
 
 
 def _nothing(plan: Plan, trainings: Trainings) -> str:

@@ -1,17 +1,13 @@
 """How a training goes, on standard error, and what came of it, on standard output."""
 
 import sys
-import time
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from mnas_search.report.tables import console, print_table
+from mnas_search.report.progress import Bar
+from mnas_search.report.tables import print_table
 from mnas_search.training.full.checkpoints import Epoch
 from mnas_search.training.full.session import Reporter, TrainingResult
 from mnas_search.units import format_duration, format_size
-
-_QUIET = 10.0  # seconds between lines where there is no terminal to draw a bar on
 
 
 class TrainingReporter(Reporter):
@@ -19,8 +15,7 @@ class TrainingReporter(Reporter):
 
     def __init__(self) -> None:
         self.folder: Path | None = None
-        self._bar: Progress | None = None
-        self._spoken = 0.0
+        self._bar = Bar("epochs")
 
     def opened(self, folder: Path, done: int, epochs: int) -> None:
         """Print the folder."""
@@ -28,17 +23,8 @@ class TrainingReporter(Reporter):
         self.note(f"training folder: {folder}")
         if done:
             self.note(f"{done} of {epochs} epochs were done before")
-        if done < epochs and sys.stderr.isatty():
-            self._bar = Progress(
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(compact=True),
-                TextColumn("left;"),
-                TextColumn("{task.description}"),
-                console=console(stderr=True),
-            )
-            self._bar.add_task("the first epoch", total=epochs, completed=done)
-            self._bar.start()
+        if done < epochs:
+            self._bar.show(done, epochs, "the next epoch" if done else "the first epoch")
 
     def note(self, text: str) -> None:
         """Print it."""
@@ -47,17 +33,11 @@ class TrainingReporter(Reporter):
     def epoch(self, epoch: Epoch, epochs: int) -> None:
         """Move the bar, or print a line."""
         text = f"loss {epoch.loss:.4f}, validation top-1 {epoch.top1:.4f}"
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=epoch.epoch, description=text)
-        elif epoch.epoch in (1, epochs) or time.monotonic() - self._spoken > _QUIET:
-            self._spoken = time.monotonic()
-            self.note(f"epoch {epoch.epoch}/{epochs}: {text}")
+        self._bar.show(epoch.epoch, epochs, text)
 
     def closed(self) -> None:
         """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self._bar.close()
 
 
 def print_result(result: TrainingResult) -> None:

@@ -51,8 +51,7 @@ def absolute(data: str) -> str:
         path = data.removeprefix(huggingface.PREFIX)
         return f"{huggingface.PREFIX}{Path(path).resolve()}" if os.path.exists(path) else data
     if plugins.is_file_reference(data):
-        path, _, name = data.rpartition(":")
-        return f"{Path(path).resolve()}:{name}"
+        return plugins.absolute(data)
     if _is_installed(data) or not os.path.exists(data):
         return data
     return str(Path(data).resolve())

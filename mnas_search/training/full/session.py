@@ -23,7 +23,7 @@ from mnas_search import plugins
 from mnas_search.cost import cost
 from mnas_search.errors import RunFolderError, WorkFailed
 from mnas_search.files import lock, write_atomically
-from mnas_search.run_folder import new_folder, read_training
+from mnas_search.run_folder import check_free, new_folder, read_training
 from mnas_search.training.full import checkpoints, weights
 from mnas_search.training.full.checkpoints import Checkpoint, Epoch
 from mnas_search.training.full.epochs import Job, tested, train_epochs
@@ -108,10 +108,8 @@ def start(
     setup = Setup(config)
     if output is not None and read_training(output) is not None:
         return _go_on(setup, output, reporter or Reporter())
-    if output is not None and output.exists() and not output.is_dir():
-        raise RunFolderError(f"{str(output)!r} is a file; allowed: a new folder, or a training's")
-    if output is not None and output.exists() and any(output.iterdir()):
-        raise RunFolderError(f"{str(output)!r} is no training's folder, and not empty")
+    if output is not None:
+        check_free(output, "training's folder")
     fitted = setup.fitted()
     with _workers(setup):
         if output is None:
