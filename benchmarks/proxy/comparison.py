@@ -37,7 +37,7 @@ def compare(
     return [
         row
         for workload in workloads
-        for row in _rows(workload, workload.times * count, repeats, quick, note)
+        for row in _rows(workload, count, repeats, quick, note)
     ]
 
 

@@ -19,14 +19,11 @@ class Workload:
         name: what to call it.
         data: name of a data set, as `--data` takes it.
         proxy: as `--proxy` takes it.
-        times: how many times as many candidates are trained, where they are short: with few, a
-            worker waits for the other at the end for a good part of the time.
     """
 
     name: str
     data: str
     proxy: str | None = None
-    times: int = 1
 
     def evaluator(self) -> ProxyTraining:
         """The evaluator, which holds data and recipe."""
@@ -37,7 +34,7 @@ _ENLARGED = f"{Path(__file__).with_name('enlarged.py')}:digits_of_32_pixels"
 
 
 SMALL, LARGE = (
-    Workload(name="digits, 8 px", data="digits", times=2),
+    Workload(name="digits, 8 px", data="digits"),
     Workload(name="enlarged digits, 32 px", data=_ENLARGED),
 )
 QUICK = Workload(name="digits, 8 px", data="digits", proxy="epochs=1")
