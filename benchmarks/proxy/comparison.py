@@ -34,11 +34,7 @@ def compare(
     Every repeat trains `count` candidates with ours and then with the plain loop, both with the
     same seeds. The plain loop's better setting is found beforehand, on one candidate.
     """
-    return [
-        row
-        for workload in workloads
-        for row in _rows(workload, count, repeats, quick, note)
-    ]
+    return [row for workload in workloads for row in _rows(workload, count, repeats, quick, note)]
 
 
 def over_ray(
