@@ -247,6 +247,12 @@ class Evaluator(ABC):
         del factor
         return None
 
+    def relative_to(self, resolution: int) -> "Evaluator":
+        """This evaluator for networks of several resolutions, of which `resolution` is the base's:
+        one that measures at a resolution of its own keeps their ratios. Override there."""
+        del resolution
+        return self
+
     @property
     @abstractmethod
     def resources(self) -> Resources | None:

@@ -171,3 +171,8 @@ class TroubledRungs(Rungs):
             if kind == 1 and not mark.exists():
                 mark.touch()
                 os._exit(1)
+
+
+def never(architecture):
+    """Always raises."""
+    raise ValueError("no")

@@ -1,7 +1,5 @@
 """Exact counts: published numbers, closed forms, fvcore, torch, and Accel-NASBench's records."""
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -15,6 +13,7 @@ from mnas_search.choices import decode, sample_codes
 from mnas_search.cost import cost
 from mnas_search.evaluators.accel_nasbench import evidence
 from mnas_search.networks import build
+from mnas_search.networks.oracles import count
 from mnas_search.space_cost import TableCost, WalkingCost, space_cost
 
 # params and MACs of the released code at each network's own resolution (torchvision, timm)
@@ -76,24 +75,8 @@ def test_memory_by_hand():
 
 
 def _oracles(architecture):
-    network = build(architecture).eval()
-    image = torch.zeros(1, 3, architecture.resolution, architecture.resolution)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fvcore's trace under a newer torch
-        from fvcore.nn import FlopCountAnalysis
-
-        analysis = FlopCountAnalysis(network, image)
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        by_operator = analysis.by_operator()
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(image)
-    return (
-        sum(p.numel() for p in network.parameters()),
-        int(by_operator["conv"] + by_operator["linear"]),
-        counter.get_total_flops(),
-    )
+    counted = count(architecture)
+    return counted.params, counted.fvcore, counted.torch
 
 
 @settings(max_examples=25)

@@ -1,19 +1,28 @@
-"""Commands that search nothing: profile, scale, export, report, list."""
+"""Commands that search nothing: profile, export, report, list."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from mnas_search.cli.options import FOLDER, format_option, print_json
-from mnas_search.errors import UsageError
+from mnas_search.errors import UsageError, WorkFailed
 
 
 @click.command()
 @click.argument("architectures", nargs=-1, required=True, metavar="ARCH...")
 @click.option("--layers", is_flag=True, help="every layer too")
+@click.option("--verify", is_flag=True, help="fvcore's and torch's counts beside ours")
+@click.option("--draw", type=FOLDER, metavar="FILE", help="draw the network (one ARCH) as SVG")
+@click.option("--force", is_flag=True, help="write over a file that exists")
 @format_option
-def profile(architectures: tuple[str, ...], layers: bool, form: str) -> None:
+def profile(
+    architectures: tuple[str, ...],
+    layers: bool,
+    verify: bool,
+    draw: Path | None,
+    force: bool,
+    form: str,
+) -> None:
     """Params, MACs and memory: whole networks, stage by stage, and layer by layer.
 
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
@@ -22,72 +31,25 @@ def profile(architectures: tuple[str, ...], layers: bool, form: str) -> None:
     from mnas_search.report.profiles import print_profiles, profiles
     from mnas_search.resolve import resolve_architecture
 
-    rows = profiles([resolve_architecture(text) for text in architectures], layers=layers)
+    if draw is not None and len(architectures) > 1:
+        raise UsageError(f"--draw with {len(architectures)} architectures; allowed: one")
+    if draw is not None and draw.exists() and not (force and draw.is_file()):
+        raise UsageError(f"{str(draw)!r} exists; allowed: a new file, or --force")
+    networks = [resolve_architecture(text) for text in architectures]
+    rows = profiles(networks, layers=layers, verify=verify)
+    if draw is not None:
+        from mnas_search.files import write_atomically
+        from mnas_search.report.drawing import drawing
+
+        draw.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(draw, drawing(networks[0]))
     if form == "json":
         print_json(rows)
     else:
         print_profiles(rows)
-
-
-@click.command()
-@click.argument("architecture", metavar="ARCH")
-@click.option(
-    "--family", type=click.Choice(["efficientnet"]), help="the published coefficients of B0 to B7"
-)
-@click.option("--phi", help="equation 3 at one phi (1.5) or several (0..7)")
-@click.option("--alpha", type=float, help="depth [1.2]")
-@click.option("--beta", type=float, help="width [1.1]")
-@click.option("--gamma", type=float, help="resolution [1.15]")
-@format_option
-def scale(architecture: str, family: str | None, phi: str | None, form: str, **rule: Any) -> None:
-    """Scale an architecture to its family: --family by the published table, --phi by equation 3.
-
-    Without either, the published table. phi = 0 is the architecture itself.
-    """
-    from mnas_search.report.families import (
-        compound_rows,
-        member_names,
-        print_family,
-        published_rows,
-    )
-    from mnas_search.resolve import resolve_architecture
-    from mnas_search.scaling import CompoundRule
-
-    given = {name: value for name, value in rule.items() if value is not None}
-    if phi is None and given:
-        raise UsageError(f"--{next(iter(given))} without --phi; allowed: with --phi")
-    if phi is not None and family is not None:
-        raise UsageError("--phi and --family together; allowed: one of them")
-    base = resolve_architecture(architecture)
-    if phi is None:
-        rows = published_rows(base, member_names(architecture, base))
-    else:
-        compound = CompoundRule(**given)
-        if not 1.8 <= compound.product <= 2.2:
-            click.echo(
-                f"note: alpha * beta^2 * gamma^2 is {compound.product:.3g}, not about 2 "
-                f"(equation 3): FLOPs grow by about {compound.product:.3g}^phi",
-                err=True,
-            )
-        rows = compound_rows(base, _phis(phi), compound)
-    if form == "json":
-        print_json(rows)
-    else:
-        print_family(rows)
-
-
-def _phis(text: str) -> list[float]:
-    """Numbers from `1.5` or `0..7`."""
-    first, dots, last = text.partition("..")
-    try:
-        if not dots:
-            return [float(first)]
-        low, high = int(first), int(last)
-    except ValueError:
-        raise UsageError(f"phi {text!r}; allowed: a number such as 1.5, or 0..7") from None
-    if not low <= high <= low + 100:
-        raise UsageError(f"phi {text!r}; allowed: from the smaller to the larger, at most 100 on")
-    return [float(value) for value in range(low, high + 1)]
+    differing = [row["name"] for row in rows if not row.get("verified", {}).get("agree", True)]
+    if differing:
+        raise WorkFailed(f"other counters disagree on {', '.join(differing)}")
 
 
 @click.command()
@@ -168,4 +130,4 @@ def list_(kind: str | None, form: str) -> None:
         print_records(rows)
 
 
-COMMANDS = (profile, scale, export, report, list_)
+COMMANDS = (profile, export, report, list_)

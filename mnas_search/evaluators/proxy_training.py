@@ -46,19 +46,33 @@ class ProxyTraining(Evaluator):
         # Resized here, once; the workers get no more than they need.
         self._train = loop.resized(train, side)
         self._validation = loop.resized(dataset.validation, side)
-        self._held_out: Split | None = dataset.test  # stays in this process
+        # What is not resized, and the test split, stay in this process.
+        self._original: tuple[Split, Split] | None = (train, dataset.validation)
+        self._held_out: Split | None = dataset.test
         self._test: Split | None = None
-        self._prepared: dict[int, loop.Images] = {}  # by the split's id; stays in its process
+        self._base: int | None = None  # resolution of networks that get the recipe's pixels
+        # By the split's id and resolution; stays in its process.
+        self._prepared: dict[tuple[int, int], loop.Images] = {}
         self._normalisation = loop.normalisation(dataset.train)
         self._rungs: tuple[int, ...] = ()  # epochs
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_held_out": None, "_prepared": {}}
+        return {**vars(self), "_original": None, "_held_out": None, "_prepared": {}}
 
     def tested(self) -> "ProxyTraining":
         """The same, measuring on the test split too."""
         other = copy.copy(self)
         other._test = self._held_out
+        return other
+
+    def relative_to(self, resolution: int) -> "ProxyTraining":
+        """The same, with proxies of other networks on images as much larger or smaller as the
+        networks' resolution is than this one; images are resized from the data's own."""
+        assert self._original is not None
+        other = copy.copy(self)
+        other._base = resolution
+        other._train, other._validation = self._original
+        other._prepared = {}
         return other
 
     @property
@@ -93,6 +107,7 @@ class ProxyTraining(Evaluator):
             resolution=recipe.resolution,
             num_classes=self.num_classes,
             divisor=recipe.divisor,
+            ratio=1.0 if self._base is None else network.resolution / self._base,
         )
 
     def with_rungs(self, factor: int) -> "ProxyTraining | None":
@@ -141,28 +156,31 @@ class ProxyTraining(Evaluator):
             torch.manual_seed(seed)
             # Channels last is 2 to 4 times as fast on CPUs; weights follow the images.
             module = build(proxy).to(devices.device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
-            train = self._images(self._train)
+            train = self._images(self._train, proxy)
             training = loop.Training(module, train, recipe, seed=seed)
             devices.quicken(module, train, recipe)
             while not training.finished:
                 training.train_epoch()
                 if training.epoch in self._rungs:
-                    accuracy = loop.accuracy(training.evaluated, self._images(self._validation))
+                    accuracy = loop.accuracy(
+                        training.evaluated, self._images(self._validation, proxy)
+                    )
                     yield Evaluation(accuracy=accuracy, rung=training.epoch)
-            accuracy = loop.accuracy(training.evaluated, self._images(self._validation))
+            accuracy = loop.accuracy(training.evaluated, self._images(self._validation, proxy))
             info = None
             if self._test is not None:
-                info = {"test": loop.accuracy(training.evaluated, self._images(self._test))}
+                info = {"test": loop.accuracy(training.evaluated, self._images(self._test, proxy))}
         yield Evaluation(accuracy=accuracy, info=info)
 
-    def _images(self, split: Split) -> loop.Images:
-        """Prepared for the device, once a process."""
-        if id(split) not in self._prepared:
-            self._prepared[id(split)] = loop.Images(
+    def _images(self, split: Split, proxy: Architecture) -> loop.Images:
+        """Prepared for the device and the proxy's resolution, once a process."""
+        key = (id(split), proxy.resolution)
+        if key not in self._prepared:
+            self._prepared[key] = loop.Images(
                 split,
-                resolution=self.recipe.resolution,
+                resolution=proxy.resolution,
                 normalisation=self._normalisation,
                 flips=self._flips,
                 device=devices.device(),
             )
-        return self._prepared[id(split)]
+        return self._prepared[key]

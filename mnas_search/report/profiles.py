@@ -1,6 +1,7 @@
 """`mnas-search profile`: what a network costs, and where."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from mnas_search.architecture import Architecture
@@ -10,9 +11,32 @@ from mnas_search.report.tables import console, print_table
 from mnas_search.units import format_size
 
 
-def profiles(architectures: Sequence[Architecture], *, layers: bool) -> list[dict[str, Any]]:
-    """One JSON object a network; `memory` is peak bytes of activations in fp32 inference."""
-    return [_profile(architecture, layers=layers) for architecture in architectures]
+def profiles(
+    architectures: Sequence[Architecture], *, layers: bool, verify: bool = False
+) -> list[dict[str, Any]]:
+    """One JSON object a network; `memory` is peak bytes of activations in fp32 inference.
+
+    Args:
+        layers: every layer too.
+        verify: what others count of the network that is built (`mnas_search.networks.oracles`).
+    """
+    return [
+        _profile(architecture, layers=layers)
+        | ({"verified": _verified(architecture)} if verify else {})
+        for architecture in architectures
+    ]
+
+
+def _verified(architecture: Architecture) -> dict[str, Any]:
+    from mnas_search.networks.oracles import count  # imports torch
+
+    counted, own = count(architecture), cost(architecture)
+    agree = (counted.params, counted.fvcore, counted.torch) == (
+        own.params,
+        own.macs,
+        2 * own.macs,
+    )
+    return {**asdict(counted), "agree": agree}
 
 
 def _profile(architecture: Architecture, *, layers: bool) -> dict[str, Any]:
@@ -87,6 +111,24 @@ def print_profiles(rows: Sequence[dict[str, Any]]) -> None:
                 f"  {layer['path']:<28} {layer['operator']:<10} {layer['params']:>10,} params "
                 f"{layer['macs']:>14,} MACs"
             )
+    checked = [row for row in rows if "verified" in row]
+    if checked:
+        print_table(
+            ("network", "params: ours", "torch", "MACs: ours", "fvcore", "torch / 2", ""),
+            [
+                (
+                    row["name"],
+                    f"{row['params']:,}",
+                    f"{row['verified']['params']:,}",
+                    f"{row['macs']:,}",
+                    f"{row['verified']['fvcore']:,}",
+                    f"{row['verified']['torch'] // 2:,}",
+                    "agree" if row["verified"]["agree"] else "DIFFER",
+                )
+                for row in checked
+            ],
+            title="counted by others (fvcore: convolutions and linear layers)",
+        )
     print_table(
         ("network", "resolution", "params", "MACs", "memory"),
         [

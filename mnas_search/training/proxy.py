@@ -25,19 +25,22 @@ def proxy_architecture(
     resolution: int,
     num_classes: int,
     divisor: int = 8,
+    ratio: float = 1.0,
 ) -> Architecture:
     """The candidate at proxy width and resolution, for the data's classes.
 
     Args:
         width: multiplier of every channel count, rounded to multiples of `divisor`.
         resolution: side of the proxy's images, at least 4 pixels.
+        ratio: of the candidate's resolution to that of the base that it was scaled from: its
+            images are as much larger or smaller, and it keeps the strides that the base does.
     """
     if resolution < SMALLEST_MAP:
         raise UsageError(f"proxy resolution {resolution}; allowed: {SMALLEST_MAP} and above")
     small = scale(
         architecture,
         width=width,
-        resolution=resolution,
+        resolution=max(SMALLEST_MAP, round(ratio * resolution)),
         dropout=0.0,
         name=architecture.name,
         divisor=divisor,

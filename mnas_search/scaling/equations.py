@@ -3,9 +3,14 @@
     depth d = alpha^phi, width w = beta^phi, resolution r = gamma^phi        (eq. 3)
     alpha * beta^2 * gamma^2 ~ 2,  alpha, beta, gamma >= 1
 
-so that FLOPs, which grow with d * w^2 * r^2, grow by about 2^phi. phi = 0 is the base itself (B0).
-The coefficients that were released for B1 to B7 are *not* alpha^phi for any phi: they are the
-table `PUBLISHED`, beside the equations.
+so that FLOPs, which grow with d * w^2 * r^2, grow by about 2^phi. phi = 0 is the base itself: B0
+of the paper (summaries that number it 1 are off by one); below 0 the network shrinks. The
+coefficients that were released for B1 to B7 are *not* alpha^phi for any phi: they are the table
+`PUBLISHED`, beside the equations.
+
+Channels, repeats and resolution are whole numbers, rounded as the reference code does
+(efficientnet_model.py, tensorflow/tpu): channels to a multiple of 8 that is no less than 90 % of
+the value, repeats up, the resolution to a pixel. `Rounding` overrides it.
 """
 
 import math
@@ -20,6 +25,7 @@ BASE_RESOLUTION = 224
 # The last dropout rate of the paper's linear increase from B0 (0.2) to B7 (0.5), section 5.2.
 _LAST_DROPOUT, _LAST_PHI = 0.5, 7
 _MOST_WIDTH = 3200  # hundredths
+_COARSEST = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,27 @@ PUBLISHED = tuple(
         (2.0, 3.1, 600, 0.5),
     )
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounding:
+    """What scaled sizes are rounded to.
+
+    Attributes:
+        channels: widths become multiples of it, no less than 90 % of the exact value.
+        resolution: the side of the input becomes the nearest multiple of it.
+    """
+
+    channels: int = 8
+    resolution: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "resolution"):
+            value = getattr(self, name)
+            if not 1 <= value <= _COARSEST:
+                raise UsageError(
+                    f"{name} rounded to multiples of {value!r}; allowed: 1 to {_COARSEST}"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,19 +172,25 @@ def widest(architecture: Architecture, macs: float) -> Architecture:
 
 
 def compound(
-    architecture: Architecture, phi: float, rule: CompoundRule | None = None
+    architecture: Architecture,
+    phi: float,
+    rule: CompoundRule | None = None,
+    rounding: Rounding | None = None,
 ) -> Architecture:
     """Scale by equation 3. Any real phi; below 0 the network shrinks.
 
-    The resolution is rounded to a pixel. Dropout grows linearly, as from B0 to B7 in the paper,
-    and stays within [0, 0.5].
+    Dropout grows linearly, as from B0 to B7 in the paper, and stays within [0, 0.5].
+
+    Raises:
+        UsageError: the resolution vanishes, or is larger than any architecture's.
     """
-    rule = rule or CompoundRule()
+    rule, rounding = rule or CompoundRule(), rounding or Rounding()
     if not math.isfinite(phi) or abs(phi) > 100:
         raise UsageError(f"phi {phi!r}; allowed: a number from -100 to 100")
     try:
         depth, width = rule.alpha**phi, rule.beta**phi
-        resolution = round(architecture.resolution * rule.gamma**phi)
+        pixels = architecture.resolution * rule.gamma**phi
+        resolution = round(pixels / rounding.resolution) * rounding.resolution
     except OverflowError:
         raise UsageError(f"phi {phi:g} under {rule} is larger than any number") from None
     if not 1 <= resolution <= MAX_RESOLUTION:
@@ -174,6 +207,7 @@ def compound(
         resolution=resolution,
         dropout=min(max(dropout, 0.0), max(base, _LAST_DROPOUT)),
         name=f"{architecture.label} phi={phi:g}",
+        divisor=rounding.channels,
     )
 
 

@@ -1,0 +1,369 @@
+"""The command `scale`: a family, what fits, the search for the coefficients, the comparison."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnas_search.cli.options import FOLDER, SIZE, data_option, format_option, print_json
+from mnas_search.errors import UsageError, WorkFailed
+
+if TYPE_CHECKING:
+    from mnas_search.architecture import Architecture
+    from mnas_search.scaling import CompoundRule, Rounding
+    from mnas_search.scaling.limits import Limit
+    from mnas_search.scaling.measured import Measuring
+    from mnas_search.work import Outcome
+
+# What each way of scaling takes; an option beside another way is refused by name.
+_RULE = ("alpha", "beta", "gamma")
+_LIMITS = ("max_flops", "max_params", "max_memory", "batch_size")
+_TRAINED = (
+    "evaluator",
+    "data",
+    "proxy",
+    "seeds",
+    "seed",
+    "workers",
+    "gpus_per_trial",
+    "ray_address",
+    "output",
+)
+_TAKES = {
+    "--family": (),
+    "--phi": (*_RULE, "divisor", "resolution_divisor"),
+    "limits": (*_RULE, *_LIMITS, "divisor", "resolution_divisor"),
+    "--grid-search": (*_LIMITS, *_TRAINED, "divisor", "resolution_divisor", "step", "tolerance"),
+    "--compare": (*_RULE, *_TRAINED, "divisor", "resolution_divisor", "budgets"),
+}
+
+
+@click.command()
+@click.argument("architecture", metavar="ARCH")
+@click.option(
+    "--family", type=click.Choice(["efficientnet"]), help="the published coefficients of B0 to B7"
+)
+@click.option("--phi", help="equation 3 at one phi (1.5, -1) or several (0..7)")
+@click.option("--alpha", type=float, help="depth [1.2]")
+@click.option("--beta", type=float, help="width [1.1]")
+@click.option("--gamma", type=float, help="resolution [1.15]")
+@click.option("--divisor", type=int, help="widths become multiples of it [8]")
+@click.option("--resolution-divisor", type=int, help="the resolution becomes a multiple of it [1]")
+@click.option("--max-flops", type=SIZE, help="the largest phi with at most so many FLOPs, e.g. 2G")
+@click.option("--max-params", type=SIZE, help="... with at most so many parameters, e.g. 10M")
+@click.option(
+    "--max-memory",
+    type=SIZE,
+    help="... with at most so many bytes, e.g. 500M: of inference, weights and activations of one "
+    "image in fp32, or of training with --batch-size",
+)
+@click.option(
+    "--batch-size", type=int, help="--max-memory is that of training with so many images a batch"
+)
+@click.option("--grid-search", is_flag=True, help="search for alpha, beta, gamma at phi = 1")
+@click.option("--step", type=float, help="of the grid [0.1]")
+@click.option("--tolerance", type=float, help="distance of alpha * beta^2 * gamma^2 from 2 [0.1]")
+@click.option("--compare", is_flag=True, help="one dimension against all three, at equal FLOPs")
+@click.option("--budgets", help="FLOPs to compare at, e.g. 0.8G,1.6G [2, 4 and 8 times the base]")
+@click.option("--evaluator", help="name or file.py:Name [proxy_training]")
+@data_option
+@click.option("--proxy", metavar="NAME=N,...", help="change how networks are trained, as in `run`")
+@click.option("--seeds", type=int, help="trainings of each network [3]")
+@click.option("--seed", type=int, help="of everything random [0]")
+@click.option(
+    "--workers", type=int, help="trainings at a time, over Ray; 0: in this process [one a CPU]"
+)
+@click.option("--gpus-per-trial", type=float, help="GPUs a worker takes, e.g. 0.25")
+@click.option("--ray-address", help="a Ray cluster to join [a private local one]")
+@click.option(
+    "--output",
+    type=FOLDER,
+    help="of trainings: a new folder, or one to go on in [grid-search/<name>-<n>, compare/...]",
+)
+@format_option
+def scale(
+    architecture: str,
+    family: str | None,
+    phi: str | None,
+    grid_search: bool,
+    compare: bool,
+    form: str,
+    **options: Any,
+) -> None:
+    """Scale an architecture: to its family, to what fits, or to find out how.
+
+    \b
+    --family         the published coefficients of B0 to B7; the default, with equation 3 beside
+    --phi            equation 3: d = alpha^phi, w = beta^phi, r = gamma^phi; phi = 0 is ARCH itself
+    --max-flops ...  the largest phi that keeps every limit, and what binds (equation 2)
+    --grid-search    trains every triple near alpha * beta^2 * gamma^2 = 2 at phi = 1
+    --compare        depth, width or resolution alone against all three; trains with --data or
+                     --evaluator, else counts
+    """
+    from mnas_search.resolve import resolve_architecture
+
+    given = {name: value for name, value in options.items() if value is not None}
+    way = _way(given, family=family, phi=phi, grid_search=grid_search, compare=compare)
+    base = resolve_architecture(architecture)
+    rule, rounding = _rule(given), _rounding(given)
+    if way == "--family":
+        _family(architecture, base, form, both=family is None)
+    elif way == "--phi":
+        _phi(base, phi or "", rule, rounding, form)
+    elif way == "limits":
+        _largest(base, _limits(given), rule, rounding, form)
+    elif way == "--grid-search":
+        _grid(base, given, rounding, form)
+    else:
+        _compare(base, given, rule, rounding, form)
+
+
+def _way(
+    given: dict[str, Any], *, family: str | None, phi: str | None, grid_search: bool, compare: bool
+) -> str:
+    """Which way of `_TAKES` is asked for; refuses two, and options that it does not take."""
+    asked = [
+        name
+        for name, wanted in (
+            ("--family", family is not None),
+            ("--phi", phi is not None),
+            ("--grid-search", grid_search),
+            ("--compare", compare),
+        )
+        if wanted
+    ]
+    if len(asked) > 1:
+        raise UsageError(f"{asked[0]} and {asked[1]} together; allowed: one of them")
+    limited = any(name in given for name in _LIMITS)
+    way = asked[0] if asked else "limits" if limited else "--family"
+    for name in given:
+        if name not in _TAKES[way]:
+            option = "--" + name.replace("_", "-")
+            fitting = [w for w, takes in _TAKES.items() if name in takes]
+            ways = ", ".join("--max-flops and the like" if w == "limits" else w for w in fitting)
+            beside = f" with {asked[0]}" if asked else " alone"
+            raise UsageError(f"{option}{beside}; allowed: with {ways}")
+    if "batch_size" in given and "max_memory" not in given:
+        raise UsageError("--batch-size without --max-memory; allowed: with it")
+    return way
+
+
+def _rule(given: dict[str, Any]) -> "CompoundRule":
+    from mnas_search.scaling import CompoundRule
+
+    rule = CompoundRule(**{name: given[name] for name in _RULE if name in given})
+    if not 1.8 <= rule.product <= 2.2:
+        click.echo(
+            f"note: alpha * beta^2 * gamma^2 is {rule.product:.3g}, not about 2 (equation 3): "
+            f"FLOPs grow by about {rule.product:.3g}^phi",
+            err=True,
+        )
+    return rule
+
+
+def _rounding(given: dict[str, Any]) -> "Rounding":
+    from mnas_search.scaling import Rounding
+
+    return Rounding(
+        channels=given.get("divisor", 8), resolution=given.get("resolution_divisor", 1)
+    )
+
+
+def _limits(given: dict[str, Any]) -> "list[Limit]":
+    from mnas_search.scaling.limits import limits
+
+    return limits(**{name: given[name] for name in _LIMITS if name in given})
+
+
+def _family(asked: str, base: "Architecture", form: str, *, both: bool) -> None:
+    from mnas_search.report.families import (
+        compound_rows,
+        member_names,
+        print_convention,
+        print_family,
+        published_rows,
+    )
+    from mnas_search.scaling import CompoundRule, Rounding
+
+    rows = published_rows(base, member_names(asked, base))
+    if form == "json":
+        print_json(rows)
+        return
+    print_family(rows, "published coefficients of B0 to B7 (no alpha^phi for any phi)")
+    if both:
+        phis = [float(phi) for phi in range(len(rows))]
+        print_family(
+            compound_rows(base, phis, CompoundRule(), Rounding()),
+            "equation 3, alpha 1.2, beta 1.1, gamma 1.15; phi = 0 is the base, in the paper B0",
+        )
+    print_convention()
+
+
+def _phi(
+    base: "Architecture", text: str, rule: "CompoundRule", rounding: "Rounding", form: str
+) -> None:
+    from mnas_search.report.families import compound_rows, print_convention, print_family
+
+    rows = compound_rows(base, _phis(text), rule, rounding)
+    if form == "json":
+        print_json(rows)
+    else:
+        print_family(rows)
+        print_convention()
+
+
+def _phis(text: str) -> list[float]:
+    """Numbers from `1.5` or `0..7`."""
+    first, dots, last = text.partition("..")
+    try:
+        if not dots:
+            return [float(first)]
+        low, high = int(first), int(last)
+    except ValueError:
+        raise UsageError(f"phi {text!r}; allowed: a number such as 1.5, or 0..7") from None
+    if not low <= high <= low + 100:
+        raise UsageError(f"phi {text!r}; allowed: from the smaller to the larger, at most 100 on")
+    return [float(value) for value in range(low, high + 1)]
+
+
+def _largest(
+    base: "Architecture",
+    limits: "list[Limit]",
+    rule: "CompoundRule",
+    rounding: "Rounding",
+    form: str,
+) -> None:
+    from mnas_search.report.families import fitted_row, print_convention, print_family, said_of
+    from mnas_search.scaling.limits import largest
+
+    fitted = largest(base, limits, rule, rounding)
+    row = fitted_row(base, fitted, limits)
+    if form == "json":
+        print_json([row])
+    else:
+        print_family([row])
+        print_convention()
+        click.echo(said_of(fitted, limits))
+
+
+def _grid(base: "Architecture", given: dict[str, Any], rounding: "Rounding", form: str) -> None:
+    from mnas_search.report.scaling import grid_record, grid_words, print_grid, write_grid
+    from mnas_search.scaling.grid import COMMAND, GridConfig, candidates, choose
+
+    config = GridConfig(**{name: given[name] for name in ("step", "tolerance") if name in given})
+    tried, dropped = candidates(base, config, _limits(given), rounding)
+    measuring, asked = (
+        _measuring(given),
+        {
+            "step": config.step,
+            "tolerance": config.tolerance,
+            **{name: given.get(name) for name in _LIMITS},
+            "rounding": [rounding.channels, rounding.resolution],
+        },
+    )
+    networks = [one.network for one in tried]
+    folder, scores = _measured(COMMAND, base, networks, measuring, asked, given.get("output"))
+    choice = choose(tried, scores)
+    words = [*grid_words(choice, demonstration=measuring.embedded), *scores.notes]
+    if dropped:
+        words.append(f"{dropped} triples broke a limit and were not trained")
+    write_grid(choice, folder, dropped, words)
+    if form == "json":
+        print_json(grid_record(choice, folder, dropped, words))
+    else:
+        print_grid(choice, words)
+
+
+def _compare(
+    base: "Architecture",
+    given: dict[str, Any],
+    rule: "CompoundRule",
+    rounding: "Rounding",
+    form: str,
+) -> None:
+    from mnas_search.report.scaling import comparison_rows, print_comparison, write_comparison
+    from mnas_search.scaling.comparison import COMMAND, comparison
+
+    scaled = comparison(base, _budgets(given.get("budgets")), rule, rounding)
+    scores, folder = None, None
+    if "data" in given or "evaluator" in given:
+        asked = {
+            "budgets": sorted({one.budget for one in scaled}),
+            "rule": [rule.alpha, rule.beta, rule.gamma],
+            "rounding": [rounding.channels, rounding.resolution],
+        }
+        networks = [base, *(one.network for one in scaled)]
+        measuring, output = _measuring(given), given.get("output")
+        folder, scores = _measured(COMMAND, base, networks, measuring, asked, output)
+    else:
+        for name in given:
+            if name in _TRAINED:
+                option = "--" + name.replace("_", "-")
+                raise UsageError(
+                    f"{option} with --compare alone, which trains nothing; allowed: with --data "
+                    "or --evaluator"
+                )
+    rows = comparison_rows(base, scaled, scores)
+    if folder is not None:
+        write_comparison(rows, folder)
+    if form == "json":
+        print_json(rows)
+        return
+    print_comparison(rows)
+    for note in () if scores is None else scores.notes:
+        click.echo(note)
+
+
+def _budgets(text: str | None) -> list[float]:
+    from mnas_search.units import parse_size
+
+    return [] if text is None else [parse_size(part.strip()) for part in text.split(",")]
+
+
+def _measuring(given: dict[str, Any]) -> "Measuring":
+    from mnas_search.scaling.measured import Measuring
+
+    names = [name for name in _TRAINED if name in given and name != "output"]
+    return Measuring(**{name: given[name] for name in names})
+
+
+def _measured(
+    command: str,
+    base: "Architecture",
+    networks: "list[Architecture]",
+    measuring: "Measuring",
+    asked: dict[str, Any],
+    output: Path | None,
+) -> Any:
+    """(The folder, the accuracies); says on standard error how it goes."""
+    from mnas_search.report.progress import Bar
+    from mnas_search.scaling.measured import Listener, measure, open_folder
+
+    class Console(Listener):
+        bar = Bar("trainings")
+
+        def opened(self, folder: Path, networks: int, trainings: int, done: int) -> None:
+            click.echo(f"folder: {folder}", err=True)
+            click.echo(
+                f"{networks} networks, {trainings} trainings, {done} there already", err=True
+            )
+
+        def trained(self, done: int, total: int, outcome: "Outcome") -> None:
+            accuracy = getattr(outcome, "accuracy", None)
+            said = "failed" if accuracy is None else f"{accuracy:.4f}"
+            self.bar.show(done, total, said)
+
+        def closed(self) -> None:
+            self.bar.close()
+
+    evaluator = measuring.made(base)
+    folder = open_folder(output, command, base, {**asked, **measuring.recorded(evaluator)})
+    try:
+        return folder, measure(networks, base, measuring, evaluator, folder, Console())
+    except (KeyboardInterrupt, WorkFailed):
+        click.echo(f"go on with the same command and --output {folder}", err=True)
+        raise
+
+
+COMMANDS: tuple[Callable[..., Any], ...] = (scale,)

@@ -1,0 +1,65 @@
+"""`mnas-search profile`: other counters beside ours, drawings."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from strategies import architectures
+
+from mnas_search import reference
+from mnas_search.report import profiles
+from mnas_search.report.drawing import drawing
+
+
+def test_other_counters_agree(run_cli):
+    code, out, _ = run_cli(
+        "profile", "efficientnet_b0", "mobilenet_v2", "--verify", "--format", "json"
+    )
+    assert code == 0
+    for row in json.loads(out):
+        found = row["verified"]
+        assert found["agree"]
+        assert (found["params"], found["fvcore"]) == (row["params"], row["macs"])
+        assert found["torch"] == 2 * row["macs"]
+        assert found["fvcore_all"] > row["macs"]
+    code, out, _ = run_cli("profile", "efficientnet_b7", "--verify")
+    assert code == 0
+    assert "agree" in out
+
+
+def test_a_count_that_differs_is_a_failure(run_cli, monkeypatch):
+    real = profiles.cost
+    monkeypatch.setattr(
+        profiles, "cost", lambda a: type(real(a))(params=1, macs=real(a).macs, memory=0)
+    )
+    code, out, err = run_cli("profile", "efficientnet_b0", "--verify")
+    assert code == 1
+    assert "DIFFER" in out
+    assert "other counters disagree on efficientnet_b0" in err
+
+
+@settings(max_examples=30)
+@given(architectures())
+def test_any_architecture_can_be_drawn(architecture):
+    root = ElementTree.fromstring(drawing(architecture))
+    assert len(root.findall("{*}g")) == len(architecture.stages) + 2
+
+
+def test_a_drawing_is_written_once(run_cli, tmp_path):
+    path = tmp_path / "b0.svg"
+    code, _, _ = run_cli("profile", "efficientnet_b0", "--draw", path)
+    assert code == 0
+    assert path.read_text() == drawing(reference.architecture("efficientnet_b0"))
+    code, _, err = run_cli("profile", "efficientnet_b0", "--draw", path)
+    assert (code, "exists; allowed: a new file, or --force" in err) == (2, True)
+    code, _, _ = run_cli("profile", "efficientnet_b0", "--draw", path, "--force")
+    assert code == 0
+    code, _, err = run_cli("profile", "efficientnet_b0", "mnasnet_a1", "--draw", tmp_path / "x")
+    assert (code, "--draw with 2 architectures" in err) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_b7", "mobilenet_v1"])
+def test_shares_add_up(name):
+    (row,) = profiles.profiles([reference.architecture(name)], layers=False)
+    assert sum(stage["macs"] for stage in row["stages"]) == row["macs"]
