@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from strategies import SPACES, architectures, codes, of_any_space
 
@@ -12,7 +11,6 @@ from mnas_search.blocks import plan
 from mnas_search.choices import decode, sample_codes
 from mnas_search.cost import cost
 from mnas_search.evaluators.accel_nasbench import evidence
-from mnas_search.networks import build
 from mnas_search.networks.oracles import count
 from mnas_search.space_cost import TableCost, WalkingCost, space_cost
 
