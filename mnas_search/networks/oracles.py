@@ -28,10 +28,9 @@ class Counted:
 
 
 def count(architecture: Architecture) -> Counted:
-    """Build the network on the meta device, where nothing is computed, and count it."""
-    with torch.device("meta"):
-        network = build(architecture).eval()
-        image = torch.empty(1, 3, architecture.resolution, architecture.resolution)
+    """Build the network, and count it while it runs on one image."""
+    network = build(architecture).eval()
+    image = torch.zeros(1, 3, architecture.resolution, architecture.resolution)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fvcore's trace under a newer torch
         from fvcore.nn import FlopCountAnalysis

@@ -4,13 +4,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from mnas_search.architecture import Architecture
+from mnas_search.cost import cost
 from mnas_search.files import write_atomically
 from mnas_search.report.families import Row, print_convention
 from mnas_search.report.scaling_figures import comparison_figure, grid_figure
 from mnas_search.report.tables import console, print_table
 from mnas_search.run_folder import csv_text
 from mnas_search.scaling import CompoundRule
-from mnas_search.scaling.comparison import Scaled
+from mnas_search.scaling.comparison import BASE, Scaled
 from mnas_search.scaling.grid import PAPER, Candidate, Choice
 from mnas_search.scaling.measured import Scores
 from mnas_search.units import format_size
@@ -135,8 +137,20 @@ def _said_rule(rule: CompoundRule) -> str:
 # -- one dimension against compound -----------------------------------------------------------
 
 
-def comparison_rows(scaled: Sequence[Scaled], scores: Scores | None) -> list[Row]:
-    """A row a network."""
+def comparison_rows(
+    base: Architecture, scaled: Sequence[Scaled], scores: Scores | None
+) -> list[Row]:
+    """A row a network, the base first, as the dimension `base`."""
+    counted = cost(base)
+    itself = Scaled(
+        dimension=BASE,
+        budget=float(counted.macs),
+        depth=1.0,
+        width=1.0,
+        resolution=1.0,
+        network=base,
+        cost=counted,
+    )
     return [
         {
             "name": one.network.label,
@@ -153,7 +167,7 @@ def comparison_rows(scaled: Sequence[Scaled], scores: Scores | None) -> list[Row
             "standard_error": None if scores is None else scores.error(one.network),
             "block_string": one.network.block_string,
         }
-        for one in scaled
+        for one in (itself, *scaled)
     ]
 
 

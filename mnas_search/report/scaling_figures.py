@@ -6,7 +6,7 @@ from typing import Any
 
 from mnas_search.report.figure import Axis, text
 from mnas_search.report.markup import escaped
-from mnas_search.scaling.comparison import DIMENSIONS
+from mnas_search.scaling.comparison import BASE, DIMENSIONS
 from mnas_search.scaling.grid import PAPER, Choice
 from mnas_search.units import format_size
 
@@ -111,11 +111,13 @@ def comparison_figure(rows: Sequence[dict[str, Any]]) -> str:
 
 def _lines(x: Axis, y: Axis, known: Sequence[dict[str, Any]]) -> Iterator[str]:
     ends = []
+    base = next((row for row in known if row["dimension"] == BASE), None)
     for number, dimension in enumerate(DIMENSIONS):
         own = sorted(
-            (row for row in known if row["dimension"] == dimension), key=lambda row: row["macs"]
+            (row for row in known if row["dimension"] in (BASE, dimension)),
+            key=lambda row: row["macs"],
         )
-        if not own:
+        if own[-1:] in ([], [base]):
             continue
         places = [(x.at(math.log10(row["macs"])), y.at(row["accuracy"])) for row in own]
         path = "L".join(f"{across} {down}" for across, down in places)

@@ -10,6 +10,7 @@ Importing this package loads the equations alone.
 """
 
 from mnas_search.scaling.equations import (
+    LARGER,
     PUBLISHED,
     Coefficients,
     CompoundRule,
@@ -22,6 +23,7 @@ from mnas_search.scaling.equations import (
 )
 
 __all__ = [
+    "LARGER",
     "PUBLISHED",
     "Coefficients",
     "CompoundRule",

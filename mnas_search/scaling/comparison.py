@@ -18,6 +18,7 @@ from mnas_search.scaling.limits import last
 from mnas_search.units import format_size
 
 COMMAND = "compare"
+BASE = "base"
 _STEPS = 1000  # of phi or of the logarithm of a coefficient, a unit
 _FAR = 12 * _STEPS
 _CLOSE = 0.25  # share of the budget beyond which a network is none for it
@@ -35,7 +36,7 @@ class Scaled:
     """The base, scaled in one way to one budget.
 
     Attributes:
-        dimension: `depth`, `width`, `resolution` or `compound`.
+        dimension: `depth`, `width`, `resolution` or `compound`; `base` of the base itself.
         budget: FLOPs that it was to have.
         depth, width, resolution: coefficients of equation 3.
         network, cost: what came out.

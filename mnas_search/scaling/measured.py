@@ -19,7 +19,7 @@ from mnas_search.runners import drive
 from mnas_search.search import training_seed
 from mnas_search.training.data import sources
 from mnas_search.trainings import NO_TRIAL, Trainings
-from mnas_search.trials import Journal
+from mnas_search.trials import Failure, Journal
 from mnas_search.work import Outcome, Source, Work
 
 MEASUREMENTS = "measurements.jsonl"
@@ -212,7 +212,6 @@ def measure(
                     )
         finally:
             heard.closed()
-        errors = [event["error"] for event in journal.events if event.get("error")]
     accuracies = {
         fingerprint: tuple(
             accuracy
@@ -223,7 +222,7 @@ def measure(
         for fingerprint, network in distinct.items()
     }
     if not any(accuracies.values()):
-        raise WorkFailed(f"every training failed; the first: {errors[0] if errors else '?'}")
+        raise WorkFailed(f"every training failed; the first: {reported.failures[0]}")
     return Scores(by_fingerprint=accuracies, notes=evaluator.caveats(base))
 
 
@@ -237,6 +236,7 @@ class _Reported(Source):
 
     def __init__(self, trainings: Trainings, total: int, listener: Listener) -> None:
         self._trainings, self._total, self._listener = trainings, total, listener
+        self.failures: list[str] = []
 
     @property
     def done(self) -> int:
@@ -250,6 +250,8 @@ class _Reported(Source):
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Journal and report an outcome."""
         self._trainings.record(work, outcome, seconds)
+        if isinstance(outcome, Failure):
+            self.failures.append(outcome.reason)
         self._listener.trained(len(self._trainings.done), self._total, outcome)
 
     @property
