@@ -112,6 +112,13 @@ def test_cost_is_what_fvcore_and_torch_count_on_any_architecture(architecture):
     assert 2 * counted.macs == torch_flops
 
 
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v1"])
+def test_cost_is_what_fvcore_and_torch_count_of_published_networks(name):
+    params, fvcore_macs, torch_flops = _oracles(reference.architecture(name))
+    assert (params, fvcore_macs) == PUBLISHED[name]
+    assert torch_flops == 2 * fvcore_macs
+
+
 @settings(max_examples=6)
 @given(of_any_space)
 def test_cost_is_what_fvcore_and_torch_count_in_the_spaces(architecture):
