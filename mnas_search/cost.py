@@ -28,8 +28,9 @@ class Cost:
         params: trainable parameters.
         macs: multiply-adds of one image (the module docstring says which).
         memory: peak bytes of activations in fp32 inference at batch 1: the largest sum over
-            layers of the tensors alive while it runs, its input, its output and what is kept for
-            a shortcut; weights not included (they add 4 bytes a parameter). None where unknown.
+            layers of the tensors alive while it runs, its input, its output and the input of its
+            block; weights and images not included (`mnas_search.memory` counts all). None where
+            unknown.
     """
 
     params: int
@@ -43,7 +44,7 @@ def cost(network: "Architecture | TracedNetwork") -> Cost:
         from mnas_search.networks.traced import traced_cost
 
         return traced_cost(network)
-    part = plan_stem(network.stem, network.resolution, network.padding)
+    part = plan_stem(network.stem, network.resolution, network.padding, network.activation)
     params, macs, peak = part.params, part.macs, part.peak
     channels, size = part.out_channels, part.out_size
     for stage in network.stages:
@@ -52,7 +53,9 @@ def cost(network: "Architecture | TracedNetwork") -> Cost:
             macs += block.macs
             peak = max(peak, block.peak)
             channels, size = block.out_channels, block.out_size
-    part = plan_head(network.head_channels, network.num_classes, channels, size)
+    part = plan_head(
+        network.head_channels, network.num_classes, channels, size, network.activation
+    )
     return Cost(
         params=params + part.params,
         macs=macs + part.macs,

@@ -94,7 +94,8 @@ class TableCost:
     def __init__(self, space: StagewiseSpace) -> None:
         template = space.template
         self._sizes = np.array(sizes(space.decisions))
-        stem = plan_stem(template.stem, template.resolution, template.padding)
+        activation = template.activation
+        stem = plan_stem(template.stem, template.resolution, template.padding, activation)
         self._macs: list[NDArray[np.int64]] = []
         self._params: list[NDArray[np.int64]] = []
         self._next: list[NDArray[np.intp]] = []
@@ -102,7 +103,8 @@ class TableCost:
         for index, decisions in enumerate(space.stage_decisions):
             states = self._add_stage(space, index, decisions, states)
         heads = [
-            plan_head(template.head_channels, template.num_classes, *state) for state in states
+            plan_head(template.head_channels, template.num_classes, *state, activation)
+            for state in states
         ]
         # Stem and head are folded into the last table, so that a batch gathers once a stage.
         last = self._next[-1]

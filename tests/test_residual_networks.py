@@ -41,6 +41,21 @@ def test_block_names_are_torchvisions():
     assert not any(n.startswith("blocks.0.1.downsample") for n in names)
 
 
+@pytest.mark.parametrize("name", [n for n in reference.names() if n.startswith("resnet")])
+def test_a_resnet_reads_back_and_has_the_layers_of_its_plan(name):
+    architecture = reference.architecture(name)
+    assert Architecture.from_json(architecture.to_json()) == architecture
+    assert Architecture.from_block_string(architecture.block_string).stages == architecture.stages
+    with torch.device("meta"):
+        built = {n: tuple(p.shape) for n, p in build(architecture).named_parameters()}
+    planned = [
+        (f"{layer.path}.{n}", shape)
+        for layer in plan(architecture).layers()
+        for n, shape in layer.shapes.items()
+    ]
+    assert list(built.items()) == planned
+
+
 def test_one_bottleneck_by_hand():
     # 64 channels at 56 pixels -> 256 at 28, 64 wide inside
     architecture = Architecture.from_block_string(

@@ -14,14 +14,15 @@ GROUPS = 4
 
 
 def plan(spec: BlockSpec) -> BlockPlan:
-    """k x k convolution in four groups, batch norm, SE, 1x1, batch norm."""
+    """k x k convolution in four groups, batch norm, activation, SE, 1x1, batch norm."""
     pen = LayerPen(spec.in_channels, spec.in_size, spec.padding, shortcut=spec.shortcut)
     width = spec.in_channels
     groups = GROUPS if width % GROUPS == 0 else 1
     squeezed = squeeze_channels(width, spec.se_ratio)
     pad = pen.conv("conv", width, kernel=spec.kernel, stride=spec.stride, groups=groups)
     pen.batch_norm("bn1")
-    pen.squeeze_excite("se", squeezed)
+    pen.activation(spec.activation)
+    pen.squeeze_excite("se", squeezed, spec.activation)
     pen.conv("conv_pw", spec.out_channels)
     pen.batch_norm("bn2")
     return finish_block(spec, pen, mid_channels=width, pad=pad, se_channels=squeezed)

@@ -3,7 +3,15 @@
 
 from torch import Tensor, nn
 
-from mnas_search.networks.layers import ACTIVATIONS, Norm, Plan, conv, residual, squeeze_excite
+from mnas_search.networks.layers import (
+    ACTIVATIONS,
+    Norm,
+    Plan,
+    chain,
+    conv,
+    residual,
+    squeeze_excite,
+)
 
 
 class Grouped(nn.Module):
@@ -24,5 +32,5 @@ class Grouped(nn.Module):
         self.residual = residual(plan, drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = self.se(self.act(self.bn1(self.conv(x))))
-        return self.residual(self.bn2(self.conv_pw(branch)), x)
+        branch = chain(x, self.conv, self.bn1, self.act, self.se, self.conv_pw, self.bn2)
+        return self.residual(branch, x)

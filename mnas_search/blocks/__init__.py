@@ -4,14 +4,16 @@ The only place with stride, padding, rounding and channel arithmetic. Cost, netw
 read what stands here, so they cannot disagree.
 
     arithmetic   rounding rules and padding
-    plans        what a plan holds, and the pen that writes one
+    plans        what a plan holds
+    pen          writes plans, following live and saved tensors
     kinds        the built-in block kinds, one plan function each
     network      a whole network: stem, blocks, head
 """
 
 from mnas_search.blocks.arithmetic import drop_path_rates, make_divisible, padding, strided
 from mnas_search.blocks.network import NetworkPlan, PartPlan, plan, plan_stage
-from mnas_search.blocks.plans import BlockKind, BlockPlan, BlockSpec, Layer, LayerPen, finish_block
+from mnas_search.blocks.pen import LayerPen, finish_block
+from mnas_search.blocks.plans import BlockKind, BlockPlan, BlockSpec, Layer
 
 __all__ = [
     "BlockKind",

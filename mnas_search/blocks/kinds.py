@@ -12,7 +12,8 @@ bottleneck  1x1 reduction, k x k, 1x1, activation after the sum        (ResNet-5
 from typing import TYPE_CHECKING
 
 from mnas_search.blocks.arithmetic import make_divisible, squeeze_channels
-from mnas_search.blocks.plans import BlockKind, BlockPlan, BlockSpec, LayerPen, finish_block
+from mnas_search.blocks.pen import LayerPen, finish_block
+from mnas_search.blocks.plans import BlockKind, BlockPlan, BlockSpec
 from mnas_search.errors import InvalidArchitecture
 
 if TYPE_CHECKING:
@@ -29,21 +30,30 @@ def plan_conv(spec: BlockSpec) -> BlockPlan:
     squeezed = squeeze_channels(spec.in_channels, spec.se_ratio)
     pad = pen.conv("conv", spec.out_channels, kernel=spec.kernel, stride=spec.stride)
     pen.batch_norm("bn1")
-    pen.squeeze_excite("se", squeezed)
+    pen.activation(spec.activation)
+    pen.squeeze_excite("se", squeezed, spec.activation)
     return finish_block(spec, pen, mid_channels=spec.out_channels, pad=pad, se_channels=squeezed)
 
 
 def plan_depthwise_separable(spec: BlockSpec) -> BlockPlan:
-    """`ds`, `dsa`: depthwise k x k, squeeze-and-excitation, 1x1."""
+    """`ds`, `dsa`: depthwise k x k, squeeze-and-excitation, 1x1; of `dsa` activated."""
     pen = _pen(spec)
     width = spec.in_channels
     squeezed = squeeze_channels(width, spec.se_ratio)
     pad = pen.conv("conv_dw", width, kernel=spec.kernel, stride=spec.stride, groups=width)
     pen.batch_norm("bn1")
-    pen.squeeze_excite("se", squeezed)
+    pen.activation(spec.activation)
+    pen.squeeze_excite("se", squeezed, spec.activation)
     pen.conv("conv_pw", spec.out_channels)
     pen.batch_norm("bn2")
-    return finish_block(spec, pen, mid_channels=width, pad=pad, se_channels=squeezed)
+    return finish_block(
+        spec,
+        pen,
+        mid_channels=width,
+        pad=pad,
+        se_channels=squeezed,
+        last_activation=spec.kind == "dsa",
+    )
 
 
 def plan_inverted_residual(spec: BlockSpec) -> BlockPlan:
@@ -53,9 +63,11 @@ def plan_inverted_residual(spec: BlockSpec) -> BlockPlan:
     squeezed = squeeze_channels(spec.in_channels, spec.se_ratio)
     pen.conv("conv_pw", width)
     pen.batch_norm("bn1")
+    pen.activation(spec.activation)
     pad = pen.conv("conv_dw", width, kernel=spec.kernel, stride=spec.stride, groups=width)
     pen.batch_norm("bn2")
-    pen.squeeze_excite("se", squeezed)
+    pen.activation(spec.activation)
+    pen.squeeze_excite("se", squeezed, spec.activation)
     pen.conv("conv_pwl", spec.out_channels)
     pen.batch_norm("bn3")
     return finish_block(spec, pen, mid_channels=width, pad=pad, se_channels=squeezed)
@@ -68,7 +80,8 @@ def plan_edge_residual(spec: BlockSpec) -> BlockPlan:
     squeezed = squeeze_channels(spec.in_channels, spec.se_ratio)
     pad = pen.conv("conv_exp", width, kernel=spec.kernel, stride=spec.stride)
     pen.batch_norm("bn1")
-    pen.squeeze_excite("se", squeezed)
+    pen.activation(spec.activation)
+    pen.squeeze_excite("se", squeezed, spec.activation)
     pen.conv("conv_pwl", spec.out_channels)
     pen.batch_norm("bn2")
     return finish_block(spec, pen, mid_channels=width, pad=pad, se_channels=squeezed)
@@ -79,9 +92,12 @@ def plan_basic(spec: BlockSpec) -> BlockPlan:
     pen = _pen(spec)
     pad = pen.conv("conv1", spec.out_channels, kernel=spec.kernel, stride=spec.stride)
     pen.batch_norm("bn1")
+    pen.activation(spec.activation)
     pen.conv("conv2", spec.out_channels, kernel=spec.kernel)
     pen.batch_norm("bn2")
-    return finish_block(spec, pen, mid_channels=spec.out_channels, pad=pad, se_channels=0)
+    return finish_block(
+        spec, pen, mid_channels=spec.out_channels, pad=pad, se_channels=0, last_activation=True
+    )
 
 
 def plan_bottleneck(spec: BlockSpec) -> BlockPlan:
@@ -93,11 +109,15 @@ def plan_bottleneck(spec: BlockSpec) -> BlockPlan:
     width = make_divisible(spec.out_channels * spec.expansion)
     pen.conv("conv1", width)
     pen.batch_norm("bn1")
+    pen.activation(spec.activation)
     pad = pen.conv("conv2", width, kernel=spec.kernel, stride=spec.stride)
     pen.batch_norm("bn2")
+    pen.activation(spec.activation)
     pen.conv("conv3", spec.out_channels)
     pen.batch_norm("bn3")
-    return finish_block(spec, pen, mid_channels=width, pad=pad, se_channels=0)
+    return finish_block(
+        spec, pen, mid_channels=width, pad=pad, se_channels=0, last_activation=True
+    )
 
 
 def _no_expansion(stage: "Stage") -> None:

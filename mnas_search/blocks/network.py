@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 from mnas_search import plugins
 from mnas_search.architecture import Architecture, Stage, Stem
-from mnas_search.blocks.plans import BlockPlan, BlockSpec, Layer, LayerPen
+from mnas_search.blocks.pen import LayerPen
+from mnas_search.blocks.plans import BlockPlan, BlockSpec, Layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartPlan:
-    """Stem or head: its layers with their sums."""
+    """Stem or head: its layers with their sums; the rest as in `BlockPlan`."""
 
     layers: tuple[Layer, ...]
     out_channels: int
@@ -19,6 +20,9 @@ class PartPlan:
     params: int
     macs: int
     peak: int
+    saved: int
+    saves_input: bool
+    saves_output: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,35 +58,42 @@ class NetworkPlan:
 
 def plan(architecture: Architecture) -> NetworkPlan:
     """Resolve every integer of a network."""
-    stem = plan_stem(architecture.stem, architecture.resolution, architecture.padding)
+    activation = architecture.activation
+    stem = plan_stem(architecture.stem, architecture.resolution, architecture.padding, activation)
     channels, size = stem.out_channels, stem.out_size
     stages = []
     for stage in architecture.stages:
         blocks = plan_stage(stage, channels, size, architecture.padding)
         stages.append(blocks)
         channels, size = blocks[-1].out_channels, blocks[-1].out_size
-    head = plan_head(architecture.head_channels, architecture.num_classes, channels, size)
+    head = plan_head(
+        architecture.head_channels, architecture.num_classes, channels, size, activation
+    )
     return NetworkPlan(architecture=architecture, stem=stem, stages=tuple(stages), head=head)
 
 
 @functools.lru_cache(maxsize=1024)
-def plan_stem(stem: Stem, resolution: int, padding: str) -> PartPlan:
+def plan_stem(stem: Stem, resolution: int, padding: str, activation: str) -> PartPlan:
     """The stem over a 3-channel image."""
     pen = LayerPen(3, resolution, padding)
     pen.conv("conv_stem", stem.channels, kernel=stem.kernel, stride=stem.stride)
     pen.batch_norm("bn1")
+    pen.activation(activation)
     if stem.pool:
-        pen.pool(2)
+        pen.max_pool(2)
     return _part(pen)
 
 
 @functools.lru_cache(maxsize=4096)
-def plan_head(head_channels: int | None, num_classes: int, channels: int, size: int) -> PartPlan:
+def plan_head(
+    head_channels: int | None, num_classes: int, channels: int, size: int, activation: str
+) -> PartPlan:
     """1x1 convolution, global average pool, classifier."""
     pen = LayerPen(channels, size, "symmetric")
     if head_channels is not None:
         pen.conv("conv_head", head_channels)
         pen.batch_norm("bn2")
+        pen.activation(activation)
     pen.global_pool()
     pen.linear("classifier", num_classes)
     return _part(pen)
@@ -127,4 +138,7 @@ def _part(pen: LayerPen) -> PartPlan:
         params=sum(layer.params for layer in pen.layers),
         macs=sum(layer.macs for layer in pen.layers),
         peak=pen.peak,
+        saved=pen.saved,
+        saves_input=pen.saves_input,
+        saves_output=pen.saves_output,
     )

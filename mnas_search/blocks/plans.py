@@ -1,10 +1,8 @@
-"""What a plan holds, and the pen that writes one layer after the other."""
+"""What a plan holds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
-
-from mnas_search.blocks.arithmetic import padding, strided
 
 if TYPE_CHECKING:
     from mnas_search.architecture import Stage
@@ -108,7 +106,9 @@ class BlockPlan:
         in_size, out_size: sides of the maps.
         layers: those with parameters, in order of execution.
         params, macs: their sums.
-        peak: largest number of live elements while the block runs (`LayerPen`).
+        peak: largest number of live elements while the block runs.
+        saved: elements kept for the backward pass, without the input; all three by `LayerPen`.
+        saves_input, saves_output: whether the input is kept too, and the output among `saved`.
     """
 
     kind: str
@@ -128,123 +128,15 @@ class BlockPlan:
     params: int
     macs: int
     peak: int
+    saved: int
+    saves_input: bool
+    saves_output: bool
 
 
-class LayerPen:
-    """Writes layers down one after the other, following width, size and live tensors.
-
-    A tensor is live from the layer that writes it to the last that reads it. While a layer runs,
-    its input and its output are live, batch norm included (it writes a new tensor; activations
-    work in place), and what is kept for later: the block's input under a shortcut, the map that
-    squeeze-and-excitation will scale.
-    """
-
-    def __init__(self, channels: int, size: int, padding: str, *, shortcut: str = "none") -> None:
-        self.layers: list[Layer] = []
-        self.channels, self.size = channels, size
-        self.peak = 0
-        self._padding = padding
-        self._shortcut = shortcut
-        self._in_channels, self._in_size = channels, size
-        self._input = channels * size * size
-        self._at_input = True
-
-    @property
-    def _elements(self) -> int:
-        return self.channels * self.size * self.size
-
-    def _alive(self, elements: int) -> None:
-        # The input counts among a first layer's own tensors and must not be counted twice.
-        kept = 0 if self._at_input or self._shortcut == "none" else self._input
-        self.peak = max(self.peak, elements + kept)
-
-    def conv(
-        self, path: str, out_channels: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
-    ) -> tuple[int, int]:
-        """A convolution without bias; returns its padding (before, after)."""
-        pad = padding(self._padding, self.size, kernel, stride)
-        layer = Layer(
-            path=path,
-            op="conv",
-            in_channels=self.channels,
-            out_channels=out_channels,
-            in_size=self.size,
-            out_size=strided(self.size, stride),
-            kernel=kernel,
-            stride=stride,
-            groups=groups,
-            pad=pad,
-        )
-        self._write(layer)
-        return pad
-
-    def batch_norm(self, path: str) -> None:
-        """A batch norm over the current map."""
-        self._write(_pointwise(path, "batch_norm", self.channels, self.channels, self.size))
-
-    def linear(self, path: str, out_features: int) -> None:
-        """A linear layer with bias over a map of size 1."""
-        self._write(_pointwise(path, "linear", self.channels, out_features, self.size, bias=True))
-
-    def squeeze_excite(self, path: str, squeezed: int) -> None:
-        """Pool, two 1x1 convolutions with bias, and a product with the map; nothing for 0."""
-        if not squeezed:
-            return
-        self.layers.append(
-            _pointwise(f"{path}.conv_reduce", "conv", self.channels, squeezed, 1, bias=True)
-        )
-        self.layers.append(
-            _pointwise(f"{path}.conv_expand", "conv", squeezed, self.channels, 1, bias=True)
-        )
-        self._alive(2 * self._elements + self.channels)
-
-    def pool(self, stride: int) -> None:
-        """A pooling layer without parameters."""
-        before = self._elements
-        self.size = strided(self.size, stride)
-        self._alive(before + self._elements)
-        self._at_input = False
-
-    def global_pool(self) -> None:
-        """The average over the whole map."""
-        before = self._elements
-        self.size = 1
-        self._alive(before + self._elements)
-        self._at_input = False
-
-    def add_shortcut(self, stride: int) -> None:
-        """The block's end: the shortcut, pooled or projected with the stride where it is so, is
-        added in place."""
-        if self._shortcut == "projection":
-            self._project("downsample", stride)
-        pooled = self._elements if self._shortcut == "pool" else 0
-        self._alive(self._elements + pooled)
-
-    def _project(self, path: str, stride: int) -> None:
-        conv = Layer(
-            path=f"{path}.0",
-            op="conv",
-            in_channels=self._in_channels,
-            out_channels=self.channels,
-            in_size=self._in_size,
-            out_size=self.size,
-            stride=stride,
-        )
-        norm = _pointwise(f"{path}.1", "batch_norm", self.channels, self.channels, self.size)
-        self.layers += [conv, norm]
-        self._alive(3 * self._elements)  # the branch, and the batch norm's input and output
-
-    def _write(self, layer: Layer) -> None:
-        before = self._elements
-        self.layers.append(layer)
-        self.channels, self.size = layer.out_channels, layer.out_size
-        self._alive(before + self._elements)
-        self._at_input = False
-
-
-def _pointwise(
+def pointwise(
     path: str, op: Operator, in_channels: int, out_channels: int, size: int, *, bias: bool = False
 ) -> Layer:
+    """A layer that leaves the map's size as it is."""
     return Layer(
         path=path,
         op=op,
@@ -253,33 +145,6 @@ def _pointwise(
         in_size=size,
         out_size=size,
         bias=bias,
-    )
-
-
-def finish_block(
-    spec: BlockSpec, pen: LayerPen, *, mid_channels: int, pad: tuple[int, int], se_channels: int
-) -> BlockPlan:
-    """Close a plan: the shortcut, and the sums over the layers."""
-    pen.add_shortcut(spec.stride)
-    pool_pad = padding(spec.padding, spec.in_size, 3, spec.stride)
-    return BlockPlan(
-        kind=spec.kind,
-        in_channels=spec.in_channels,
-        mid_channels=mid_channels,
-        out_channels=pen.channels,
-        kernel=spec.kernel,
-        stride=spec.stride,
-        pad=pad,
-        se_channels=se_channels,
-        shortcut=spec.shortcut,
-        pool_pad=pool_pad,
-        activation=spec.activation,
-        in_size=spec.in_size,
-        out_size=pen.size,
-        layers=tuple(pen.layers),
-        params=sum(layer.params for layer in pen.layers),
-        macs=sum(layer.macs for layer in pen.layers),
-        peak=pen.peak,
     )
 
 

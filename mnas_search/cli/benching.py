@@ -153,6 +153,19 @@ def proxy(candidates: int, repeats: int, quick: bool, only: str | None, form: st
             _print(rows, form)
 
 
+@bench.command()
+@click.option("--quick", is_flag=True, help="two networks at 96 pixels: seconds")
+@format_option
+def memory(quick: bool, form: str) -> None:
+    """The memory model beside what torch's profiler counts: inference, and a training step.
+
+    EfficientNet-B0 to B4, MobileNetV2 and ResNet-50 at their resolutions; takes up to 10 GiB. On a
+    GPU, where there is one, beside its allocator too.
+    """
+    rows = _benchmark("memory").run(quick=quick, note=lambda line: click.echo(line, err=True))
+    _print(rows, form)
+
+
 def _print_outcome(outcome: Any, form: str, *, what: str) -> None:
     """Records, table, files and failures of a benchmark that keeps its results."""
     if form == "json":

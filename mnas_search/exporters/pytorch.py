@@ -95,7 +95,7 @@ def model_source(architecture: Architecture) -> str:
     counted = cost(architecture)
     kinds = sorted({stage.kind for stage in architecture.stages})
     classes = {kind: block_class(kind) for kind in kinds}
-    imports, code = definitions(tuple(classes.values()), also=("ACTIVATIONS", "conv"))
+    imports, code = definitions(tuple(classes.values()), also=("ACTIVATIONS", "chain", "conv"))
     blocks = ", ".join(f'"{kind}": {cls.__name__}' for kind, cls in classes.items())
     return _TEMPLATE.format(
         name=_comment(architecture.label),
@@ -170,12 +170,15 @@ def _layers(network_plan: NetworkPlan) -> str:
 
 
 def _forward(architecture: Architecture) -> str:
-    lines = ["x = self.act1(self.bn1(self.conv_stem(images)))"]
-    if architecture.stem.pool:
-        lines.append("x = self.pool(x)")
-    lines.append("x = self.blocks(x)")
+    pool = ", self.pool" if architecture.stem.pool else ""
+    lines = [
+        f"x = chain(images, self.conv_stem, self.bn1, self.act1{pool})",
+        "for stage in self.blocks:",
+        "    for block in stage:",
+        "        x = block(x)",
+    ]
     if architecture.head_channels is not None:
-        lines.append("x = self.act2(self.bn2(self.conv_head(x)))")
+        lines.append("x = chain(x, self.conv_head, self.bn2, self.act2)")
     lines.append("return self.classifier(self.dropout(x.mean((2, 3))))")
     return "\n".join(" " * 8 + line for line in lines)
 

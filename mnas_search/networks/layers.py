@@ -91,6 +91,14 @@ def conv(
     )
 
 
+def chain(x: Tensor, *layers: nn.Module) -> Tensor:
+    """x through the layers; no name in a block's `forward` then keeps a map alive that no later
+    layer needs."""
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
 class SqueezeExcite(nn.Module):
     """Channels scaled by a gate computed from their means (arXiv 1709.01507)."""
 
@@ -179,8 +187,7 @@ class ConvBlock(nn.Module):
         self.residual = residual(plan, drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = self.se(self.act(self.bn1(self.conv(x))))
-        return self.residual(branch, x)
+        return self.residual(chain(x, self.conv, self.bn1, self.act, self.se), x)
 
 
 class DepthwiseSeparable(nn.Module):
@@ -200,8 +207,8 @@ class DepthwiseSeparable(nn.Module):
         self.residual = residual(plan, drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = self.se(self.act(self.bn1(self.conv_dw(x))))
-        return self.residual(self.bn2(self.conv_pw(branch)), x)
+        branch = chain(x, self.conv_dw, self.bn1, self.act, self.se, self.conv_pw, self.bn2)
+        return self.residual(branch, x)
 
 
 class DepthwiseSeparableAct(nn.Module):
@@ -221,8 +228,8 @@ class DepthwiseSeparableAct(nn.Module):
         self.act2 = ACTIVATIONS[plan.activation]()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.se(self.act1(self.bn1(self.conv_dw(x))))
-        return self.act2(self.bn2(self.conv_pw(x)))
+        depthwise = (self.conv_dw, self.bn1, self.act1, self.se)
+        return chain(x, *depthwise, self.conv_pw, self.bn2, self.act2)
 
 
 class InvertedResidual(nn.Module):
@@ -245,9 +252,9 @@ class InvertedResidual(nn.Module):
         self.residual = residual(plan, drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = self.act1(self.bn1(self.conv_pw(x)))
-        branch = self.se(self.act2(self.bn2(self.conv_dw(branch))))
-        return self.residual(self.bn3(self.conv_pwl(branch)), x)
+        expand = (self.conv_pw, self.bn1, self.act1)
+        spatial = (self.conv_dw, self.bn2, self.act2, self.se)
+        return self.residual(chain(x, *expand, *spatial, self.conv_pwl, self.bn3), x)
 
 
 class EdgeResidual(nn.Module):
@@ -267,8 +274,8 @@ class EdgeResidual(nn.Module):
         self.residual = residual(plan, drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = self.se(self.act(self.bn1(self.conv_exp(x))))
-        return self.residual(self.bn2(self.conv_pwl(branch)), x)
+        branch = chain(x, self.conv_exp, self.bn1, self.act, self.se, self.conv_pwl, self.bn2)
+        return self.residual(branch, x)
 
 
 class BasicBlock(nn.Module):
@@ -288,8 +295,7 @@ class BasicBlock(nn.Module):
         self.act2 = ACTIVATIONS[plan.activation]()
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = self.act1(self.bn1(self.conv1(x)))
-        branch = self.bn2(self.conv2(branch))
+        branch = chain(x, self.conv1, self.bn1, self.act1, self.conv2, self.bn2)
         return self.act2(self.residual(branch, self.downsample(x)))
 
 
@@ -313,9 +319,8 @@ class Bottleneck(nn.Module):
         self.act3 = ACTIVATIONS[plan.activation]()
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = self.act1(self.bn1(self.conv1(x)))
-        branch = self.act2(self.bn2(self.conv2(branch)))
-        branch = self.bn3(self.conv3(branch))
+        first = (self.conv1, self.bn1, self.act1)
+        branch = chain(x, *first, self.conv2, self.bn2, self.act2, self.conv3, self.bn3)
         return self.act3(self.residual(branch, self.downsample(x)))
 
 

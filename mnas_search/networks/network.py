@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mnas_search import plugins
 from mnas_search.architecture import Architecture
 from mnas_search.blocks import BlockPlan, NetworkPlan, drop_path_rates, plan
-from mnas_search.networks.layers import ACTIVATIONS, Norm, conv, initialise
+from mnas_search.networks.layers import ACTIVATIONS, Norm, chain, conv, initialise
 
 
 def build(architecture: Architecture) -> "Network":
@@ -61,10 +61,12 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, classes] of images [N, 3, R, R]."""
-        x = self.pool(self.act1(self.bn1(self.conv_stem(images))))
-        x = self.blocks(x)
-        x = self.act2(self.bn2(self.conv_head(x)))
-        features = torch.mean(x, (2, 3))
+        x = chain(images, self.conv_stem, self.bn1, self.act1, self.pool)
+        # Block by block: a call of all of them would hold the stem's map until the last is done.
+        for stage in self.blocks:
+            for block in stage.children():
+                x = block(x)
+        features = torch.mean(chain(x, self.conv_head, self.bn2, self.act2), (2, 3))
         logits: Tensor = self.classifier(self.dropout(features))
         return logits
 

@@ -1,0 +1,142 @@
+"""The memory model beside what torch's profiler counts, and a GPU's allocator where there is one.
+
+Each network runs at its own resolution: one batch in inference, and a training step as
+mnas-search's own loop makes it (RMSProp with momentum, average of weights, cross-entropy; the last
+step's gradients are let go after the forward pass), weights and images channels last. (In the
+other layout oneDNN copies maps and weights for itself.) On the CPU every tensor is made under the
+profiler, whose allocations and releases are added up in their order; the peak counts.
+"""
+
+import gc
+import platform
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+
+from mnas_search import reference
+from mnas_search.architecture import Architecture
+from mnas_search.memory import inference_memory, training_memory
+from mnas_search.networks import build
+from mnas_search.training.averaging import averaged
+from mnas_search.training.optimisers import RmsProp
+
+NAMES = (*(f"efficientnet_b{i}" for i in range(5)), "mobilenet_v2", "resnet50")
+_QUICK_NAMES, _QUICK_RESOLUTION = ("mobilenet_v2", "resnet50"), 96
+_BATCHES = (8, 4, 2, 1)  # of training: the largest that fits
+_MOST = 10 * 2**30  # bytes
+_WARM_UP = 32  # pixels: of a step that makes optimiser state and gradients
+_MIB = 2**20
+
+
+def run(*, quick: bool, note: Callable[[str], None]) -> list[dict[str, Any]]:
+    """A row a device, network and task."""
+    architectures = [reference.architecture(name) for name in NAMES]
+    if quick:
+        architectures = [
+            replace(reference.architecture(name), resolution=_QUICK_RESOLUTION)
+            for name in _QUICK_NAMES
+        ]
+    devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    rows = []
+    for device in devices:
+        for architecture in architectures:
+            note(f"{architecture.label} on {device}")
+            rows += compare(architecture, device=device)
+    return rows
+
+
+def compare(architecture: Architecture, *, device: str = "cpu") -> list[dict[str, Any]]:
+    """A row for inference at batch 1 and one for a training step."""
+    batch = next(b for b in _BATCHES if b == 1 or training_memory(architecture, b) <= _MOST)
+    return [
+        _row(
+            architecture,
+            device,
+            task="inference",
+            batch=1,
+            model=inference_memory(architecture),
+            measured=measure(lambda: infer(architecture, 1, device), device),
+        ),
+        _row(
+            architecture,
+            device,
+            task="training",
+            batch=batch,
+            model=training_memory(architecture, batch),
+            measured=measure(lambda: train(architecture, batch, device), device),
+        ),
+    ]
+
+
+def _row(
+    architecture: Architecture, device: str, *, task: str, batch: int, model: int, measured: int
+) -> dict[str, Any]:
+    return {
+        "network": architecture.label,
+        "pixels": architecture.resolution,
+        "device": device,
+        "task": task,
+        "batch": batch,
+        "model, MiB": round(model / _MIB, 1),
+        "measured, MiB": round(measured / _MIB, 1),
+        "model / measured": round(model / measured, 3),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def measure(work: Callable[[], None], device: str) -> int:
+    """Peak bytes of the tensors that are made while `work` runs."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    events = [
+        event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"
+    ]
+    live = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        live += event.nbytes()  # negative where memory is given back
+        peak = max(peak, live)
+    return peak
+
+
+def infer(architecture: Architecture, batch: int, device: str = "cpu") -> None:
+    """One forward pass over one batch."""
+    network = _network(architecture, device).eval()
+    images = _images(batch, architecture.resolution, device)
+    with torch.inference_mode():
+        network(images)
+
+
+def train(architecture: Architecture, batch: int, device: str = "cpu") -> None:
+    """One training step, after a small one from which optimiser state and gradients are."""
+    network = _network(architecture, device).train()
+    optimiser = RmsProp().make(network, learning_rate=0.01, weight_decay=1e-5)
+    average = averaged(network, 0.9999)
+    for count, side in ((2, _WARM_UP), (batch, architecture.resolution)):
+        images = _images(count, side, device)
+        labels = torch.zeros(count, dtype=torch.int64, device=device)
+        loss = F.cross_entropy(network(images), labels, label_smoothing=0.1)
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimiser.step()
+        average.update_parameters(network)
+
+
+def _network(architecture: Architecture, device: str) -> nn.Module:
+    network: nn.Module = build(architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def _images(count: int, side: int, device: str) -> Tensor:
+    return torch.rand(count, side, side, 3, device=device).permute(0, 3, 1, 2)
