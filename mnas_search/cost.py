@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BYTES_PER_ELEMENT = 4
 CONVENTION = "FLOPs are multiply-adds of convolutions and linear layers, batch 1"
+MEMORY_CONVENTION = "fp32 inference at batch 1: weights and the peak of activations"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,14 @@ class Cost:
     params: int
     macs: int
     memory: int | None
+
+    @property
+    def inference_memory(self) -> int | None:
+        """Bytes of fp32 inference at batch 1: parameters and the peak of activations. The running
+        means and variances of batch norm (less than 1 %) are left out. None where unknown."""
+        if self.memory is None:
+            return None
+        return BYTES_PER_ELEMENT * self.params + self.memory
 
 
 def cost(network: "Architecture | TracedNetwork") -> Cost:
