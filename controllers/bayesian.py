@@ -6,14 +6,14 @@ with exactly known slope and offset (`Objective.line`), so that its posterior is
 
     R(m) = s(m) ACC(m) + o(m),    R ~ N(s mu + o, (s sigma)^2)
 
-and the next network is the one within the target with the largest expected improvement (Mockus et
-al. 1978; Jones et al. 1998, eq. 15) over the best posterior mean so far, found by a local search
-over the whole space from many starts, every step of which counts whole batches. Trials in flight
-are taken as if they had come out at their posterior mean (Ginsbourger et al. 2010, "kriging
-believer"), so that parallel asks differ.
+and the next network is the one within the constraints with the largest expected improvement
+(Mockus et al. 1978; Jones et al. 1998, eq. 15) over the best posterior mean so far, found by a
+local search over the whole space from many starts, every step of which counts whole batches.
+Trials in flight are taken as if they had come out at their posterior mean (Ginsbourger et al.
+2010, "kriging believer"), so that parallel asks differ.
 
 The first networks come from no model: each is the one farthest from all earlier ones among random
-ones in the upper half, by FLOPs, of what the target allows.
+ones in the upper half, by FLOPs, of what the constraints allow.
 
 With a prior (`Problem.prior`) the model is a learnt multiple of it plus a residual: it is one more
 feature of the linear part, and none of the exponential one.
@@ -226,7 +226,7 @@ class Bayesian(Controller):
         return self._problem.objective.line(self._problem.cost(codes)[0])
 
     def _within(self, codes: Codes) -> Codes:
-        return codes[self._problem.cost(codes)[0] <= self._problem.objective.target]
+        return codes[self._problem.within(codes)]
 
     def _unseen(self, codes: Codes) -> Codes:
         return codes[[_row(row) not in self._known for row in codes]]

@@ -11,10 +11,10 @@ its descendants. A proposal is three small steps:
 The paper waits for a child before it draws the next; here any number are in flight, and a child
 joins when it is told. Until P networks are told or on their way, proposals are random.
 
-FLOPs are known exactly before any training, and a network asked before can teach nothing. So
-children are bred until one is new and within the target: one that is within but known breeds in
-its turn, one over the target is given up for a new child of the same parent. After 64 children a
-random network within the target is taken.
+Costs are known exactly before any training, and a network asked before can teach nothing. So
+children are bred until one is new and within the constraints: one that is within but known breeds
+in its turn, one beyond is given up for a new child of the same parent. After 64 children a random
+network within the constraints is taken.
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ _CHILDREN = 64
 
 
 class Evolution(Controller):
-    """Aging evolution within the target.
+    """Aging evolution within the constraints.
 
     Args:
         problem: the search.
@@ -75,8 +75,7 @@ class Evolution(Controller):
             self._seen.add(encode(self._problem.decisions, event.choices))
 
     def _within(self, codes: tuple[int, ...]) -> bool:
-        macs, _params = self._problem.cost(np.array([codes]))
-        return self._problem.objective.within(int(macs[0]))
+        return bool(self._problem.within(np.array([codes]))[0])
 
     def _new(self, codes: tuple[int, ...]) -> bool:
         return codes not in self._seen
@@ -96,7 +95,7 @@ def breed(
     within: Callable[[tuple[int, ...]], bool],
     new: Callable[[tuple[int, ...]], bool],
 ) -> Choices | None:
-    """The first descendant that is within the target and new; None after 64 children."""
+    """The first descendant that is within the constraints and new; None after 64 children."""
     for _ in range(_CHILDREN):
         child = mutate(decisions, parent, rng)
         codes = encode(decisions, child)

@@ -2,7 +2,7 @@
 
 A generation's parents are the best of its forerunner and of that one's parents, by
 non-dominated sorting, then by crowding distance; a child is the uniform crossover of two parents,
-each decision drawn anew with probability 1/D. Networks within the target dominate those over it,
+each decision drawn anew with probability 1/D. Networks within the constraints dominate all others,
 which the controller does not propose in the first place (`optuna_study`).
 
 The objective's reward is not read: accuracy is maximised and multiply-adds are minimised. One run
@@ -24,11 +24,11 @@ from mnas_search.trials import Asked, Trial
 
 
 class NSGA2(Controller):
-    """Optuna's NSGA-II sampler under the constraint.
+    """Optuna's NSGA-II sampler under constraints.
 
     Args:
         problem: the search.
-        population: trials of a generation; the first is drawn at random within the target.
+        population: trials of a generation; the first is drawn at random within the constraints.
             Optuna's default of 50 leaves a search of a few hundred trials too few generations.
     """
 

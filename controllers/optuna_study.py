@@ -1,15 +1,14 @@
-"""An Optuna study under the constraint: what the controllers built on its samplers share.
+"""An Optuna study under constraints: what the controllers built on its samplers share.
 
 Optuna's samplers draw from a generator of their own and keep what they know in the study. Here
 every draw has a fresh sampler, seeded from the generator that `ask` is given, and every event goes
 into the study; so a study rebuilt event by event proposes what the interrupted one would have.
 
-FLOPs are known exactly before any training. So the constraint is told to Optuna as one, violated
-by log(FLOPs / target), and a proposal over the target is drawn again; where ten draws in a row are
-over it, a random network within the target is taken.
+Costs are known exactly before any training. So target and limits are told to Optuna as one
+constraint, violated by `Problem.excess`, and a proposal that breaks one is drawn again; where ten
+draws in a row do, a random network within all of them is taken.
 """
 
-import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import Literal, final
@@ -35,7 +34,7 @@ class OptunaStudy:
         problem: the search.
         directions: `maximize` or `minimize`, one a value.
         sampler: makes a sampler from a seed.
-        startup: trials drawn at random within the target before the sampler is asked.
+        startup: trials drawn at random within the constraints before the sampler is asked.
     """
 
     def __init__(
@@ -110,10 +109,9 @@ class OptunaStudy:
         return self._open[codes].popleft()
 
     def _opened(self, codes: Sequence[int], trial: optuna.Trial) -> None:
-        trial.set_constraint("flops", self._excess(codes))
+        trial.set_constraint("cost", self._excess(codes))
         self._open[tuple(codes)].append(trial)
         self._known += 1
 
     def _excess(self, codes: Sequence[int]) -> float:
-        macs, _params = self._problem.cost(np.array([codes]))
-        return math.log(int(macs[0]) / self._problem.objective.target)
+        return float(self._problem.excess(np.array([codes]))[0])

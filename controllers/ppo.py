@@ -22,13 +22,14 @@ evaluations until the best network's reward passes EfficientNet-B0's:
 - w = 0.05, on advantages divided by s, so that no scale of rewards matters. s is of the whole run,
   never of a batch: a batch of near equals would have its noise blown up. At w = 0.01 (and
   3.5e-3, 4 steps) the policy collapsed onto what it had asked before, at 0.05 it did not.
-- Networks over the target, or asked before, are drawn again: neither can win.
+- Networks that break a constraint, or were asked before, are drawn again: neither can win.
 
 Of the last point r_t knows nothing. What is asked comes from pi given "new and within", which is
 pi / Z, Z being the probability of that. The gradient of its logarithm is that of log pi less that
 of log Z; the latter is the same for every network asked, so it is multiplied by the mean of A, and
 b keeps that near zero. A network that was drawn at random because 37 draws held none within the
-target, and one that was never asked, are taken as if the policy of the moment had chosen them.
+constraints, and one that was never asked, are taken as if the policy of the moment had chosen
+them.
 """
 
 from collections import defaultdict, deque
@@ -95,7 +96,7 @@ class PPO(Controller):
         self._rewards: list[float] = []
 
     def ask(self, rng: np.random.Generator) -> Choices:
-        """The policy's first draw that is new and within the target."""
+        """The policy's first draw that is new and within the constraints."""
         codes = self._draw(rng)
         if codes is None:
             codes = encode(self._problem.decisions, self._random.ask(rng))
@@ -120,12 +121,11 @@ class PPO(Controller):
             self._opened(encode(self._problem.decisions, event.choices))
 
     def _draw(self, rng: np.random.Generator) -> tuple[int, ...] | None:
-        """New and within the target, or else within it, or else None."""
+        """New and within the constraints, or else within them, or else None."""
         known = None
         for draws in _DRAWS:
             codes = self._policy.sample(draws, rng)
-            macs, _params = self._problem.cost(codes)
-            for row in codes[macs <= self._problem.objective.target].tolist():
+            for row in codes[self._problem.within(codes)].tolist():
                 known = tuple(row)
                 if known not in self._seen:
                     return known

@@ -1,9 +1,9 @@
-"""Random search: uniform over the networks within the target. The smallest controller.
+"""Random search: uniform over the networks within the constraints. The smallest controller.
 
 A controller answers `ask` with choices and hears of finished trials in `tell`; this one does not
-listen. FLOPs are known exactly before any training, so nothing is spent on networks that could
-not win: batches are drawn and counted, each twice as large as the one before, and the first
-network within the target is taken.
+listen. FLOPs, params and memory are known exactly before any training, so nothing is spent on
+networks that could not win: batches are drawn and counted, each twice as large as the one before,
+and the first network within the target and all limits is taken.
 """
 
 import numpy as np
@@ -16,28 +16,29 @@ _BATCHES = 12  # 1 + 2 + ... + 2,048 = 4,095 draws
 
 
 class RandomSearch(Controller):
-    """Uniform draws from the networks within the target.
+    """Uniform draws from the networks within the constraints.
 
-    Where 4,095 draws hold none, the cheapest of them is taken.
+    Where 4,095 draws hold none, the one that is least beyond them is taken: under a target alone,
+    the cheapest.
     """
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
 
     def ask(self, rng: np.random.Generator) -> Choices:
-        """The first uniform draw within the target."""
-        decisions, target = self._problem.decisions, self._problem.objective.target
-        cheapest, least = None, np.inf
+        """The first uniform draw within the constraints."""
+        decisions = self._problem.decisions
+        nearest, least = None, np.inf
         for batch in range(_BATCHES):
             codes = sample_codes(decisions, 2**batch, rng)
-            macs, _params = self._problem.cost(codes)
-            within = np.flatnonzero(macs <= target)
+            within = np.flatnonzero(self._problem.within(codes))
             if within.size:
                 return decode(decisions, codes[within[0]])
-            if macs.min() < least:
-                cheapest, least = codes[macs.argmin()], macs.min()
-        assert cheapest is not None
-        return decode(decisions, cheapest)
+            excess = self._problem.excess(codes)
+            if excess.min() < least:
+                nearest, least = codes[excess.argmin()], excess.min()
+        assert nearest is not None
+        return decode(decisions, nearest)
 
     def tell(self, trial: Trial) -> None:
         """Nothing is learnt."""

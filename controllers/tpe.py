@@ -2,9 +2,9 @@
 
 TPE splits the finished trials into good and bad ones, fits a density to each, and proposes what is
 likely under the good and unlikely under the bad; trials in flight count as bad ones ("constant
-liar"), so that parallel asks differ. It starts from random networks within the target, and keeps
-to it as `optuna_study` says. (The soft reward alone ranks networks the same for every target and
-would never lead a search to a tight one.)
+liar"), so that parallel asks differ. It starts from random networks within the constraints, and
+keeps to them as `optuna_study` says. (The soft reward alone ranks networks the same for every
+target and would never lead a search to a tight one.)
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from mnas_search.trials import Asked, Trial
 
 
 class TPE(Controller):
-    """Optuna's TPE sampler under the constraint.
+    """Optuna's TPE sampler under constraints.
 
     Args:
         problem: the search.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnas_search.units import parse_duration, parse_size
+from mnas_search.units import parse_bytes, parse_duration, parse_size
 
 if TYPE_CHECKING:
     from mnas_search.result import Result
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 def search(
     target_flops: float | str,
     *,
+    max_params: float | str | None = None,
+    max_memory: float | str | None = None,
     space: str = "efficientnet",
     controller: str = "bayesian",
     evaluator: str | None = None,
@@ -43,6 +45,9 @@ def search(
 
     Args:
         target_flops: T; a number, or text such as "400M".
+        max_params: the most parameters of the winner, in the same way; None for no limit.
+        max_memory: the most bytes of its fp32 inference at batch 1, weights and the peak of
+            activations; a number, or text such as "20M" or "1.5GB".
         space, controller, evaluator: names of plug-ins (`mnas-search list`), or "file.py:Name".
             Without evaluator and data, the search goes by recorded ImageNet trainings.
         data: what the evaluator trains on: a name, a path, "hf:NAME" or "file.py:Name"; None for
@@ -74,6 +79,8 @@ def search(
 
     config = RunConfig(
         target_flops=_number(target_flops, parse_size),
+        max_params=None if max_params is None else _number(max_params, parse_size),
+        max_memory=None if max_memory is None else _number(max_memory, parse_bytes),
         space=space,
         controller=controller,
         evaluator=evaluator,

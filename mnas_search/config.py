@@ -10,14 +10,14 @@ from typing import Any
 from mnas_search import plugins, reference
 from mnas_search.architecture import Architecture
 from mnas_search.choices import Choices
-from mnas_search.cost import CONVENTION
+from mnas_search.cost import CONVENTION, MEMORY_CONVENTION, cost
 from mnas_search.early_stopping import REDUCTION, RULES
 from mnas_search.errors import UsageError
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.interfaces import BatchAccuracy, Controller, Evaluator, Problem, SearchSpace
 from mnas_search.objective import Objective
 from mnas_search.scaling import widest
-from mnas_search.space_cost import Range, space_cost
+from mnas_search.space_cost import SpaceCost, space_cost
 from mnas_search.training.data import sources
 from mnas_search.trials import Trial
 from mnas_search.units import format_size
@@ -47,6 +47,9 @@ class RunConfig:
 
     Attributes:
         target_flops: T, in multiply-adds at the deployment resolution.
+        max_params: the most parameters; None for no limit.
+        max_memory: the most bytes of fp32 inference at batch 1, weights and the peak of
+            activations; None for no limit.
         space, controller: names of plug-ins, or `file.py:Name`.
         evaluator: the same; None for the recorded ImageNet trainings where they know the space and
             no data is given, else for proxy training.
@@ -70,6 +73,8 @@ class RunConfig:
     """
 
     target_flops: float
+    max_params: float | None = None
+    max_memory: float | None = None
     space: str = "efficientnet"
     controller: str = "bayesian"
     evaluator: str | None = None
@@ -169,7 +174,11 @@ class Setup:
             config.space, resolution=config.resolution, num_classes=config.num_classes
         )
         self.objective = Objective(
-            target=config.target_flops, kind=config.objective, exponent=config.exponent
+            target=config.target_flops,
+            kind=config.objective,
+            exponent=config.exponent,
+            max_params=config.max_params,
+            max_memory=config.max_memory,
         )
         self.config = replace(config, exponent=self.objective.exponent)
         names = [decision.name for decision in self.space.decisions]
@@ -179,11 +188,12 @@ class Setup:
                 "least one, all with different names"
             )
         counter = space_cost(self.space)
-        self._check_reachable(counter.reachable)
+        self._check_reachable(counter)
         self.problem = Problem(
             decisions=self.space.decisions,
             objective=self.objective,
             cost=counter,
+            memory=counter.inference_memory,
             prior=None if config.prior is None else _prior(config.prior, self.space),
         )
         if halves is not None:
@@ -216,7 +226,7 @@ class Setup:
         return made
 
     def baselines(self) -> list[Architecture]:
-        """The fixed baselines within the target, each as wide as it then can be."""
+        """The fixed baselines within the constraints, each as wide as it then can be."""
         found = []
         for name in _BASELINES:
             network = replace(
@@ -225,20 +235,39 @@ class Setup:
                 num_classes=self.config.num_classes or 1000,
             )
             with contextlib.suppress(UsageError):  # none so small
-                found.append(widest(network, self.objective.target))
+                found.append(widest(network, self.objective.target, self.objective.admits))
         return found
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:
         """What the search begins with: choices to try first, trials of earlier runs."""
         return warm_start(self.config.start_from, self.space, self.objective, self.recorded)
 
-    def _check_reachable(self, reachable: Range | None) -> None:
-        target = self.objective.target
-        if reachable is not None and target < reachable.low:
+    def _check_reachable(self, counter: SpaceCost) -> None:
+        """Refuse what no network of the space keeps, as far as that is known beforehand."""
+        objective, space = self.objective, self.config.space
+        macs, params, most = counter.reachable, counter.reachable_params, objective.max_params
+        if macs is not None and objective.target < macs.low:
             raise UsageError(
-                f"target {format_size(target)} FLOPs cannot be reached; allowed: space "
-                f"{self.config.space!r} goes from {format_size(reachable.low)} to "
-                f"{format_size(reachable.high)} ({CONVENTION})"
+                f"target {format_size(objective.target)} FLOPs cannot be reached; allowed: space "
+                f"{space!r} goes from {format_size(macs.low)} to {format_size(macs.high)} "
+                f"({CONVENTION})"
+            )
+        if params is not None and most is not None and most < params.low:
+            raise UsageError(
+                f"max_params {most:,.10g} cannot be kept; allowed: from "
+                f"{params.low:,}, the smallest network of space {space!r}, whose largest has "
+                f"{params.high:,}"
+            )
+        if objective.max_memory is None:
+            return
+        first = {d.name: d.options[0] for d in self.space.decisions}
+        objective.counts(cost(self.space.decode(first)))  # refuses memory that is not known
+        least = counter.least_memory
+        if least is not None and objective.max_memory < least:
+            raise UsageError(
+                f"max_memory {objective.max_memory:,.10g} bytes cannot be kept; allowed: from "
+                f"{least:,} bytes, what networks of space {space!r} take at least "
+                f"({MEMORY_CONVENTION})"
             )
 
     @property

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BYTES_PER_ELEMENT = 4
 CONVENTION = "FLOPs are multiply-adds of convolutions and linear layers, batch 1"
+MEMORY_CONVENTION = "fp32 inference at batch 1: weights, image and the peak of activations"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +30,15 @@ class Cost:
         macs: multiply-adds of one image (the module docstring says which).
         memory: peak bytes of activations in fp32 inference at batch 1: the largest sum over
             layers of the tensors alive while it runs, its input, its output and the input of its
-            block; weights and images not included (`mnas_search.memory` counts all). None where
-            unknown.
+            block; weights and images not included. None where unknown.
+        inference_memory: bytes of fp32 inference at batch 1, all together: parameters, batch
+            norm's buffers, the image, and the peak of activations. None where unknown.
     """
 
     params: int
     macs: int
     memory: int | None
+    inference_memory: int | None = None
 
 
 def cost(network: "Architecture | TracedNetwork") -> Cost:
@@ -44,20 +47,24 @@ def cost(network: "Architecture | TracedNetwork") -> Cost:
         from mnas_search.networks.traced import traced_cost
 
         return traced_cost(network)
-    part = plan_stem(network.stem, network.resolution, network.padding, network.activation)
-    params, macs, peak = part.params, part.macs, part.peak
-    channels, size = part.out_channels, part.out_size
+    stem = plan_stem(network.stem, network.resolution, network.padding, network.activation)
+    params, macs, held, peak = stem.params, stem.macs, stem.held, 0
+    channels, size = stem.out_channels, stem.out_size
     for stage in network.stages:
         for block in plan_stage(stage, channels, size, network.padding):
             params += block.params
             macs += block.macs
+            held += block.held
             peak = max(peak, block.peak)
             channels, size = block.out_channels, block.out_size
-    part = plan_head(
+    head = plan_head(
         network.head_channels, network.num_classes, channels, size, network.activation
     )
+    peak = max(peak, head.peak)
+    image = 3 * network.resolution**2  # the stem's own input, which the caller holds
     return Cost(
-        params=params + part.params,
-        macs=macs + part.macs,
-        memory=max(peak, part.peak) * BYTES_PER_ELEMENT,
+        params=params + head.params,
+        macs=macs + head.macs,
+        memory=max(stem.peak, peak) * BYTES_PER_ELEMENT,
+        inference_memory=held + head.held + max(stem.peak, image + peak) * BYTES_PER_ELEMENT,
     )

@@ -61,7 +61,7 @@ class Finals:
 
     Args:
         search: must have finished before anything is asked of this.
-        objective: the reward and the target.
+        objective: the reward and the constraints.
         searched, check: the two evaluators.
         baseline: trained and scored beside the finalists; None for none.
         seed: of the run.
@@ -98,8 +98,8 @@ class Finals:
 
     @property
     def finalists(self) -> tuple[Scored, ...]:
-        """The largest rewards of the search within the target, best by the check first; those that
-        the check could not score are left out."""
+        """The largest rewards of the search within the constraints, best by the check first; those
+        that the check could not score are left out."""
         scored = [self._score(trial, self._search.network(trial)) for trial in self._candidates()]
         return tuple(sorted(filter(None, scored), key=lambda one: -one.reward))
 

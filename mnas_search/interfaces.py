@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mnas_search.architecture import Architecture, Stage
 from mnas_search.choices import Choices, Codes, Decision
-from mnas_search.errors import InvalidArchitecture
+from mnas_search.errors import InvalidArchitecture, UsageError
 from mnas_search.objective import Objective
 from mnas_search.trials import Asked, Evaluation, Trial
 
@@ -117,6 +117,13 @@ class BatchCost(Protocol):
         """Multiply-adds [N] and params [N]."""
 
 
+class BatchMemory(Protocol):
+    """Exact memory of any batch of codes [N, D]."""
+
+    def __call__(self, codes: Codes, /) -> NDArray[np.int64]:
+        """Bytes of fp32 inference at batch 1 [N] (`Cost.inference_memory`)."""
+
+
 class BatchAccuracy(Protocol):
     """Predicted accuracy of any batch of codes [N, D]."""
 
@@ -130,8 +137,9 @@ class Problem:
 
     Attributes:
         decisions: what is open.
-        objective: the reward and the target.
+        objective: the reward, the target and the limits.
         cost: exact multiply-adds and params of any batch of codes, before any training.
+        memory: the same of inference memory; None where nothing limits it.
         prior: accuracies predicted from other evidence than this search's own (`--prior`), on a
             scale of their own; None where there is none.
     """
@@ -139,7 +147,33 @@ class Problem:
     decisions: tuple[Decision, ...]
     objective: Objective
     cost: BatchCost
+    memory: BatchMemory | None = None
     prior: BatchAccuracy | None = None
+
+    def __post_init__(self) -> None:
+        if self.objective.max_memory is not None and self.memory is None:
+            raise UsageError(
+                f"max_memory {self.objective.max_memory:g} for a problem without `memory`; "
+                "allowed: with it, as `mnas_search.search.problem` makes it"
+            )
+
+    def within(self, codes: Codes) -> NDArray[np.bool_]:
+        """Whether networks of these codes [N, D] keep the target and all limits [N]; no others
+        can win."""
+        return self.objective.keeps(*self._limited(codes))
+
+    def excess(self, codes: Codes) -> NDArray[np.float64]:
+        """How far networks of these codes [N, D] are beyond what they break most [N]: the
+        logarithm of its count over what is allowed, at most 0 within."""
+        return self.objective.excess(*self._limited(codes))
+
+    def _limited(
+        self, codes: Codes
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None]:
+        macs, params = self.cost(codes)
+        if self.objective.max_memory is None or self.memory is None:
+            return macs, params, None
+        return macs, params, self.memory(codes)
 
 
 class Controller(ABC):
@@ -148,7 +182,7 @@ class Controller(ABC):
     Constructed with the `Problem`. Any number of asks may be in flight; tells come late, out of
     order, or for trials that were never asked (a warm start). All randomness comes from the
     generator passed to `ask`, which is seeded anew for every ask: state lies in what was told.
-    Networks over the target cannot win: use `problem.cost` to propose others.
+    Networks that break a constraint cannot win: use `problem.within` to propose others.
 
     Attributes:
         takes_prior: whether it makes use of `problem.prior`.

@@ -13,7 +13,6 @@ from mnas_search.blocks import BlockPlan, NetworkPlan, PartPlan, plan
 from mnas_search.cost import BYTES_PER_ELEMENT
 from mnas_search.errors import UsageError
 
-_COUNTER_BYTES = 8  # a batch norm's `num_batches_tracked`
 # An update over all parameters at once writes decayed gradients and the roots of mean squares.
 _UPDATE_COPIES = 2
 
@@ -25,8 +24,7 @@ def inference_memory(architecture: Architecture, batch_size: int = 1) -> int:
     stem, *others = whole.parts  # the images are the stem's own input
     images = _images(architecture)
     live = max(stem.peak, *(images + part.peak for part in others))
-    weights = _params(whole) * BYTES_PER_ELEMENT
-    return weights + _buffers(whole) + batch_size * live * BYTES_PER_ELEMENT
+    return sum(part.held for part in whole.parts) + batch_size * live * BYTES_PER_ELEMENT
 
 
 def training_memory(
@@ -47,8 +45,9 @@ def training_memory(
     _check("batch_size", batch_size, 1)
     _check("optimiser_slots", optimiser_slots, 0)
     whole = plan(architecture)
-    weights, buffers = _params(whole) * BYTES_PER_ELEMENT, _buffers(whole)
-    held = (1 + optimiser_slots) * weights + buffers + (weights + buffers if ema else 0)
+    weights = _params(whole) * BYTES_PER_ELEMENT
+    averaged = sum(part.held for part in whole.parts)  # with batch norm's buffers
+    held = averaged + optimiser_slots * weights + (averaged if ema else 0)
     update = (1 + _UPDATE_COPIES) * weights
     return held + max(update, _passes(whole, batch_size) * BYTES_PER_ELEMENT)
 
@@ -94,13 +93,6 @@ def _params(whole: NetworkPlan) -> int:
 def _statistics(part: PartPlan | BlockPlan) -> int:
     """Elements of means and variances, as batch norm has them as buffers and saves a batch's."""
     return sum(2 * layer.out_channels for layer in part.layers if layer.op == "batch_norm")
-
-
-def _buffers(whole: NetworkPlan) -> int:
-    """Bytes of batch norm's running statistics and counters."""
-    norms = sum(layer.op == "batch_norm" for part in whole.parts for layer in part.layers)
-    statistics = sum(_statistics(part) for part in whole.parts)
-    return statistics * BYTES_PER_ELEMENT + norms * _COUNTER_BYTES
 
 
 def _check(name: str, value: object, low: int) -> None:

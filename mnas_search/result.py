@@ -97,14 +97,23 @@ class Result:
         return tuple(sorted(good, key=rank))
 
     @cached_property
+    def limited(self) -> tuple[Trial, ...]:
+        """Those with a reward that keep the limits on params and memory, whatever their FLOPs."""
+
+        def kept(trial: Trial) -> bool:
+            return self.objective.within(0, trial.params, trial.inference_memory)
+
+        return tuple(filter(kept, self.good))
+
+    @cached_property
     def stopped(self) -> tuple[Trial, ...]:
         """Trials that were given up at a rung, by number; they can win nothing."""
         return tuple(t for t in self.trials if t.status == "stopped")
 
     @cached_property
     def best(self) -> Trial | None:
-        """The winner within the target: the finalist that the check likes best; the candidate that
-        further trainings like best; without either, the largest reward, by the controller's
+        """The winner within the constraints: the finalist that the check likes best; the candidate
+        that further trainings like best; without either, the largest reward, by the controller's
         estimates of noisy accuracies where it has them."""
         if self.finalists:
             return None if self.opinion is None else self.opinion.trial
@@ -143,10 +152,10 @@ class Result:
         return self._verdict if self._verdict is not None and self._verdict.gains else None
 
     def best_under(self, macs: float) -> Trial | None:
-        """The largest reward with at most so many multiply-adds, by estimates where there are, of
-        those that are not vetoed."""
+        """The largest reward with at most so many multiply-adds within the limits, by estimates
+        where there are, of those that are not vetoed."""
         vetoed = {one.trial.number for one in self.vetoed if one.trial is not None}
-        fitting = [t for t in self.good if t.macs <= macs and t.number not in vetoed]
+        fitting = [t for t in self.limited if t.macs <= macs and t.number not in vetoed]
 
         def value(trial: Trial) -> float:
             return believed(trial, self.estimates, self.objective)
@@ -161,9 +170,10 @@ class Result:
 
     @cached_property
     def pareto(self) -> tuple[Trial, ...]:
-        """Trials that no other beats in both accuracy and multiply-adds, cheapest first."""
+        """Trials within the limits that no other beats in both accuracy and multiply-adds,
+        cheapest first."""
         front: list[Trial] = []
-        for trial in sorted(self.good, key=lambda t: (t.macs, -(t.accuracy or 0.0))):
+        for trial in sorted(self.limited, key=lambda t: (t.macs, -(t.accuracy or 0.0))):
             if not front or (trial.accuracy or 0.0) > (front[-1].accuracy or 0.0):
                 front.append(trial)
         return tuple(front)

@@ -27,7 +27,7 @@ from mnas_search.result import Parts, Result, Timing
 from mnas_search.runners import drive
 from mnas_search.search import Search
 from mnas_search.trials import Events, Journal, ReadJournal, Trial
-from mnas_search.units import format_size
+from mnas_search.units import format_bytes, format_size
 from mnas_search.verdict import Verdict
 from mnas_search.work import Chain, Source, Timed
 
@@ -350,10 +350,22 @@ def _why_no_winner(result: Result) -> str:
         return f"all {len(failed)} candidates failed{rest}; the first one: {failed[0].error}"
     if not result.good:
         return "no candidate was finished"
-    target = format_size(result.objective.target)
     more = "`mnas-search resume` with more --trials goes on"
-    cheapest = format_size(min(t.macs for t in result.good))
     return (
-        f"none of {len(result.good)} candidates is within {target} FLOPs (the cheapest has "
-        f"{cheapest}); {'the space is exhausted' if result.exhausted else more}"
+        f"none of {len(result.good)} candidates is within {result.objective.constraint} "
+        f"({_least(result)}); {'the space is exhausted' if result.exhausted else more}"
     )
+
+
+def _least(result: Result) -> str:
+    """The least that candidates need of what is limited, one of this and another of that."""
+    good, limits = result.good, result.objective.limits
+    cheapest = format_size(min(t.macs for t in good))
+    if not limits:
+        return f"the cheapest has {cheapest}"
+    least = [f"{cheapest} FLOPs"]
+    if "max_params" in limits:
+        least.append(f"{format_size(min(t.params for t in good))} params")
+    if "max_memory" in limits:
+        least.append(f"{format_bytes(min(t.inference_memory or 0 for t in good))} of memory")
+    return f"the least that any of them has: {', '.join(least)}"

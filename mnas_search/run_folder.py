@@ -2,7 +2,8 @@
 
 config.json          what was asked for, resolved, with versions
 journal.jsonl        every event; all that follows is derived from it and rewritten atomically
-trials.csv           a row a distinct network; after early stopping, with the rung of the stopped
+trials.csv           a row a distinct network; after early stopping, with the rung of the stopped;
+                     under a limit on memory, with that
 pareto.csv           those that nothing beats in both accuracy and multiply-adds
 best.json            the winner
 family.csv, family/  the winner's family
@@ -38,6 +39,7 @@ TRIAL_COLUMNS = (
     "seconds",
     "error",
 )
+_FURTHER = ("rung", "inference_memory")  # columns only where they hold something
 # Budgets may grow and workers may come and go; everything else would make it another run.
 _MAY_DIFFER = ("workers", "gpus_per_trial", "ray_address")
 _MAY_GROW = ("trials", "time_budget")
@@ -143,7 +145,7 @@ def write_trials(
 
 
 def _trials_csv(trials: Sequence[Trial], networks: Mapping[int, Network]) -> str:
-    rungs = any(t.rung is not None for t in trials)
+    further = [name for name in _FURTHER if any(getattr(t, name) is not None for t in trials)]
     rows = [
         {
             "trial": t.number,
@@ -157,10 +159,10 @@ def _trials_csv(trials: Sequence[Trial], networks: Mapping[int, Network]) -> str
             "seconds": t.seconds,
             "error": t.error,
         }
-        | ({"rung": t.rung} if rungs else {})
+        | {name: getattr(t, name) for name in further}
         for t in trials
     ]
-    return csv_text((*TRIAL_COLUMNS, "rung") if rungs else TRIAL_COLUMNS, rows)
+    return csv_text((*TRIAL_COLUMNS, *further), rows)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -200,6 +202,8 @@ def write_best(
         "params": trial.params,
         "reward": trial.reward,
     }
+    if trial.inference_memory is not None:
+        best["inference_memory"] = trial.inference_memory
     if opinion is not None:
         best["check"] = {
             "accuracy": opinion.checked.accuracy,

@@ -47,8 +47,13 @@ def problem(
     space: SearchSpace, objective: Objective, prior: BatchAccuracy | None = None
 ) -> Problem:
     """What a controller of this space is told."""
+    counter = space_cost(space)
     return Problem(
-        decisions=space.decisions, objective=objective, cost=space_cost(space), prior=prior
+        decisions=space.decisions,
+        objective=objective,
+        cost=counter,
+        memory=counter.inference_memory,
+        prior=prior,
     )
 
 
@@ -64,7 +69,7 @@ class Search(Source):
 
     Args:
         space: where the networks come from.
-        objective: the reward and the target.
+        objective: the reward and the constraints.
         controller: constructed for `problem(space, objective)`, without any history.
         trials: distinct networks to finish, `ok` or `failed`.
         seed: of the run.
@@ -139,7 +144,7 @@ class Search(Source):
 
     @property
     def best(self) -> Trial | None:
-        """The largest reward within the target."""
+        """The largest reward within the constraints."""
         return self._best
 
     @property
@@ -231,21 +236,17 @@ class Search(Source):
         """Finish a trial: journal it, then tell the controller, duplicates included."""
         asked = self._asked[work.number]
         with blame("counting the network"):
-            counted = cost(work.network)
-        results: dict[str, Any] = {
-            "macs": counted.macs,
-            "params": counted.params,
-            "seconds": round(seconds, 3),
-        }
+            counts = self._objective.counts(cost(work.network))
+        results: dict[str, Any] = {**counts, "seconds": round(seconds, 3)}
         if isinstance(outcome, Failure):
             results |= {"status": "failed", "error": outcome.reason}
         elif isinstance(outcome, Stopped):
             there = outcome.evaluation
             results |= {"status": "stopped", "accuracy": there.accuracy, "rung": there.rung}
         else:
-            reward = self._objective.reward(outcome.accuracy, counted.macs)
+            reward = self._objective.reward(outcome.accuracy, counts["macs"])
             results |= {"status": "ok", "accuracy": outcome.accuracy, "reward": reward}
-        trial = self._trial(asked, results)
+        trial = read_trial(asked, results, self._objective)
         self._tell(trial, sync=True)
         self._in_flight.discard(work.number)
         for duplicate in self._waiting.pop(work.number, []):
@@ -328,10 +329,8 @@ class Search(Source):
     def _tell_duplicate(self, asked: Asked) -> None:
         assert asked.duplicate_of is not None
         original = self._trials[asked.duplicate_of]
-        self._tell(self._trial(asked, results_of(original) | {"seconds": 0.0}), sync=False)
-
-    def _trial(self, asked: Asked, results: Mapping[str, Any]) -> Trial:
-        return read_trial(asked, results, within_target=self._objective.within(results["macs"]))
+        results = results_of(original) | {"seconds": 0.0}
+        self._tell(read_trial(asked, results, self._objective), sync=False)
 
     def _replay(self) -> None:
         try:
@@ -371,7 +370,7 @@ class Search(Source):
             elif event["event"] == "rung" and self._stopping is not None:
                 self._stopping.replay(event["trial"], event["rung"], event["reward"])
             elif event["event"] == "tell":
-                trial = self._trial(self._asked[event["trial"]], event)
+                trial = read_trial(self._asked[event["trial"]], event, self._objective)
                 self._keep(trial)
                 self._controller.replay(trial)
 
@@ -387,7 +386,7 @@ class Search(Source):
             reward = None
             if results["status"] == "ok":  # under this run's target
                 reward = self._objective.reward(results["accuracy"], results["macs"])
-            trial = self._trial(asked, {**results, "reward": reward})
+            trial = read_trial(asked, {**results, "reward": reward}, self._objective)
             self._note(asked)
             self._warm.add(asked.number)
             self._keep(trial)

@@ -4,7 +4,8 @@ A stagewise space is counted from one table a stage. Walking down the network, a
 needs to know of the earlier ones is its input: the width and the side of the map. Stage i has a
 row for each such state that can occur, and a column for each combination of its own choices:
 
-    macs[i][state, local], params[i][state, local], next_state[i][state, local]
+    macs[i][state, local], params[i][state, local], held[i][state, local],
+    peaks[i][state, local], next_state[i][state, local]
 
 filled by the same plan functions as a single network's cost. Counting a batch is then one gather
 a stage; the smallest and largest network follow by dynamic programming over the states.
@@ -13,16 +14,17 @@ a stage; the smallest and largest network follow by dynamic programming over the
 import functools
 import itertools
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.blocks.network import plan_head, plan_stage, plan_stem
 from mnas_search.choices import Codes, Decision, decode, sizes
-from mnas_search.cost import Cost, cost
-from mnas_search.errors import InvalidChoices
+from mnas_search.cost import BYTES_PER_ELEMENT, Cost, cost
+from mnas_search.errors import InvalidChoices, UsageError
 from mnas_search.interfaces import SearchSpace, StagewiseSpace
 
 Counts = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -34,7 +36,7 @@ _MAX_TABLE = 2**24  # entries; also what float32 counts exactly
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """Smallest and largest number of multiply-adds in a space."""
+    """Smallest and largest count in a space."""
 
     low: int
     high: int
@@ -46,6 +48,9 @@ class SpaceCost(Protocol):
     def __call__(self, codes: Codes, /) -> Counts:
         """Multiply-adds [N] and params [N] of codes [N, D]."""
 
+    def inference_memory(self, codes: Codes, /) -> NDArray[np.int64]:
+        """Bytes of fp32 inference at batch 1 [N] of codes [N, D] (`Cost.inference_memory`)."""
+
     @property
     def vectorised(self) -> bool:
         """Whether a batch is counted from tables, not one network after the other."""
@@ -53,6 +58,14 @@ class SpaceCost(Protocol):
     @property
     def reachable(self) -> Range | None:
         """The exact range of multiply-adds; None where only walking the space could tell."""
+
+    @property
+    def reachable_params(self) -> Range | None:
+        """The same of params."""
+
+    @property
+    def least_memory(self) -> int | None:
+        """The same of inference memory, its lower end."""
 
 
 def space_cost(space: SearchSpace) -> SpaceCost:
@@ -66,7 +79,7 @@ class WalkingCost:
     """Counts one network after the other, for any space."""
 
     vectorised = False
-    reachable = None
+    reachable = reachable_params = least_memory = None
 
     def __init__(self, space: SearchSpace) -> None:
         decisions = space.decisions
@@ -85,6 +98,16 @@ class WalkingCost:
             np.array([c.params for c in costs], dtype=np.int64),
         )
 
+    def inference_memory(self, codes: Codes, /) -> NDArray[np.int64]:
+        """Bytes of fp32 inference at batch 1 [N] of codes [N, D]."""
+        memory = [self._cost(tuple(row)).inference_memory for row in codes.tolist()]
+        if None in memory:
+            raise UsageError(
+                "the memory of networks that are no chains of stages is not known; allowed: "
+                "constraints on FLOPs and params"
+            )
+        return np.array(memory, dtype=np.int64)
+
 
 class TableCost:
     """Counts a stagewise space from one table a stage."""
@@ -98,6 +121,8 @@ class TableCost:
         stem = plan_stem(template.stem, template.resolution, template.padding, activation)
         self._macs: list[NDArray[np.int64]] = []
         self._params: list[NDArray[np.int64]] = []
+        self._held: list[NDArray[np.int64]] = []  # bytes of params and buffers
+        self._peaks: list[NDArray[np.int64]] = []  # live bytes, the image among them
         self._next: list[NDArray[np.intp]] = []
         states = [(stem.out_channels, stem.out_size)]
         for index, decisions in enumerate(space.stage_decisions):
@@ -110,6 +135,12 @@ class TableCost:
         last = self._next[-1]
         self._macs[-1] += stem.macs + np.array([head.macs for head in heads])[last]
         self._params[-1] += stem.params + np.array([head.params for head in heads])[last]
+        self._held[-1] += stem.held + np.array([head.held for head in heads])[last]
+        image = 3 * template.resolution**2  # the stem's own input, which the caller holds
+        ends = np.array([max(stem.peak, image + head.peak) for head in heads])[last]
+        self._peaks[-1] = np.maximum(self._peaks[-1] + image, ends)
+        self._peaks[:-1] = [peaks + image for peaks in self._peaks[:-1]]
+        self._peaks = [BYTES_PER_ELEMENT * peaks for peaks in self._peaks]
         self._radix = _local_radix(space.stage_decisions)
 
     def _add_stage(
@@ -132,7 +163,7 @@ class TableCost:
             for options in itertools.product(*(d.options for d in decisions))
         ]
         shape = (len(states), columns)
-        macs, params = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        macs, params, held, peaks = (np.zeros(shape, np.int64) for _ in range(4))
         following = np.zeros(shape, np.intp)
         out: dict[tuple[int, int], int] = {}
         for row, (channels, size) in enumerate(states):
@@ -140,49 +171,98 @@ class TableCost:
                 blocks = plan_stage(stage, channels, size, padding)
                 macs[row, column] = sum(block.macs for block in blocks)
                 params[row, column] = sum(block.params for block in blocks)
+                held[row, column] = sum(block.held for block in blocks)
+                peaks[row, column] = max(block.peak for block in blocks)
                 state = (blocks[-1].out_channels, blocks[-1].out_size)
                 following[row, column] = out.setdefault(state, len(out))
         self._macs.append(macs)
         self._params.append(params)
+        self._held.append(held)
+        self._peaks.append(peaks)
         self._next.append(following)
         return list(out)
 
     def __call__(self, codes: Codes, /) -> Counts:
         """Multiply-adds [N] and params [N] of codes [N, D]."""
         codes = np.asarray(codes)
-        if codes.ndim != 2 or codes.shape[1] != len(self._sizes):
-            raise InvalidChoices(f"codes of shape {codes.shape}; allowed: (N, {len(self._sizes)})")
-        macs = np.empty(len(codes), np.int64)
-        params = np.empty(len(codes), np.int64)
-        for start in range(0, len(codes), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            self._count(codes[part], macs[part], params[part])
+        macs = np.zeros(len(codes), np.int64)
+        params = np.zeros(len(codes), np.int64)
+        for part in self._parts(codes):
+            for stage, entry in enumerate(self._entries(codes[part])):
+                macs[part] += self._macs[stage].ravel().take(entry)
+                params[part] += self._params[stage].ravel().take(entry)
         return macs, params
 
-    def _count(self, codes: Codes, macs: NDArray[np.int64], params: NDArray[np.int64]) -> None:
+    def inference_memory(self, codes: Codes, /) -> NDArray[np.int64]:
+        """Bytes of fp32 inference at batch 1 [N] of codes [N, D]."""
+        codes = np.asarray(codes)
+        held = np.zeros(len(codes), np.int64)
+        peaks = np.zeros(len(codes), np.int64)
+        for part in self._parts(codes):
+            for stage, entry in enumerate(self._entries(codes[part])):
+                held[part] += self._held[stage].ravel().take(entry)
+                peak = self._peaks[stage].ravel().take(entry)
+                np.maximum(peaks[part], peak, out=peaks[part])
+        return held + peaks
+
+    def _parts(self, codes: Codes) -> list[slice]:
+        if codes.ndim != 2 or codes.shape[1] != len(self._sizes):
+            raise InvalidChoices(f"codes of shape {codes.shape}; allowed: (N, {len(self._sizes)})")
+        return [slice(start, start + _CHUNK) for start in range(0, len(codes), _CHUNK)]
+
+    def _entries(self, codes: Codes) -> Iterator[NDArray[np.intp]]:
+        """Each stage's entries [N] of its flattened tables, down the network."""
         if codes.min(initial=0) < 0 or (codes >= self._sizes).any():
             raise InvalidChoices("codes out of range; allowed: 0 to a decision's options - 1")
         # All stages' table columns in one product; small integers are exact in float32.
         local = (self._radix @ codes.T.astype(np.float32)).astype(np.intp)
-        macs[:] = 0
-        params[:] = 0
         state: NDArray[np.intp] | None = None
-        for stage, column in enumerate(local):
-            width = self._macs[stage].shape[1]
-            entry = column if state is None else column + state * width
-            macs += self._macs[stage].ravel().take(entry)
-            params += self._params[stage].ravel().take(entry)
-            following = self._next[stage]
+        for column, following in zip(local, self._next, strict=True):
+            entry = column if state is None else column + state * following.shape[1]
+            yield entry
             state = following.ravel().take(entry) if following.any() else None
 
     @property
     def reachable(self) -> Range:
-        """The exact range of multiply-adds, by dynamic programming from the last stage back."""
-        low = high = np.zeros(int(self._next[-1].max()) + 1, np.int64)
-        for macs, following in zip(reversed(self._macs), reversed(self._next), strict=True):
-            low = (macs + low[following]).min(axis=1)
-            high = (macs + high[following]).max(axis=1)
-        return Range(low=int(low[0]), high=int(high[0]))
+        """The exact range of multiply-adds."""
+        return self._range(self._macs)
+
+    @property
+    def reachable_params(self) -> Range:
+        """The exact range of params."""
+        return self._range(self._params)
+
+    @property
+    def least_memory(self) -> int:
+        """The exact inference memory of the network that needs least.
+
+        Peaks are no sum over stages. But the least weights under a bound on the peak are, and only
+        peaks that occur need to be tried as bounds: from the lowest one under which there is a
+        network, until the weights that any network has leave nothing to be won.
+        """
+        fewest = self._range(self._held).low
+        least = math.inf
+        for bound in np.unique(np.concatenate([peaks.ravel() for peaks in self._peaks])).tolist():
+            if bound + fewest >= least:
+                break
+            tables = [
+                np.where(peaks <= bound, held, np.inf)
+                for held, peaks in zip(self._held, self._peaks, strict=True)
+            ]
+            least = min(least, bound + self._extreme(tables, np.min))
+        return int(least)
+
+    def _range(self, tables: Sequence[NDArray[np.int64]]) -> Range:
+        low, high = (self._extreme(tables, end) for end in (np.min, np.max))
+        return Range(low=int(low), high=int(high))
+
+    def _extreme(self, tables: Sequence[NDArray[Any]], end: Callable[..., Any]) -> float:
+        """The least or largest sum of entries on any way through the stages, by dynamic
+        programming from the last stage back."""
+        there: NDArray[Any] = np.zeros(int(self._next[-1].max()) + 1, np.int64)
+        for table, following in zip(reversed(tables), reversed(self._next), strict=True):
+            there = end(table + there[following], axis=1)
+        return float(there[0])
 
 
 def _local_radix(stage_decisions: tuple[tuple[Decision, ...], ...]) -> NDArray[np.float32]:

@@ -96,6 +96,7 @@ class ControllerContract:
 
     space: SearchSpace = ToySpace()
     objective = Objective(target=400e3)
+    limited = Objective(target=400e3, max_params=40e3, max_memory=200e3)
 
     @pytest.fixture
     def controller(self) -> MakeController:
@@ -181,13 +182,22 @@ class ControllerContract:
             (folder / "journal.jsonl").write_text(text, encoding="utf-8")
             assert _journal(self, controller, folder, 20) == whole, f"cut after {cut} events"
 
+    def test_limits_beside_the_target(self, controller: MakeController) -> None:
+        """Where params and memory are limited too, most asks after a start keep all limits."""
+        tight = problem(self.space, self.limited)
+        history = _history(controller, tight, 40)
+        within = tight.within(np.array([encode(tight.decisions, c) for c in history[-20:]]))
+        assert within.sum() >= 10, (
+            f"{within.sum()} of the last 20 asks are within; Problem.within tells before"
+        )
+
     def test_nothing_unreachable_is_asked_for_long(self, controller: MakeController) -> None:
         """Under a tight target, most asks after a start are within it."""
         tight = replace(self.problem(), objective=Objective(target=330e3))
         history = _history(controller, tight, 60)
         within = [tight.objective.within(_macs(tight, choices)) for choices in history[-20:]]
         assert sum(within) >= 10, (
-            f"{sum(within)} of the last 20 asks are within the target; Problem.cost tells before"
+            f"{sum(within)} of the last 20 asks are within the target; Problem.within tells before"
         )
 
 
@@ -230,6 +240,18 @@ class SearchSpaceContract:
         )
         for batch, walked in zip(space_cost(space)(codes), WalkingCost(space)(codes), strict=True):
             np.testing.assert_array_equal(batch, walked)
+
+    def test_batch_memory_is_each_networks(self, space: SearchSpace) -> None:
+        """And so do both about memory, where it is known."""
+        rng = np.random.default_rng(0)
+        codes = np.array(
+            [encode(space.decisions, sample(space.decisions, rng)) for _ in range(20)]
+        )
+        networks = (space.decode(decode(space.decisions, row)) for row in codes)
+        memory = [cost(network).inference_memory for network in networks]
+        if None in memory:
+            pytest.skip("has networks that are no chains of stages")
+        np.testing.assert_array_equal(space_cost(space).inference_memory(codes), memory)
 
     def test_codes_and_choices_agree(self, space: SearchSpace) -> None:
         """`encode` and `decode` are inverse."""
@@ -290,7 +312,8 @@ def _macs(given: Problem, choices: Choices) -> int:
 
 
 def _finished(given: Problem, number: int, choices: Choices) -> Trial:
-    macs, params = given.cost(np.array([encode(given.decisions, choices)]))
+    codes = np.array([encode(given.decisions, choices)])
+    macs, params = given.cost(codes)
     accuracy = toy_accuracy(choices)
     return Trial(
         number=number,
@@ -301,7 +324,7 @@ def _finished(given: Problem, number: int, choices: Choices) -> Trial:
         macs=int(macs[0]),
         params=int(params[0]),
         reward=given.objective.reward(accuracy, int(macs[0])),
-        within_target=given.objective.within(int(macs[0])),
+        within_target=bool(given.within(codes)[0]),
         seconds=0.0,
     )
 

@@ -89,10 +89,11 @@ class Trial:
             rung, and to be compared with no result.
         macs, params: exact cost at the deployment resolution.
         reward: the objective's plain value; None unless `ok`.
-        within_target: whether macs keep the constraint.
+        within_target: whether the network keeps the target, and the limits beside it.
         seconds: of work, on the worker.
         error: reason of a failure.
         rung: where a stopped trial stopped.
+        inference_memory: exact bytes of fp32 inference at batch 1; None where nothing limits it.
     """
 
     number: int
@@ -109,6 +110,7 @@ class Trial:
     seconds: float
     error: str | None = None
     rung: int | None = None
+    inference_memory: int | None = None
 
     def __post_init__(self) -> None:
         # One NaN that is learnt from would spoil every later proposal of a model.
@@ -140,17 +142,21 @@ def believed(trial: Trial, estimates: Mapping[int, float], objective: Objective)
 
 
 _RESULTS = ("status", "accuracy", "macs", "params", "reward", "seconds", "error", "rung")
+_LIMITED = ("inference_memory",)  # told only where it is limited
 
 
 def results_of(trial: Trial) -> dict[str, Any]:
     """What an event says of a finished trial, beside what was asked."""
-    return {name: getattr(trial, name) for name in _RESULTS}
+    told = {name: getattr(trial, name) for name in _RESULTS}
+    limited = {name: getattr(trial, name) for name in _LIMITED}
+    return told | {name: value for name, value in limited.items() if value is not None}
 
 
-def read_trial(asked: Asked, event: Mapping[str, Any], *, within_target: bool) -> Trial:
+def read_trial(asked: Asked, event: Mapping[str, Any], objective: Objective) -> Trial:
     """A finished trial from what an event says of it."""
-    own: dict[str, Any] = {name: event.get(name) for name in _RESULTS}
-    return Trial(**asdict(asked), **own, within_target=within_target)
+    own: dict[str, Any] = {name: event.get(name) for name in (*_RESULTS, *_LIMITED)}
+    kept = objective.within(event["macs"], event["params"], own["inference_memory"])
+    return Trial(**asdict(asked), **own, within_target=kept)
 
 
 def read_asked(event: Mapping[str, Any]) -> Asked:

@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them: 400M, 0.4G, 4e8; 90, 10m, 1.5h."""
+"""Sizes, bytes and durations as people write them: 400M, 4e8; 20M, 1.5GB; 90, 10m, 1.5h."""
 
 import math
 import re
@@ -6,6 +6,10 @@ import re
 from mnas_search.errors import UsageError
 
 _SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
+# As torch, numpy and disks count them; here B is a byte, not a billion.
+_BYTES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+_BYTES |= {f"{unit}b": value for unit, value in _BYTES.items()}
+_BYTES |= {"kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _NUMBER = re.compile(r"\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)\s*([A-Za-z]*)\s*")
 
@@ -13,6 +17,11 @@ _NUMBER = re.compile(r"\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)\s*([A-Za-z]*)\s
 def parse_size(text: str) -> float:
     """A positive number with an optional K, M, G (or B) or T."""
     return _parse(text, _SIZES, "a positive size such as 400M, 0.4G or 4e8")
+
+
+def parse_bytes(text: str) -> float:
+    """A positive number of bytes with an optional K, M, G or T (of 1,000), B or iB (of 1,024)."""
+    return _parse(text, _BYTES, "a positive number of bytes such as 20M, 20MB, 1.5G or 512KiB")
 
 
 def parse_duration(text: str) -> float:
@@ -35,6 +44,11 @@ def format_size(value: float) -> str:
         if value >= 0.9995 * unit:
             return f"{value / unit:.3g}{name}"
     return f"{value:.3g}"
+
+
+def format_bytes(value: float) -> str:
+    """At most three digits and a unit: 20MB, 1.5GB."""
+    return f"{format_size(value)}B"
 
 
 def format_duration(seconds: float) -> str:

@@ -79,8 +79,9 @@ class Verdict:
 
     Args:
         search: must have finished before anything is asked of this.
-        objective: the reward and the target.
-        baselines: within the target; the first one is what a user would take without a search.
+        objective: the reward and the constraints.
+        baselines: within the constraints; the first one is what a user would take without a
+            search.
         rival: a random search of the same budget; None for none.
         seed: of the run.
         journal: where outcomes go; trainings that it holds already are not repeated.

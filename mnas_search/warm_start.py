@@ -106,8 +106,9 @@ def _trial(
         accuracy=accuracy,
         macs=counted.macs,
         params=counted.params,
+        inference_memory=objective.counts(counted).get("inference_memory"),
         reward=None if accuracy is None else objective.reward(accuracy, counted.macs),
-        within_target=objective.within(counted.macs),
+        within_target=objective.admits(counted),
         seconds=tell["seconds"],
         error=tell["error"],
     )

@@ -12,6 +12,7 @@ from mnas_search import reference
 from mnas_search.architecture import Architecture, Stem
 from mnas_search.benchmarks import memory as benchmark
 from mnas_search.blocks import plan
+from mnas_search.cost import cost
 from mnas_search.errors import UsageError
 from mnas_search.memory import inference_memory, saved_elements, training_memory
 from mnas_search.networks import build
@@ -159,3 +160,8 @@ def test_the_benchmark_runs(run_cli, monkeypatch):
     assert code == 0
     assert '"model / measured"' in out
     assert err == "efficientnet_b0 on cpu\n" or torch.cuda.is_available()
+
+
+@given(architectures())
+def test_cost_says_the_same(architecture):
+    assert cost(architecture).inference_memory == inference_memory(architecture)

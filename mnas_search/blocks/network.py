@@ -19,6 +19,7 @@ class PartPlan:
     out_size: int
     params: int
     macs: int
+    held: int
     peak: int
     saved: int
     saves_input: bool
@@ -137,6 +138,7 @@ def _part(pen: LayerPen) -> PartPlan:
         out_size=pen.size,
         params=sum(layer.params for layer in pen.layers),
         macs=sum(layer.macs for layer in pen.layers),
+        held=sum(layer.held for layer in pen.layers),
         peak=pen.peak,
         saved=pen.saved,
         saves_input=pen.saves_input,

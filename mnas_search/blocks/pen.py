@@ -209,6 +209,7 @@ def finish_block(
         layers=tuple(pen.layers),
         params=sum(layer.params for layer in pen.layers),
         macs=sum(layer.macs for layer in pen.layers),
+        held=sum(layer.held for layer in pen.layers),
         peak=pen.peak,
         saved=pen.saved,
         saves_input=pen.saves_input,

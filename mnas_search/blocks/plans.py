@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 Operator = Literal["conv", "batch_norm", "linear"]
 
+_BYTES, _COUNTER = 4, 8  # of an fp32 value; of `num_batches_tracked`
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
@@ -52,6 +54,13 @@ class Layer:
         if self.op == "batch_norm":
             return 2 * self.out_channels
         return self.weights + (self.out_channels if self.bias else 0)
+
+    @property
+    def held(self) -> int:
+        """Bytes of parameters and buffers in fp32: of batch norm a running mean and variance a
+        channel, and a counter."""
+        buffers = 2 * self.out_channels * _BYTES + _COUNTER if self.op == "batch_norm" else 0
+        return self.params * _BYTES + buffers
 
     @property
     def macs(self) -> int:
@@ -106,6 +115,7 @@ class BlockPlan:
         in_size, out_size: sides of the maps.
         layers: those with parameters, in order of execution.
         params, macs: their sums.
+        held: bytes of parameters, and of batch norm's buffers.
         peak: largest number of live elements while the block runs.
         saved: elements kept for the backward pass, without the input; all three by `LayerPen`.
         saves_input, saves_output: whether the input is kept too, and the output among `saved`.
@@ -127,6 +137,7 @@ class BlockPlan:
     layers: tuple[Layer, ...]
     params: int
     macs: int
+    held: int
     peak: int
     saved: int
     saves_input: bool

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mnas_search.errors import UsageError
-from mnas_search.units import parse_duration, parse_size
+from mnas_search.units import parse_bytes, parse_duration, parse_size
 
 
 class _Parsed(click.ParamType[float]):
@@ -30,6 +30,7 @@ class _Parsed(click.ParamType[float]):
 
 
 SIZE = _Parsed("size", parse_size)
+BYTES = _Parsed("bytes", parse_bytes)
 DURATION = _Parsed("duration", parse_duration)
 FOLDER = click.Path(path_type=Path)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.cli.options import FOLDER, SIZE, data_option, format_option, print_json
+from mnas_search.cli.options import BYTES, FOLDER, SIZE, data_option, format_option, print_json
 from mnas_search.errors import UsageError, WorkFailed
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ _TAKES = {
 @click.option("--max-params", type=SIZE, help="... with at most so many parameters, e.g. 10M")
 @click.option(
     "--max-memory",
-    type=SIZE,
-    help="... with at most so many bytes, e.g. 500M: of inference, weights and activations of one "
-    "image in fp32, or of training with --batch-size",
+    type=BYTES,
+    help="... with at most so many bytes, e.g. 500M: of inference, weights, image and activations "
+    "in fp32, or of training with --batch-size",
 )
 @click.option(
     "--batch-size", type=int, help="--max-memory is that of training with so many images a batch"

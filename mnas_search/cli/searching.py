@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli import training
-from mnas_search.cli.options import DURATION, FOLDER, SIZE, data_option, format_option, print_json
+from mnas_search.cli.options import (
+    BYTES,
+    DURATION,
+    FOLDER,
+    SIZE,
+    data_option,
+    format_option,
+    print_json,
+)
 from mnas_search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +41,13 @@ _proxy = click.option(
 
 @click.command()
 @click.option("--target-flops", type=SIZE, required=True, help="T, e.g. 400M, 0.4G or 4e8")
+@click.option("--max-params", type=SIZE, help="the most parameters, e.g. 4M [no limit]")
+@click.option(
+    "--max-memory",
+    type=BYTES,
+    help="the most bytes of fp32 inference at batch 1, weights and the peak of activations, e.g. "
+    "20M or 1.5GB [no limit]",
+)
 @click.option("--space", default="efficientnet", show_default=True, help="name or file.py:Name")
 @click.option("--controller", default="bayesian", show_default=True, help="name or file.py:Name")
 @click.option(

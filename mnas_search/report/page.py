@@ -8,16 +8,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mnas_search.config import DEFAULT_DATA, TRAINING
-from mnas_search.cost import CONVENTION
+from mnas_search.cost import MEMORY_CONVENTION
+from mnas_search.objective import Objective
 from mnas_search.report.discovery import discovery, evaluator_name, with_std
 from mnas_search.report.figure import axis_label, figure
 from mnas_search.report.markup import escaped, facts, items, paragraph, sentence, table
-from mnas_search.report.summary import COLUMNS, budgets, deployment, notes, row
+from mnas_search.report.summary import COLUMNS, budgets, conventions, deployment, notes, row
 from mnas_search.report.verdict import comparison
 from mnas_search.result import Result
 from mnas_search.run_folder import block_string
 from mnas_search.trials import Trial
-from mnas_search.units import format_duration, format_size
+from mnas_search.units import format_bytes, format_duration, format_size
 
 _OBJECTIVES = {
     "soft": "ACC · (FLOPs/T)^w",
@@ -84,7 +85,7 @@ def page(result: Result, versions: Mapping[str, Any]) -> str:
     """The page of a run that has a winner; `versions` by package, as config.json has them."""
     best = result.best
     assert best is not None
-    title = f"{result.name}: a network within {format_size(result.objective.target)} FLOPs"
+    title = f"{result.name}: a network within {result.objective.constraint}"
     body = "\n".join(
         [
             f"<h1>{escaped(title)}</h1>",
@@ -114,6 +115,7 @@ def _asked(result: Result, versions: Mapping[str, Any]) -> Iterator[str]:
     stopped = f", {len(result.stopped)} of them stopped early" if result.stopped else ""
     pairs: dict[str, object] = {
         "target": f"T = {format_size(objective.target)} FLOPs (multiply-adds)",
+        "limits": _limits(objective),
         "search space": config.space,
         "controller": config.controller,
         "prior": config.prior,
@@ -134,6 +136,16 @@ def _asked(result: Result, versions: Mapping[str, Any]) -> Iterator[str]:
     yield facts((name, value) for name, value in pairs.items() if value is not None)
 
 
+def _limits(objective: Objective) -> str | None:
+    """The limits beside the target; None without any."""
+    said = []
+    if objective.max_params is not None:
+        said.append(f"params ≤ {format_size(objective.max_params)}")
+    if objective.max_memory is not None:
+        said.append(f"memory ≤ {format_bytes(objective.max_memory)} ({MEMORY_CONVENTION})")
+    return ", ".join(said) or None
+
+
 def _winner(result: Result, best: Trial) -> Iterator[str]:
     network, opinion = result.networks[best.number], result.opinion
     yield "<h2>The winner</h2>"
@@ -143,6 +155,8 @@ def _winner(result: Result, best: Trial) -> Iterator[str]:
         ("parameters", f"{best.params:,}"),
         ("FLOPs", f"{best.macs:,}"),
     ]
+    if best.inference_memory is not None:
+        pairs.append(("memory", f"{best.inference_memory:,} bytes"))
     if opinion is None:
         pairs += [("accuracy", f"{best.accuracy:.4f}"), ("reward", f"{best.reward:.4f}")]
     else:
@@ -182,11 +196,12 @@ def _figure(result: Result) -> Iterator[str]:
     baseline = "" if result.baseline is None else f"; diamond: {result.baseline.network.label}"
     count = len(result.good)
     to_end = " trained to the end" if result.stopped else ""
+    within = " within the limits" if result.objective.limits else ""
     yield "<h2>All candidates</h2>"
     yield f'<figure>\n<div class="wide">{figure(result)}</div>'
     yield (
         f"<figcaption>Small dots: {count} candidate{'s' * (count != 1)}{to_end}; line: the "
-        "Pareto front, the best accuracy for so many FLOPs; large dot: the winner"
+        f"Pareto front, the best accuracy for so many FLOPs{within}; large dot: the winner"
         f"{escaped(baseline)}; dashed: the target.</figcaption>\n</figure>"
     )
 
@@ -212,4 +227,4 @@ def _family(result: Result) -> Iterator[str]:
 
 def _notes(result: Result) -> Iterator[str]:
     yield "<h2>To be read with this</h2>"
-    yield items([*notes(result), f"{CONVENTION}, {deployment(result)}"])
+    yield items([*notes(result), conventions(result)])

@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 
 from mnas_search.architecture import Architecture
-from mnas_search.cost import CONVENTION
+from mnas_search.cost import CONVENTION, MEMORY_CONVENTION
 from mnas_search.finals import Scored
+from mnas_search.objective import Objective
 from mnas_search.report.discovery import discovery
 from mnas_search.report.tables import console, print_table
 from mnas_search.report.verdict import comparison
 from mnas_search.result import Result
 from mnas_search.trials import Trial
-from mnas_search.units import format_duration, format_size
+from mnas_search.units import format_bytes, format_duration, format_size
 
 _MOST_BUDGETS = 12
-# The soft reward may leave this share of the budget before it is worth a word.
+# A constraint binds where the winner uses this share of what it allows.
 _BINDS = 0.9
 _BUSY = 0.5  # below, the evaluations are no work to speak of
 
@@ -30,6 +31,8 @@ def summary(result: Result) -> dict[str, Any]:
         "name": result.name,
         "folder": str(result.folder),
         "target": result.objective.target,
+        "max_params": result.objective.max_params,
+        "max_memory": result.objective.max_memory,
         "objective": result.objective.kind,
         "exponent": result.objective.exponent,
         "best": None if best is None else _trial(result, best),
@@ -80,7 +83,7 @@ def _trial(result: Result, trial: Trial) -> dict[str, Any]:
         "params": trial.params,
         "reward": trial.reward,
         "architecture": result.networks[trial.number].label,
-    }
+    } | ({} if trial.inference_memory is None else {"inference_memory": trial.inference_memory})
 
 
 def _scored(result: Result, one: Scored) -> dict[str, Any]:
@@ -134,12 +137,8 @@ def notes(result: Result) -> list[str]:
     failed = [t for t in result.trials if t.status == "failed"]
     if failed:
         said.append(f"{len(failed)} candidates failed; the first: {failed[0].error}")
-    if best is not None and result.objective.kind == "soft":
-        if best.macs < _BINDS * result.objective.target:
-            said.append(
-                f"the target does not bind: the reward's optimum among the candidates lies at "
-                f"{format_size(best.macs)}; --objective hard spends the whole budget"
-            )
+    if best is not None:
+        said += _binding(result.objective, best)
     if noise is not None and between is not None:
         said.append(
             f"accuracy: standard deviation {between:.4f} between networks, {noise:.4f} between "
@@ -164,6 +163,26 @@ def notes(result: Result) -> list[str]:
     return said
 
 
+def _binding(objective: Objective, best: Trial) -> list[str]:
+    """Which constraints hold the winner back, and which do not."""
+    said, held = [], False
+    counts = {
+        "max_params": ("params", best.params, format_size),
+        "max_memory": ("memory", best.inference_memory or 0, format_bytes),
+    }
+    for name, most in objective.limits.items():
+        what, count, form = counts[name]
+        binds = count >= _BINDS * most
+        held |= binds
+        word = "binds" if binds else "does not bind"
+        said.append(f"the limit on {what} {word}: the winner has {form(count)} of {form(most)}")
+    if objective.kind == "soft" and best.macs < _BINDS * objective.target:
+        lies = f"the reward's optimum among the candidates lies at {format_size(best.macs)}"
+        more = "a limit binds instead" if held else "--objective hard spends the whole budget"
+        said.append(f"the target does not bind: {lies}; {more}")
+    return said
+
+
 def print_summary(result: Result) -> None:
     """Tables for people."""
     out = console()
@@ -172,7 +191,7 @@ def print_summary(result: Result) -> None:
     print_table(
         COLUMNS,
         [row(best)],
-        title=f"winner within {format_size(result.objective.target)} FLOPs",
+        title=f"winner within {result.objective.constraint}",
     )
     network = result.networks[best.number]
     out.print(
@@ -213,7 +232,7 @@ def print_summary(result: Result) -> None:
     for note in notes(result):
         out.print(note, highlight=False, markup=False)  # of files, called whatever they are
     out.print(_time(result), highlight=False)
-    out.print(f"{CONVENTION}, {deployment(result)}", highlight=False)
+    out.print(conventions(result), highlight=False)
     out.print(f"files: {result.folder}", highlight=False)
     if result.family:
         out.print(
@@ -250,6 +269,13 @@ def _time(result: Result) -> str:
         what = "finals" if result.verdict is None else "verdict"
         parts.append(f"{what} {format_duration(timing.finals)}")
     return f"{count}; {', '.join(parts)}"
+
+
+def conventions(result: Result) -> str:
+    """What is counted, and at what."""
+    limited = result.objective.max_memory is not None
+    memory = f"; memory is that of {MEMORY_CONVENTION}" if limited else ""
+    return f"{CONVENTION}, {deployment(result)}{memory}"
 
 
 def deployment(result: Result) -> str:

@@ -14,11 +14,12 @@ the value, repeats up, the resolution to a pixel. `Rounding` overrides it.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mnas_search.architecture import MAX_RESOLUTION, Architecture
 from mnas_search.blocks.arithmetic import make_divisible, round_repeats
-from mnas_search.cost import cost
+from mnas_search.cost import Cost, cost
 from mnas_search.errors import UsageError
 
 BASE_RESOLUTION = 224
@@ -153,24 +154,37 @@ def scale(
     )
 
 
-def widest(architecture: Architecture, macs: float) -> Architecture:
+def widest(
+    architecture: Architecture,
+    macs: float,
+    within: Callable[[Cost], bool] = lambda counted: True,
+) -> Architecture:
     """The architecture under the largest width multiplier, in steps of 0.01, with at most so many
     multiply-adds; it is named after both.
+
+    Args:
+        within: further constraints, which no wider network keeps where this one does not.
 
     Raises:
         UsageError: even a hundredth of the width has more.
     """
+
+    def fits(hundredths: int) -> bool:
+        counted = cost(scale(architecture, width=hundredths / 100))
+        return counted.macs <= macs and within(counted)
+
     low, high = 0, 1
-    while cost(scale(architecture, width=high / 100)).macs <= macs and high < _MOST_WIDTH:
+    while fits(high) and high < _MOST_WIDTH:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        fits = cost(scale(architecture, width=middle / 100)).macs <= macs
-        low, high = (middle, high) if fits else (low, middle)
+        low, high = (middle, high) if fits(middle) else (low, middle)
     if not low:
+        least = cost(scale(architecture, width=0.01))
+        if least.macs <= macs:
+            raise UsageError(f"no width of {architecture.label} is within the limits")
         raise UsageError(
-            f"{architecture.label} within {macs:g} FLOPs; allowed: at least "
-            f"{cost(scale(architecture, width=0.01)).macs}"
+            f"{architecture.label} within {macs:g} FLOPs; allowed: at least {least.macs}"
         )
     name = architecture.label if low == 100 else f"{architecture.label} x{low / 100:g}"
     return scale(architecture, width=low / 100, name=name)

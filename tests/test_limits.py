@@ -1,0 +1,607 @@
+"""Limits on params and memory beside the target: counted exactly, and kept by everybody."""
+
+import csv
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from evaluators_for_tests import by_params
+from strategies import SPACES
+from test_run import EVALUATOR, arguments, events, timeless
+
+import mnas_search
+from mnas_search import plugins, reference
+from mnas_search.architecture import Architecture, Stage
+from mnas_search.blocks import plan
+from mnas_search.choices import Decision, decode, encode, sample_codes, sizes
+from mnas_search.config import RunConfig, Setup
+from mnas_search.cost import cost
+from mnas_search.errors import UsageError, WorkFailed
+from mnas_search.finals import Scored
+from mnas_search.interfaces import Controller, Problem, StagewiseSpace
+from mnas_search.memory import inference_memory
+from mnas_search.objective import Objective
+from mnas_search.report.discovery import _label
+from mnas_search.scaling import scale, widest
+from mnas_search.search import Search, problem
+from mnas_search.space_cost import WalkingCost, space_cost
+from mnas_search.testing import ToySpace, toy_accuracy
+from mnas_search.trials import Evaluation, Journal, Trial, rank
+from mnas_search.units import parse_bytes
+from mnas_search.verdict import TOP, Verdict
+
+HERE = Path(__file__).parent
+B0 = reference.architecture("efficientnet_b0")
+CONTROLLERS = [p.name for p in plugins.installed("controllers")]
+TIGHT = Objective(target=400e6, max_params=4e6, max_memory=20e6)
+
+
+class Listed(StagewiseSpace):
+    """Each stage is one of the stages of a list."""
+
+    def __init__(self, *stages):
+        self.stages = stages
+
+    @property
+    def template(self):
+        stages = (self.stages[0][0],)
+        return Architecture(stages=stages, resolution=32, num_classes=10, head_channels=None)
+
+    @property
+    def stage_decisions(self):
+        return tuple(
+            (Decision(name=f"s{i}", options=tuple(range(len(own)))),)
+            for i, own in enumerate(self.stages)
+        )
+
+    def stage(self, index, choices):
+        return self.stages[index][choices[f"s{index}"]]
+
+
+def stage(kind, kernel, expansion, out_channels, stride=2):
+    return Stage(
+        kind=kind,
+        kernel=kernel,
+        stride=stride,
+        expansion=expansion,
+        out_channels=out_channels,
+        repeats=1,
+    )
+
+
+class Tradeoff(Listed):
+    """Few params and a wide map, or many params and a narrow one; nothing between."""
+
+    def __init__(self):
+        super().__init__((stage("ir", 3, 6, 8), stage("cn", 7, 1, 8)))
+
+
+def random_space(seed):
+    rng = np.random.default_rng(seed)
+
+    def one():
+        kind = rng.choice(["ds", "ir", "cn"])
+        expansion = int(rng.integers(2, 7)) if kind == "ir" else 1
+        kernel, out = int(rng.choice([1, 3, 5, 7])), int(rng.integers(2, 40))
+        return stage(str(kind), kernel, expansion, out, stride=int(rng.integers(1, 3)))
+
+    return Listed(*(tuple(dict.fromkeys(one() for _ in range(5))) for _ in range(3)))
+
+
+def every(space):
+    return np.array(list(np.ndindex(*sizes(space.decisions))))
+
+
+def of_network(architecture):
+    """Counted from the layers of a network."""
+    whole = plan(architecture)
+    params = sum(layer.params for layer in whole.layers())
+    return 4 * params + 4 * max(part.peak for part in whole.parts)
+
+
+# -- counting ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_tables_count_the_memory_of_each_network(name):
+    space = SPACES[name]
+    codes = sample_codes(space.decisions, 300, np.random.default_rng(0))
+    memory = space_cost(space).inference_memory(codes)
+    networks = [space.decode(decode(space.decisions, row)) for row in codes]
+    assert memory.tolist() == [of_network(network) for network in networks]
+    assert memory.tolist() == [cost(network).inference_memory for network in networks]
+    np.testing.assert_array_equal(memory, WalkingCost(space).inference_memory(codes))
+    many = np.tile(codes, (20, 1))  # more than are counted at a time
+    np.testing.assert_array_equal(space_cost(space).inference_memory(many), np.tile(memory, 20))
+
+
+def test_memory_is_what_the_memory_model_says():
+    assert cost(B0).inference_memory == inference_memory(B0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_ends_of_a_space_are_exact(seed):
+    """Over spaces small enough to list, in which params and peaks go ways of their own."""
+    space = random_space(seed)
+    counter = space_cost(space)
+    _, params = counter(every(space))
+    assert counter.reachable_params.low == params.min()
+    assert counter.reachable_params.high == params.max()
+    assert counter.least_memory == counter.inference_memory(every(space)).min()
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_no_network_of_the_spaces_needs_less(name):
+    """Where all costs grow with each decision, the least of all is each decision's least."""
+    space = SPACES[name]
+    counter = space_cost(space)
+    row = sample_codes(space.decisions, 1, np.random.default_rng(0))[0]
+    for _, (column, decision) in itertools.product(range(3), enumerate(space.decisions)):
+        options = np.repeat(row[None], len(decision.options), axis=0)
+        options[:, column] = np.arange(len(decision.options))
+        row = options[counter.inference_memory(options).argmin()]
+    assert counter.least_memory == counter.inference_memory(row[None])[0]
+    draws = sample_codes(space.decisions, 5_000, np.random.default_rng(1))
+    assert counter.least_memory <= counter.inference_memory(draws).min()
+    assert counter.reachable_params.low <= counter(draws)[1].min()
+    assert counter.reachable_params.high >= counter(draws)[1].max()
+
+
+# -- the constraints ---------------------------------------------------------------------------
+
+
+def test_each_limit_is_kept_to_the_last_one():
+    assert TIGHT.within(400_000_000, 4_000_000, 20_000_000)
+    for over in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
+        counts = np.array([400_000_000, 4_000_000, 20_000_000]) + over
+        assert not TIGHT.within(*counts.tolist())
+        assert TIGHT.excess(*counts[:, None])[0] > 0
+    assert TIGHT.excess(*np.array([[4e8], [4e6], [2e7]]))[0] == 0
+    twice = TIGHT.excess(*np.array([[2e8, 8e8], [8e6, 2e6], [1e6, 1e6]]))
+    np.testing.assert_allclose(twice, np.log(2))
+    assert TIGHT.within(400_000_000), "counts that are not given are held against no limit"
+    assert TIGHT.reward(0.7, 300_000_000) == Objective(target=400e6).reward(0.7, 300_000_000)
+
+
+def test_constraints_in_words():
+    assert Objective(target=4e8).constraint == "400M FLOPs"
+    assert Objective(target=4e8, max_params=4e6).constraint == "400M FLOPs and 4M params"
+    assert TIGHT.constraint == "400M FLOPs, 4M params and 20MB of memory"
+
+
+@pytest.mark.parametrize("name", ["max_params", "max_memory"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "4M"])
+def test_limits_that_are_refused(name, value):
+    with pytest.raises(UsageError, match=f"{name} .*; allowed: a positive number"):
+        Objective(target=4e8, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("20M", 20e6),
+        ("20MB", 20e6),
+        ("20 mb", 20e6),
+        ("1.5G", 1.5e9),
+        ("3e6", 3e6),
+        ("7B", 7),
+        ("20MiB", 20 * 2**20),
+        ("512KiB", 2**19),
+    ],
+)
+def test_bytes(text, value):
+    assert parse_bytes(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "banana", "0", "-1M", "20Mi", "20Q", "1e999", "nan"])
+def test_what_is_no_number_of_bytes(text):
+    with pytest.raises(UsageError, match="a positive number of bytes such as 20M"):
+        parse_bytes(text)
+
+
+@pytest.mark.parametrize("space", sorted(SPACES))
+def test_a_problem_tells_what_is_within(space):
+    """Of sampled networks, as counted one by one."""
+    space = SPACES[space]
+    codes = sample_codes(space.decisions, 300, np.random.default_rng(0))
+    costs = [cost(space.decode(decode(space.decisions, row))) for row in codes]
+    limits = {
+        "max_params": float(np.median([c.params for c in costs])),
+        "max_memory": float(np.median([c.inference_memory for c in costs])),
+    }
+    objective = Objective(target=float(np.median([c.macs for c in costs])), **limits)
+    within = problem(space, objective).within(codes)
+    assert within.tolist() == [
+        c.macs <= objective.target
+        and c.params <= objective.max_params
+        and 4 * c.params + c.memory <= objective.max_memory
+        for c in costs
+    ]
+    assert within.tolist() == [objective.admits(c) for c in costs]
+    assert within.tolist() == (problem(space, objective).excess(codes) <= 0).tolist()
+    assert 0 < within.sum() < 300
+
+
+def test_a_problem_with_costs_of_its_own_needs_its_own_memory():
+    space = ToySpace()
+    with pytest.raises(UsageError, match="max_memory 1 for a problem without `memory`"):
+        Problem(
+            decisions=space.decisions,
+            objective=Objective(target=1, max_memory=1),
+            cost=space_cost(space),
+        )
+
+
+# -- controllers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("space", sorted(SPACES))
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_every_controller_proposes_networks_within_all_limits(name, space):
+    """At quartiles of each cost, and past the start-up of each controller."""
+    space = SPACES[space]
+    unlimited = problem(space, Objective(target=1e15))
+    draws = sample_codes(space.decisions, 2_000, np.random.default_rng(0))
+    macs, params = unlimited.cost(draws)
+    objective = Objective(
+        target=float(np.quantile(macs, 0.5)),
+        max_params=float(np.quantile(params, 0.35)),
+        max_memory=float(np.quantile(unlimited.memory(draws), 0.35)),
+    )
+    given = problem(space, objective)
+    controller = plugins.load("controllers", name)(given)
+    worth = np.random.default_rng(1).uniform(0, 1, len(space.decisions))
+    worth *= 0.5 / worth.sum() / np.maximum(np.array(sizes(space.decisions)) - 1, 1)
+    asked = []
+    for number in range(26):
+        choices = controller.ask(np.random.default_rng((0, number)))
+        codes = encode(space.decisions, choices)
+        asked.append(codes)
+        counts = objective.counts(cost(space.decode(choices)))
+        accuracy = 0.3 + float(worth @ codes)
+        controller.tell(trial(number, choices, accuracy, objective, counts))
+    assert given.within(np.array(asked)).all()
+
+
+def trial(number, choices, accuracy, objective, counts):
+    return Trial(
+        number=number,
+        choices=choices,
+        fingerprint=str(choices),
+        status="ok",
+        accuracy=accuracy,
+        reward=objective.reward(accuracy, counts["macs"]),
+        within_target=objective.within(*counts.values()),
+        seconds=0.0,
+        **counts,
+    )
+
+
+class CountsAlone(Controller):
+    """Somebody's controller that knows FLOPs and nothing else."""
+
+    def __init__(self, problem):
+        self.problem = problem
+
+    def ask(self, rng):
+        codes = sample_codes(self.problem.decisions, 16, rng)
+        macs, params = self.problem.cost(codes)
+        assert macs.shape == params.shape == (16,)
+        kept = codes[macs <= self.problem.objective.target]
+        within = [self.problem.objective.within(int(own)) for own in macs]
+        assert sum(within) == len(kept)
+        return decode(self.problem.decisions, kept[0] if len(kept) else codes[macs.argmin()])
+
+    def tell(self, trial):
+        pass
+
+    def replay(self, event):
+        pass
+
+
+TOY = Objective(target=400e3, max_params=40e3, max_memory=200e3)
+
+
+def searched(journal):
+    """A search by a controller that knows of no limits."""
+    search = Search(
+        space=ToySpace(),
+        objective=TOY,
+        controller=CountsAlone(problem(ToySpace(), TOY)),
+        trials=30,
+        seed=0,
+        journal=journal,
+    )
+    while (work := search.next()) is not None:
+        accuracy = toy_accuracy(search.choices(work))
+        search.record(work, Evaluation(accuracy=accuracy), 0.0)
+    return search
+
+
+def test_controllers_that_know_flops_alone_go_on_working(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        search = searched(journal)
+    kept = [t for t in search.trials if TOY.admits(cost(search.network(t)))]
+    assert [t for t in search.trials if t.within_target] == kept
+    assert TOP < len(kept) < 30
+    assert search.best == min(kept, key=rank)
+    with Journal(tmp_path / "journal.jsonl") as journal:  # taken back
+        assert searched(journal).trials == search.trials
+
+
+def test_a_verdict_is_about_networks_within_all_limits(tmp_path):
+    with Journal(tmp_path / "one") as one, Journal(tmp_path / "two") as two:
+        search = searched(one)
+        verdict = Verdict(search, TOY, baselines=(), rival=search, seed=0, journal=two)
+        contenders = (*verdict.candidates, *verdict.rivals)
+    assert len(contenders) == 2 * TOP
+    assert all(TOY.admits(cost(contender.network)) for contender in contenders)
+
+
+def test_random_search_comes_as_near_as_it_can():
+    """Where nothing is within, the draw that is least beyond."""
+    space = SPACES["efficientnet"]
+    given = problem(space, Objective(target=400e6, max_params=1e6))
+    choices = plugins.load("controllers", "random_search")(given).ask(np.random.default_rng(0))
+    _, params = given.cost(np.array([encode(space.decisions, choices)]))
+    assert params[0] < 2.3e6
+
+
+# -- runs --------------------------------------------------------------------------------------
+
+LIMITS = {"target-flops": "300M", "max-params": "4M", "max-memory": "20MB"}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("limits") / "mine"
+    result = mnas_search.search(
+        "300M",
+        max_params="4M",
+        max_memory=20_000_000,
+        controller="evolution",
+        evaluator=EVALUATOR,
+        trials=60,
+        workers=0,
+        output=folder,
+    )
+    return folder, result
+
+
+def test_a_run_under_limits(done):
+    folder, result = done
+    objective = Objective(target=300e6, max_params=4e6, max_memory=20e6)
+    assert result.objective == objective
+    assert len(result.trials) == 60
+    assert all(objective.admits(cost(network)) for network in result.networks.values())
+    assert all(t.within_target for t in result.trials)
+    best = json.loads((folder / "best.json").read_text())
+    assert best["inference_memory"] == of_network(Architecture.from_dict(best["architecture"]))
+    assert best["params"] <= 4e6 and best["inference_memory"] <= 20e6
+    config = json.loads((folder / "config.json").read_text())["config"]
+    assert (config["max_params"], config["max_memory"]) == (4e6, 20e6)
+    with (folder / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[-1] == "inference_memory"
+    for row in rows:
+        network = Architecture.from_block_string(row["block_string"])
+        assert int(row["inference_memory"]) == of_network(network)
+    for event in events(folder):
+        assert ("inference_memory" in event) == (event["event"] == "tell")
+    # The family is scaled beyond the limits.
+    assert result.family[-1][1].params > 4e6
+
+
+def test_what_is_said_of_limits(done, run_cli):
+    folder, result = done
+    code, out, err = run_cli("resume", folder, "--format", "json")
+    assert code == 0, err
+    said = json.loads(out)
+    assert (said["max_params"], said["max_memory"]) == (4e6, 20e6)
+    assert said["best"]["inference_memory"] == result.best.inference_memory
+    near = result.best.params >= 0.9 * 4e6
+    (note,) = (note for note in said["notes"] if "limit on params" in note)
+    assert ("the limit on params binds: the winner has " in note) == near
+    assert note.endswith(" of 4M")
+    code, out, _ = run_cli("resume", folder)
+    words = " ".join(out.split())
+    assert "winner within 300M FLOPs, 4M params and 20MB of memory" in words
+    assert "the limit on memory " in words
+    assert "memory is that of fp32 inference at batch 1: weights and the peak" in words
+    text = (folder / "report.html").read_text()
+    assert "a network within 300M FLOPs, 4M params and 20MB of memory" in text
+    assert "params ≤ 4M, memory ≤ 20MB (fp32 inference at batch 1" in text
+    assert f"{result.best.inference_memory:,} bytes" in text
+    assert note.removeprefix("the ") in text
+
+
+def test_without_limits_nothing_is_said(run_cli, tmp_path):
+    code, out, _ = run_cli("run", *arguments(tmp_path / "run"))
+    assert code == 0
+    assert "memory" not in out and "max_" not in out
+    assert "inference_memory" not in (tmp_path / "run" / "journal.jsonl").read_text()
+    assert "inference_memory" not in (tmp_path / "run" / "best.json").read_text()
+
+
+def test_a_resumed_run_has_its_limits(run_cli, tmp_path):
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    options = {**LIMITS, "controller": "evolution"}
+    assert run_cli("run", *arguments(cut, **options, trials=8))[0] == 0
+    assert run_cli("resume", cut, "--trials", 12)[0] == 0
+    assert run_cli("run", *arguments(whole, **options, trials=12))[0] == 0
+    assert [e for e in timeless(cut) if e["event"] != "session"] == [
+        e for e in timeless(whole) if e["event"] != "session"
+    ]
+    before = (cut / "journal.jsonl").read_bytes()
+    for change, says in (
+        ({"max-params": "5M"}, "max_params is 5000000.0, but the run"),
+        ({"max-params": None}, "max_params is None, but the run"),
+        ({"max-memory": "19MB"}, "max_memory is 19000000.0, but the run"),
+    ):
+        code, out, err = run_cli("run", *arguments(cut, **{**options, **change}, trials=12))
+        assert (code, out) == (2, "")
+        assert says in err and err.count("\n") == 1
+    assert (cut / "journal.jsonl").read_bytes() == before
+    free = tmp_path / "free"
+    assert run_cli("run", *arguments(free, trials=2))[0] == 0
+    code, _, err = run_cli("run", *arguments(free, trials=2, **{"max-params": "4M"}))
+    assert code == 2
+    assert "max_params is 4000000.0, but the run" in err and "allowed: none" in err
+    # A run that is older than the options has none.
+    config = json.loads((free / "config.json").read_text())
+    for name in ("max_params", "max_memory"):
+        del config["config"][name]
+    (free / "config.json").write_text(json.dumps(config))
+    code, _, err = run_cli("resume", free, "--trials", 3)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"max-params": "banana"}, "'banana'; allowed: a positive size such as 400M"),
+        ({"max-params": "0"}, "'0'; allowed: a positive size"),
+        ({"max-params": "-4M"}, "'-4M'; allowed: a positive size"),
+        ({"max-params": "nan"}, "'nan'"),
+        ({"max-memory": "banana"}, "'banana'; allowed: a positive number of bytes such as 20M"),
+        ({"max-memory": "0"}, "'0'; allowed: a positive number of bytes"),
+        ({"max-memory": "-20M"}, "'-20M'; allowed: a positive number of bytes"),
+        ({"max-params": "1.7M"}, "max_params 1,700,000 cannot be kept; allowed: from 1,798,072"),
+        ({"max-params": "1.7M"}, "the smallest network of space 'efficientnet', whose largest"),
+        ({"max-memory": "10.4M"}, "max_memory 10,400,000 bytes cannot be kept; allowed: from "),
+        ({"max-memory": "10.4M"}, "10,403,552 bytes, what networks of space 'efficientnet' take"),
+        (
+            {"max-memory": "1M", "space": HERE.parent / "examples" / "my_vit.py:TinyViTs"},
+            "whose memory is not known; allowed: no such limit",
+        ),
+    ],
+)
+def test_refusals(run_cli, tmp_path, change, says):
+    folder = tmp_path / "run"
+    code, out, err = run_cli("run", *arguments(folder, **change))
+    assert (code, out) == (2, "")
+    assert says in err
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert not folder.exists()
+
+
+def test_the_smallest_that_is_named_can_be_had():
+    """And nothing below it."""
+    options = {"target_flops": 900e6, "evaluator": EVALUATOR, "workers": 0}
+    for name, least in (("max_params", 1_798_072), ("max_memory", 10_403_552)):
+        Setup(RunConfig(**options, **{name: least}))
+        with pytest.raises(UsageError, match=f"{name} .* cannot be kept"):
+            Setup(RunConfig(**options, **{name: least - 1}))
+
+
+def test_limits_that_cannot_be_kept_together(run_cli, tmp_path):
+    space = Tradeoff()
+    counter = space_cost(space)
+    _, params = counter(every(space))
+    memory = counter.inference_memory(every(space))
+    assert params.argmin() != memory.argmin()
+    limits = {"max-params": params.min(), "max-memory": memory.min()}
+    options = {
+        "space": f"{Path(__file__)}:Tradeoff",
+        "target-flops": "100M",
+        "trials": 2,
+        **limits,
+    }
+    code, out, err = run_cli("run", *arguments(tmp_path / "run", **options))
+    assert (code, out) == (1, "")
+    assert "candidates is within 100M FLOPs, " in err
+    assert "(the least that any of them has: " in err
+    assert "error: none" in err
+    assert not (tmp_path / "run" / "best.json").exists()
+    with pytest.raises(WorkFailed, match="candidates is within 100M FLOPs, "):
+        mnas_search.search(
+            1e8,
+            max_params=int(params.min()),
+            max_memory=str(memory.min()),
+            space=f"{Path(__file__)}:Tradeoff",
+            controller="random_search",
+            evaluator=EVALUATOR,
+            trials=2,
+            workers=0,
+            output=tmp_path / "api",
+        )
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_params", 0), ("max_memory", -1.0)])
+def test_numbers_that_the_library_refuses(tmp_path, name, value):
+    with pytest.raises(UsageError, match=f"{name} .*; allowed: a positive number"):
+        mnas_search.search(
+            "400M",
+            evaluator=EVALUATOR,
+            workers=0,
+            output=tmp_path / "run",
+            **{name: value},
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_starting_from_what_breaks_a_limit(run_cli, tmp_path):
+    """Architectures are tried and cannot win; earlier runs are counted under the new limits."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert run_cli("run", *arguments(one, **{"target-flops": "400M"}))[0] == 0
+    options = {"target-flops": "400M", "max-params": "4M", "trials": 6, "seed": 1}
+    start = ("--start-from", one, "--start-from", "efficientnet_b0")
+    code, out, err = run_cli("run", *arguments(two, **options), *start, "--format", "json")
+    assert code == 0, err
+    said = json.loads(out)
+    (known,) = (e["known"] for e in events(two) if e["event"] == "warm start")
+    assert max(e["params"] for e in known) > 4e6
+    tells = [e for e in events(two) if e["event"] == "tell"]
+    assert tells[0]["params"] == 5_288_548
+    told = [*known, *tells]
+    within = [e["reward"] for e in told if e["params"] <= 4e6 and e["macs"] <= 400e6]
+    assert said["best"]["params"] <= 4e6
+    assert said["best"]["reward"] == max(within)
+    assert max(e["reward"] for e in told if e["macs"] <= 400e6) > max(within)
+    for row in (*said["budgets"], *said["pareto"]):
+        assert row["params"] <= 4e6
+
+
+def test_baselines_fill_all_limits():
+    """Each is as wide as target and limits allow."""
+    config = RunConfig(target_flops=400e6, max_params=3e6, max_memory=20e6, evaluator=EVALUATOR)
+    setup = Setup(config)
+    found = setup.baselines()
+    assert len(found) == 3
+    for network in found:
+        assert setup.objective.admits(cost(network))
+        name, _, width = network.label.partition(" x")
+        wider = scale(reference.architecture(name), width=float(width or 1) + 0.01)
+        assert not setup.objective.admits(cost(wider))
+        assert cost(wider).macs <= 400e6, "it is a limit that binds here"
+    with pytest.raises(UsageError, match="no width of efficientnet_b0 is within the limits"):
+        widest(B0, 4e8, Objective(target=4e8, max_params=1e3).admits)
+
+
+@pytest.mark.parametrize(
+    ("objective", "label"),
+    [
+        (Objective(target=4e8), "efficientnet_b0"),
+        (Objective(target=3e8), "efficientnet_b0, over the target"),
+        (TIGHT, "efficientnet_b0, over the limits"),
+        (replace(TIGHT, max_params=6e6), "efficientnet_b0, over the limits"),
+        (replace(TIGHT, target=3e8), "efficientnet_b0, over the target"),
+    ],
+)
+def test_a_baseline_over_a_limit_is_marked(objective, label):
+    counted, evaluation = cost(B0), Evaluation(accuracy=by_params(B0))
+    scored = Scored(
+        trial=None,
+        network=B0,
+        macs=counted.macs,
+        params=counted.params,
+        searched=evaluation,
+        checked=evaluation,
+        reward=0.5,
+        trainings=(),
+    )
+    assert _label(scored, SimpleNamespace(objective=objective)) == label
