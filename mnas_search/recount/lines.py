@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mnas_search.reference.paper import Printed
 
 ROUNDING = "rounding: the figure here, rounded as the printed one, is the printed one"
-FROM_PRINTED = "the paper divides its rounded figures; theirs, within their rounding, give this"
+FROM_PRINTED = "the paper's ratio follows from its own figures, within their rounding"
 NO_RATIO = "not the ratio of the paper's own figures"
 NOT_PRINTED = "the paper prints none"
 NOT_TRAINED = "an accuracy: nothing is trained here"

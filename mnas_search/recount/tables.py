@@ -34,17 +34,17 @@ from mnas_search.reference.paper import (
 )
 
 _RELEASED = (
-    "the network of the released code has the figure here, params agreeing with timm and "
-    "torchvision and FLOPs with three counters; the paper does not say how it counted"
+    "the released code's network has the figure here, its params as in timm and torchvision, its "
+    "FLOPs as fvcore and torch count it; the paper does not say how it counted"
 )
-_PARAMS = "the network of the released code, in timm and torchvision too, has the figure here"
+_PARAMS = "the released code's network has the figure here, in timm and torchvision too"
 _RESNET_152 = (
     "counted with the stride in the 3x3 convolution, as libraries build it today; in the first "
     "1x1, as first published, it is 11.3B. The paper's 4.1B for ResNet-50 is of the former kind"
 )
 _TRUNCATED = (
-    "below what the network has without its classifier; the paper's other EfficientNets in this "
-    "table are that figure rounded"
+    "less than the network has even without its classifier, to which the paper's other "
+    "EfficientNets in this table are rounded"
 )
 
 
@@ -187,7 +187,7 @@ def _why_scaled(row: Scaled) -> str:
     blocks = sum(stage.repeats for stage in known(row.base).stages)
     more = sum(stage.repeats for stage in scaled(row).stages)
     return (
-        f"repeats are rounded up stage by stage: d=1.4 makes {more} of {blocks} blocks "
+        f"repeats are rounded up stage by stage: d=1.4 makes {more} blocks of {blocks} "
         f"({more / blocks:.2f} times); the paper does not say how it rounded"
     )
 

@@ -91,6 +91,14 @@ def write_paper(folder: Path, tables: Sequence[Table], own: OwnFamily | None) ->
     ]
 
 
+def as_printed(printed: Printed, value: float) -> str:
+    """A value in the unit of a printed figure, with two more digits."""
+    unit = printed.text.lstrip("-0123456789.")
+    digits = printed.text.rstrip(unit).partition(".")[2]
+    scale = printed.value / float(printed.text.rstrip(unit)) if unit else 1.0
+    return f"{value / scale:.{len(digits) + 2}f}{unit}"
+
+
 def check_output(folder: Path, *, force: bool) -> None:
     """Raise `UsageError` for a file, and for a folder that holds something without `force`."""
     if folder.exists() and not folder.is_dir():
@@ -190,15 +198,7 @@ def _here(line: Line | None) -> str:
         return _size(line.computed)
     if line.difference is None or not line.reason:
         return line.printed.text
-    return f"{_like(line.printed, line.computed)} {line.difference:+.1f}%"
-
-
-def _like(printed: Printed, value: float) -> str:
-    """A value in the unit of a printed figure, with two more digits."""
-    unit = printed.text.lstrip("-0123456789.")
-    digits = printed.text.rstrip(unit).partition(".")[2]
-    scale = printed.value / float(printed.text.rstrip(unit)) if unit else 1.0
-    return f"{value / scale:.{len(digits) + 2}f}{unit}"
+    return f"{as_printed(line.printed, line.computed)} {line.difference:+.1f}%"
 
 
 def _size(value: float) -> str:
