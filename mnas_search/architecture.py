@@ -15,7 +15,7 @@ from mnas_search.errors import InvalidArchitecture
 
 ACTIVATIONS = ("silu", "relu", "relu6", "hard_swish", "mish", "gelu")
 PADDINGS = ("symmetric", "same")
-SKIPS = ("none", "identity", "pool")
+SKIPS = ("none", "identity", "pool", "projection")
 FORMAT = "mnas-search architecture"
 VERSION = 1
 
@@ -56,15 +56,18 @@ class Stage:
     """`repeats` blocks of one kind; only the first one strides and changes the width.
 
     Attributes:
-        kind: block kind (`cn`, `ds`, `dsa`, `ir`, `er`, or a plug-in's).
+        kind: block kind (`cn`, `ds`, `dsa`, `ir`, `er`, `basic`, `bottleneck`, or a plug-in's).
         kernel: odd size of the spatial convolution.
         stride: 1 or 2, of the first block.
-        expansion: expanded width over input width (MBConv's t; 1 for kinds that do not expand).
+        expansion: width inside the block over its input width (MBConv's t); of a `bottleneck`
+            over its output width (ResNet's 1/4); 1 for kinds that have no width of their own.
         out_channels: output channels of every block.
         repeats: number of blocks.
         se_ratio: squeeze-and-excitation width over the block's input width; 0 for none.
         skip: `identity` (where stride is 1 and widths agree), `pool` (3x3 average pool of the
-            input with the block's stride, where widths agree), or `none`.
+            input with the block's stride, where widths agree), `projection` (ResNet's: identity
+            where stride is 1 and widths agree, else a 1x1 convolution with the block's stride and
+            batch norm), or `none`. Not every kind has every skip.
         activation: one of `ACTIVATIONS`.
 
     An `ir` of expansion 1 becomes a `ds`: without expansion MBConv has no expansion convolution
@@ -95,12 +98,17 @@ class Stage:
         object.__setattr__(self, "se_ratio", float(self.se_ratio) + 0.0)  # no -0.0
         if self.kind == "ir" and self.expansion == 1:
             object.__setattr__(self, "kind", "ds")
-        plugins.block_kind(self.kind).check(self)
+        kind = plugins.block_kind(self.kind)
+        if self.skip not in kind.skips:
+            raise InvalidArchitecture(
+                f"skip is {self.skip!r} on {self.kind!r}; allowed: {', '.join(kind.skips)}"
+            )
+        kind.check(self)
 
     def skip_acts(self, in_channels: int) -> bool:
         """Whether any block of the stage, whose input is `in_channels` wide, has a shortcut."""
-        if self.skip == "none":
-            return False
+        if self.skip in ("none", "projection"):
+            return self.skip == "projection"
         first = in_channels == self.out_channels and (self.stride == 1 or self.skip == "pool")
         return first or self.repeats > 1
 

@@ -3,12 +3,14 @@
 The first part is the block kind; the others may stand in any order and are written in this one:
 
     r  repeats          k  kernel         s  stride       e  expansion      c  output channels
-    se squeeze ratio    n  activation     skip / noskip / pool
+    se squeeze ratio    n  activation     skip / noskip / pool / proj
 
-`se0` and `e1` of a `ds` may be left out. A skip is written where it is not the kind's own: `ir`,
-`ds` and `er` have the identity unless `noskip`, `cn` has none unless `skip`, `dsa` never has one.
-The activation is written where it is not SiLU. Beyond timm: `pool`, squeeze-and-excitation on
-`cn`, and the activation word `nge`.
+`se0` may be left out, and `e` where the kind has an expansion of its own: 1, or a `bottleneck`'s
+0.25 of its output width; `ir` and `er` have none. A skip is written where it is not the kind's
+own: `ir`, `ds` and `er` have the identity unless `noskip`, `cn` has none unless `skip`, `dsa`
+never has one, `basic` and `bottleneck` have a projection unless `noskip`. The activation is
+written where it is not SiLU. Beyond timm: `pool`, `proj`, the kinds `basic` and `bottleneck`,
+squeeze-and-excitation on `cn`, and the activation word `nge`.
 """
 
 import re
@@ -26,11 +28,11 @@ ACTIVATION_WORDS = {
     "nmi": "mish",
     "nge": "gelu",
 }
-_SKIP_WORDS = {"skip": "identity", "noskip": "none", "pool": "pool"}
+_SKIP_WORDS = {"skip": "identity", "noskip": "none", "pool": "pool", "proj": "projection"}
 _WORD_OF_ACTIVATION = {activation: word for word, activation in ACTIVATION_WORDS.items()}
 _WORD_OF_SKIP = {skip: word for word, skip in _SKIP_WORDS.items()}
 _NUMBER = re.compile(r"(se|[rksec])(\d+(?:\.\d+)?)$")
-_ALLOWED = "r, k, s, e, c, se with a number, skip, noskip, pool, " + ", ".join(ACTIVATION_WORDS)
+_ALLOWED = "r, k, s, e, c, se with a number, " + ", ".join((*_SKIP_WORDS, *ACTIVATION_WORDS))
 _MAX_TEXT = 100_000
 
 
@@ -78,9 +80,9 @@ def _number_text(value: float) -> str:
 
 
 def _parse(word: str) -> Stage:
-    kind, *parts = word.split("_")
+    name, *parts = word.split("_")
     try:
-        default_skip = plugins.block_kind(kind).default_skip
+        kind = plugins.block_kind(name)
         numbers: dict[str, str] = {}
         skip = activation = None
         for part in parts:
@@ -92,20 +94,21 @@ def _parse(word: str) -> Stage:
                 numbers[match[1]] = match[2]
             else:
                 raise InvalidArchitecture(f"part {part!r}; allowed, once each: {_ALLOWED}")
-        for name in ("r", "k", "s", "c"):
-            if name not in numbers:
-                raise InvalidArchitecture(f"no {name!r}; r, k, s and c are needed")
-        if kind in ("ir", "er") and "e" not in numbers:
-            raise InvalidArchitecture(f"no 'e'; {kind} needs an expansion")
+        for letter in ("r", "k", "s", "c"):
+            if letter not in numbers:
+                raise InvalidArchitecture(f"no {letter!r}; r, k, s and c are needed")
+        expansion = float(numbers["e"]) if "e" in numbers else kind.default_expansion
+        if expansion is None:
+            raise InvalidArchitecture(f"no 'e'; {name} needs an expansion")
         return Stage(
-            kind=kind,
+            kind=name,
             repeats=_whole("r", numbers["r"]),
             kernel=_whole("k", numbers["k"]),
             stride=_whole("s", numbers["s"]),
             out_channels=_whole("c", numbers["c"]),
-            expansion=float(numbers.get("e", 1)),
+            expansion=expansion,
             se_ratio=float(numbers.get("se", 0)),
-            skip=default_skip if skip is None else skip,
+            skip=kind.default_skip if skip is None else skip,
             activation=activation or "silu",
         )
     except InvalidArchitecture as error:

@@ -52,6 +52,11 @@ PUBLISHED = tuple(
         (2.0, 3.1, 600, 0.5),
     )
 )
+# From the same file: the two that are no members of the paper's family, larger than B7.
+LARGER = {
+    "b8": Coefficients(width=2.2, depth=3.6, resolution=672, dropout=0.5),
+    "l2": Coefficients(width=4.3, depth=5.3, resolution=800, dropout=0.5),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

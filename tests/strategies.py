@@ -27,17 +27,18 @@ of_any_space = any_space.flatmap(of_space)
 
 @st.composite
 def stages(draw):
-    kind = draw(st.sampled_from(["cn", "ds", "dsa", "ir", "er"]))
-    skips = ["none"] if kind == "dsa" else ["none", "identity", "pool"]
+    kind = draw(st.sampled_from(["cn", "ds", "dsa", "ir", "er", "basic", "bottleneck"]))
+    residual = kind in ("basic", "bottleneck")
+    expansions = {"ir": [1, 2, 2.5, 6], "er": [1, 2, 2.5, 6], "bottleneck": [0.25, 0.1, 1, 2]}
     return Stage(
         kind=kind,
         kernel=draw(st.sampled_from([1, 3, 5, 7])),
         stride=draw(st.sampled_from([1, 2])),
-        expansion=draw(st.sampled_from([1, 2, 2.5, 6])) if kind in ("ir", "er") else 1,
+        expansion=draw(st.sampled_from(expansions.get(kind, [1]))),
         out_channels=draw(st.integers(1, 40)),
         repeats=draw(st.integers(1, 3)),
-        se_ratio=draw(st.sampled_from([0, 0.25, 0.0625, 1])),
-        skip=draw(st.sampled_from(skips)),
+        se_ratio=0 if residual else draw(st.sampled_from([0, 0.25, 0.0625, 1])),
+        skip=draw(st.sampled_from(plugins.block_kind(kind).skips)),
         activation=draw(st.sampled_from(ACTIVATIONS)),
     )
 

@@ -49,6 +49,14 @@ def test_ir_without_expansion_is_ds():
     )
 
 
+def test_what_a_kind_means_where_the_text_says_nothing():
+    (stage,) = Architecture.from_block_string("bottleneck_r1_k3_s1_c256").stages
+    assert (stage.expansion, stage.skip) == (0.25, "projection")
+    resnet = reference.architecture("resnet50")
+    assert resnet.block_string.startswith("bottleneck_r3_k3_s1_e0.25_c256_nre bottleneck_r4_k3_s2")
+    assert reference.architecture("resnet18").block_string.startswith("basic_r2_k3_s1_e1_c64_nre ")
+
+
 @pytest.mark.parametrize(
     ("one", "two", "same"),
     [
@@ -58,6 +66,9 @@ def test_ir_without_expansion_is_ds():
         ("ir_r1_k3_s2_e6_c32_pool", "ir_r1_k3_s2_e6_c32_noskip", False),  # a pool may stride
         ("ir_r1_k3_s2_e6_c40_pool", "ir_r1_k3_s2_e6_c40_noskip", True),  # widths differ
         ("cn_r1_k3_s1_c16_skip", "cn_r1_k3_s1_c16", True),  # widths differ
+        ("basic_r1_k3_s2_c32", "basic_r1_k3_s2_c32_noskip", False),  # a projection may stride
+        ("basic_r1_k3_s1_c40", "basic_r1_k3_s1_c40_noskip", False),  # and change the width
+        ("bottleneck_r2_k3_s1_c32", "bottleneck_r2_k3_s1_e0.25_c32_proj", True),
     ],
 )
 def test_a_skip_that_cannot_act_is_normalised_away(one, two, same):
@@ -82,6 +93,13 @@ def test_a_skip_that_cannot_act_is_normalised_away(one, two, same):
         ("ir_r1.5_k3_s1_e6_c16", "r1.5"),
         ("ds_r1_k3_s1_e6_c16", "expansion is 6"),
         ("dsa_r1_k3_s1_e1_c16_skip", "skip is 'identity'"),
+        ("ir_r1_k3_s1_e6_c16_proj", "skip is 'projection' on 'ir'; allowed: none, identity, pool"),
+        ("bottleneck_r1_k3_s1_c64_skip", "skip is 'identity' on 'bottleneck'; allowed: none, pro"),
+        ("basic_r1_k3_s1_c64_pool", "skip is 'pool' on 'basic'; allowed: none, projection"),
+        ("basic_r1_k3_s1_e2_c64", "expansion is 2 on 'basic'; allowed: 1"),
+        ("basic_r1_k3_s1_c64_se0.25", "se_ratio is 0.25 on 'basic'; allowed: 0"),
+        ("bottleneck_r1_k3_s1_c64_se0.25", "se_ratio is 0.25 on 'bottleneck'; allowed: 0"),
+        ("bottleneck_r1_k3_s1_e65_c64", "expansion"),
         ("ir_r1_k3_s1_e6_c0", "out_channels is 0"),
         ("ir_r1_k3_s1_e6_c99999999", "out_channels is 99999999"),
         ("ir_r9999999999_k3_s1_e6_c8", "r9999999999"),

@@ -1,10 +1,12 @@
 """The built-in block kinds, one plan function each; names and layouts are timm's.
 
-cn   convolution
-ds   depthwise separable: depthwise k x k, 1x1                    (MobileNetV1, MBConv1)
-dsa  the same with an activation after the 1x1, without a skip    (MobileNetV1)
-ir   inverted residual: 1x1 expansion, depthwise k x k, 1x1       (MobileNetV2, MBConv)
-er   edge residual: k x k expansion, 1x1                          (Fused-MBConv)
+cn          convolution
+ds          depthwise separable: depthwise k x k, 1x1                  (MobileNetV1, MBConv1)
+dsa         the same with an activation after the 1x1, without a skip  (MobileNetV1)
+ir          inverted residual: 1x1 expansion, depthwise k x k, 1x1     (MobileNetV2, MBConv)
+er          edge residual: k x k expansion, 1x1                        (Fused-MBConv)
+basic       k x k, k x k, activation after the sum                     (ResNet-18, -34)
+bottleneck  1x1 reduction, k x k, 1x1, activation after the sum        (ResNet-50 and deeper)
 """
 
 from typing import TYPE_CHECKING
@@ -72,17 +74,48 @@ def plan_edge_residual(spec: BlockSpec) -> BlockPlan:
     return finish_block(spec, pen, mid_channels=width, pad=pad, se_channels=squeezed)
 
 
+def plan_basic(spec: BlockSpec) -> BlockPlan:
+    """`basic`: two k x k convolutions, the first with the stride (arXiv 1512.03385, figure 5)."""
+    pen = _pen(spec)
+    pad = pen.conv("conv1", spec.out_channels, kernel=spec.kernel, stride=spec.stride)
+    pen.batch_norm("bn1")
+    pen.conv("conv2", spec.out_channels, kernel=spec.kernel)
+    pen.batch_norm("bn2")
+    return finish_block(spec, pen, mid_channels=spec.out_channels, pad=pad, se_channels=0)
+
+
+def plan_bottleneck(spec: BlockSpec) -> BlockPlan:
+    """`bottleneck`: 1x1 reduction to a share of the *output* width, k x k with the stride, 1x1.
+
+    The stride's place is that of ResNet "v1.5"; the paper has it in the first convolution.
+    """
+    pen = _pen(spec)
+    width = make_divisible(spec.out_channels * spec.expansion)
+    pen.conv("conv1", width)
+    pen.batch_norm("bn1")
+    pad = pen.conv("conv2", width, kernel=spec.kernel, stride=spec.stride)
+    pen.batch_norm("bn2")
+    pen.conv("conv3", spec.out_channels)
+    pen.batch_norm("bn3")
+    return finish_block(spec, pen, mid_channels=width, pad=pad, se_channels=0)
+
+
 def _no_expansion(stage: "Stage") -> None:
     if stage.expansion != 1:
         raise InvalidArchitecture(
-            f"expansion is {stage.expansion} on {stage.kind!r}; allowed: 1 (ir and er expand)"
+            f"expansion is {stage.expansion} on {stage.kind!r}; allowed: 1 (ir, er and bottleneck "
+            "have a width of their own inside)"
         )
 
 
-def _no_expansion_no_skip(stage: "Stage") -> None:
+def _no_squeeze(stage: "Stage") -> None:
+    if stage.se_ratio:
+        raise InvalidArchitecture(f"se_ratio is {stage.se_ratio} on {stage.kind!r}; allowed: 0")
+
+
+def _neither(stage: "Stage") -> None:
     _no_expansion(stage)
-    if stage.skip != "none":
-        raise InvalidArchitecture(f"skip is {stage.skip!r} on {stage.kind!r}; allowed: none")
+    _no_squeeze(stage)
 
 
 _LAYERS = "mnas_search.networks.layers"
@@ -101,8 +134,32 @@ DS = BlockKind(
 DSA = BlockKind(
     plan=plan_depthwise_separable,
     module=f"{_LAYERS}:DepthwiseSeparableAct",
+    skips=("none",),
     default_skip="none",
-    check=_no_expansion_no_skip,
+    check=_no_expansion,
 )
-IR = BlockKind(plan=plan_inverted_residual, module=f"{_LAYERS}:InvertedResidual")
-ER = BlockKind(plan=plan_edge_residual, module=f"{_LAYERS}:EdgeResidual")
+IR = BlockKind(
+    plan=plan_inverted_residual,
+    module=f"{_LAYERS}:InvertedResidual",
+    default_expansion=None,
+)
+ER = BlockKind(
+    plan=plan_edge_residual,
+    module=f"{_LAYERS}:EdgeResidual",
+    default_expansion=None,
+)
+BASIC = BlockKind(
+    plan=plan_basic,
+    module=f"{_LAYERS}:BasicBlock",
+    skips=("none", "projection"),
+    default_skip="projection",
+    check=_neither,
+)
+BOTTLENECK = BlockKind(
+    plan=plan_bottleneck,
+    module=f"{_LAYERS}:Bottleneck",
+    skips=("none", "projection"),
+    default_skip="projection",
+    default_expansion=0.25,
+    check=_no_squeeze,
+)

@@ -85,8 +85,10 @@ class BlockSpec:
 
     @property
     def shortcut(self) -> str:
-        """The skip where it can act, else `none`."""
+        """The skip where it can act, else `none`; a projection of the same shape is `identity`."""
         widths_agree = self.in_channels == self.out_channels
+        if self.skip == "projection":
+            return "identity" if widths_agree and self.stride == 1 else "projection"
         acts = widths_agree and (self.stride == 1 or self.skip == "pool")
         return self.skip if acts else "none"
 
@@ -100,7 +102,7 @@ class BlockPlan:
         in_channels, mid_channels, out_channels: widths; mid is what the spatial convolution sees.
         kernel, stride, pad: of the spatial convolution; pad is (before, after).
         se_channels: width between the squeeze-and-excitation layers, 0 for none.
-        shortcut: `identity`, `pool` or `none`.
+        shortcut: `identity`, `pool`, `projection` or `none`.
         pool_pad: (before, after) of the pooled shortcut.
         activation: its name.
         in_size, out_size: sides of the maps.
@@ -143,6 +145,7 @@ class LayerPen:
         self.peak = 0
         self._padding = padding
         self._shortcut = shortcut
+        self._in_channels, self._in_size = channels, size
         self._input = channels * size * size
         self._at_input = True
 
@@ -209,10 +212,27 @@ class LayerPen:
         self._alive(before + self._elements)
         self._at_input = False
 
-    def add_shortcut(self) -> None:
-        """The block's end: the shortcut, pooled first where it is a pool, is added in place."""
+    def add_shortcut(self, stride: int) -> None:
+        """The block's end: the shortcut, pooled or projected with the stride where it is so, is
+        added in place."""
+        if self._shortcut == "projection":
+            self._project("downsample", stride)
         pooled = self._elements if self._shortcut == "pool" else 0
         self._alive(self._elements + pooled)
+
+    def _project(self, path: str, stride: int) -> None:
+        conv = Layer(
+            path=f"{path}.0",
+            op="conv",
+            in_channels=self._in_channels,
+            out_channels=self.channels,
+            in_size=self._in_size,
+            out_size=self.size,
+            stride=stride,
+        )
+        norm = _pointwise(f"{path}.1", "batch_norm", self.channels, self.channels, self.size)
+        self.layers += [conv, norm]
+        self._alive(3 * self._elements)  # the branch, and the batch norm's input and output
 
     def _write(self, layer: Layer) -> None:
         before = self._elements
@@ -240,7 +260,7 @@ def finish_block(
     spec: BlockSpec, pen: LayerPen, *, mid_channels: int, pad: tuple[int, int], se_channels: int
 ) -> BlockPlan:
     """Close a plan: the shortcut, and the sums over the layers."""
-    pen.add_shortcut()
+    pen.add_shortcut(spec.stride)
     pool_pad = padding(spec.padding, spec.in_size, 3, spec.stride)
     return BlockPlan(
         kind=spec.kind,
@@ -276,11 +296,15 @@ class BlockKind:
         module: `package.module:Class`, loaded only when a network is built. The class is called
             with (plan, norm, drop_path): the `BlockPlan`, a function channels -> batch norm, and
             the rate of stochastic depth.
+        skips: which skips a stage of this kind may have.
         default_skip: what a block string without a skip word means.
+        default_expansion: what one without `e` means; None where it has to be given.
         check: raises `InvalidArchitecture` for a stage that this kind cannot be.
     """
 
     plan: Callable[[BlockSpec], BlockPlan]
     module: str
+    skips: tuple[str, ...] = ("none", "identity", "pool")
     default_skip: str = "identity"
+    default_expansion: float | None = 1
     check: Callable[["Stage"], None] = field(default=_accept)

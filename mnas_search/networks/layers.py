@@ -128,7 +128,7 @@ class DropPath(nn.Module):
 
 
 class Residual(nn.Module):
-    """The sum of a block's branch and its shortcut: the input, pooled for `pool`."""
+    """The sum of a block's branch and its shortcut: what is given, pooled for `pool`."""
 
     def __init__(self, plan: Plan, drop_path: float) -> None:
         super().__init__()
@@ -154,6 +154,15 @@ class NoResidual(nn.Module):
 def residual(plan: Plan, drop_path: float) -> nn.Module:
     """The end of a block."""
     return NoResidual() if plan.shortcut == "none" else Residual(plan, drop_path)
+
+
+def downsample(plan: Plan, norm: Norm) -> nn.Module:
+    """The shortcut of a block with `projection`: 1x1 convolution with the stride, batch norm."""
+    if plan.shortcut != "projection":
+        return nn.Identity()
+    return nn.Sequential(
+        conv(plan.in_channels, plan.out_channels, stride=plan.stride), norm(plan.out_channels)
+    )
 
 
 class ConvBlock(nn.Module):
@@ -260,6 +269,54 @@ class EdgeResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         branch = self.se(self.act(self.bn1(self.conv_exp(x))))
         return self.residual(self.bn2(self.conv_pwl(branch)), x)
+
+
+class BasicBlock(nn.Module):
+    """`basic`: two k x k convolutions, activation after the sum (ResNet-18 and -34)."""
+
+    def __init__(self, plan: Plan, norm: Norm, drop_path: float) -> None:
+        super().__init__()
+        width = plan.out_channels
+        self.conv1 = conv(plan.in_channels, width, plan.kernel, stride=plan.stride, pad=plan.pad)
+        self.bn1 = norm(width)
+        self.act1 = ACTIVATIONS[plan.activation]()
+        # An odd kernel at stride 1 is padded alike on both sides, whatever the padding.
+        self.conv2 = conv(width, width, plan.kernel, pad=(plan.kernel // 2, plan.kernel // 2))
+        self.bn2 = norm(width)
+        self.downsample = downsample(plan, norm)
+        self.residual = residual(plan, drop_path)
+        self.act2 = ACTIVATIONS[plan.activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.act1(self.bn1(self.conv1(x)))
+        branch = self.bn2(self.conv2(branch))
+        return self.act2(self.residual(branch, self.downsample(x)))
+
+
+class Bottleneck(nn.Module):
+    """`bottleneck`: 1x1 reduction, k x k with the stride, 1x1, activation after the sum
+    (ResNet-50 and deeper)."""
+
+    def __init__(self, plan: Plan, norm: Norm, drop_path: float) -> None:
+        super().__init__()
+        width = plan.mid_channels
+        self.conv1 = conv(plan.in_channels, width)
+        self.bn1 = norm(width)
+        self.act1 = ACTIVATIONS[plan.activation]()
+        self.conv2 = conv(width, width, plan.kernel, stride=plan.stride, pad=plan.pad)
+        self.bn2 = norm(width)
+        self.act2 = ACTIVATIONS[plan.activation]()
+        self.conv3 = conv(width, plan.out_channels)
+        self.bn3 = norm(plan.out_channels)
+        self.downsample = downsample(plan, norm)
+        self.residual = residual(plan, drop_path)
+        self.act3 = ACTIVATIONS[plan.activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.act1(self.bn1(self.conv1(x)))
+        branch = self.act2(self.bn2(self.conv2(branch)))
+        branch = self.bn3(self.conv3(branch))
+        return self.act3(self.residual(branch, self.downsample(x)))
 
 
 def initialise(network: nn.Module) -> None:
