@@ -362,4 +362,8 @@ CLAIMS = {
 GPIPE_IN_SHORT = Printed("560M")  # params
 
 # What the introduction says of the years before: name, top-1, params.
-BEFORE = (("GoogLeNet, 2014", "74.8%", "6.8M"), ("SENet, 2017", "82.7%", "145M"))
+BEFORE = (
+    ("GoogLeNet, 2014", "74.8%", "6.8M"),
+    ("SENet, 2017", "82.7%", "145M"),
+    ("GPipe, 2018", "84.3%", "557M"),
+)
