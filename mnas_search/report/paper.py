@@ -158,7 +158,7 @@ def _cells(t: Table) -> _Cells:
         columns=(*columns, *(["why"] if explained else [])),
         rows=cells,
         reasons=(
-            *(f"{letter}: {reason}" for reason, letter in letters.items()),
+            *(f"({letter}) {reason}" for reason, letter in letters.items()),
             *_not_computed(t),
         ),
     )
