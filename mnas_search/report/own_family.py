@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnas_search import run_folder
+from mnas_search.config import EVIDENCE
 from mnas_search.errors import RunFolderError
-
-_PREDICTOR = "accel_nasbench"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +65,7 @@ def own_family(folder: Path) -> OwnFamily:
     if not members:
         raise RunFolderError(f"{str(table)!r} has no rows; allowed: a member a row")
     evaluator = config.get("evaluator")
-    predicted = evaluator == _PREDICTOR
+    predicted = evaluator == EVIDENCE
     if predicted:
         said = (
             f"{name}: the winner's {accuracy:.1%} is predicted for 16 epochs on ImageNet "
