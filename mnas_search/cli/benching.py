@@ -166,6 +166,29 @@ def memory(quick: bool, form: str) -> None:
     _print(rows, form)
 
 
+@bench.command()
+@click.option("--runs", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--quick", is_flag=True, help="small stand-ins, 2 runs: seconds")
+@format_option
+def latency(runs: int, quick: bool, form: str) -> None:
+    """Seconds an image at batch 1 on one core: EfficientNet-B1 against ResNet-152, and B7.
+
+    Beside the EfficientNet paper's Table 4. Means over runs in turn after a warm-up; put nothing
+    else on the machine for absolute figures.
+    """
+    benchmark = _benchmark("latency")
+    tables = benchmark.run(
+        benchmark.QUICK if quick else benchmark.FULL,
+        runs=2 if quick else runs,
+        note=lambda line: click.echo(line, err=True),
+    )
+    if form == "json":
+        print_json(tables)
+    else:
+        for rows in tables.values():
+            _print(rows, form)
+
+
 def _print_outcome(outcome: Any, form: str, *, what: str) -> None:
     """Records, table, files and failures of a benchmark that keeps its results."""
     if form == "json":

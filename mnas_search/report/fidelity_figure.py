@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from mnas_search.fidelity.scores import Comparison, Proxy
-from mnas_search.report.figure import Axis, text
+from mnas_search.report.figure import Axis, decimal_ticks, text
 from mnas_search.report.markup import escaped
 
 _WIDTH, _PANEL = 680, 340
@@ -13,7 +13,6 @@ _TOP, _BOTTOM = 44, 284  # of a panel
 _LABELS = _RIGHT + 8
 _APART = 15  # least distance of two labels
 _KEY = 18  # height of a line of the key
-_STEPS = (1, 2, 5)
 _SHORTEST = 1e-4  # seconds; less is drawn as that
 
 _STYLE = """
@@ -83,21 +82,13 @@ def _axes(x: Axis, y: Axis) -> Iterator[str]:
         at = y.at(tick)
         yield f'<path class="grid" d="M{x.start} {at}H{x.end}"/>'
         yield text(x.start - 8, at + 4, f"{tick:.1f}", anchor="end")
-    for tick in _times(x):
+    for tick in decimal_ticks(x):
         at = x.at(math.log10(tick))
         yield f'<path class="grid" d="M{at} {y.start}V{y.end}"/>'
         yield text(at, y.start + 18, f"{tick:g}", anchor="middle")
     yield f'<path class="axis" d="M{x.start} {y.end}V{y.start}H{x.end}"/>'
     middle = (x.start + x.end) / 2
     yield text(middle, y.start + 36, "seconds a candidate", anchor="middle")
-
-
-def _times(x: Axis) -> Iterator[float]:
-    """1, 2, 5, 10, ... within; the nearest one where none is."""
-    powers = range(math.floor(x.low), math.ceil(x.high) + 1)
-    steps = [step * 10.0**power for power in powers for step in _STEPS]
-    within = [s for s in steps if x.low <= math.log10(s) <= x.high]
-    yield from within or [10 ** ((x.low + x.high) / 2)]
 
 
 def _lines(y: Axis, flat: Sequence[tuple[float, str, str]]) -> Iterator[str]:

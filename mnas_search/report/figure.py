@@ -57,6 +57,14 @@ class Axis:
         return tuple(count * self.step for count in range(first, last + 1))
 
 
+def decimal_ticks(axis: Axis) -> tuple[float, ...]:
+    """1, 2, 5, 10, ... within an axis of decimal logarithms; the middle where none is."""
+    powers = range(math.floor(axis.low), math.ceil(axis.high) + 1)
+    steps = [step * 10.0**power for power in powers for step in (1, 2, 5)]
+    within = tuple(s for s in steps if axis.low <= math.log10(s) <= axis.high)
+    return within or (10 ** ((axis.low + axis.high) / 2),)
+
+
 def figure(result: Result) -> str:
     """The figure of a run that has a winner."""
     best, baseline = result.best, result.baseline

@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-_FIGURES = re.compile(r"[-+±.,%\d\sKMGT]+")
+_FIGURES = re.compile(r"[-+±.,%\d\sKMGTBx()]+")
 
 
 def escaped(text: object) -> str:
