@@ -1,6 +1,5 @@
 """The command `scale`: a family, what fits, the search for the coefficients, the comparison."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -366,4 +365,4 @@ def _measured(
         raise
 
 
-COMMANDS: tuple[Callable[..., Any], ...] = (scale,)
+COMMANDS = (scale,)

@@ -10,6 +10,7 @@ Importing this package loads the equations alone.
 """
 
 from mnas_search.scaling.equations import (
+    BASE_RESOLUTION,
     LARGER,
     PUBLISHED,
     Coefficients,
@@ -23,6 +24,7 @@ from mnas_search.scaling.equations import (
 )
 
 __all__ = [
+    "BASE_RESOLUTION",
     "LARGER",
     "PUBLISHED",
     "Coefficients",

@@ -124,11 +124,11 @@ def largest(
 
     smallest = -last(lambda step: exists(-step), 0, _FAR)
     if not fits(smallest):
-        network = compound(base, smallest / STEPS, rule, rounding)
-        broken = next(limit for limit in limits if not limit.kept(network))
+        least = compound(base, smallest / STEPS, rule, rounding)
+        broken = next(limit for limit in limits if not limit.kept(least))
         raise UsageError(
             f"{broken.name} of at most {format_size(broken.most)} cannot be kept; allowed: at "
-            f"least {format_size(broken.measure(network))}, at phi {smallest / STEPS:g}"
+            f"least {format_size(broken.measure(least))}, at phi {smallest / STEPS:g}"
         )
     step = last(fits, smallest, _FAR)
     network, larger = member(step), member(step + 1)
