@@ -154,7 +154,7 @@ def test_a_larger_network_than_any_can_be_has_no_binding_limit():
         (["--phi", "1", "--divisor", "0"], "multiples of 0; allowed"),
         (["--batch-size", "8"], "--batch-size without --max-memory"),
         (["--max-memory", "1G", "--batch-size", "0"], "batch size 0"),
-        (["--workers", "2"], "--workers alone; allowed: with --grid-search, --compare"),
+        (["--workers", "2"], "--workers without --grid-search, --compare; allowed: with"),
     ],
 )
 def test_refusals(run_cli, tmp_path, monkeypatch, options, said):

@@ -141,8 +141,8 @@ def _way(
             option = "--" + name.replace("_", "-")
             fitting = [w for w, takes in _TAKES.items() if name in takes]
             ways = ", ".join("--max-flops and the like" if w == "limits" else w for w in fitting)
-            beside = f" with {asked[0]}" if asked else " alone"
-            raise UsageError(f"{option}{beside}; allowed: with {ways}")
+            beside = f"with {asked[0]}" if asked else f"without {ways}"
+            raise UsageError(f"{option} {beside}; allowed: with {ways}")
     if "batch_size" in given and "max_memory" not in given:
         raise UsageError("--batch-size without --max-memory; allowed: with it")
     return way
