@@ -81,7 +81,7 @@ def print_family(rows: Sequence[Row], title: str | None = None) -> None:
             "params",
             "MACs",
             "MACs / base",
-            "2^B" if implied else "2^phi",
+            "2^i of Bi" if implied else "2^phi",
             "memory",
             "dropout",
         ),

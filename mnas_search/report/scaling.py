@@ -68,6 +68,9 @@ def grid_words(choice: Choice, *, demonstration: bool) -> Iterator[str]:
         f"best mean: {_said(best)} with {mean:.4f}; {len(choice.equals)} of {count} triples lie "
         f"within one standard error ({choice.error:.4f}) of it"
     )
+    distinct = len({one.network.fingerprint for one in choice.candidates})
+    if distinct < count:
+        yield f"rounding makes {count} triples {distinct} networks; equal ones were trained once"
     if not choice.separable:
         yield "not separable: these trainings do not tell any triple from another"
     if choice.paper is None:
