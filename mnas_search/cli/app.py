@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import click
 
-from mnas_search.cli import benching, inspecting, searching, training
+from mnas_search.cli import benching, explaining, inspecting, searching, training
 from mnas_search.cli.fidelity import fidelity
 from mnas_search.errors import MnasSearchError, UsageError, one_line
 
@@ -30,6 +30,7 @@ for _command in (
     fidelity,
     *training.COMMANDS,
     *inspecting.COMMANDS,
+    *explaining.COMMANDS,
     *benching.COMMANDS,
 ):
     group.add_command(_command)
