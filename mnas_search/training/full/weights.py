@@ -56,7 +56,7 @@ class Fitted:
         """What was taken, what is new, what was left over."""
         how = " by the order of layers" if self.by_order else ""
         new = " and ".join(self.new) or "nothing"
-        return f"{self.taken} tensors taken{how}; new: {new}; left over: {_some(self.left)}"
+        return f"{self.taken} tensors taken{how}; new: {new}; left over: {some(self.left)}"
 
 
 def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
@@ -83,7 +83,7 @@ def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
     for what, names in (("do not fit", wrong), ("have no place in it", surplus)):
         if names:
             raise UsageError(
-                f"weights for {architecture.label!r}: {len(names)} {what}: {_some(names)}; "
+                f"weights for {architecture.label!r}: {len(names)} {what}: {some(names)}; "
                 "allowed: those of the same network, but for the classifier"
             )
     classifier = [n for n in expected if _of_classifier(n)]
@@ -238,7 +238,8 @@ def _described(name: str | None, given: Mapping[str, Tensor]) -> str:
     return "nothing" if name is None else f"{name} {list(given[name].shape)}"
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
+    """The first few names and the number of the others."""
     listed = list(names)
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     return (", ".join(listed[:_SHOWN]) + more) or "nothing"
