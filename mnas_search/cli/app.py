@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import click
 
-from mnas_search.cli import benching, inspecting, scaling, searching, training
+from mnas_search.cli import benching, explaining, inspecting, scaling, searching, training
 from mnas_search.cli.fidelity import fidelity
 from mnas_search.errors import MnasSearchError, UsageError, one_line
 
@@ -31,6 +31,7 @@ for _command in (
     *training.COMMANDS,
     *scaling.COMMANDS,
     *inspecting.COMMANDS,
+    *explaining.COMMANDS,
     *benching.COMMANDS,
 ):
     group.add_command(_command)

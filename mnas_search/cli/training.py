@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     "torchvision's fit",
 )
 @click.option(
+    "--remap",
+    is_flag=True,
+    help="with --init: the weights of another network, whose kernels, blocks and channels are "
+    "fitted to this one",
+)
+@click.option(
     "--normalisation",
     default="data",
     show_default=True,

@@ -75,6 +75,29 @@ def decode(encoded: Encoded, side: int) -> Pixels:
         return square(_rgb(upright, kind), side)
 
 
+def decode_one(path: Path, side: int) -> Pixels:
+    """The image that somebody asked for by its name, uint8 [side, side, 3].
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, on files that it reads all the same
+            return decode(path, side)
+    except (Exception, Image.DecompressionBombError) as error:
+        raise UsageError(
+            f"image {str(path)!r} cannot be read ({_said(error)}); allowed: {', '.join(_FORMATS)}"
+        ) from None
+
+
+def _said(error: BaseException) -> str:
+    """What went wrong with an image, as one line."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no image"
+    return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+
+
 def _installed() -> Iterable[str]:
     Image.init()
     return Image.OPEN
@@ -125,10 +148,7 @@ def decode_all(
             return decode(source, side)
         except (Exception, Image.DecompressionBombError) as error:
             # Whatever a broken file makes of Pillow's readers, the next file may be fine.
-            said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            if isinstance(error, UnidentifiedImageError):
-                said = "no image"
-            return f"{called} ({one_line(said)})"
+            return f"{called} ({_said(error)})"
 
     check_memory(name, count, side)
     if count >= _MANY:  # no warning, but better than minutes of silence

@@ -24,7 +24,7 @@ from mnas_search.cost import cost
 from mnas_search.errors import RunFolderError, WorkFailed
 from mnas_search.files import lock, write_atomically
 from mnas_search.run_folder import check_free, new_folder, read_training
-from mnas_search.training.full import checkpoints, weights
+from mnas_search.training.full import checkpoints, remap, weights
 from mnas_search.training.full.checkpoints import Checkpoint, Epoch
 from mnas_search.training.full.epochs import Job, tested, train_epochs
 from mnas_search.training.full.events import Events
@@ -151,7 +151,10 @@ def _go_on(setup: Setup, folder: Path, reporter: Reporter) -> TrainingResult:
 
 
 def _run(
-    setup: Setup, folder: Path, fitted: weights.Fitted | None, reporter: Reporter
+    setup: Setup,
+    folder: Path,
+    fitted: weights.Fitted | remap.Remapped | None,
+    reporter: Reporter,
 ) -> TrainingResult:
     with (folder / ".lock").open("ab") as file:
         lock(file, folder)
@@ -238,11 +241,13 @@ def _export(setup: Setup, folder: Path, chosen: Checkpoint, epochs: int) -> None
     path = folder / "export"
     path.mkdir(exist_ok=True)
     plugins.load("exporters", "pytorch")().export(setup.architecture, chosen.weights, path)
+    start = "random weights" if config.init is None else config.init
+    remapped = ", remapped" if config.remap else ""
     averaged = ", their moving average" if setup.recipe.ema_decay is not None else ""
     words = {
         "weights": (
             f"trained on {setup.data.name} by the recipe {config.recipe!r} from "
-            f"{'random weights' if config.init is None else config.init}: those after epoch "
+            f"{start}{remapped}: those after epoch "
             f"{epoch.epoch} of {epochs}{averaged}, the best on the validation split"
         ),
         "architecture": setup.architecture.label,

@@ -13,7 +13,7 @@ from mnas_search.errors import RunFolderError, UsageError
 from mnas_search.training import loop
 from mnas_search.training.data import Dataset, load
 from mnas_search.training.data.sources import DEFAULT, absolute
-from mnas_search.training.full import weights
+from mnas_search.training.full import remap, weights
 from mnas_search.training.full.epochs import Job
 from mnas_search.training.recipe import Recipe
 from mnas_search.training.recipes import recipe_named
@@ -37,6 +37,7 @@ class TrainingConfig:
             at this very batch.
         resolution: side of the images; None for the architecture's own.
         init: weights to start from (`mnas_search.training.full.weights`).
+        remap: whether they are another network's (`mnas_search.training.full.remap`).
         normalisation: `data` for the training split's own, or `imagenet`.
         seed: of the initialisation and of all that is drawn.
         workers: processes that share every batch, over Ray where there are several.
@@ -52,6 +53,7 @@ class TrainingConfig:
     learning_rate: float | None = None
     resolution: int | None = None
     init: str | None = None
+    remap: bool = False
     normalisation: str = "data"
     seed: int = 0
     workers: int = 1
@@ -114,14 +116,20 @@ class Setup:
         """Whether workers train, rather than this process."""
         return self.config.workers > 1 or self.config.ray_address is not None
 
-    def fitted(self) -> weights.Fitted | None:
+    def fitted(self) -> weights.Fitted | remap.Remapped | None:
         """The weights to start from."""
         init = self.config.init
         if init is None:
             return None
-        return weights.fit(weights.read(Path(init)), self.architecture)
+        given = weights.read(Path(init))
+        if self.config.remap:
+            return remap.remap(given, self.architecture, seed=self.config.seed)
+        try:
+            return weights.fit(given, self.architecture)
+        except UsageError as error:
+            raise UsageError(f"{error}; others with --remap") from None
 
-    def job(self, fitted: weights.Fitted | None) -> Job:
+    def job(self, fitted: weights.Fitted | remap.Remapped | None) -> Job:
         """What the workers are told."""
         return Job(
             architecture=self.architecture,
@@ -157,7 +165,8 @@ class Setup:
 def from_recorded(folder: Path, recorded: Mapping[str, Any]) -> TrainingConfig:
     """The configuration of a training's folder."""
     try:
-        known = {name: recorded[name] for name in _names() if name != "architecture"}
+        earlier = {"remap": False} | dict(recorded)  # trainings that are older than the option
+        known = {name: earlier[name] for name in _names() if name != "architecture"}
         architecture = Architecture.from_dict(recorded["architecture"])
         return TrainingConfig(architecture=architecture, **known)
     except (LookupError, TypeError, ValueError) as error:
@@ -176,7 +185,7 @@ def check_same_training(
     """
     for name, value in asked.items():
         old = recorded.get(name)
-        if value == old or name in _MAY_DIFFER:
+        if value == old or name in _MAY_DIFFER or (name not in recorded and not value):
             continue
         where = f"the training {str(folder)!r}"
         if name == "epochs" and value > old:
@@ -217,6 +226,8 @@ def _check(config: TrainingConfig) -> None:
         raise UsageError(f"normalisation {config.normalisation!r}; allowed: {allowed}")
     if config.resolution is not None and config.resolution < 1:
         raise UsageError(f"resolution {config.resolution}; allowed: 1 and above")
+    if config.remap and config.init is None:
+        raise UsageError("--remap without --init; allowed: with the weights to remap")
     if config.workers < 1:
         raise UsageError(f"workers {config.workers}; allowed: 1 and above")
     if not 0 <= config.seed < 2**63:

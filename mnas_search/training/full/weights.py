@@ -56,7 +56,7 @@ class Fitted:
         """What was taken, what is new, what was left over."""
         how = " by the order of layers" if self.by_order else ""
         new = " and ".join(self.new) or "nothing"
-        return f"{self.taken} tensors taken{how}; new: {new}; left over: {_some(self.left)}"
+        return f"{self.taken} tensors taken{how}; new: {new}; left over: {some(self.left)}"
 
 
 def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
@@ -83,7 +83,7 @@ def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
     for what, names in (("do not fit", wrong), ("have no place in it", surplus)):
         if names:
             raise UsageError(
-                f"weights for {architecture.label!r}: {len(names)} {what}: {_some(names)}; "
+                f"weights for {architecture.label!r}: {len(names)} {what}: {some(names)}; "
                 "allowed: those of the same network, but for the classifier"
             )
     classifier = [n for n in expected if _of_classifier(n)]
@@ -124,21 +124,44 @@ def read(source: Path) -> dict[str, Tensor]:
 
 
 def file_of(source: Path) -> Path:
-    """The file of weights that a path stands for."""
+    """The file of weights that a path stands for; never one that is known to be untrained."""
     if source.is_file():
+        if source.stem == "weights" and _untrained(source.with_name("weights.json")):
+            raise _of_no_training(source)
         return source
     if not source.is_dir():
         raise UsageError(f"no weights {str(source)!r}; allowed: {_ALLOWED}")
     for folder in (source / "export", source):
         if (folder / "weights.pt").is_file():
             if _untrained(folder / "weights.json"):
-                raise UsageError(
-                    f"the weights of {str(source)!r} are untrained; allowed: those of a training"
-                )
+                raise _of_no_training(source)
             return folder / "weights.pt"
     if (source / BEST).is_file():
         return source / BEST
     raise UsageError(f"{str(source)!r} holds no weights; allowed: {_ALLOWED}")
+
+
+def classes_of(weights: Mapping[str, Tensor]) -> int | None:
+    """How many classes the classifier of a state dict tells apart; None where it has none."""
+    rows = [len(t) for name, t in weights.items() if _of_classifier(name) and t.ndim == 2]
+    return rows[-1] if rows else None
+
+
+def saw_no_image(weights: Mapping[str, Tensor]) -> bool:
+    """Whether every batch norm has the statistics that it was made with: means 0, variances 1."""
+    made_with = {"running_mean": 0.0, "running_var": 1.0}
+    found = [
+        bool((tensor == made_with[part]).all())
+        for name, tensor in weights.items()
+        if (part := name.rpartition(".")[2]) in made_with
+    ]
+    return bool(found) and all(found)
+
+
+def _of_no_training(source: Path) -> UsageError:
+    return UsageError(
+        f"the weights of {str(source)!r} are untrained; allowed: those of a training"
+    )
 
 
 def _untrained(file: Path) -> bool:
@@ -215,7 +238,8 @@ def _described(name: str | None, given: Mapping[str, Tensor]) -> str:
     return "nothing" if name is None else f"{name} {list(given[name].shape)}"
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
+    """The first few names and the number of the others."""
     listed = list(names)
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     return (", ".join(listed[:_SHOWN]) + more) or "nothing"

@@ -1,0 +1,209 @@
+"""The command that draws where networks see a class."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnas_search.cli.options import FOLDER, format_option, print_json
+from mnas_search.errors import UsageError
+
+if TYPE_CHECKING:
+    from mnas_search.explain import ActivationMap
+    from mnas_search.report.activation_maps import Panel
+    from mnas_search.training.full.trained import Trained
+
+_SUFFIX = "-map.png"
+
+
+@click.command()
+@click.argument("architecture", metavar="ARCH")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option(
+    "--weights",
+    metavar="W",
+    help="safetensors, a torch file, or the folder of a training [ARCH's own]",
+)
+@click.option(
+    "--beside",
+    multiple=True,
+    metavar="ARCH[=W]",
+    help="another network of the same classes, drawn to the right; may be repeated",
+)
+@click.option(
+    "--class",
+    "wanted",
+    metavar="N|NAME",
+    help="the class to explain [the one that ARCH predicts, for all networks]",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=FOLDER,
+    default=Path("explanations"),
+    show_default=True,
+    help="folder of the pictures, IMAGE-map.png each",
+)
+@click.option("--force", is_flag=True, help="write over pictures that exist")
+@format_option
+def explain(
+    architecture: str,
+    images: tuple[str, ...],
+    weights: str | None,
+    beside: tuple[str, ...],
+    wanted: str | None,
+    output: Path,
+    force: bool,
+    form: str,
+) -> None:
+    """Draw class activation maps: where in each IMAGE a trained network sees a class.
+
+    ARCH is the folder of a training, whose weights, classes, resolution and normalisation are
+    taken; or any architecture together with --weights.
+    """
+    from mnas_search.files import write_atomically
+    from mnas_search.report.activation_maps import SIDE, picture
+    from mnas_search.report.tables import print_records
+    from mnas_search.training.data.decode import decode_one
+    from mnas_search.training.full.trained import load_trained
+
+    paths = [Path(image) for image in images]
+    targets = _targets(paths, output, force=force)
+    shown = [decode_one(path, SIDE) for path in paths]  # all of them, before anything is written
+    asked = [(architecture, weights), *(_pair(text) for text in beside)]
+    networks = [load_trained(text, source) for text, source in asked]
+    names = _class_names(networks)
+    target = None
+    if wanted is not None:
+        target = _class(wanted, names, networks[0].architecture.num_classes)
+    for note in dict.fromkeys(note for network in networks for note in network.notes):
+        click.echo(f"note: {note}", err=True)
+    records: list[dict[str, Any]] = []
+    for path, pixels, file in zip(paths, shown, targets, strict=True):
+        maps = _maps(networks, path, target)
+        panels = [_panel(n, m, names) for n, m in zip(networks, maps, strict=True)]
+        heading = (path.name, (f"explained: {_called(maps[0].target, names)}",))
+        write_atomically(file, picture(pixels, *heading, panels))
+        records += [_record(path, n, m, names, file) for n, m in zip(networks, maps, strict=True)]
+    for row in records[: len(networks)]:
+        if row["map"] == "1x1":
+            click.echo(
+                f"note: {row['network']} ends in a map of one position, which says nothing of "
+                "where: train it at a higher --resolution",
+                err=True,
+            )
+    if form == "json":
+        print_json(records)
+    else:
+        print_records([{k: v for k, v in r.items() if k != "logit"} for r in records])
+
+
+def _targets(paths: list[Path], output: Path, *, force: bool) -> list[Path]:
+    """The picture of each image, none of which is in the way of anything."""
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{str(output)!r} is a file; allowed: a folder")
+    targets: dict[Path, Path] = {}
+    for path in paths:
+        file = output / f"{path.stem}{_SUFFIX}"
+        if file in targets:
+            raise UsageError(
+                f"{str(targets[file])!r} and {str(path)!r} would both become {str(file)!r}; "
+                "allowed: images of different names"
+            )
+        if file.exists() and not force:
+            raise UsageError(f"{str(file)!r} exists; allowed: another --output, or --force")
+        targets[file] = path
+    for path in paths:
+        if any(path.resolve() == file.resolve() for file in targets):
+            raise UsageError(
+                f"image {str(path)!r} would be written over; allowed: another --output"
+            )
+    return list(targets)
+
+
+def _pair(text: str) -> tuple[str, str | None]:
+    """An architecture and its weights, from `ARCH=W` or a training's folder."""
+    if Path(text).is_dir():
+        return text, None
+    architecture, _, weights = text.partition("=")
+    return architecture, weights or None
+
+
+def _class_names(networks: "list[Trained]") -> tuple[str, ...]:
+    """What the classes are called, which are the same for all networks; empty where unknown."""
+    labels = " and ".join(network.label for network in networks)
+    counts = dict.fromkeys(network.architecture.num_classes for network in networks)
+    if len(counts) > 1:
+        raise UsageError(
+            f"{labels} tell {' and '.join(map(str, counts))} classes apart; allowed side by side: "
+            "networks of the same classes"
+        )
+    names = dict.fromkeys(n.class_names for n in networks if n.class_names)
+    if len(names) > 1:
+        raise UsageError(
+            f"the classes of {labels} have different names; allowed side by side: networks of the "
+            "same classes"
+        )
+    return next(iter(names), ())
+
+
+def _class(text: str, names: tuple[str, ...], count: int) -> int:
+    """The class that a name, or a number, stands for."""
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < count:
+        return int(text)
+    known = f", or a name such as {names[0]!r}" if names else ""
+    raise UsageError(f"class {text!r}; allowed: 0 to {count - 1}{known}")
+
+
+def _maps(networks: "list[Trained]", path: Path, target: int | None) -> "list[ActivationMap]":
+    """Each network's map of one class: the one asked for, else what the first one predicts."""
+    from mnas_search.explain import activation_map
+    from mnas_search.training.data.decode import decode_one
+
+    maps: list[ActivationMap] = []
+    for network in networks:
+        image = network.prepared(decode_one(path, network.architecture.resolution))
+        maps.append(activation_map(network.network, image, target))
+        target = maps[0].target
+    return maps
+
+
+def _panel(network: "Trained", found: "ActivationMap", names: tuple[str, ...]) -> "Panel":
+    from mnas_search.report.activation_maps import Panel
+
+    height, width = found.size
+    low, high = float(found.values.min()), float(found.values.max())
+    share = f"{_called(found.target, names)}: {found.probability:.1%}"
+    if found.predicted != found.target:
+        likeliest = found.probability_of(found.predicted)
+        share += f" (predicts {_called(found.predicted, names)}: {likeliest:.1%})"
+    return Panel(
+        title=f"{network.label}, {network.architecture.resolution} pixels",
+        lines=(share, f"{height}x{width} positions, {low:.3g} to {high:.3g}"),
+        values=found.values.numpy(),
+    )
+
+
+def _record(
+    path: Path, network: "Trained", found: "ActivationMap", names: tuple[str, ...], file: Path
+) -> dict[str, Any]:
+    return {
+        "image": str(path),
+        "network": network.label,
+        "class": found.target,
+        "class_name": names[found.target] if names else None,
+        "probability": found.probability,
+        "logit": float(found.logits[found.target]),
+        "predicted": found.predicted,
+        "map": "x".join(str(length) for length in found.size),
+        "file": str(file),
+    }
+
+
+def _called(target: int, names: tuple[str, ...]) -> str:
+    return names[target] if names else f"class {target}"
+
+
+COMMANDS = (explain,)
