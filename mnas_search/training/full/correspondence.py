@@ -21,6 +21,7 @@ from mnas_search.blocks import BlockPlan, Layer, plan
 
 _REDUCE, _EXPAND = ".conv_reduce", ".conv_expand"  # a gate's two layers, in this order
 _GATE = ".gate"
+_PROJECTION = "downsample."
 
 
 @final
@@ -96,8 +97,10 @@ def places(architecture: Architecture, source: Mapping[str, Tensor]) -> Iterator
             if there is None or not _alike(block, there, layers):
                 there = None
             # A block with a shortcut adds to the stream that it reads, unless the one that it
-            # comes from begins another.
-            adds = block.shortcut != "none" and (not depth or _keeps_width(block, there, source))
+            # comes from begins another, as a projection always does.
+            adds = block.shortcut not in ("none", "projection") and (
+                not depth or _keeps_width(block, there, source)
+            )
             shared = b > 0 or adds
             makes = stream if shared else f"blocks.{s}"
             yield from _block(block, path, there, layers, stream, makes, further=b >= depth)
@@ -168,8 +171,11 @@ def _block(
         else:
             before = current
             if mixes(layer):
-                current = makes if layer.path == last_mixing else f"{path}.{layer.path}"
+                ends_branch = layer.path == last_mixing or _of_projection(layer)
+                current = makes if ends_branch else f"{path}.{layer.path}"
                 doubled, waiting = waiting, False
+            if _of_projection(layer):  # beside the branch, from the block's input
+                before = reads if mixes(layer) else makes
             ends, follows = (before, current), False
         yield Place(
             layer=replace(layer, path=f"{path}.{layer.path}"),
@@ -184,11 +190,13 @@ def _block(
 
 
 def _last(block: BlockPlan, what: str) -> str | None:
-    """Path of a block's last batch norm, or of its last layer that mixes and is of no gate."""
+    """Path of the last batch norm of a block's branch, or of its last layer that mixes and is of
+    no gate."""
+    branch = [layer for layer in block.layers if not _of_projection(layer)]
     if what == "batch_norm":
-        found = [x.path for x in block.layers if x.op == "batch_norm"]
+        found = [x.path for x in branch if x.op == "batch_norm"]
     else:
-        found = [x.path for x in block.layers if mixes(x) and not _of_gate(x)]
+        found = [x.path for x in branch if mixes(x) and not _of_gate(x)]
     return found[-1] if found else None
 
 
@@ -205,6 +213,10 @@ def _keeps_width(block: BlockPlan, there: str | None, source: Mapping[str, Tenso
     weights = [source.get(f"{there}.{path}.weight") for path in (first.path, last)]
     shapes = [tuple(w.shape) for w in weights if w is not None and w.ndim > 1]
     return len(shapes) == 2 and shapes[0][1 if mixes(first) else 0] == shapes[1][0]
+
+
+def _of_projection(layer: Layer) -> bool:
+    return layer.path.startswith(_PROJECTION)
 
 
 def _of_gate(layer: Layer) -> bool:
