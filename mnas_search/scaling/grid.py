@@ -118,8 +118,7 @@ class Choice:
         scores: their accuracies.
         error: standard error of a mean.
         equals: those within one standard error of the best.
-        chosen: the paper's triple where it is among them, or was not tried and nothing was; else
-            the best.
+        chosen: the paper's triple where it is among these, else the best.
     """
 
     candidates: tuple[Candidate, ...]
