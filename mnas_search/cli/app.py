@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import click
 
-from mnas_search.cli import benching, inspecting, searching, training
+from mnas_search.cli import benching, exporting, inspecting, searching, training
 from mnas_search.cli.fidelity import fidelity
 from mnas_search.errors import MnasSearchError, UsageError, one_line
 
@@ -29,6 +29,7 @@ for _command in (
     *searching.COMMANDS,
     fidelity,
     *training.COMMANDS,
+    *exporting.COMMANDS,
     *inspecting.COMMANDS,
     *benching.COMMANDS,
 ):

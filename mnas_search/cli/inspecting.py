@@ -1,4 +1,4 @@
-"""Commands that search nothing: profile, scale, export, report, list."""
+"""Commands that search nothing: profile, scale, report, list."""
 
 from pathlib import Path
 from typing import Any
@@ -91,31 +91,6 @@ def _phis(text: str) -> list[float]:
 
 
 @click.command()
-@click.argument("architecture", metavar="ARCH|RUN")
-@click.option("--to", "to", required=True, help="a format (`mnas-search list exporters`)")
-@click.option("-o", "--output", type=FOLDER, required=True, help="a new folder")
-@click.option("--force", is_flag=True, help="write over files that exist")
-def export(architecture: str, to: str, output: Path, force: bool) -> None:
-    """Write an architecture, or a run's winner, in some format; weights are untrained."""
-    from mnas_search import plugins
-    from mnas_search.interfaces import Exporter
-    from mnas_search.resolve import resolve_architecture
-
-    exporter_class = plugins.load("exporters", to)
-    if not (isinstance(exporter_class, type) and issubclass(exporter_class, Exporter)):
-        raise UsageError(f"exporter {to!r}; allowed: an Exporter class")
-    exporter = plugins.make(exporter_class, to)
-    network = resolve_architecture(architecture)
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"{str(output)!r} is a file; allowed: a folder")
-    if output.is_dir() and any(output.iterdir()) and not force:
-        raise UsageError(f"{str(output)!r} is not empty; allowed: a new folder, or --force")
-    output.mkdir(parents=True, exist_ok=True)
-    for file in exporter.export(network, None, output):
-        click.echo(str(file))
-
-
-@click.command()
 @click.argument("folder", type=FOLDER, metavar="RUN")
 def report(folder: Path) -> None:
     """Write a run's report.html again, from its journal; the run may still be going on."""
@@ -168,4 +143,4 @@ def list_(kind: str | None, form: str) -> None:
         print_records(rows)
 
 
-COMMANDS = (profile, scale, export, report, list_)
+COMMANDS = (profile, scale, report, list_)

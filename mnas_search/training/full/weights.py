@@ -4,7 +4,6 @@ A state dict says nothing about batch norm's epsilon, padding or normalisation: 
 architecture's and the training's own.
 """
 
-import json
 import pickle
 import re
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from torch import Tensor
 from mnas_search.architecture import Architecture
 from mnas_search.blocks import plan
 from mnas_search.errors import UsageError
+from mnas_search.files import read_json
 from mnas_search.training.full.checkpoints import BEST
 
 _ALLOWED = (
@@ -29,6 +29,7 @@ _NESTED = ("model_ema", "state_dict_ema", "weights", "state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _COUNTERS = ("num_batches_tracked", "n_averaged")
 _CLASSIFIER = "classifier"
+_FILES = ("weights.pt", "weights.safetensors", "model.safetensors")  # of exports
 _SHOWN = 3
 
 
@@ -102,13 +103,12 @@ def read(source: Path) -> dict[str, Tensor]:
     """
     path = file_of(source)
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
             value: Any = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise UsageError(f"cannot read {str(path)!r}: {error}; allowed: {_ALLOWED}") from None
+        except Exception as error:  # whatever a file made by nobody's library brings about
+            raise _unreadable(path, error) from None
     else:
         try:
             value = torch.load(path, map_location="cpu", weights_only=True)
@@ -117,10 +117,24 @@ def read(source: Path) -> dict[str, Tensor]:
                 f"{str(path)!r} holds more than tensors and cannot be read safely; allowed: a "
                 "state dict"
             ) from None
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UsageError(f"cannot read {str(path)!r}: {reason}; allowed: {_ALLOWED}") from None
+        except Exception as error:
+            raise _unreadable(path, error) from None
     return _state_dict(value, path)
+
+
+def _unreadable(path: Path, error: Exception) -> UsageError:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return UsageError(f"cannot read {str(path)!r}: {reason}; allowed: {_ALLOWED}")
+
+
+def classes(given: Mapping[str, Tensor]) -> int | None:
+    """Number of outputs of the classifier in a state dict; None where there is none."""
+    widths = [
+        len(tensor)
+        for name, tensor in given.items()
+        if _of_classifier(name) and name.endswith(".weight") and tensor.ndim == 2
+    ]
+    return widths[-1] if widths else None
 
 
 def file_of(source: Path) -> Path:
@@ -129,13 +143,13 @@ def file_of(source: Path) -> Path:
         return source
     if not source.is_dir():
         raise UsageError(f"no weights {str(source)!r}; allowed: {_ALLOWED}")
-    for folder in (source / "export", source):
-        if (folder / "weights.pt").is_file():
-            if _untrained(folder / "weights.json"):
+    for file in (folder / name for folder in (source / "export", source) for name in _FILES):
+        if file.is_file():
+            if _untrained(file.with_name("weights.json")):
                 raise UsageError(
                     f"the weights of {str(source)!r} are untrained; allowed: those of a training"
                 )
-            return folder / "weights.pt"
+            return file
     if (source / BEST).is_file():
         return source / BEST
     raise UsageError(f"{str(source)!r} holds no weights; allowed: {_ALLOWED}")
@@ -143,7 +157,7 @@ def file_of(source: Path) -> Path:
 
 def _untrained(file: Path) -> bool:
     try:
-        return str(json.loads(file.read_text(encoding="utf-8"))["weights"]).startswith("untrained")
+        return str(read_json(file)["weights"]).startswith("untrained")
     except (OSError, ValueError, LookupError, TypeError):
         return False
 
