@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
 from other_packages import need
 from safetensors.torch import load_file, save_file
-from strategies import SPACES
+from strategies import SPACES, architectures
 
 from mnas_search import plugins, reference
 from mnas_search.architecture import Architecture, Stem
@@ -647,6 +648,36 @@ def test_model_py_is_as_it_was_read(name, network):
     if os.environ.get("MNAS_SEARCH_GOLDEN"):
         file.write_text(model_source(network))
     assert model_source(network) == file.read_text()
+
+
+@given(architectures())
+def test_model_py_of_any_network(architecture):
+    """What one network does not need is left out; what it needs is not."""
+    torch.manual_seed(0)
+    network = build(architecture).double().eval()
+    namespace = {"__name__": "exported", "__file__": "model.py"}
+    source = model_source(architecture)
+    exec(compile(source, "model.py", "exec"), namespace)
+    written = namespace["Model"]().double().eval()
+    state = network.state_dict()
+    for value in state.values():
+        if value.ndim == 1:
+            value += 0.1 * torch.rand(value.shape)
+    assert list(written.state_dict()) == list(state)
+    written.load_state_dict(state)
+    images = torch.randn(2, 3, architecture.resolution, architecture.resolution).double()
+    with torch.no_grad():
+        torch.testing.assert_close(written(images), network(images))
+        network.train()(images.repeat(2, 1, 1, 1))  # stochastic depth is there, too
+        written.train()(images.repeat(2, 1, 1, 1))
+    rates = [m.rate for m in written.modules() if type(m).__name__ == "DropPath" and m.rate]
+    assert rates == [m.rate for m in network.modules() if type(m).__name__ == "DropPath"]
+    used = {stage.activation for stage in architecture.stages}
+    assert ("ACTIVATIONS = {" in source) == (len(used) > 1)
+    if not any(stage.se_ratio for stage in architecture.stages):
+        assert "SqueezeExcite" not in source
+    if not any(stage.skip == "pool" for stage in architecture.stages):
+        assert "AvgPool" not in source
 
 
 # -- files of people unknown ---------------------------------------------------------------------

@@ -1,39 +1,74 @@
 """The text of an exported `model.py`.
 
-The blocks stand as a table at the top of the file, every integer resolved; below it is the source
-of the very modules that mnas-search builds its own network from, as far as this network needs
-them.
+The stages stand as a table at the top of the file, every integer resolved; below it is the source
+of the modules that mnas-search builds its own network from, as far as this network needs them.
 """
 
+import json
 import re
+import textwrap
+from collections.abc import Sequence
+from itertools import groupby
 
 from mnas_search.architecture import Architecture
-from mnas_search.blocks import NetworkPlan, drop_path_rates, plan
+from mnas_search.blocks import BlockPlan, NetworkPlan, plan
 from mnas_search.cost import cost
+from mnas_search.exporters.plain_blocks import (
+    ACTIVATION_SOURCES,
+    is_plain,
+    is_symmetric,
+    plain_blocks,
+)
 from mnas_search.exporters.source import definitions
 from mnas_search.networks.network import block_class
+
+# What a block's plan may hold, and how the exported file explains it.
+_FIELDS = {
+    "in_channels": ("int", ""),
+    "mid_channels": ("int", "what the spatial convolution sees"),
+    "out_channels": ("int", ""),
+    "kernel": ("int", ""),
+    "stride": ("int", ""),
+    "pad": ("tuple[int, int]", "before and after, on each axis"),
+    "se_channels": ("int", "between the layers of squeeze-and-excitation; 0 for none"),
+    "shortcut": ("str", "identity, pool or none"),
+    "pool_pad": ("tuple[int, int]", "of the pooled shortcut"),
+    "activation": ("str", ""),
+}
+_WIDTH = 99
 
 
 def model_source(architecture: Architecture) -> str:
     """The text of `model.py`."""
-    network_plan = plan(architecture)
+    network = plan(architecture)
     counted = cost(architecture)
     kinds = sorted({stage.kind for stage in architecture.stages})
     classes = {kind: block_class(kind) for kind in kinds}
-    imports, code = definitions(tuple(classes.values()), also=("ACTIVATIONS", "conv"))
-    blocks = ", ".join(f'"{kind}": {cls.__name__}' for kind, cls in classes.items())
+    if is_plain(network):
+        imports, code = definitions(
+            tuple(classes.values()), also=("conv",), rewrite=plain_blocks(network)
+        )
+        used = set(re.findall(r"\bplan\.(\w+)", code))
+    else:
+        imports, code = definitions(tuple(classes.values()), also=("ACTIVATIONS", "conv"))
+        used = set(_FIELDS)
+    columns = [name for name in _FIELDS if name in used]
+    drops = not is_plain(network) or "drop_path: float" in code
     return _TEMPLATE.format(
-        name=comment(architecture.label),
+        name=textwrap.fill(comment(architecture.label), _WIDTH - 4),
         params=f"{counted.params:,}",
         macs=f"{counted.macs:,}",
         resolution=architecture.resolution,
         plugin_imports="".join(f"{line}\n" for line in imports),
-        table=_table(network_plan),
+        functional="from torch.nn import functional as F\n" * bool(re.search(r"\bF\.", code)),
+        fields="\n".join(_field(name) for name in columns),
+        table=_table(network, columns),
+        depth=_DEPTH.format(rate=f"{architecture.stochastic_depth_rate:g}") if drops else "",
         eps=architecture.bn_eps,
         momentum=architecture.bn_momentum,
         code=code,
-        blocks=blocks,
-        layers=_layers(network_plan),
+        blocks=", ".join(f'"{kind}": {cls.__name__}' for kind, cls in classes.items()),
+        layers=_layers(network, drops=drops),
         forward=_forward(architecture),
         expected_params=counted.params,
         expected_macs=counted.macs,
@@ -45,39 +80,66 @@ def comment(text: str) -> str:
     return re.sub(r"[^\w .,:;=+*/()@-]", "?", text)
 
 
-def _table(network_plan: NetworkPlan) -> str:
-    count = sum(len(stage) for stage in network_plan.stages)
-    rates = iter(drop_path_rates(network_plan.architecture.stochastic_depth_rate, count))
+def _field(name: str) -> str:
+    kind, words = _FIELDS[name]
+    return f"    {name}: {kind}" + (f"  # {words}" if words else "")
+
+
+def _table(network: NetworkPlan, columns: Sequence[str]) -> str:
     rows = []
-    for index, stage in enumerate(network_plan.stages):
-        rows.append(f"    [  # stage {index}: {stage[0].in_size} -> {stage[0].out_size} pixels")
-        for b in stage:
-            rows.append(
-                f'        ("{b.kind}", Plan({b.in_channels}, {b.mid_channels}, {b.out_channels}, '
-                f"{b.kernel}, {b.stride}, {b.pad}, {b.se_channels}, "
-                f'"{b.shortcut}", {b.pool_pad}, "{b.activation}"), {next(rates):.6g}),'
-            )
-        rows.append("    ],")
+    for index, stage in enumerate(network.stages):
+        texts = [(t, len(list(g))) for t, g in groupby(_plan(block, columns) for block in stage)]
+        row = _row(stage[0].kind, texts)
+        rows += [f"    # stage {index}: {stage[0].in_size} -> {stage[-1].out_size} pixels", row]
     return "\n".join(rows)
 
 
-def _layers(network_plan: NetworkPlan) -> str:
-    architecture = network_plan.architecture
-    stem = network_plan.stem.layers[0]
-    *head, classifier = network_plan.head.layers
+def _row(kind: str, plans: Sequence[tuple[str, int]]) -> str:
+    """A stage's line, or lines, from the texts of its plans and how often each is repeated."""
+    indent, deeper = " " * 8, " " * 12
+    if all(times == 1 for _, times in plans):
+        texts = [text for text, _ in plans]
+        line = f"[{', '.join(texts)}]"
+        broken = "[\n" + "".join(f"{deeper}{text},\n" for text in texts) + f"{indent}]"
+    else:
+        terms = [f"[{text}]" + (f" * {times}" if times > 1 else "") for text, times in plans]
+        line, broken = " + ".join(terms), f"\n{indent}+ ".join(terms)
+    row = f'    ("{kind}", {line}),'
+    if len(row) <= _WIDTH:
+        return row
+    value = line if len(indent + line) < _WIDTH else broken
+    return f'    (\n{indent}"{kind}",\n{indent}{value},\n    ),'
+
+
+def _plan(block: BlockPlan, columns: Sequence[str]) -> str:
+    values = (getattr(block, name) for name in columns)
+    return f"Plan({', '.join(json.dumps(v) if isinstance(v, str) else str(v) for v in values)})"
+
+
+def _layers(network: NetworkPlan, *, drops: bool) -> str:
+    architecture = network.architecture
+    stem = network.stem.layers[0]
+    *head, classifier = network.head.layers
+    pad = "" if is_plain(network) and is_symmetric(network) else f", pad={stem.pad}"
+    activation = ACTIVATION_SOURCES[architecture.activation]
     lines = [
-        f"self.conv_stem = conv(3, {stem.out_channels}, {stem.kernel}, "
-        f"stride={stem.stride}, pad={stem.pad})",
+        f"self.conv_stem = conv(3, {stem.out_channels}, {stem.kernel}, stride={stem.stride}{pad})",
         f"self.bn1 = norm({stem.out_channels})",
-        f'self.act1 = ACTIVATIONS["{architecture.activation}"]()',
+        f"self.act1 = {activation}",
     ]
     if architecture.stem.pool:
         lines.append("self.pool = nn.MaxPool2d(3, 2, 1)")
+    if drops:
+        lines += [
+            "count = sum(len(plans) for _, plans in STAGES)",
+            "rates = iter(DROP_PATH * i / count for i in range(count))",
+        ]
+    arguments = "plan, norm, next(rates)" if drops else "plan, norm"
     lines += [
         "self.blocks = nn.Sequential(",
         "    *(",
-        "        nn.Sequential(*(BLOCKS[kind](plan, norm, drop) for kind, plan, drop in stage))",
-        "        for stage in STAGES",
+        f"        nn.Sequential(*(BLOCKS[kind]({arguments}) for plan in plans))",
+        "        for kind, plans in STAGES",
         "    )",
         ")",
     ]
@@ -85,7 +147,7 @@ def _layers(network_plan: NetworkPlan) -> str:
         lines += [
             f"self.conv_head = conv({head[0].in_channels}, {head[0].out_channels})",
             f"self.bn2 = norm({head[0].out_channels})",
-            f'self.act2 = ACTIVATIONS["{architecture.activation}"]()',
+            f"self.act2 = {activation}",
         ]
     lines += [
         f"self.dropout = nn.Dropout({architecture.dropout_rate:g})",
@@ -105,6 +167,11 @@ def _forward(architecture: Architecture) -> str:
     return "\n".join(" " * 8 + line for line in lines)
 
 
+_DEPTH = """\
+DROP_PATH = {rate}  # of the last block in training; of earlier ones in proportion to depth
+
+"""
+
 _TEMPLATE = '''\
 """{name}
 
@@ -120,32 +187,22 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-{plugin_imports}
+{functional}{plugin_imports}
 RESOLUTION = {resolution}
 
 
 class Plan(NamedTuple):
-    """One block: widths, spatial convolution, squeeze-and-excitation, shortcut, activation."""
+    """What one block is made of."""
 
-    in_channels: int
-    mid_channels: int
-    out_channels: int
-    kernel: int
-    stride: int
-    pad: tuple[int, int]
-    se_channels: int
-    shortcut: str
-    pool_pad: tuple[int, int]
-    activation: str
+{fields}
 
 
-# Blocks by stage: kind, plan, rate of stochastic depth.
+# Kind of block, and a plan for each of its blocks.
 STAGES = [
 {table}
 ]
 
-Norm = Callable[[int], nn.Module]
+{depth}Norm = Callable[[int], nn.Module]
 norm = functools.partial(nn.BatchNorm2d, eps={eps!r}, momentum={momentum!r})
 
 
