@@ -6,7 +6,7 @@ trials.csv           a row a distinct network; after early stopping, with the ru
 pareto.csv           those that nothing beats in both accuracy and multiply-adds
 best.json            the winner
 family.csv, family/  the winner's family
-export/              model.py, weights.pt, weights.json
+export/              model.py, weights.pt and .safetensors, weights.json
 report.html          the run on one page
 """
 

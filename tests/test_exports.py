@@ -468,6 +468,19 @@ def test_the_stand_in_is_torchvision_s_network():
     torch.testing.assert_close(ours(images), theirs(images))
 
 
+def test_what_is_missing_is_named_by_the_table(run_cli, tmp_path):
+    """And not what the order of layers would make of all the layers behind it."""
+    state = trained(B0).state_dict()
+    names = torchvision_names(B0, state)
+    theirs = {names[k]: v for k, v in state.items() if k != "blocks.2.1.bn2.bias"}
+    theirs["features.9.weight"] = torch.zeros(3)
+    with pytest.raises(UsageError, match=r": 1 do not fit: blocks\.2\.1\.bn2\.bias \[240\] \(th"):
+        weights_module.fit(theirs, B0)
+    theirs[names["blocks.2.1.bn2.bias"]] = state["blocks.2.1.bn2.bias"]
+    with pytest.raises(UsageError, match=r": 1 have no place in it: features\.9\.weight \[3\]"):
+        weights_module.fit(theirs, B0)
+
+
 def test_torchvision_s_own_b0_comes_in_and_goes_out(tmp_path):
     need("torchvision")
     from torchvision.models import efficientnet_b0
@@ -636,6 +649,53 @@ def test_without_the_package_itself(form, run_cli, tmp_path, monkeypatch):
     code, _, err = run_cli("export", WINNER.block_string, "--to", form, "-o", tmp_path / "out")
     assert code == 0, err
     assert err.startswith("note: ") and "cannot be imported here" in err
+
+
+@pytest.mark.parametrize(
+    "name, options, expected",
+    [
+        ("torchvision", [], (1e-5, 0.1, "symmetric")),
+        ("timm", [], None),  # nothing is told: the architecture's own
+        ("timm", ["--weights-of", "timm"], (1e-5, 0.1, "symmetric")),
+        ("timm", ["--weights-of", "timm-tf"], (1e-3, 0.1, "same")),
+        ("ours", [], (3e-3, 0.02, "symmetric")),
+        ("hub", [], (1e-3, 0.1, "same")),
+        ("own hub", [], (3e-3, 0.02, "same")),
+    ],
+)
+def test_settings_come_from_the_source(name, options, expected, run_cli, tmp_path):
+    """Of B0's weights, which are the same numbers wherever they are from."""
+    state = trained(B0).state_dict()
+    file, names = tmp_path / "w.safetensors", torchvision_names(B0, state)
+    metadata = {"format": "pt"}
+    if name == "ours":
+        metadata |= {"bn_eps": "0.003", "bn_momentum": "0.02", "padding": "symmetric"}
+    theirs = {names[k]: v for k, v in state.items()} if name == "torchvision" else state
+    save_file(theirs, file, metadata)
+    config = {"hub": {"architecture": "tf_efficientnet_b0"}}
+    arguments = {"bn_eps": 3e-3, "bn_momentum": 0.02, "pad_type": "same"}
+    config["own hub"] = {"architecture": "efficientnet_b0", "model_args": arguments}
+    if name in config:
+        (tmp_path / "config.json").write_text(json.dumps(config[name]))
+    code, _, err = run_cli(
+        "export", "efficientnet_b0", "--to", "pytorch", "--weights", file, *options,
+        "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0, err
+    assert ("note: batch norm's epsilon" in err) == (expected is not None)
+    eps, momentum, padding = expected or (1e-3, 0.01, "symmetric")
+    source = (tmp_path / "out" / "model.py").read_text()
+    assert f"eps={eps!r}, momentum={momentum!r}" in source
+    assert ("class PaddedConv2d" in source) == (padding == "same")
+    again = load_file(tmp_path / "out" / "weights.safetensors")
+    assert all(torch.equal(again[k], v) for k, v in state.items() if "tracked" not in k)
+
+
+def test_weights_of_nobody(run_cli, tmp_path):
+    options = ["--to", "pytorch", "--weights-of", "timm", "-o", tmp_path / "out"]
+    code, _, err = run_cli("export", "efficientnet_b0", *options)
+    assert code == 2
+    assert "--weights-of timm without weights" in err
 
 
 # -- generated code ------------------------------------------------------------------------------

@@ -23,9 +23,22 @@ if TYPE_CHECKING:
     help="safetensors, a torch file, or the folder of a training or an export; timm's and "
     "torchvision's fit [those of a training's folder; else untrained]",
 )
+@click.option(
+    "--weights-of",
+    type=click.Choice(["timm", "timm-tf", "torchvision"]),
+    help="whose batch norm and padding the weights were trained with [what the file says; else "
+    "the architecture's]",
+)
 @click.option("-o", "--output", type=FOLDER, required=True, help="a new folder")
 @click.option("--force", is_flag=True, help="write over files that exist")
-def export(architecture: str, to: str, weights: Path | None, output: Path, force: bool) -> None:
+def export(
+    architecture: str,
+    to: str,
+    weights: Path | None,
+    weights_of: str | None,
+    output: Path,
+    force: bool,
+) -> None:
     """Write an architecture, a run's winner or a trained network in some format.
 
     What is written is run once and compared with the network: nothing is left behind where the
@@ -44,7 +57,10 @@ def export(architecture: str, to: str, weights: Path | None, output: Path, force
     _check_output(output, force)
     tensors = None
     if weights is not None:
-        network, tensors = _with_weights(network, weights)
+        own = weights == folder  # of a training, whose architecture is set as it was trained
+        network, tensors = _with_weights(network, weights, weights_of, settings=not own)
+    elif weights_of is not None:
+        raise UsageError(f"--weights-of {weights_of} without weights; allowed: with --weights")
     exporter = exporter.about(origin(folder, weights))
     with blame(f"exporter {to!r}"), staged(output) as temporary:
         files = exporter.export(network, tensors, temporary)
@@ -73,9 +89,12 @@ def _check_output(output: Path, force: bool) -> None:
         raise UsageError(f"{str(output)!r} is not empty; allowed: a new folder, or --force")
 
 
-def _with_weights(network: "Architecture", source: Path) -> "tuple[Architecture, dict[str, Any]]":
-    """The weights of a file or folder under our names, and the network with their classes."""
-    from mnas_search.training.full.weights import classes, fit, read
+def _with_weights(
+    network: "Architecture", source: Path, weights_of: str | None, *, settings: bool
+) -> "tuple[Architecture, dict[str, Any]]":
+    """The weights of a file or folder under our names, and the network as they want it."""
+    from mnas_search.training.full.weight_settings import of_source, settings_of
+    from mnas_search.training.full.weights import classes, file_of, fit, read
 
     given = read(source)
     count = classes(given)
@@ -86,6 +105,14 @@ def _with_weights(network: "Architecture", source: Path) -> "tuple[Architecture,
             err=True,
         )
         network = replace(network, num_classes=count)
+    found = None
+    if weights_of is not None:
+        found = of_source(weights_of, network)
+    elif settings:
+        found = settings_of(file_of(source), given, network)
+    if found is not None and found.of(network) != network:
+        click.echo(f"note: {found.text}", err=True)
+        network = found.of(network)
     fitted = fit(given, network)
     if fitted.new:
         raise UsageError(

@@ -75,7 +75,9 @@ class HuggingFaceExporter(Exporter):
                 texts["model.py"] = source
             for file, text in texts.items():
                 write_atomically(folder / file, text)
-            write_atomically(folder / "model.safetensors", safetensors(network.state_dict()))
+            write_atomically(
+                folder / "model.safetensors", safetensors(network.state_dict(), architecture)
+            )
             written = _written(architecture, words, source, folder)
             _compare(network, written, architecture, trained=weights is not None)
         return tuple(path / file for file in (*texts, "model.safetensors"))

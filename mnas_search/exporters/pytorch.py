@@ -51,7 +51,9 @@ class PyTorchExporter(Exporter):
         return (
             write_atomically(path / "model.py", source),
             write_atomically(path / "weights.pt", state.getvalue()),
-            write_atomically(path / "weights.safetensors", safetensors(network.state_dict())),
+            write_atomically(
+                path / "weights.safetensors", safetensors(network.state_dict(), architecture)
+            ),
             write_atomically(path / "weights.json", self._words(architecture, weights)),
         )
 

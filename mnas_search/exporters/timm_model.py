@@ -51,7 +51,7 @@ class TimmExporter(Exporter):
         words = timm_words(architecture)
         network = network_with(architecture, weights)
         source = timm_source(architecture, words, self.origin)
-        content = safetensors(network.state_dict())
+        content = safetensors(network.state_dict(), architecture)
         written = build_written(architecture, words, source)
 
         def run(images: Tensor, other: dict[str, Tensor] | None) -> Tensor:

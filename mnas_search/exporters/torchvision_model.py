@@ -46,7 +46,7 @@ class TorchvisionExporter(Exporter):
         """Write both files, after `model.py` has been run."""
         source = torchvision_source(architecture)
         network = network_with(architecture, weights)
-        content = safetensors(_renamed(architecture, network.state_dict()))
+        content = safetensors(_renamed(architecture, network.state_dict()), architecture)
         written = run_source(source)
 
         def run(images: Tensor, other: dict[str, Tensor] | None) -> Tensor:

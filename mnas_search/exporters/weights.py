@@ -38,9 +38,13 @@ def network_with(architecture: Architecture, weights: Mapping[str, Tensor] | Non
     return network
 
 
-def safetensors(weights: Mapping[str, Tensor]) -> bytes:
-    """A safetensors file, marked as PyTorch's."""
+def safetensors(weights: Mapping[str, Tensor], architecture: Architecture) -> bytes:
+    """A safetensors file, marked as PyTorch's, with the settings that a state dict lacks."""
     from safetensors.torch import save
 
-    content: bytes = save({k: v.contiguous() for k, v in weights.items()}, {"format": "pt"})
+    told = {
+        name: str(getattr(architecture, name)) for name in ("bn_eps", "bn_momentum", "padding")
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+    content: bytes = save(tensors, {"format": "pt", "written_by": "mnas-search", **told})
     return content
