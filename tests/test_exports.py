@@ -24,9 +24,9 @@ from mnas_search.errors import InvalidArchitecture, UsageError, WorkFailed
 from mnas_search.exporters import comparison, torchvision_like
 from mnas_search.exporters.model_source import model_source
 from mnas_search.exporters.timm_words import read_words, timm_words
-from mnas_search.exporters.torchvision_names import torchvision_names
 from mnas_search.interfaces import Origin
 from mnas_search.networks import build
+from mnas_search.networks.torchvision_names import torchvision_names
 from mnas_search.training.full import weights as weights_module
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overwriting mnas_")  # in timm's registry

@@ -14,10 +14,10 @@ from mnas_search.errors import InvalidArchitecture, WorkFailed
 from mnas_search.exporters.comparison import compare, images_for
 from mnas_search.exporters.extras import imports
 from mnas_search.exporters.model_source import comment
-from mnas_search.exporters.torchvision_names import KINDS, torchvision_names
 from mnas_search.exporters.weights import network_with, safetensors
 from mnas_search.files import write_atomically
 from mnas_search.interfaces import Exporter
+from mnas_search.networks.torchvision_names import KINDS, torchvision_names
 
 _MODULE = "torchvision.models.efficientnet"
 _STAND_IN = "mnas_search.exporters.torchvision_like"

@@ -17,8 +17,8 @@ from torch import Tensor
 from mnas_search.architecture import Architecture
 from mnas_search.blocks import plan
 from mnas_search.errors import UsageError
-from mnas_search.exporters.torchvision_names import KINDS, torchvision_names
 from mnas_search.files import read_json
+from mnas_search.networks.torchvision_names import KINDS, torchvision_names
 from mnas_search.training.full.checkpoints import BEST
 
 _ALLOWED = (
