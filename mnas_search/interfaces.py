@@ -278,7 +278,13 @@ class Origin:
 
 
 class Exporter(ABC):
-    """Writes a network in some format."""
+    """Writes a network in some format.
+
+    Attributes:
+        takes_weights: whether the format has room for them.
+    """
+
+    takes_weights: ClassVar[bool] = True
 
     @abstractmethod
     def export(

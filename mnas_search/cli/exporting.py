@@ -52,7 +52,8 @@ def export(
     exporter = _exporter(to)
     network = resolve_architecture(architecture)
     folder = Path(architecture) if is_path(architecture) else None
-    if weights is None and folder is not None and read_training(folder) is not None:
+    trained = folder is not None and read_training(folder) is not None
+    if weights is None and trained and exporter.takes_weights:
         weights = folder
     _check_output(output, force)
     tensors = None
