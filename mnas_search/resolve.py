@@ -1,12 +1,12 @@
 """What stands for an architecture: a name, a quoted block string, a JSON file, the folder of a run
 or a training."""
 
-import json
 from pathlib import Path
 
 from mnas_search import reference
 from mnas_search.architecture import Architecture
 from mnas_search.errors import InvalidArchitecture, RunFolderError, UnknownName
+from mnas_search.files import read_json
 from mnas_search.run_folder import read_training
 
 _MOST_BYTES = 10_000_000
@@ -67,7 +67,7 @@ def _from_run(folder: Path) -> Architecture:
     if not best.exists():
         raise RunFolderError(f"the run {str(folder)!r} has no best.json: it has no winner yet")
     try:
-        winner = json.loads(best.read_text(encoding="utf-8"))
+        winner = read_json(best)
         if winner["architecture"] is None and "fingerprint" in winner:
             raise UnknownName(
                 f"the winner of {str(folder)!r} is the traced network {winner['fingerprint']!r}; "

@@ -7,7 +7,7 @@ trials.csv           a row a distinct network; after early stopping, with the ru
 pareto.csv           those that nothing beats in both accuracy and multiply-adds
 best.json            the winner
 family.csv, family/  the winner's family
-export/              model.py, weights.pt, weights.json
+export/              model.py, weights.pt and .safetensors, weights.json
 report.html          the run on one page
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 from mnas_search.architecture import Architecture
 from mnas_search.cost import Cost
 from mnas_search.errors import RunFolderError
-from mnas_search.files import write_atomically
+from mnas_search.files import read_json, write_atomically
 from mnas_search.finals import Scored
 from mnas_search.interfaces import Network
 from mnas_search.trials import Trial
@@ -76,7 +76,7 @@ def is_run(folder: Path) -> bool:
 def read_training(folder: Path) -> dict[str, Any] | None:
     """The configuration of a training (`mnas-search train`); None for a folder of none."""
     try:
-        value = json.loads((folder / "config.json").read_text(encoding="utf-8"))["training"]
+        value = read_json(folder / "config.json")["training"]
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return value if isinstance(value, dict) else None
@@ -99,7 +99,7 @@ def _read(folder: Path, part: str) -> dict[str, Any]:
     if not path.is_file():
         raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no config.json")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))[part]
+        value = read_json(path)[part]
     except (ValueError, KeyError, TypeError):
         value = None
     if not isinstance(value, dict):

@@ -275,14 +275,14 @@ def test_a_disk_that_fills_loses_nothing(run_cli, tmp_path, size):
     assert len(tells(folder)) == 8
 
 
-def test_an_export_that_does_not_fit_leaves_no_half_file(tmp_path):
+def test_an_export_that_does_not_fit_leaves_nothing(tmp_path):
     done = limited(
         ["export", "efficientnet_b0", "--to", "pytorch", "-o", tmp_path / "out"], 100_000
     )
     assert done.returncode == 1
     assert "cannot write" in done.stderr
     assert "Traceback" not in done.stderr
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["model.py"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_numbers_beyond_all_numbers():

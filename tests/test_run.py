@@ -440,7 +440,7 @@ def test_export(run_cli, tmp_path):
     assert code == 0
     code, _, err = run_cli("export", "mnasnet_a1", "--to", "banana", "-o", tmp_path / "no")
     assert code == 2
-    assert "json, pytorch" in err
+    assert "json, onnx, pytorch" in err
     assert not (tmp_path / "no").exists()
 
 

@@ -483,16 +483,25 @@ def trained():
     }
 
 
-def test_torchvision_s_names_are_matched_by_the_order_of_layers(trained, tmp_path):
+def test_torchvision_s_names_are_matched(trained, tmp_path):
     theirs = dict(zip(torchvision_names(), trained.values(), strict=True))
     torch.save({"model": theirs, "epoch": 3}, tmp_path / "checkpoint.pth")
     # safetensors sorts names its own way.
     save_file({k: v.contiguous() for k, v in theirs.items()}, tmp_path / "model.safetensors")
     for name in ("checkpoint.pth", "model.safetensors"):
         found = weights.fit(weights.read(tmp_path / name), SMALL_B0)
-        assert found.by_order and not found.new and not found.left
+        assert found.matched_by == "torchvision's names"
+        assert not found.new and not found.left
         learnt = {k: v for k, v in trained.items() if "num_batches" not in k}
         assert same(found.weights, learnt)
+
+
+def test_other_names_are_matched_by_the_order_of_layers(trained):
+    theirs = dict(zip(torchvision_names(), trained.values(), strict=True))
+    theirs = {name.replace(".block.", ".conv."): value for name, value in theirs.items()}
+    found = weights.fit(theirs, SMALL_B0)
+    assert found.matched_by == "the order of layers"
+    assert same(found.weights, {k: v for k, v in trained.items() if "num_batches" not in k})
 
 
 @pytest.mark.parametrize(
@@ -513,7 +522,7 @@ def test_torchvision_s_names_are_matched_by_the_order_of_layers(trained, tmp_pat
 def test_timm_s_names_are_ours_however_they_are_wrapped(trained, tmp_path, wrap):
     torch.save(wrap(trained), tmp_path / "timm.pth")
     found = weights.fit(weights.read(tmp_path / "timm.pth"), SMALL_B0)
-    assert not found.by_order
+    assert found.matched_by == "name"
     assert same(found.weights, {k: v for k, v in trained.items() if "num_batches" not in k})
 
 

@@ -11,7 +11,15 @@ from importlib.metadata import version
 
 import click
 
-from mnas_search.cli import benching, explaining, inspecting, scaling, searching, training
+from mnas_search.cli import (
+    benching,
+    explaining,
+    exporting,
+    inspecting,
+    scaling,
+    searching,
+    training,
+)
 from mnas_search.cli.fidelity import fidelity
 from mnas_search.errors import MnasSearchError, UsageError, one_line
 
@@ -30,6 +38,7 @@ for _command in (
     fidelity,
     *training.COMMANDS,
     *scaling.COMMANDS,
+    *exporting.COMMANDS,
     *inspecting.COMMANDS,
     *explaining.COMMANDS,
     *benching.COMMANDS,

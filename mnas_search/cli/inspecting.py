@@ -1,4 +1,4 @@
-"""Commands that search nothing: profile, export, report, list."""
+"""Commands that search nothing: profile, report, list."""
 
 from pathlib import Path
 
@@ -50,31 +50,6 @@ def profile(
     differing = [row["name"] for row in rows if not row.get("verified", {}).get("agree", True)]
     if differing:
         raise WorkFailed(f"other counters disagree on {', '.join(differing)}")
-
-
-@click.command()
-@click.argument("architecture", metavar="ARCH|RUN")
-@click.option("--to", "to", required=True, help="a format (`mnas-search list exporters`)")
-@click.option("-o", "--output", type=FOLDER, required=True, help="a new folder")
-@click.option("--force", is_flag=True, help="write over files that exist")
-def export(architecture: str, to: str, output: Path, force: bool) -> None:
-    """Write an architecture, or a run's winner, in some format; weights are untrained."""
-    from mnas_search import plugins
-    from mnas_search.interfaces import Exporter
-    from mnas_search.resolve import resolve_architecture
-
-    exporter_class = plugins.load("exporters", to)
-    if not (isinstance(exporter_class, type) and issubclass(exporter_class, Exporter)):
-        raise UsageError(f"exporter {to!r}; allowed: an Exporter class")
-    exporter = plugins.make(exporter_class, to)
-    network = resolve_architecture(architecture)
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"{str(output)!r} is a file; allowed: a folder")
-    if output.is_dir() and any(output.iterdir()) and not force:
-        raise UsageError(f"{str(output)!r} is not empty; allowed: a new folder, or --force")
-    output.mkdir(parents=True, exist_ok=True)
-    for file in exporter.export(network, None, output):
-        click.echo(str(file))
 
 
 @click.command()
@@ -176,4 +151,4 @@ def list_(kind: str | None, form: str) -> None:
         print_records(rows)
 
 
-COMMANDS = (profile, export, report, list_)
+COMMANDS = (profile, report, list_)

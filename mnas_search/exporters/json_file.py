@@ -1,7 +1,7 @@
 """The architecture's complete form."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from mnas_search.architecture import Architecture
 from mnas_search.errors import UsageError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 @final
 class JsonExporter(Exporter):
     """`architecture.json`: canonical, read back by every command that takes an architecture."""
+
+    takes_weights: ClassVar[bool] = False
 
     def export(
         self, architecture: Architecture, weights: "dict[str, torch.Tensor] | None", path: Path

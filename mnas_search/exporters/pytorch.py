@@ -1,273 +1,70 @@
-"""`model.py`, which imports torch alone, and `weights.pt` beside it.
+"""`model.py`, which imports torch alone, with its weights beside it."""
 
-The blocks stand as a table at the top of the file, every integer resolved; below it is the source
-of the very modules that mnas-search builds its own network from, as far as this network needs
-them. Before the export counts as done, the written file is executed and its outputs are compared
-with the network's own, over randomised weights and batch-norm statistics: a freshly initialised
-network gives outputs near zero, which any comparison would pass.
-"""
-
-import copy
 import io
 import json
-import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 import torch
+from torch import Tensor
 
 from mnas_search.architecture import Architecture
-from mnas_search.blocks import NetworkPlan, drop_path_rates, plan
-from mnas_search.cost import cost
-from mnas_search.errors import UsageError, WorkFailed
-from mnas_search.exporters.source import definitions
+from mnas_search.exporters.comparison import compare, images_for
+from mnas_search.exporters.model_source import model_source
+from mnas_search.exporters.weights import GIVEN, UNTRAINED, network_with, safetensors
 from mnas_search.files import write_atomically
-from mnas_search.interfaces import Exporter
-from mnas_search.networks import Network, build
-from mnas_search.networks.network import block_class
-
-UNTRAINED = "untrained: freshly initialised, no image was seen"
-_TOLERANCE = 1e-5  # of the largest output
-_VERIFIED_AT = 64  # pixels
+from mnas_search.interfaces import Exporter, Origin
 
 
 @final
+@dataclass(frozen=True, slots=True)
 class PyTorchExporter(Exporter):
-    """`model.py`, `weights.pt` (loads with `weights_only=True`) and `weights.json`."""
+    """`model.py`, `weights.pt` (loads with `weights_only=True`), the same as
+    `weights.safetensors`, and `weights.json`, which says what they are."""
+
+    origin: Origin | None = None
+
+    def about(self, origin: Origin) -> "PyTorchExporter":
+        """The same, with the words for `weights.json`."""
+        return PyTorchExporter(origin)
 
     def export(
-        self, architecture: Architecture, weights: dict[str, torch.Tensor] | None, path: Path
+        self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
     ) -> tuple[Path, ...]:
-        """Write the three files; `weights.json` says what the weights are."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            network = build(architecture)
-        if weights is not None:
-            _load(network, weights)
+        """Write the four files, after `model.py` has been run."""
+        network = network_with(architecture, weights)
         source = model_source(architecture)
-        _verify(source, network, architecture)
+        namespace: dict[str, Any] = {"__name__": "exported", "__file__": "model.py"}
+        exec(compile(source, "model.py", "exec"), namespace)
+        written = namespace["Model"]().eval()
+
+        def run(images: Tensor, other: dict[str, Tensor] | None) -> Tensor:
+            written.load_state_dict(network.state_dict() if other is None else other)
+            logits: Tensor = written(images)
+            return logits
+
+        images = images_for(architecture, any_size=True)
+        compare(network, run, images, trained=weights is not None)
         state = io.BytesIO()
         torch.save(network.state_dict(), state)
-        what = UNTRAINED if weights is None else "as given to the export"
-        words = json.dumps({"weights": what, "architecture": architecture.label}, indent=2) + "\n"
         return (
             write_atomically(path / "model.py", source),
             write_atomically(path / "weights.pt", state.getvalue()),
-            write_atomically(path / "weights.json", words),
+            write_atomically(
+                path / "weights.safetensors", safetensors(network.state_dict(), architecture)
+            ),
+            write_atomically(path / "weights.json", self._words(architecture, weights)),
         )
 
-
-def _load(network: Network, weights: dict[str, torch.Tensor]) -> None:
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UsageError(f"the weights do not fit: {' '.join(str(error).split())[:300]}") from None
-
-
-def _verify(source: str, network: Network, architecture: Architecture) -> None:
-    namespace: dict[str, Any] = {"__name__": "exported", "__file__": "model.py"}
-    exec(compile(source, "model.py", "exec"), namespace)
-    # In double precision, where no deep network overflows. Symmetric padding is the same at every
-    # resolution, so that a small one is enough.
-    small = min(architecture.resolution, _VERIFIED_AT)
-    resolution = small if architecture.padding == "symmetric" else architecture.resolution
-    own, written = copy.deepcopy(network).eval().double(), namespace["Model"]().eval().double()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for value in own.state_dict().values():
-            if value.ndim == 1:  # scales, biases and batch-norm statistics
-                value += 0.1 * torch.randn(value.shape, generator=generator).abs()
-        written.load_state_dict(own.state_dict())
-        images = torch.randn(2, 3, resolution, resolution, generator=generator).double()
-        expected, got = own(images), written(images)
-    largest = float(expected.abs().max())
-    difference = float((expected - got).abs().max())
-    if not difference <= _TOLERANCE * largest:
-        raise WorkFailed(
-            f"the exported model differs from the network by {difference:g}, outputs reach "
-            f"{largest:g}"
-        )
-
-
-def model_source(architecture: Architecture) -> str:
-    """The text of `model.py`."""
-    network_plan = plan(architecture)
-    counted = cost(architecture)
-    kinds = sorted({stage.kind for stage in architecture.stages})
-    classes = {kind: block_class(kind) for kind in kinds}
-    imports, code = definitions(tuple(classes.values()), also=("ACTIVATIONS", "chain", "conv"))
-    blocks = ", ".join(f'"{kind}": {cls.__name__}' for kind, cls in classes.items())
-    return _TEMPLATE.format(
-        name=_comment(architecture.label),
-        params=f"{counted.params:,}",
-        macs=f"{counted.macs:,}",
-        resolution=architecture.resolution,
-        plugin_imports="".join(f"{line}\n" for line in imports),
-        table=_table(network_plan),
-        eps=architecture.bn_eps,
-        momentum=architecture.bn_momentum,
-        code=code,
-        blocks=blocks,
-        layers=_layers(network_plan),
-        forward=_forward(architecture),
-        expected_params=counted.params,
-        expected_macs=counted.macs,
-    )
-
-
-def _comment(text: str) -> str:
-    """Text that cannot leave the docstring it is written into."""
-    return re.sub(r"[^\w .,:;=+*/()@-]", "?", text)
-
-
-def _table(network_plan: NetworkPlan) -> str:
-    count = sum(len(stage) for stage in network_plan.stages)
-    rates = iter(drop_path_rates(network_plan.architecture.stochastic_depth_rate, count))
-    rows = []
-    for index, stage in enumerate(network_plan.stages):
-        rows.append(f"    [  # stage {index}: {stage[0].in_size} -> {stage[0].out_size} pixels")
-        for b in stage:
-            rows.append(
-                f'        ("{b.kind}", Plan({b.in_channels}, {b.mid_channels}, {b.out_channels}, '
-                f"{b.kernel}, {b.stride}, {b.pad}, {b.se_channels}, "
-                f'"{b.shortcut}", {b.pool_pad}, "{b.activation}"), {next(rates):.6g}),'
-            )
-        rows.append("    ],")
-    return "\n".join(rows)
-
-
-def _layers(network_plan: NetworkPlan) -> str:
-    architecture = network_plan.architecture
-    stem = network_plan.stem.layers[0]
-    *head, classifier = network_plan.head.layers
-    lines = [
-        f"self.conv_stem = conv(3, {stem.out_channels}, {stem.kernel}, "
-        f"stride={stem.stride}, pad={stem.pad})",
-        f"self.bn1 = norm({stem.out_channels})",
-        f'self.act1 = ACTIVATIONS["{architecture.activation}"]()',
-    ]
-    if architecture.stem.pool:
-        lines.append("self.pool = nn.MaxPool2d(3, 2, 1)")
-    lines += [
-        "self.blocks = nn.Sequential(",
-        "    *(",
-        "        nn.Sequential(*(BLOCKS[kind](plan, norm, drop) for kind, plan, drop in stage))",
-        "        for stage in STAGES",
-        "    )",
-        ")",
-    ]
-    if head:
-        lines += [
-            f"self.conv_head = conv({head[0].in_channels}, {head[0].out_channels})",
-            f"self.bn2 = norm({head[0].out_channels})",
-            f'self.act2 = ACTIVATIONS["{architecture.activation}"]()',
-        ]
-    lines += [
-        f"self.dropout = nn.Dropout({architecture.dropout_rate:g})",
-        f"self.classifier = nn.Linear({classifier.in_channels}, {classifier.out_channels})",
-    ]
-    return "\n".join(" " * 8 + line for line in lines)
-
-
-def _forward(architecture: Architecture) -> str:
-    pool = ", self.pool" if architecture.stem.pool else ""
-    lines = [
-        f"x = chain(images, self.conv_stem, self.bn1, self.act1{pool})",
-        "for stage in self.blocks:",
-        "    for block in stage:",
-        "        x = block(x)",
-    ]
-    if architecture.head_channels is not None:
-        lines.append("x = chain(x, self.conv_head, self.bn2, self.act2)")
-    lines.append("return self.classifier(self.dropout(x.mean((2, 3))))")
-    return "\n".join(" " * 8 + line for line in lines)
-
-
-_TEMPLATE = '''\
-"""{name}
-
-{params} parameters, {macs} multiply-adds at {resolution}x{resolution} (convolutions and linear
-layers, batch 1). Written by mnas-search; needs torch alone. Run as a script, it builds the
-network, does one forward pass and prints its counts.
-"""
-
-import functools
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
-
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-{plugin_imports}
-RESOLUTION = {resolution}
-
-
-class Plan(NamedTuple):
-    """One block: widths, spatial convolution, squeeze-and-excitation, shortcut, activation."""
-
-    in_channels: int
-    mid_channels: int
-    out_channels: int
-    kernel: int
-    stride: int
-    pad: tuple[int, int]
-    se_channels: int
-    shortcut: str
-    pool_pad: tuple[int, int]
-    activation: str
-
-
-# Blocks by stage: kind, plan, rate of stochastic depth.
-STAGES = [
-{table}
-]
-
-Norm = Callable[[int], nn.Module]
-norm = functools.partial(nn.BatchNorm2d, eps={eps!r}, momentum={momentum!r})
-
-
-{code}
-
-
-BLOCKS = {{{blocks}}}
-
-
-class Model(nn.Module):
-    """Images [N, 3, {resolution}, {resolution}] to logits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-{layers}
-
-    def forward(self, images: Tensor) -> Tensor:
-{forward}
-
-
-def main() -> None:
-    """Build the network, run it once, print its counts."""
-    model = Model().eval()
-    weights = Path(__file__).with_name("weights.pt")
-    if weights.exists():
-        model.load_state_dict(torch.load(weights, weights_only=True))
-    macs = 0
-
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal macs
-        positions = output[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1
-        macs += layer.weight.numel() * positions
-
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.register_forward_hook(count)
-    with torch.no_grad():
-        logits = model(torch.zeros(1, 3, RESOLUTION, RESOLUTION))
-    params = sum(p.numel() for p in model.parameters())
-    print(f"output {{tuple(logits.shape)}}, params {{params:,}}, macs {{macs:,}}")
-    if (params, macs) != ({expected_params}, {expected_macs}):
-        raise SystemExit("expected {params} params and {macs} macs")
-
-
-if __name__ == "__main__":
-    main()
-'''
+    def _words(self, architecture: Architecture, weights: dict[str, Tensor] | None) -> str:
+        what = UNTRAINED if weights is None else GIVEN
+        words: dict[str, Any] = {
+            "weights": what if self.origin is None else self.origin.weights,
+            "architecture": architecture.label,
+        }
+        if self.origin is not None and self.origin.class_names:
+            words["class_names"] = list(self.origin.class_names)
+        if self.origin is not None and self.origin.mean is not None:
+            words["normalisation"] = {"mean": self.origin.mean, "std": self.origin.std}
+        return json.dumps(words, indent=2) + "\n"

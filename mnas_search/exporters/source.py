@@ -3,7 +3,7 @@
 import ast
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 
 from torch import nn
@@ -17,22 +17,27 @@ _FREE_MODULES = {"torch", "math", "functools", "collections", "typing", "datacla
 
 
 def definitions(
-    classes: tuple[type[nn.Module], ...], *, also: Iterable[str] = ()
+    classes: tuple[type[nn.Module], ...],
+    *,
+    also: Iterable[str] = (),
+    rewrite: Callable[[str, str], str] = lambda name, source: source,
 ) -> tuple[tuple[str, ...], str]:
     """(import lines of plug-ins, source of the classes and of all that they refer to).
 
-    Names are followed through `mnas_search.networks.layers` and the modules of the classes. Raises
+    Names are followed through `mnas_search.networks.layers` and the modules of the classes.
+    `rewrite` gives the source to write, from a name and its own source. Raises
     `InvalidArchitecture` for a class whose module imports something else than torch and
     `mnas_search.networks.layers`.
     """
-    own: dict[str, tuple[str, ast.stmt]] = {}
+    own: dict[str, tuple[str, ast.Module]] = {}
     imports: list[str] = []
     modules = [layers, *dict.fromkeys(sys.modules[cls.__module__] for cls in classes)]
     for module in dict.fromkeys(modules):
         text = inspect.getsource(module)
         for statement in ast.parse(text).body:
             for name in _defined(statement):
-                own[name] = (ast.get_source_segment(text, statement) or "", statement)
+                source = rewrite(name, ast.get_source_segment(text, statement) or "")
+                own[name] = (source, ast.parse(source))
             if module is not layers and isinstance(statement, ast.Import | ast.ImportFrom):
                 imports += _allowed_import(statement, module)
     needed: set[str] = set()

@@ -4,7 +4,6 @@ A state dict says nothing about batch norm's epsilon, padding or normalisation: 
 architecture's and the training's own.
 """
 
-import json
 import pickle
 import re
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,8 @@ from torch import Tensor
 from mnas_search.architecture import Architecture
 from mnas_search.blocks import plan
 from mnas_search.errors import UsageError
+from mnas_search.files import read_json
+from mnas_search.networks.torchvision_names import KINDS, torchvision_names
 from mnas_search.training.full.checkpoints import BEST
 
 _ALLOWED = (
@@ -29,6 +30,8 @@ _NESTED = ("model_ema", "state_dict_ema", "weights", "state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _COUNTERS = ("num_batches_tracked", "n_averaged")
 _CLASSIFIER = "classifier"
+_BY_NAME, _BY_TABLE, _BY_ORDER = "name", "torchvision's names", "the order of layers"
+_FILES = ("weights.pt", "weights.safetensors", "model.safetensors")  # of exports
 _SHOWN = 3
 
 
@@ -41,29 +44,30 @@ class Fitted:
         weights: by name of the network's state dict; without `new`.
         new: names that were not there, or not in this shape: the classifier's.
         taken: number of tensors that were.
-        by_order: whether names were foreign, and layers were matched by their order.
+        matched_by: "name"; "torchvision's names"; or "the order of layers", of foreign names.
         left: names of what was there and is not used.
     """
 
     weights: dict[str, Tensor]
     new: tuple[str, ...]
     taken: int
-    by_order: bool
+    matched_by: str
     left: tuple[str, ...]
 
     @property
     def text(self) -> str:
         """What was taken, what is new, what was left over."""
-        how = " by the order of layers" if self.by_order else ""
+        how = "" if self.matched_by == _BY_NAME else f" by {self.matched_by}"
         new = " and ".join(self.new) or "nothing"
         return f"{self.taken} tensors taken{how}; new: {new}; left over: {some(self.left)}"
 
 
 def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
-    """Match a state dict to an architecture: by timm's names, or by the order of layers.
+    """Match a state dict to an architecture: by timm's names, by those of torchvision's
+    EfficientNet, or by the order of layers.
 
-    The order serves torchvision's EfficientNet, MobileNetV2 and others that name the same layers
-    otherwise. The classifier is taken where it has as many classes, and is else new.
+    The order serves torchvision's MobileNetV2 and others that name the same layers otherwise. The
+    classifier is taken where it has as many classes, and is else new.
 
     Raises:
         UsageError: any other parameter is missing, has another shape, or has no place; the
@@ -71,8 +75,7 @@ def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
     """
     given = {k: v for k, v in weights.items() if k.rpartition(".")[2] not in _COUNTERS}
     expected = _expected(architecture)
-    by_order = not expected.keys() & given.keys()
-    pairs = _by_order(given, expected) if by_order else {n: n for n in expected if n in given}
+    matched_by, pairs = _pairs(given, expected, architecture)
     wrong = [
         f"{name} {list(shape)} (there: {_described(pairs.get(name), given)})"
         for name, shape in expected.items()
@@ -91,7 +94,9 @@ def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
     new = () if kept else tuple(classifier)
     taken = {n: given[pairs[n]] for n in expected if n not in new}
     left += [pairs[n] for n in new if n in pairs]
-    return Fitted(weights=taken, new=new, taken=len(taken), by_order=by_order, left=tuple(left))
+    return Fitted(
+        weights=taken, new=new, taken=len(taken), matched_by=matched_by, left=tuple(left)
+    )
 
 
 def read(source: Path) -> dict[str, Tensor]:
@@ -102,13 +107,12 @@ def read(source: Path) -> dict[str, Tensor]:
     """
     path = file_of(source)
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
             value: Any = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise UsageError(f"cannot read {str(path)!r}: {error}; allowed: {_ALLOWED}") from None
+        except Exception as error:  # whatever a file made by nobody's library brings about
+            raise _unreadable(path, error) from None
     else:
         try:
             value = torch.load(path, map_location="cpu", weights_only=True)
@@ -117,10 +121,14 @@ def read(source: Path) -> dict[str, Tensor]:
                 f"{str(path)!r} holds more than tensors and cannot be read safely; allowed: a "
                 "state dict"
             ) from None
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UsageError(f"cannot read {str(path)!r}: {reason}; allowed: {_ALLOWED}") from None
+        except Exception as error:
+            raise _unreadable(path, error) from None
     return _state_dict(value, path)
+
+
+def _unreadable(path: Path, error: Exception) -> UsageError:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return UsageError(f"cannot read {str(path)!r}: {reason}; allowed: {_ALLOWED}")
 
 
 def file_of(source: Path) -> Path:
@@ -131,11 +139,11 @@ def file_of(source: Path) -> Path:
         return source
     if not source.is_dir():
         raise UsageError(f"no weights {str(source)!r}; allowed: {_ALLOWED}")
-    for folder in (source / "export", source):
-        if (folder / "weights.pt").is_file():
-            if _untrained(folder / "weights.json"):
+    for file in (folder / name for folder in (source / "export", source) for name in _FILES):
+        if file.is_file():
+            if _untrained(file.with_name("weights.json")):
                 raise _of_no_training(source)
-            return folder / "weights.pt"
+            return file
     if (source / BEST).is_file():
         return source / BEST
     raise UsageError(f"{str(source)!r} holds no weights; allowed: {_ALLOWED}")
@@ -166,7 +174,7 @@ def _of_no_training(source: Path) -> UsageError:
 
 def _untrained(file: Path) -> bool:
     try:
-        return str(json.loads(file.read_text(encoding="utf-8"))["weights"]).startswith("untrained")
+        return str(read_json(file)["weights"]).startswith("untrained")
     except (OSError, ValueError, LookupError, TypeError):
         return False
 
@@ -199,6 +207,27 @@ def _expected(architecture: Architecture) -> dict[str, tuple[int, ...]]:
             for name in ("running_mean", "running_var"):
                 shapes[f"{layer.path}.{name}"] = (layer.out_channels,)
     return shapes
+
+
+def _pairs(
+    given: Mapping[str, Tensor],
+    expected: Mapping[str, tuple[int, ...]],
+    architecture: Architecture,
+) -> tuple[str, dict[str, str]]:
+    """(how names were matched, the given name for each expected one)."""
+    if expected.keys() & given.keys():
+        return _BY_NAME, {name: name for name in expected if name in given}
+    if all(block.kind in KINDS for stage in plan(architecture).stages for block in stage):
+        # Without squeeze-and-excitation, its place is empty or not there.
+        tables = [
+            torchvision_names(architecture, expected, empty_places=empty)
+            for empty in (True, False)
+        ]
+        found = [{ours: other for ours, other in t.items() if other in given} for t in tables]
+        best = max(found, key=len)
+        if len(best) > len(expected) / 2:  # a few may be missing, and are then named
+            return _BY_TABLE, best
+    return _BY_ORDER, _by_order(given, expected)
 
 
 def _by_order(given: Iterable[str], expected: Iterable[str]) -> dict[str, str]:

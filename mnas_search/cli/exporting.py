@@ -1,0 +1,127 @@
+"""The command that writes a network in some format."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnas_search.cli.options import FOLDER
+from mnas_search.errors import UsageError, blame
+
+if TYPE_CHECKING:
+    from mnas_search.architecture import Architecture
+    from mnas_search.interfaces import Exporter
+
+
+@click.command()
+@click.argument("architecture", metavar="ARCH|RUN")
+@click.option("--to", "to", required=True, help="a format (`mnas-search list exporters`)")
+@click.option(
+    "--weights",
+    type=FOLDER,
+    help="safetensors, a torch file, or the folder of a training or an export; timm's and "
+    "torchvision's fit [those of a training's folder; else untrained]",
+)
+@click.option(
+    "--weights-of",
+    type=click.Choice(["timm", "timm-tf", "torchvision"]),
+    help="whose batch norm and padding the weights were trained with [what the file says; else "
+    "the architecture's]",
+)
+@click.option("-o", "--output", type=FOLDER, required=True, help="a new folder")
+@click.option("--force", is_flag=True, help="write over files that exist")
+def export(
+    architecture: str,
+    to: str,
+    weights: Path | None,
+    weights_of: str | None,
+    output: Path,
+    force: bool,
+) -> None:
+    """Write an architecture, a run's winner or a trained network in some format.
+
+    What is written is run once and compared with the network: nothing is left behind where the
+    outputs differ.
+    """
+    from mnas_search.exporters.provenance import origin
+    from mnas_search.files import staged
+    from mnas_search.resolve import is_path, resolve_architecture
+    from mnas_search.run_folder import read_training
+
+    exporter = _exporter(to)
+    network = resolve_architecture(architecture)
+    folder = Path(architecture) if is_path(architecture) else None
+    trained = folder is not None and read_training(folder) is not None
+    if weights is None and trained and exporter.takes_weights:
+        weights = folder
+    _check_output(output, force)
+    tensors = None
+    if weights is not None:
+        own = weights == folder  # of a training, whose architecture is set as it was trained
+        network, tensors = _with_weights(network, weights, weights_of, settings=not own)
+    elif weights_of is not None:
+        raise UsageError(f"--weights-of {weights_of} without weights; allowed: with --weights")
+    exporter = exporter.about(origin(folder, weights))
+    with blame(f"exporter {to!r}"), staged(output) as temporary:
+        files = exporter.export(network, tensors, temporary)
+        names = [file.relative_to(temporary) for file in files]
+    for name in names:
+        click.echo(str(output / name))
+    for caveat in exporter.caveats():
+        click.echo(f"note: {caveat}", err=True)
+
+
+def _exporter(name: str) -> "Exporter":
+    from mnas_search import plugins
+    from mnas_search.interfaces import Exporter
+
+    cls = plugins.load("exporters", name)
+    if not (isinstance(cls, type) and issubclass(cls, Exporter)):
+        raise UsageError(f"exporter {name!r}; allowed: an Exporter class")
+    exporter: Exporter = plugins.make(cls, name)
+    return exporter
+
+
+def _check_output(output: Path, force: bool) -> None:
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{str(output)!r} is a file; allowed: a folder")
+    if output.is_dir() and any(output.iterdir()) and not force:
+        raise UsageError(f"{str(output)!r} is not empty; allowed: a new folder, or --force")
+
+
+def _with_weights(
+    network: "Architecture", source: Path, weights_of: str | None, *, settings: bool
+) -> "tuple[Architecture, dict[str, Any]]":
+    """The weights of a file or folder under our names, and the network as they want it."""
+    from mnas_search.training.full.weight_settings import of_source, settings_of
+    from mnas_search.training.full.weights import classes_of, file_of, fit, read
+
+    given = read(source)
+    count = classes_of(given)
+    if count is not None and count != network.num_classes:
+        click.echo(
+            f"note: {count} classes_of, as the weights have; {network.label!r} has "
+            f"{network.num_classes}",
+            err=True,
+        )
+        network = replace(network, num_classes=count)
+    found = None
+    if weights_of is not None:
+        found = of_source(weights_of, network)
+    elif settings:
+        found = settings_of(file_of(source), given, network)
+    if found is not None and found.of(network) != network:
+        click.echo(f"note: {found.text}", err=True)
+        network = found.of(network)
+    fitted = fit(given, network)
+    if fitted.new:
+        raise UsageError(
+            f"{str(source)!r} has no classifier for {network.label!r}; allowed: weights with "
+            f"{', '.join(fitted.new)}"
+        )
+    click.echo(f"weights of {source}: {fitted.text}", err=True)
+    return network, fitted.weights
+
+
+COMMANDS = (export,)

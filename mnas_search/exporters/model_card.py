@@ -1,0 +1,76 @@
+"""The model card of an exported network: what it is, where it comes from, how to load it."""
+
+from mnas_search.architecture import Architecture
+from mnas_search.cost import cost
+from mnas_search.errors import one_line
+from mnas_search.exporters.model_source import comment
+from mnas_search.interfaces import Origin
+
+
+def model_card(architecture: Architecture, origin: Origin, *, registered: bool) -> str:
+    """Markdown with the Hub's front matter.
+
+    Args:
+        registered: whether timm knows the network only after `model.py` was imported.
+    """
+    counted = cost(architecture)
+    untrained = origin.weights.startswith("untrained")
+    facts = [
+        ("weights", origin.weights),
+        ("parameters", f"{counted.params:,}"),
+        ("multiply-adds", f"{counted.macs:,} (convolutions and linear layers, batch 1)"),
+        ("images", f"{architecture.resolution}x{architecture.resolution}"),
+        ("classes", str(architecture.num_classes)),
+        *origin.facts,
+    ]
+    if origin.mean is not None:
+        facts.append(("normalisation", f"mean {origin.mean}, std {origin.std}"))
+    return _TEMPLATE.format(
+        title=comment(architecture.label),
+        warning=_UNTRAINED if untrained else "",
+        facts="\n".join(f"| {_cell(name)} | {_cell(text)} |" for name, text in facts),
+        stages="\n".join(architecture.block_string.split()),
+        imports="import timm\n\nimport model  # registers the network" * registered
+        or "import timm",
+    )
+
+
+def _cell(text: str) -> str:
+    return one_line(text).replace("|", "\\|").replace("<", "&lt;")
+
+
+_UNTRAINED = """
+**These weights are untrained.** The network says nothing about any image before it is trained.
+"""
+
+_TEMPLATE = """\
+---
+library_name: timm
+pipeline_tag: image-classification
+tags:
+- image-classification
+- timm
+- neural-architecture-search
+---
+# {title}
+
+A convolutional network for images, written by mnas-search.
+{warning}
+| | |
+|---|---|
+{facts}
+
+Stages, in timm's grammar:
+
+```
+{stages}
+```
+
+In this folder:
+
+```python
+{imports}
+
+network = timm.create_model("local-dir:.", pretrained=True).eval()
+```
+"""

@@ -1,0 +1,50 @@
+"""Weights on their way into a network and into a file."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mnas_search.architecture import Architecture
+from mnas_search.errors import UsageError
+from mnas_search.networks import Network, build
+
+UNTRAINED = "untrained: freshly initialised, no image was seen"
+GIVEN = "as given to the export"
+COUNTER = "num_batches_tracked"  # of batch norms: only their own statistics' bookkeeping
+
+
+def network_with(architecture: Architecture, weights: Mapping[str, Tensor] | None) -> Network:
+    """The network in eval mode with these weights, or freshly initialised from seed 0."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build(architecture).eval()
+    if weights is None:
+        return network
+    for name, tensor in weights.items():
+        if not name.endswith(COUNTER) and not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UsageError(f"weights {name!r} are {kind}; allowed: floating-point numbers")
+    try:
+        missing, surplus = network.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise UsageError(f"the weights do not fit: {' '.join(str(error).split())[:300]}") from None
+    wrong = [name for name in (*missing, *surplus) if not name.endswith(COUNTER)]
+    if wrong:
+        raise UsageError(
+            f"the weights do not fit: {wrong[0]!r} and {len(wrong) - 1} others are missing or "
+            f"have no place; allowed: those of {architecture.label!r}"
+        )
+    return network
+
+
+def safetensors(weights: Mapping[str, Tensor], architecture: Architecture) -> bytes:
+    """A safetensors file, marked as PyTorch's, with the settings that a state dict lacks."""
+    from safetensors.torch import save
+
+    told = {
+        name: str(getattr(architecture, name)) for name in ("bn_eps", "bn_momentum", "padding")
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+    content: bytes = save(tensors, {"format": "pt", "written_by": "mnas-search", **told})
+    return content
