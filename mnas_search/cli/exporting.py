@@ -101,7 +101,7 @@ def _with_weights(
     count = classes_of(given)
     if count is not None and count != network.num_classes:
         click.echo(
-            f"note: {count} classes_of, as the weights have; {network.label!r} has "
+            f"note: {count} classes, as the weights have; {network.label!r} has "
             f"{network.num_classes}",
             err=True,
         )
