@@ -32,7 +32,7 @@ path.line { fill: none; stroke-width: 1.8; }
 _WIDTH = 680
 _ROW = 19  # height of a triple
 _TOP, _FOOT = 40, 48
-_LEFT, _RIGHT = 150, 620
+_LEFT, _RIGHT = 220, 650
 _PLOT_LEFT, _PLOT_RIGHT, _PLOT_TOP, _PLOT_BOTTOM = 64, 540, 40, 320
 _APART = 15  # least distance of two labels
 
@@ -51,7 +51,7 @@ def grid_figure(choice: Choice) -> str:
     bottom = _TOP + _ROW * len(rows)
     start, end = x.at(max(x.low, means[0] - error)), x.at(means[0])
     parts = [
-        text(0, 16, "accuracy at phi = 1 of each (alpha, beta, gamma), best first", kind="title"),
+        text(8, 16, "accuracy at phi = 1 of each (alpha, beta, gamma), best first", kind="title"),
         f'<rect class="band" x="{start:g}" y="{_TOP - 6}" width="{end - start:g}" '
         f'height="{bottom - _TOP + 6}"/>',
         *_across(
@@ -70,7 +70,7 @@ def grid_figure(choice: Choice) -> str:
         rule = one.rule
         said = f"{rule.alpha:g}, {rule.beta:g}, {rule.gamma:g}"
         if kinds:
-            said += f" {' & '.join(kinds)}"
+            said += f" ({', '.join(kinds)})"
         parts.append(
             f'<g class="{" ".join(kinds)}"><title>{escaped(f"{said}: {mean:.4f}")}</title>'
             + text(_LEFT - 10, y + 4, said, anchor="end")
@@ -90,7 +90,7 @@ def comparison_figure(rows: Sequence[dict[str, Any]]) -> str:
         row["accuracy"] + sign * (row["standard_error"] or 0) for row in known for sign in (-1, 1)
     ]
     y = Axis.around(spread, start=_PLOT_BOTTOM, end=_PLOT_TOP, least=0.01)
-    parts = [text(0, 16, "accuracy against FLOPs, by what is scaled", kind="title")]
+    parts = [text(8, 16, "accuracy against FLOPs, by what is scaled", kind="title")]
     for budget in sorted({row["budget"] for row in known}):
         at = x.at(math.log10(budget))
         parts.append(f'<path class="grid" d="M{at} {_PLOT_BOTTOM}V{_PLOT_TOP}"/>')
