@@ -62,6 +62,7 @@ def _row(base: Architecture, member: Architecture, phi: float | None, nominal: f
         "params": counted.params,
         "macs": counted.macs,
         "memory": counted.memory,
+        "inference_memory": counted.inference_memory,
         "resolution": member.resolution,
         "dropout": round(member.dropout_rate, 4),
         "block_string": member.block_string,

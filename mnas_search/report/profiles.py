@@ -14,7 +14,8 @@ from mnas_search.units import format_size
 def profiles(
     architectures: Sequence[Architecture], *, layers: bool, verify: bool = False
 ) -> list[dict[str, Any]]:
-    """One JSON object a network; `memory` is peak bytes of activations in fp32 inference.
+    """One JSON object a network; `memory` is peak bytes of activations in fp32 inference,
+    `inference_memory` with weights, buffers and the image.
 
     Args:
         layers: every layer too.
@@ -47,6 +48,7 @@ def _profile(architecture: Architecture, *, layers: bool) -> dict[str, Any]:
         "params": counted.params,
         "macs": counted.macs,
         "memory": counted.memory,
+        "inference_memory": counted.inference_memory,
         "resolution": architecture.resolution,
         "fingerprint": architecture.fingerprint,
         "block_string": architecture.block_string,
