@@ -109,6 +109,11 @@ def report(folder: Path) -> Path:
 def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
     """A run's own configuration, resolved, with larger budgets where they are given."""
     recorded = run_folder.read_config(folder)
+    if "command" in recorded:
+        raise RunFolderError(
+            f"{str(folder)!r} holds no run but a `{recorded['command']}`; allowed: the command that "
+            f"began it, with --output {folder}"
+        )
     names = {f.name for f in fields(RunConfig)}
     known = {name: value for name, value in recorded.items() if name in names}
     given = {name: value for name, value in larger.items() if value is not None}
