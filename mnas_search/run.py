@@ -111,8 +111,8 @@ def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
     recorded = run_folder.read_config(folder)
     if "command" in recorded:
         raise RunFolderError(
-            f"{str(folder)!r} holds no run but a `{recorded['command']}`; allowed: the command that "
-            f"began it, with --output {folder}"
+            f"{str(folder)!r} holds no run but a `{recorded['command']}`; allowed: the command "
+            f"that began it, with --output {folder}"
         )
     names = {f.name for f in fields(RunConfig)}
     known = {name: value for name, value in recorded.items() if name in names}
