@@ -138,14 +138,17 @@ def _way(
     way = asked[0] if asked else "limits" if limited else "--family"
     for name in given:
         if name not in _TAKES[way]:
-            option = "--" + name.replace("_", "-")
             fitting = [w for w, takes in _TAKES.items() if name in takes]
             ways = ", ".join("--max-flops and the like" if w == "limits" else w for w in fitting)
             beside = f"with {asked[0]}" if asked else f"without {ways}"
-            raise UsageError(f"{option} {beside}; allowed: with {ways}")
+            raise UsageError(f"{_option(name)} {beside}; allowed: with {ways}")
     if "batch_size" in given and "max_memory" not in given:
         raise UsageError("--batch-size without --max-memory; allowed: with it")
     return way
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _rule(given: dict[str, Any]) -> "CompoundRule":
@@ -298,10 +301,9 @@ def _compare(
     else:
         for name in given:
             if name in _TRAINED:
-                option = "--" + name.replace("_", "-")
                 raise UsageError(
-                    f"{option} with --compare alone, which trains nothing; allowed: with --data "
-                    "or --evaluator"
+                    f"{_option(name)} with --compare alone, which trains nothing; allowed: with "
+                    "--data or --evaluator"
                 )
     rows = comparison_rows(base, scaled, scores)
     if folder is not None:
