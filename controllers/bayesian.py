@@ -127,8 +127,8 @@ class Bayesian(Controller):
             return None
         if not self._start:
             return _row(pool[0])
-        macs, _ = self._problem.cost(pool)
-        pool = pool[macs >= np.median(macs)]
+        targeted = self._problem.targeted(pool)
+        pool = pool[targeted >= np.median(targeted)]
         if not self._known:
             return _row(pool[0])
         distance = (pool[:, None] != np.array(list(self._known))).sum(axis=2).min(axis=1)
@@ -173,11 +173,11 @@ class Bayesian(Controller):
         return _row(here[0])
 
     def _points(self, codes: Codes) -> Array:
-        """Features [N, F]: the decisions', log FLOPs, the prior."""
+        """Features [N, F]: the decisions', the log of what is targeted, the prior."""
         columns = [self._features(codes)]
         if self._log_macs:
-            macs, _ = self._problem.cost(codes)
-            columns.append(np.log(macs / self._problem.objective.target)[:, None])
+            ratio = self._problem.targeted(codes) / self._problem.objective.target
+            columns.append(np.log(ratio)[:, None])
         if self._problem.prior is not None:
             mean, scale = self._prior_scale
             values = (self._problem.prior(codes) - mean) / scale
@@ -223,7 +223,7 @@ class Bayesian(Controller):
         return slope * mean + offset, slope * std
 
     def _line(self, codes: Codes) -> tuple[Array, Array]:
-        return self._problem.objective.line(self._problem.cost(codes)[0])
+        return self._problem.objective.line(self._problem.targeted(codes))
 
     def _within(self, codes: Codes) -> Codes:
         return codes[self._problem.within(codes)]

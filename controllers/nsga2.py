@@ -1,13 +1,13 @@
-"""NSGA-II (Deb et al. 2002), Optuna's: accuracy against FLOPs, a front instead of one network.
+"""NSGA-II (Deb et al. 2002), Optuna's: accuracy against cost, a front instead of one network.
 
 A generation's parents are the best of its forerunner and of that one's parents, by
 non-dominated sorting, then by crowding distance; a child is the uniform crossover of two parents,
 each decision drawn anew with probability 1/D. Networks within the constraints dominate all others,
 which the controller does not propose in the first place (`optuna_study`).
 
-The objective's reward is not read: accuracy is maximised and multiply-adds are minimised. One run
-so answers for every target below its own, at the price of spending trials on small networks that
-a search for the best reward would not.
+The objective's reward is not read: accuracy is maximised, and what the target is of
+(multiply-adds, seconds, bytes) is minimised. One run so answers for every target below its own, at
+the price of spending trials on small networks that a search for the best reward would not.
 
 Optuna counts generations by finished trials. Which generation a trial belongs to, and a
 generation's parents, are settled when it is opened, by what has finished until then; taking the
@@ -33,6 +33,7 @@ class NSGA2(Controller):
     """
 
     def __init__(self, problem: Problem, *, population: int = 20) -> None:
+        self._objective = problem.objective
         self._study = OptunaStudy(
             problem,
             directions=["maximize", "minimize"],
@@ -45,11 +46,11 @@ class NSGA2(Controller):
         return self._study.ask(rng)
 
     def tell(self, trial: Trial) -> None:
-        """Give Optuna accuracy and multiply-adds; a trial without a result, one that was stopped
+        """Give Optuna accuracy and cost; a trial without a result, one that was stopped
         early among them, is told as failed: it joins no population."""
         values = None
         if trial.status == "ok" and trial.accuracy is not None:
-            values = [trial.accuracy, float(trial.macs)]
+            values = [trial.accuracy, float(self._objective.targeted(trial))]
         self._study.tell(trial.choices, values)
 
     def replay(self, event: Asked | Trial) -> None:

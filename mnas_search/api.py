@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnas_search.units import parse_bytes, parse_duration, parse_size
+from mnas_search.units import parse_bytes, parse_duration, parse_latency, parse_size
 
 if TYPE_CHECKING:
     from mnas_search.result import Result
@@ -12,10 +12,14 @@ if TYPE_CHECKING:
 
 
 def search(
-    target_flops: float | str,
+    target_flops: float | str | None = None,
     *,
+    target_latency: float | str | None = None,
+    target_memory: float | str | None = None,
     max_params: float | str | None = None,
     max_memory: float | str | None = None,
+    device: str | None = None,
+    latency_table: str | Path | None = None,
     space: str = "efficientnet",
     controller: str = "bayesian",
     evaluator: str | None = None,
@@ -38,16 +42,21 @@ def search(
     num_classes: int | None = None,
     reporter: "Reporter | None" = None,
 ) -> "Result":
-    """Search for the best network within a budget of FLOPs; `mnas-search run` from Python.
+    """Search for the best network within a budget; `mnas-search run` from Python.
 
     FLOPs are multiply-adds of convolutions and linear layers at batch 1 and the deployment
     resolution. The reward is ACC(m) * [FLOPS(m) / T]^w (EfficientNet section 4).
 
     Args:
         target_flops: T; a number, or text such as "400M".
+        target_latency: T in seconds, or text with its unit such as "20ms"; instead of
+            target_flops, or as a limit beside it.
+        target_memory: T in bytes of fp32 inference at batch 1, or text such as "20M"; the same.
         max_params: the most parameters of the winner, in the same way; None for no limit.
         max_memory: the most bytes of its fp32 inference at batch 1, weights and the peak of
             activations; a number, or text such as "20M" or "1.5GB".
+        device: what latency is of: "cpu", "compiled", "onnxruntime" or "cuda".
+        latency_table: file of `mnas-search latency build`; None has one built first.
         space, controller, evaluator: names of plug-ins (`mnas-search list`), or "file.py:Name".
             Without evaluator and data, the search goes by recorded ImageNet trainings.
         data: what the evaluator trains on: a name, a path, "hf:NAME" or "file.py:Name"; None for
@@ -79,8 +88,12 @@ def search(
 
     config = RunConfig(
         target_flops=_number(target_flops, parse_size),
-        max_params=None if max_params is None else _number(max_params, parse_size),
-        max_memory=None if max_memory is None else _number(max_memory, parse_bytes),
+        target_latency=_number(target_latency, parse_latency),
+        target_memory=_number(target_memory, parse_bytes),
+        max_params=_number(max_params, parse_size),
+        max_memory=_number(max_memory, parse_bytes),
+        device=device,
+        latency_table=None if latency_table is None else str(latency_table),
         space=space,
         controller=controller,
         evaluator=evaluator,
@@ -93,7 +106,7 @@ def search(
         exponent=exponent,
         trials=trials,
         early_stopping=early_stopping,
-        time_budget=None if time_budget is None else _number(time_budget, parse_duration),
+        time_budget=_number(time_budget, parse_duration),
         workers=workers,
         gpus_per_trial=gpus_per_trial,
         ray_address=ray_address,
@@ -104,5 +117,7 @@ def search(
     return start(config, None if output is None else Path(output), reporter)
 
 
-def _number(value: float | str, parse: Callable[[str], float]) -> float:
+def _number(value: float | str | None, parse: Callable[[str], float]) -> float | None:
+    if value is None:
+        return None
     return parse(value) if isinstance(value, str) else float(value)

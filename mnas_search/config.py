@@ -4,23 +4,25 @@ import contextlib
 import inspect
 import math
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mnas_search import plugins, reference
 from mnas_search.architecture import Architecture
 from mnas_search.choices import Choices
-from mnas_search.cost import CONVENTION, MEMORY_CONVENTION, cost
 from mnas_search.early_stopping import REDUCTION, RULES
 from mnas_search.errors import UsageError
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.interfaces import BatchAccuracy, Controller, Evaluator, Problem, SearchSpace
-from mnas_search.objective import Objective
+from mnas_search.latency import Conditions, LatencyTable
+from mnas_search.objective import TARGETS, Objective
+from mnas_search.reachable import check_reachable
 from mnas_search.scaling import widest
-from mnas_search.space_cost import SpaceCost, space_cost
+from mnas_search.space_cost import space_cost
 from mnas_search.training.data import sources
 from mnas_search.trials import Trial
-from mnas_search.units import format_size
 from mnas_search.warm_start import absolute, warm_start
 
 TRAINING = "proxy_training"
@@ -46,7 +48,14 @@ class RunConfig:
     """Everything that decides a run.
 
     Attributes:
-        target_flops: T, in multiply-adds at the deployment resolution.
+        target_flops, target_latency, target_memory: T, in multiply-adds at the deployment
+            resolution, in seconds of one forward pass, or in bytes of fp32 inference at batch 1.
+            At least one; of several, the first in this order is in the reward, and the others are
+            limits.
+        device: what latency is of (`mnas_search.latency.DEVICES`); None for the table's own, or
+            `cpu`.
+        latency_table: file of the table that predicts latencies; None has one built, on `device`
+            with one thread.
         max_params: the most parameters; None for no limit.
         max_memory: the most bytes of fp32 inference at batch 1, weights and the peak of
             activations; None for no limit.
@@ -72,9 +81,13 @@ class RunConfig:
         resolution, num_classes: of the deployed network.
     """
 
-    target_flops: float
+    target_flops: float | None = None
+    target_latency: float | None = None
+    target_memory: float | None = None
     max_params: float | None = None
     max_memory: float | None = None
+    device: str | None = None
+    latency_table: str | None = None
     space: str = "efficientnet"
     controller: str = "bayesian"
     evaluator: str | None = None
@@ -101,6 +114,17 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < low):
                 raise UsageError(f"{name} is {value!r}; allowed: a whole number from {low}")
+        if not self.targets:
+            raise UsageError(
+                "a run without a target; allowed: --target-flops 400M, --target-latency 20ms or "
+                "--target-memory 20M"
+            )
+        if self.target_latency is None and (self.device, self.latency_table) != (None, None):
+            raise UsageError(
+                "a device or a latency table without a target latency; allowed: with one"
+            )
+        if self.latency_table is not None:
+            object.__setattr__(self, "latency_table", str(Path(self.latency_table).resolve()))
         for name in ("time_budget", "gpus_per_trial"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
@@ -128,6 +152,17 @@ class RunConfig:
             raise UsageError(f"start_from is {self.start_from!r}; allowed: a list of texts")
         object.__setattr__(self, "start_from", tuple(map(absolute, self.start_from)))
 
+    @property
+    def targets(self) -> dict[str, float]:
+        """The targets that are given, by metric; the first one is the reward's."""
+        given = {name: getattr(self, f"target_{name}") for name in TARGETS}
+        return {name: target for name, target in given.items() if target is not None}
+
+    @property
+    def conditions(self) -> Conditions:
+        """What a table of latencies that has to be built is built under."""
+        return Conditions(device=self.device or "cpu")
+
 
 class Setup:
     """A configuration with all its names resolved and checked.
@@ -143,7 +178,10 @@ class Setup:
         space, objective, problem: see their classes.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(
+        self, config: RunConfig, table_of: Callable[[SearchSpace], LatencyTable] | None = None
+    ) -> None:
+        """`table_of`: gives the table of latencies for the space, where latency is bounded."""
         if config.evaluator is None:
             config = replace(config, evaluator=EVIDENCE if _recorded(config) else TRAINING)
         assert config.evaluator is not None
@@ -173,12 +211,22 @@ class Setup:
         self.space = make_space(
             config.space, resolution=config.resolution, num_classes=config.num_classes
         )
+        latency = None
+        if config.target_latency is not None:
+            if table_of is None:
+                raise UsageError("a target latency without a table; allowed: with table_of")
+            latency = table_of(self.space)
+        (metric, target), *others = config.targets.items()
+        limits = {f"max_{name}": most for name, most in others}
         self.objective = Objective(
-            target=config.target_flops,
+            target=target,
+            metric=metric,
             kind=config.objective,
             exponent=config.exponent,
             max_params=config.max_params,
-            max_memory=config.max_memory,
+            max_memory=_least(limits.get("max_memory"), config.max_memory),
+            max_latency=limits.get("max_latency"),
+            latency=latency,
         )
         self.config = replace(config, exponent=self.objective.exponent)
         names = [decision.name for decision in self.space.decisions]
@@ -187,13 +235,16 @@ class Setup:
                 f"space {config.space!r} has decisions {', '.join(names) or 'none'}; allowed: at "
                 "least one, all with different names"
             )
-        counter = space_cost(self.space)
-        self._check_reachable(counter)
+        counter = space_cost(self.space, latency)
+        first = {d.name: d.options[0] for d in self.space.decisions}
+        self.objective.counts(self.space.decode(first))  # refuses what is not known of it
+        check_reachable(self.objective, counter, config.space)
         self.problem = Problem(
             decisions=self.space.decisions,
             objective=self.objective,
             cost=counter,
             memory=counter.inference_memory,
+            latency=counter.latency,
             prior=None if config.prior is None else _prior(config.prior, self.space),
         )
         if halves is not None:
@@ -235,40 +286,12 @@ class Setup:
                 num_classes=self.config.num_classes or 1000,
             )
             with contextlib.suppress(UsageError):  # none so small
-                found.append(widest(network, self.objective.target, self.objective.admits))
+                found.append(widest(network, self.objective.admits))
         return found
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:
         """What the search begins with: choices to try first, trials of earlier runs."""
         return warm_start(self.config.start_from, self.space, self.objective, self.recorded)
-
-    def _check_reachable(self, counter: SpaceCost) -> None:
-        """Refuse what no network of the space keeps, as far as that is known beforehand."""
-        objective, space = self.objective, self.config.space
-        macs, params, most = counter.reachable, counter.reachable_params, objective.max_params
-        if macs is not None and objective.target < macs.low:
-            raise UsageError(
-                f"target {format_size(objective.target)} FLOPs cannot be reached; allowed: space "
-                f"{space!r} goes from {format_size(macs.low)} to {format_size(macs.high)} "
-                f"({CONVENTION})"
-            )
-        if params is not None and most is not None and most < params.low:
-            raise UsageError(
-                f"max_params {most:,.10g} cannot be kept; allowed: from "
-                f"{params.low:,}, the smallest network of space {space!r}, whose largest has "
-                f"{params.high:,}"
-            )
-        if objective.max_memory is None:
-            return
-        first = {d.name: d.options[0] for d in self.space.decisions}
-        objective.counts(cost(self.space.decode(first)))  # refuses memory that is not known
-        least = counter.least_memory
-        if least is not None and objective.max_memory < least:
-            raise UsageError(
-                f"max_memory {objective.max_memory:,.10g} bytes cannot be kept; allowed: from "
-                f"{least:,} bytes, what networks of space {space!r} take at least "
-                f"({MEMORY_CONVENTION})"
-            )
 
     @property
     def recorded(self) -> dict[str, Any]:
@@ -278,6 +301,8 @@ class Setup:
             value = recorded[name]
             if value is not None and plugins.is_file_reference(value):
                 recorded[f"{name}_sha256"] = plugins.content_hash(value)
+        if self.objective.latency is not None:
+            recorded["latency_table_sha256"] = self.objective.latency.sha256
         # What trainings see, decoded: files that were copied or touched are the same data.
         seen = getattr(self.evaluator, "data_sha256", None)
         if (
@@ -287,6 +312,10 @@ class Setup:
         ):
             recorded["data_sha256"] = seen
         return recorded
+
+
+def _least(*bounds: float | None) -> float | None:
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 def _recorded(config: RunConfig) -> bool:

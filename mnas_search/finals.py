@@ -133,7 +133,7 @@ class Finals:
             params=counted.params,
             searched=searched,
             checked=checked,
-            reward=self._objective.reward(checked.accuracy, counted.macs),
+            reward=self._objective.reward_of(checked.accuracy, network),
             trainings=tuple(done[seed].accuracy for seed in self._seeds(network) if seed in done),
         )
 

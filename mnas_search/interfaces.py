@@ -8,8 +8,9 @@ without noise). `mnas_search.testing` has a conformance
 suite for each.
 """
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, final
@@ -104,6 +105,13 @@ class StagewiseSpace(SearchSpace):
         return tuple(d for stage in self.stage_decisions for d in stage)
 
     @final
+    def stages_at(self, index: int) -> list[Stage]:
+        """Stage `index` for every combination of its own options, the last decision fastest."""
+        names = [decision.name for decision in self.stage_decisions[index]]
+        combinations = itertools.product(*(d.options for d in self.stage_decisions[index]))
+        return [self.stage(index, dict(zip(names, c, strict=True))) for c in combinations]
+
+    @final
     def decode(self, choices: Choices) -> Architecture:
         """The template with every stage decided."""
         stages = tuple(self.stage(i, choices) for i in range(len(self.stage_decisions)))
@@ -124,6 +132,13 @@ class BatchMemory(Protocol):
         """Bytes of fp32 inference at batch 1 [N] (`Cost.inference_memory`)."""
 
 
+class BatchLatency(Protocol):
+    """Predicted latency of any batch of codes [N, D]."""
+
+    def __call__(self, codes: Codes, /) -> NDArray[np.float64]:
+        """Seconds [N]."""
+
+
 class BatchAccuracy(Protocol):
     """Predicted accuracy of any batch of codes [N, D]."""
 
@@ -139,7 +154,8 @@ class Problem:
         decisions: what is open.
         objective: the reward, the target and the limits.
         cost: exact multiply-adds and params of any batch of codes, before any training.
-        memory: the same of inference memory; None where nothing limits it.
+        memory: the same of inference memory; None where nothing bounds it.
+        latency: predicted latency of any batch of codes; None where nothing bounds it.
         prior: accuracies predicted from other evidence than this search's own (`--prior`), on a
             scale of their own; None where there is none.
     """
@@ -148,32 +164,44 @@ class Problem:
     objective: Objective
     cost: BatchCost
     memory: BatchMemory | None = None
+    latency: BatchLatency | None = None
     prior: BatchAccuracy | None = None
 
     def __post_init__(self) -> None:
-        if self.objective.max_memory is not None and self.memory is None:
-            raise UsageError(
-                f"max_memory {self.objective.max_memory:g} for a problem without `memory`; "
-                "allowed: with it, as `mnas_search.search.problem` makes it"
-            )
+        for name, most in self.objective.bounds.items():
+            if name in ("memory", "latency") and getattr(self, name) is None:
+                raise UsageError(
+                    f"at most {most:g} of {name} for a problem without `{name}`; allowed: with "
+                    "it, as `mnas_search.search.problem` makes it"
+                )
 
     def within(self, codes: Codes) -> NDArray[np.bool_]:
         """Whether networks of these codes [N, D] keep the target and all limits [N]; no others
         can win."""
-        return self.objective.keeps(*self._limited(codes))
+        return self.objective.keeps(self._bounded(codes))
 
     def excess(self, codes: Codes) -> NDArray[np.float64]:
         """How far networks of these codes [N, D] are beyond what they break most [N]: the
         logarithm of its count over what is allowed, at most 0 within."""
-        return self.objective.excess(*self._limited(codes))
+        return self.objective.excess(self._bounded(codes))
 
-    def _limited(
-        self, codes: Codes
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None]:
+    def targeted(self, codes: Codes) -> NDArray[np.int64 | np.float64]:
+        """How much networks of these codes [N, D] have of what the target is of [N]:
+        multiply-adds, seconds or bytes."""
+        if self.objective.metric == "latency" and self.latency is not None:
+            return self.latency(codes)
+        if self.objective.metric == "memory" and self.memory is not None:
+            return self.memory(codes)
+        return self.cost(codes)[0]
+
+    def _bounded(self, codes: Codes) -> dict[str, NDArray[np.int64 | np.float64]]:
         macs, params = self.cost(codes)
-        if self.objective.max_memory is None or self.memory is None:
-            return macs, params, None
-        return macs, params, self.memory(codes)
+        counts: dict[str, NDArray[np.int64 | np.float64]] = {"macs": macs, "params": params}
+        if "memory" in self.objective.bounds and self.memory is not None:
+            counts["inference_memory"] = self.memory(codes)
+        if "latency" in self.objective.bounds and self.latency is not None:
+            counts["latency"] = self.latency(codes)
+        return counts
 
 
 class Controller(ABC):
@@ -296,6 +324,18 @@ class Evaluator(ABC):
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
         """Yield the result, after an evaluation for each rung, with `rung` set; the same seed, the
         same. A run that has seen enough closes the iterator."""
+
+
+class Meter(ABC):
+    """Measures something else than accuracy, of several networks beside each other.
+
+    One that is found by name among the evaluators is constructed with `device=`: what `--device`
+    names, or None. It serves `mnas-search evaluate`; a search needs accuracies.
+    """
+
+    @abstractmethod
+    def measure(self, networks: Sequence[Network]) -> list[Mapping[str, str | float]]:
+        """Of each network, figures by name; names end with the unit where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The reward: accuracy against FLOPs, and the constraints.
+"""The reward: accuracy against FLOPs, latency or memory, and the constraints.
 
     soft      ACC(m) * [FLOPS(m) / T]^w          w = -0.07    EfficientNet section 4
     hard      ACC(m) * min([FLOPS(m) / T]^w, 1)  w = -1       MnasNet eq. 2, 3: alpha = 0, beta = w
@@ -6,11 +6,13 @@
 
 under the constraints of EfficientNet's equation (2):
 
-    FLOPS(m) <= T                       the target
-    params(m) <= P,  memory(m) <= M     limits, where they are given
+    FLOPS(m) <= T                                       the target
+    params(m) <= P,  memory(m) <= M,  latency(m) <= L   limits, where they are given
 
-A network that breaks one cannot win. Rewards know of FLOPs alone. Memory is that of fp32 inference
-at batch 1: weights, the image and the peak of activations (`Cost.inference_memory`).
+A network that breaks one cannot win. The target may be one on latency (as in MnasNet) or on memory
+instead: `metric` says which, and that stands for FLOPS(m) above. Rewards know of the target alone.
+Memory is that of fp32 inference at batch 1: weights, the image and the peak of activations
+(`Cost.inference_memory`). Latency is what a table of the device predicts (`mnas_search.latency`).
 
 T^-w is one factor on every soft reward, so that `soft` ranks networks the same for every target.
 The target acts through the constraint alone, and the networks that `soft` likes best may lie far
@@ -18,21 +20,59 @@ below a generous one; `hard` spends the whole budget.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnas_search.cost import cost
 from mnas_search.errors import UsageError
-from mnas_search.units import format_bytes, format_size
+from mnas_search.units import format_bytes, format_latency, format_size
 
 if TYPE_CHECKING:
-    from mnas_search.cost import Cost
+    from mnas_search.interfaces import Network
+    from mnas_search.latency.table import LatencyTable
+    from mnas_search.trials import Trial
 
 DEFAULT_EXPONENTS = {"soft": -0.07, "hard": -1.0, "absolute": -0.10}
 
-_Array = NDArray[np.integer]
+_Array = NDArray[np.integer | np.floating]
+Counts = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """Something that a network costs.
+
+    Attributes:
+        name: for people.
+        count: its name in counts, trials and journals.
+        amount: a figure with its unit.
+        words: the same within a sentence.
+    """
+
+    name: str
+    count: str
+    amount: Callable[[float], str]
+    words: str = "{}"
+
+    def text(self, count: float) -> str:
+        """An amount within a sentence: 400M FLOPs."""
+        return self.words.format(self.amount(count))
+
+
+METRICS = {
+    "flops": Metric(name="FLOPs", count="macs", amount=format_size, words="{} FLOPs"),
+    "params": Metric(name="params", count="params", amount=format_size, words="{} params"),
+    "memory": Metric(
+        name="memory", count="inference_memory", amount=format_bytes, words="{} of memory"
+    ),
+    "latency": Metric(name="latency", count="latency", amount=format_latency),
+}
+TARGETS = ("flops", "latency", "memory")
+_LIMITED = ("params", "memory", "latency")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,29 +80,40 @@ class Objective:
     """A reward with its target, and the limits beside it.
 
     Attributes:
-        target: T, in multiply-adds at the deployment resolution.
+        target: T, in multiply-adds at the deployment resolution, seconds or bytes.
+        metric: what T is of: `flops`, `latency` or `memory`.
         kind: `soft`, `hard` or `absolute`.
         exponent: w, hard's w above the target, or absolute's b; never positive. None takes the
             kind's default.
         max_params: P, the most parameters; None for no limit.
         max_memory: M, the most bytes of fp32 inference at batch 1; None for no limit.
+        max_latency: L, the most seconds of one forward pass; None for no limit.
+        latency: the table that predicts latencies; needed where they are limited.
     """
 
     target: float
+    metric: str = "flops"
     kind: str = "soft"
     exponent: float | None = None
     max_params: float | None = None
     max_memory: float | None = None
+    max_latency: float | None = None
+    latency: "LatencyTable | None" = None
 
     def __post_init__(self) -> None:
         if self.kind not in DEFAULT_EXPONENTS:
             known = ", ".join(DEFAULT_EXPONENTS)
             raise UsageError(f"objective {self.kind!r}; allowed: {known}")
-        positive = {"target FLOPs": self.target, **self.limits}
+        if self.metric not in TARGETS:
+            raise UsageError(f"metric {self.metric!r}; allowed: {', '.join(TARGETS)}")
+        name = "FLOPs" if self.metric == "flops" else self.metric
+        positive = {f"target {name}": self.target, **self.limits}
         for name, value in positive.items():
             number = isinstance(value, int | float) and math.isfinite(value)
             if not (number and value > 0):
                 raise UsageError(f"{name} {value!r}; allowed: a positive number")
+        if "latency" in self.bounds and self.latency is None:
+            raise UsageError("a bound on latency without a table of latencies; allowed: with one")
         if self.exponent is None:
             object.__setattr__(self, "exponent", DEFAULT_EXPONENTS[self.kind])
         if not (math.isfinite(self._w) and self._w <= 0):
@@ -76,82 +127,105 @@ class Objective:
         assert self.exponent is not None  # set by __post_init__
         return self.exponent
 
-    def reward(self, accuracy: float, macs: int) -> float:
-        """The reward of a network; accuracy as a fraction."""
-        slope, offset = self.line(np.array([macs]))
+    def reward(self, accuracy: float, count: float) -> float:
+        """The reward of a network with so much of what is targeted (multiply-adds, seconds,
+        bytes); accuracy as a fraction."""
+        slope, offset = self.line(np.array([count]))
         return float(slope[0]) * accuracy + float(offset[0])
 
-    def line(self, macs: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Slope [N] and offset [N] of the rewards in the accuracy, for networks of `macs` [N]."""
-        ratio = macs / self.target
+    def reward_of(self, accuracy: float, network: "Network") -> float:
+        """The reward of a network."""
+        return self.reward(accuracy, self.counts(network)[self.count])
+
+    def line(self, counts: _Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Slope [N] and offset [N] of the rewards in the accuracy, for networks with so much of
+        what is targeted [N]."""
+        ratio = counts / self.target
         if self.kind == "absolute":
             return np.ones(len(ratio)), self._w * np.abs(ratio - 1)
         factor = np.where((self.kind == "soft") | (ratio > 1), ratio**self._w, 1.0)
         return factor, np.zeros(len(ratio))
 
     @property
+    def count(self) -> str:
+        """What is targeted, by its name in counts and trials."""
+        return METRICS[self.metric].count
+
+    def targeted(self, trial: "Trial") -> float:
+        """How much a trial's network has of what is targeted."""
+        found: float | None = getattr(trial, self.count)
+        if found is None:
+            raise UsageError(f"trial {trial.number} without {self.count}; allowed: with it")
+        return found
+
+    @property
     def limits(self) -> dict[str, float]:
         """The limits beside the target that are given, by name."""
-        given = {"max_params": self.max_params, "max_memory": self.max_memory}
+        given = {f"max_{name}": getattr(self, f"max_{name}") for name in _LIMITED}
         return {name: most for name, most in given.items() if most is not None}
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """What is allowed of each metric that is bounded: the target, then the limits."""
+        limits = {name.removeprefix("max_"): most for name, most in self.limits.items()}
+        most = min(self.target, limits.get(self.metric, math.inf))
+        return {self.metric: most} | {n: m for n, m in limits.items() if n != self.metric}
 
     @property
     def constraint(self) -> str:
         """What a winner keeps, in words: 400M FLOPs, 4M params and 20MB of memory."""
-        words = [f"{format_size(self.target)} FLOPs"]
-        if self.max_params is not None:
-            words.append(f"{format_size(self.max_params)} params")
-        if self.max_memory is not None:
-            words.append(f"{format_bytes(self.max_memory)} of memory")
+        words = [METRICS[name].text(most) for name, most in self.bounds.items()]
         return ", ".join(words[:-1]) + " and " * (len(words) > 1) + words[-1]
 
-    def keeps(
-        self, macs: _Array, params: _Array | None = None, memory: _Array | None = None
-    ) -> NDArray[np.bool_]:
-        """Whether networks of so many multiply-adds [N], params [N] and bytes of inference [N]
-        keep all constraints. A count that is not given is held against no limit."""
-        bounded = self._bounded(macs, params, memory)
-        kept: NDArray[np.bool_] = np.logical_and.reduce([count <= most for count, most in bounded])
+    def keeps(self, counts: Mapping[str, _Array]) -> NDArray[np.bool_]:
+        """Whether networks keep all constraints [N], by their counts [N] (`macs`, `params`,
+        `inference_memory`, `latency`). What is not counted is held against no limit."""
+        kept: NDArray[np.bool_] = np.logical_and.reduce(
+            [count <= most for count, most in self._bounded(counts)]
+        )
         return kept
 
-    def excess(
-        self, macs: _Array, params: _Array | None = None, memory: _Array | None = None
-    ) -> NDArray[np.float64]:
+    def excess(self, counts: Mapping[str, _Array]) -> NDArray[np.float64]:
         """How far networks are beyond the constraint that they break most, as the logarithm of
         its count over what is allowed [N]; at most 0 where all are kept."""
-        bounded = self._bounded(macs, params, memory)
+        bounded = self._bounded(counts)
         most: NDArray[np.float64] = np.max([np.log(n / most) for n, most in bounded], axis=0)
         return most
 
-    def within(self, macs: int, params: int | None = None, memory: int | None = None) -> bool:
+    def within(
+        self,
+        macs: float,
+        params: float | None = None,
+        inference_memory: float | None = None,
+        latency: float | None = None,
+    ) -> bool:
         """Whether one network keeps all constraints; see `keeps`."""
-        limited = [None if count is None else np.array([count]) for count in (params, memory)]
-        return bool(self.keeps(np.array([macs]), *limited)[0])
+        given = (macs, params, inference_memory, latency)
+        names = (metric.count for metric in METRICS.values())
+        counts = {n: np.array([c]) for n, c in zip(names, given, strict=True) if c is not None}
+        return bool(np.all(self.keeps(counts)))
 
-    def admits(self, counted: "Cost") -> bool:
-        """Whether a network of this cost keeps all constraints."""
-        counts = self.counts(counted)
-        return self.within(counts["macs"], counts["params"], counts.get("inference_memory"))
+    def admits(self, network: "Network") -> bool:
+        """Whether a network keeps all constraints."""
+        return self.within(**self.counts(network))
 
-    def counts(self, counted: "Cost") -> dict[str, int]:
-        """What of a network's cost decides about it, as trials and journals hold it: `macs`,
-        `params`, and `inference_memory` where that is limited."""
-        counts = {"macs": counted.macs, "params": counted.params}
-        if self.max_memory is not None:
+    def counts(self, network: "Network") -> Counts:
+        """What decides about a network, as trials and journals hold it: `macs`, `params`, and
+        `inference_memory` and `latency` where they are bounded."""
+        counted = cost(network)
+        counts: Counts = {"macs": counted.macs, "params": counted.params}
+        if "memory" in self.bounds:
             if counted.inference_memory is None:
                 raise UsageError(
-                    f"max_memory {format_bytes(self.max_memory)} for a network that is no chain "
-                    "of stages, whose memory is not known; allowed: no such limit"
+                    f"a bound of {format_bytes(self.bounds['memory'])} on the memory of a network "
+                    "that is no chain of stages, which is not known; allowed: no such bound"
                 )
             counts["inference_memory"] = counted.inference_memory
+        if "latency" in self.bounds and self.latency is not None:
+            counts["latency"] = self.latency.predict(network).seconds
         return counts
 
-    def _bounded(
-        self, macs: _Array, params: _Array | None, memory: _Array | None
-    ) -> list[tuple[_Array, float]]:
+    def _bounded(self, counts: Mapping[str, _Array]) -> list[tuple[_Array, float]]:
         """Counts [N] with what is allowed of them."""
-        bounded = [(macs, self.target)]
-        for count, most in ((params, self.max_params), (memory, self.max_memory)):
-            if count is not None and most is not None:
-                bounded.append((count, most))
-        return bounded
+        pairs = [(METRICS[name].count, most) for name, most in self.bounds.items()]
+        return [(counts[count], most) for count, most in pairs if count in counts]

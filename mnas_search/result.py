@@ -12,6 +12,9 @@ from mnas_search.cost import Cost, cost
 from mnas_search.errors import InvalidArchitecture
 from mnas_search.finals import Finals, Scored
 from mnas_search.interfaces import Network
+from mnas_search.latency.runs import Remeasured
+from mnas_search.latency.stopwatch import Latency
+from mnas_search.objective import METRICS
 from mnas_search.repeats import Repeats
 from mnas_search.scaling import PUBLISHED, published_member
 from mnas_search.search import Search
@@ -48,6 +51,7 @@ class Parts:
         rival: a random search of the same budget; None where none was asked for.
         finals: of a search by predictions.
         verdict: of a search that trained its candidates on data.
+        remeasured: latencies of the best networks, where latency is bounded.
     """
 
     search: Search
@@ -55,6 +59,7 @@ class Parts:
     rival: Search | None
     finals: Finals | None
     verdict: Verdict | None
+    remeasured: Remeasured
 
 
 class Result:
@@ -79,6 +84,7 @@ class Result:
         self._search = search
         self._finals = parts.finals if search.finished else None
         self._verdict = parts.verdict if search.finished else None
+        self._remeasured = parts.remeasured
 
     @property
     def name(self) -> str:
@@ -98,10 +104,16 @@ class Result:
 
     @cached_property
     def limited(self) -> tuple[Trial, ...]:
-        """Those with a reward that keep the limits on params and memory, whatever their FLOPs."""
+        """Those with a reward that keep all limits, whether they keep the target or not."""
 
         def kept(trial: Trial) -> bool:
-            return self.objective.within(0, trial.params, trial.inference_memory)
+            bounds = self.objective.bounds
+            counts = {name: getattr(trial, METRICS[name].count) for name in bounds}
+            return all(
+                counts[name] <= most
+                for name, most in bounds.items()
+                if name != self.objective.metric
+            )
 
         return tuple(filter(kept, self.good))
 
@@ -151,16 +163,40 @@ class Result:
         """The best candidates beside the baselines, where both were trained at the end."""
         return self._verdict if self._verdict is not None and self._verdict.gains else None
 
-    def best_under(self, macs: float) -> Trial | None:
-        """The largest reward with at most so many multiply-adds within the limits, by estimates
-        where there are, of those that are not vetoed."""
+    def best_under(self, most: float) -> Trial | None:
+        """The largest reward with at most so much of what is targeted (multiply-adds, seconds,
+        bytes) within the limits, by estimates where there are, of those that are not vetoed."""
         vetoed = {one.trial.number for one in self.vetoed if one.trial is not None}
-        fitting = [t for t in self.limited if t.macs <= macs and t.number not in vetoed]
+        fitting = [
+            t
+            for t in self.limited
+            if self.objective.targeted(t) <= most and t.number not in vetoed
+        ]
 
         def value(trial: Trial) -> float:
             return believed(trial, self.estimates, self.objective)
 
         return max(fitting, key=value, default=None)
+
+    @property
+    def leading(self) -> tuple[Network, ...]:
+        """The winner, and the best others with the baselines that it was compared with."""
+        networks = [] if self.best is None else [self.networks[self.best.number]]
+        if self._verdict is not None:
+            networks += [one.network for one in self._verdict.candidates]
+            networks += [one.network for one in self._verdict.baselines]
+        networks += [one.network for one in (*self.finalists, self.baseline) if one is not None]
+        return tuple({network.fingerprint: network for network in networks}.values())
+
+    @property
+    def latencies(self) -> tuple[tuple[Network, float, Latency], ...]:
+        """Of the leading networks that were measured on the device: the network, the seconds that
+        were predicted, and those that were measured."""
+        table = self.objective.latency
+        if table is None:
+            return ()
+        measured = ((network, self._remeasured.of(network)) for network in self.leading)
+        return tuple((n, table.predict(n).seconds, m) for n, m in measured if m is not None)
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -170,10 +206,11 @@ class Result:
 
     @cached_property
     def pareto(self) -> tuple[Trial, ...]:
-        """Trials within the limits that no other beats in both accuracy and multiply-adds,
+        """Trials within the limits that no other beats in both accuracy and what is targeted,
         cheapest first."""
         front: list[Trial] = []
-        for trial in sorted(self.limited, key=lambda t: (t.macs, -(t.accuracy or 0.0))):
+        targeted = self.objective.targeted
+        for trial in sorted(self.limited, key=lambda t: (targeted(t), -(t.accuracy or 0.0))):
             if not front or (trial.accuracy or 0.0) > (front[-1].accuracy or 0.0):
                 front.append(trial)
         return tuple(front)

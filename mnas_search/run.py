@@ -21,13 +21,15 @@ from mnas_search.early_stopping import Asha
 from mnas_search.errors import RunFolderError, WorkFailed, where
 from mnas_search.finals import Finals
 from mnas_search.interfaces import Evaluator
+from mnas_search.latency.runs import TABLE, Remeasured, table_of
+from mnas_search.latency.table import read_table
+from mnas_search.objective import METRICS, Objective
 from mnas_search.repeats import Repeats
 from mnas_search.report.page import page
 from mnas_search.result import Parts, Result, Timing
 from mnas_search.runners import drive
 from mnas_search.search import Search
 from mnas_search.trials import Events, Journal, ReadJournal, Trial
-from mnas_search.units import format_bytes, format_size
 from mnas_search.verdict import Verdict
 from mnas_search.work import Chain, Source, Timed
 
@@ -55,11 +57,12 @@ class Reporter:
 
 def start(config: RunConfig, output: Path | None, reporter: Reporter | None = None) -> Result:
     """Run a search into a new folder, or go on in one that holds the same run."""
-    setup = Setup(config)
+    reporter = reporter or Reporter()
+    setup = Setup(config, table_of(config, output, reporter.stage))
     if output is None or not run_folder.is_run(output):
         setup.warm_start()
     if output is None:
-        folder = run_folder.new_folder(Path("runs"), format_size(config.target_flops))
+        folder = run_folder.new_folder(Path("runs"), _stem(setup.objective))
     else:
         folder = output
         if run_folder.is_run(folder):
@@ -75,8 +78,10 @@ def start(config: RunConfig, output: Path | None, reporter: Reporter | None = No
         folder.mkdir(parents=True, exist_ok=True)
     if not run_folder.is_run(folder):
         # Before the journal: a folder is a run from here on, whatever happens next.
+        if setup.objective.latency is not None:
+            setup.objective.latency.write(folder / TABLE)
         run_folder.write_config(folder, setup.recorded, versions())
-    return _run(setup, folder, reporter or Reporter())
+    return _run(setup, folder, reporter)
 
 
 def resume(folder: Path, reporter: Reporter | None = None, **larger: Any) -> Result:
@@ -123,9 +128,14 @@ def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
         raise RunFolderError(
             f"{str(folder / 'config.json')!r} is no run's configuration: {where(error)}"
         ) from error
-    setup = Setup(config)
+    setup = Setup(config, lambda space: read_table(folder / TABLE))
     run_folder.check_same_run(folder, recorded, setup.recorded)
     return setup
+
+
+def _stem(objective: Objective) -> str:
+    """The target as a folder's name: 400M, 20ms."""
+    return METRICS[objective.metric].amount(objective.target).replace(" ", "")
 
 
 def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
@@ -171,6 +181,9 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
                 if seconds:
                     idle = Timing(startup=0.0, search=0.0, repeats=0.0, busy=0.0)
                     timing = replace(timing or idle, finals=seconds)
+                if setup.objective.latency is not None:
+                    reporter.stage("measuring the best networks on the device")
+                    parts.remeasured.measure(result().leading, setup.objective.latency)
         finally:
             reporter.closed()
             _write_tables(result())
@@ -219,6 +232,7 @@ def _parts(
         rival=rival,
         finals=_finals(setup, search, journal),
         verdict=_verdict(setup, search, rival, journal),
+        remeasured=Remeasured(journal),
     )
 
 
@@ -363,14 +377,11 @@ def _why_no_winner(result: Result) -> str:
 
 
 def _least(result: Result) -> str:
-    """The least that candidates need of what is limited, one of this and another of that."""
-    good, limits = result.good, result.objective.limits
-    cheapest = format_size(min(t.macs for t in good))
-    if not limits:
-        return f"the cheapest has {cheapest}"
-    least = [f"{cheapest} FLOPs"]
-    if "max_params" in limits:
-        least.append(f"{format_size(min(t.params for t in good))} params")
-    if "max_memory" in limits:
-        least.append(f"{format_bytes(min(t.inference_memory or 0 for t in good))} of memory")
-    return f"the least that any of them has: {', '.join(least)}"
+    """The least that candidates need of what is bounded, one of this and another of that."""
+    least = {}
+    for name in result.objective.bounds:
+        counts = [getattr(t, METRICS[name].count) or 0 for t in result.good]
+        least[name] = METRICS[name].text(min(counts))
+    if len(least) == 1:
+        return f"the cheapest has {''.join(least.values())}"
+    return f"the least that any of them has: {', '.join(least.values())}"

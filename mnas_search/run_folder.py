@@ -1,10 +1,11 @@
 """The files of a run.
 
 config.json          what was asked for, resolved, with versions
+latency.json         under a bound on latency: the table that predicts it
 journal.jsonl        every event; all that follows is derived from it and rewritten atomically
 trials.csv           a row a distinct network; after early stopping, with the rung of the stopped;
-                     under a limit on memory, with that
-pareto.csv           those that nothing beats in both accuracy and multiply-adds
+                     under a bound on memory or latency, with that
+pareto.csv           those that nothing beats in both accuracy and what the target is of
 best.json            the winner
 family.csv, family/  the winner's family
 export/              model.py, weights.pt and .safetensors, weights.json
@@ -39,7 +40,7 @@ TRIAL_COLUMNS = (
     "seconds",
     "error",
 )
-_FURTHER = ("rung", "inference_memory")  # columns only where they hold something
+_FURTHER = ("rung", "inference_memory", "latency")  # columns only where they hold something
 # Budgets may grow and workers may come and go; everything else would make it another run.
 _MAY_DIFFER = ("workers", "gpus_per_trial", "ray_address")
 _MAY_GROW = ("trials", "time_budget")
@@ -145,7 +146,7 @@ def write_trials(
 
 
 def _trials_csv(trials: Sequence[Trial], networks: Mapping[int, Network]) -> str:
-    further = [name for name in _FURTHER if any(getattr(t, name) is not None for t in trials)]
+    further = further_columns(trials)
     rows = [
         {
             "trial": t.number,
@@ -163,6 +164,11 @@ def _trials_csv(trials: Sequence[Trial], networks: Mapping[int, Network]) -> str
         for t in trials
     ]
     return csv_text((*TRIAL_COLUMNS, *further), rows)
+
+
+def further_columns(trials: Sequence[Trial]) -> list[str]:
+    """Those of the optional columns that hold something."""
+    return [name for name in _FURTHER if any(getattr(t, name) is not None for t in trials)]
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -202,8 +208,7 @@ def write_best(
         "params": trial.params,
         "reward": trial.reward,
     }
-    if trial.inference_memory is not None:
-        best["inference_memory"] = trial.inference_memory
+    best |= {name: getattr(trial, name) for name in further_columns((trial,))}
     if opinion is not None:
         best["check"] = {
             "accuracy": opinion.checked.accuracy,

@@ -19,7 +19,6 @@ from typing import Any, final
 import numpy as np
 
 from mnas_search.choices import Choices, encode
-from mnas_search.cost import cost
 from mnas_search.early_stopping import Asha
 from mnas_search.errors import RunFolderError, blame, where
 from mnas_search.interfaces import BatchAccuracy, Controller, Network, Problem, SearchSpace
@@ -47,12 +46,13 @@ def problem(
     space: SearchSpace, objective: Objective, prior: BatchAccuracy | None = None
 ) -> Problem:
     """What a controller of this space is told."""
-    counter = space_cost(space)
+    counter = space_cost(space, objective.latency)
     return Problem(
         decisions=space.decisions,
         objective=objective,
         cost=counter,
         memory=counter.inference_memory,
+        latency=counter.latency,
         prior=prior,
     )
 
@@ -218,7 +218,7 @@ class Search(Source):
         if self._stopping is None or evaluation.rung is None:
             return True
         with blame("counting the network"):
-            reward = self._objective.reward(evaluation.accuracy, cost(work.network).macs)
+            reward = self._objective.reward_of(evaluation.accuracy, work.network)
         if not self._stopping.knows(work.number, evaluation.rung):
             event = {
                 "event": "rung",
@@ -236,7 +236,7 @@ class Search(Source):
         """Finish a trial: journal it, then tell the controller, duplicates included."""
         asked = self._asked[work.number]
         with blame("counting the network"):
-            counts = self._objective.counts(cost(work.network))
+            counts = self._objective.counts(work.network)
         results: dict[str, Any] = {**counts, "seconds": round(seconds, 3)}
         if isinstance(outcome, Failure):
             results |= {"status": "failed", "error": outcome.reason}
@@ -244,7 +244,7 @@ class Search(Source):
             there = outcome.evaluation
             results |= {"status": "stopped", "accuracy": there.accuracy, "rung": there.rung}
         else:
-            reward = self._objective.reward(outcome.accuracy, counts["macs"])
+            reward = self._objective.reward(outcome.accuracy, counts[self._objective.count])
             results |= {"status": "ok", "accuracy": outcome.accuracy, "reward": reward}
         trial = read_trial(asked, results, self._objective)
         self._tell(trial, sync=True)
@@ -385,7 +385,8 @@ class Search(Source):
             )
             reward = None
             if results["status"] == "ok":  # under this run's target
-                reward = self._objective.reward(results["accuracy"], results["macs"])
+                count = results[self._objective.count]
+                reward = self._objective.reward(results["accuracy"], count)
             trial = read_trial(asked, {**results, "reward": reward}, self._objective)
             self._note(asked)
             self._warm.add(asked.number)

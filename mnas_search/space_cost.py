@@ -7,12 +7,12 @@ row for each such state that can occur, and a column for each combination of its
     macs[i][state, local], params[i][state, local], held[i][state, local],
     peaks[i][state, local], next_state[i][state, local]
 
+and where there is a table of latencies, seconds; all
 filled by the same plan functions as a single network's cost. Counting a batch is then one gather
 a stage; the smallest and largest network follow by dynamic programming over the states.
 """
 
 import functools
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ from mnas_search.choices import Codes, Decision, decode, sizes
 from mnas_search.cost import BYTES_PER_ELEMENT, Cost, cost
 from mnas_search.errors import InvalidChoices, UsageError
 from mnas_search.interfaces import SearchSpace, StagewiseSpace
+from mnas_search.latency.table import LatencyTable
 
 Counts = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -38,8 +39,8 @@ _MAX_TABLE = 2**24  # entries; also what float32 counts exactly
 class Range:
     """Smallest and largest count in a space."""
 
-    low: int
-    high: int
+    low: float
+    high: float
 
 
 class SpaceCost(Protocol):
@@ -50,6 +51,9 @@ class SpaceCost(Protocol):
 
     def inference_memory(self, codes: Codes, /) -> NDArray[np.int64]:
         """Bytes of fp32 inference at batch 1 [N] of codes [N, D] (`Cost.inference_memory`)."""
+
+    def latency(self, codes: Codes, /) -> NDArray[np.float64]:
+        """Seconds [N] of codes [N, D], predicted by the table of latencies."""
 
     @property
     def vectorised(self) -> bool:
@@ -67,22 +71,27 @@ class SpaceCost(Protocol):
     def least_memory(self) -> int | None:
         """The same of inference memory, its lower end."""
 
+    @property
+    def reachable_latency(self) -> Range | None:
+        """The same of predicted latency, in seconds."""
 
-def space_cost(space: SearchSpace) -> SpaceCost:
-    """The fastest exact counter that the space allows."""
+
+def space_cost(space: SearchSpace, latency: LatencyTable | None = None) -> SpaceCost:
+    """The fastest exact counter that the space allows; with a table, of latencies too."""
     if isinstance(space, StagewiseSpace):
-        return TableCost(space)
-    return WalkingCost(space)
+        return TableCost(space, latency)
+    return WalkingCost(space, latency)
 
 
 class WalkingCost:
     """Counts one network after the other, for any space."""
 
     vectorised = False
-    reachable = reachable_params = least_memory = None
+    reachable = reachable_params = least_memory = reachable_latency = None
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, latency: LatencyTable | None = None) -> None:
         decisions = space.decisions
+        self._space, self._latency = space, latency
 
         @functools.lru_cache(maxsize=65_536)
         def count(row: tuple[int, ...]) -> Cost:
@@ -108,14 +117,21 @@ class WalkingCost:
             )
         return np.array(memory, dtype=np.int64)
 
+    def latency(self, codes: Codes, /) -> NDArray[np.float64]:
+        """Predicted seconds [N] of codes [N, D]."""
+        table, decisions = _given(self._latency), self._space.decisions
+        networks = (self._space.decode(decode(decisions, row)) for row in codes)
+        return np.array([table.predict(network).seconds for network in networks])
+
 
 class TableCost:
     """Counts a stagewise space from one table a stage."""
 
     vectorised = True
 
-    def __init__(self, space: StagewiseSpace) -> None:
+    def __init__(self, space: StagewiseSpace, latency: LatencyTable | None = None) -> None:
         template = space.template
+        self._latency = latency
         self._sizes = np.array(sizes(space.decisions))
         activation = template.activation
         stem = plan_stem(template.stem, template.resolution, template.padding, activation)
@@ -123,6 +139,7 @@ class TableCost:
         self._params: list[NDArray[np.int64]] = []
         self._held: list[NDArray[np.int64]] = []  # bytes of params and buffers
         self._peaks: list[NDArray[np.int64]] = []  # live bytes, the image among them
+        self._seconds: list[NDArray[np.float64]] = []
         self._next: list[NDArray[np.intp]] = []
         states = [(stem.out_channels, stem.out_size)]
         for index, decisions in enumerate(space.stage_decisions):
@@ -136,9 +153,16 @@ class TableCost:
         self._macs[-1] += stem.macs + np.array([head.macs for head in heads])[last]
         self._params[-1] += stem.params + np.array([head.params for head in heads])[last]
         self._held[-1] += stem.held + np.array([head.held for head in heads])[last]
+        if latency is not None:
+            ends = [
+                latency.of_end(head, size, activation)
+                for head, (_, size) in zip(heads, states, strict=True)
+            ]
+            first = latency.of_end(stem, template.resolution, activation)
+            self._seconds[-1] += first + np.array(ends)[last]
         image = 3 * template.resolution**2  # the stem's own input, which the caller holds
-        ends = np.array([max(stem.peak, image + head.peak) for head in heads])[last]
-        self._peaks[-1] = np.maximum(self._peaks[-1] + image, ends)
+        live = np.array([max(stem.peak, image + head.peak) for head in heads])[last]
+        self._peaks[-1] = np.maximum(self._peaks[-1] + image, live)
         self._peaks[:-1] = [peaks + image for peaks in self._peaks[:-1]]
         self._peaks = [BYTES_PER_ELEMENT * peaks for peaks in self._peaks]
         self._radix = _local_radix(space.stage_decisions)
@@ -158,13 +182,10 @@ class TableCost:
                 f"{_MAX_TABLE:,} together (subclass SearchSpace for a space like this)"
             )
         padding = space.template.padding
-        local = [
-            space.stage(index, dict(zip((d.name for d in decisions), options, strict=True)))
-            for options in itertools.product(*(d.options for d in decisions))
-        ]
+        local = space.stages_at(index)
         shape = (len(states), columns)
         macs, params, held, peaks = (np.zeros(shape, np.int64) for _ in range(4))
-        following = np.zeros(shape, np.intp)
+        seconds, following = np.zeros(shape), np.zeros(shape, np.intp)
         out: dict[tuple[int, int], int] = {}
         for row, (channels, size) in enumerate(states):
             for column, stage in enumerate(local):
@@ -173,12 +194,15 @@ class TableCost:
                 params[row, column] = sum(block.params for block in blocks)
                 held[row, column] = sum(block.held for block in blocks)
                 peaks[row, column] = max(block.peak for block in blocks)
+                if self._latency is not None:
+                    seconds[row, column] = sum(map(self._latency.of_block, blocks))
                 state = (blocks[-1].out_channels, blocks[-1].out_size)
                 following[row, column] = out.setdefault(state, len(out))
         self._macs.append(macs)
         self._params.append(params)
         self._held.append(held)
         self._peaks.append(peaks)
+        self._seconds.append(seconds)
         self._next.append(following)
         return list(out)
 
@@ -204,6 +228,16 @@ class TableCost:
                 peak = self._peaks[stage].ravel().take(entry)
                 np.maximum(peaks[part], peak, out=peaks[part])
         return held + peaks
+
+    def latency(self, codes: Codes, /) -> NDArray[np.float64]:
+        """Predicted seconds [N] of codes [N, D]."""
+        _given(self._latency)
+        codes = np.asarray(codes)
+        seconds = np.zeros(len(codes))
+        for part in self._parts(codes):
+            for stage, entry in enumerate(self._entries(codes[part])):
+                seconds[part] += self._seconds[stage].ravel().take(entry)
+        return seconds
 
     def _parts(self, codes: Codes) -> list[slice]:
         if codes.ndim != 2 or codes.shape[1] != len(self._sizes):
@@ -252,9 +286,14 @@ class TableCost:
             least = min(least, bound + self._extreme(tables, np.min))
         return int(least)
 
-    def _range(self, tables: Sequence[NDArray[np.int64]]) -> Range:
+    @property
+    def reachable_latency(self) -> Range | None:
+        """The range of predicted latency, in seconds."""
+        return None if self._latency is None else self._range(self._seconds)
+
+    def _range(self, tables: Sequence[NDArray[Any]]) -> Range:
         low, high = (self._extreme(tables, end) for end in (np.min, np.max))
-        return Range(low=int(low), high=int(high))
+        return Range(low=low, high=high)
 
     def _extreme(self, tables: Sequence[NDArray[Any]], end: Callable[..., Any]) -> float:
         """The least or largest sum of entries on any way through the stages, by dynamic
@@ -262,7 +301,14 @@ class TableCost:
         there: NDArray[Any] = np.zeros(int(self._next[-1].max()) + 1, np.int64)
         for table, following in zip(reversed(tables), reversed(self._next), strict=True):
             there = end(table + there[following], axis=1)
-        return float(there[0])
+        extreme: float = there[0].item()
+        return extreme
+
+
+def _given(latency: LatencyTable | None) -> LatencyTable:
+    if latency is None:
+        raise UsageError("latencies without a table of them; allowed: space_cost(space, table)")
+    return latency
 
 
 def _local_radix(stage_decisions: tuple[tuple[Decision, ...], ...]) -> NDArray[np.float32]:

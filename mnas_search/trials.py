@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal, Protocol, final
 from mnas_search.choices import Choices
 from mnas_search.errors import RunFolderError, UsageError, WorkFailed
 from mnas_search.files import lock
-from mnas_search.objective import Objective
+from mnas_search.objective import METRICS, Objective
 
 Status = Literal["ok", "failed", "stopped"]
 
@@ -94,6 +94,7 @@ class Trial:
         error: reason of a failure.
         rung: where a stopped trial stopped.
         inference_memory: exact bytes of fp32 inference at batch 1; None where nothing limits it.
+        latency: predicted seconds of one forward pass; None where nothing limits it.
     """
 
     number: int
@@ -111,6 +112,7 @@ class Trial:
     error: str | None = None
     rung: int | None = None
     inference_memory: int | None = None
+    latency: float | None = None
 
     def __post_init__(self) -> None:
         # One NaN that is learnt from would spoil every later proposal of a model.
@@ -138,11 +140,11 @@ def believed(trial: Trial, estimates: Mapping[int, float], objective: Objective)
     assert trial.reward is not None
     if trial.number not in estimates:
         return trial.reward
-    return objective.reward(estimates[trial.number], trial.macs)
+    return objective.reward(estimates[trial.number], objective.targeted(trial))
 
 
 _RESULTS = ("status", "accuracy", "macs", "params", "reward", "seconds", "error", "rung")
-_LIMITED = ("inference_memory",)  # told only where it is limited
+_LIMITED = ("inference_memory", "latency")  # told only where they are limited
 
 
 def results_of(trial: Trial) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def results_of(trial: Trial) -> dict[str, Any]:
 def read_trial(asked: Asked, event: Mapping[str, Any], objective: Objective) -> Trial:
     """A finished trial from what an event says of it."""
     own: dict[str, Any] = {name: event.get(name) for name in (*_RESULTS, *_LIMITED)}
-    kept = objective.within(event["macs"], event["params"], own["inference_memory"])
+    kept = objective.within(*(own[m.count] for m in METRICS.values()))
     return Trial(**asdict(asked), **own, within_target=kept)
 
 

@@ -1,4 +1,5 @@
-"""Sizes, bytes and durations as people write them: 400M, 4e8; 20M, 1.5GB; 90, 10m, 1.5h."""
+"""Sizes, bytes, durations and latencies as people write them: 400M, 4e8; 20M, 1.5GB; 90, 10m,
+1.5h; 20ms."""
 
 import math
 import re
@@ -11,6 +12,7 @@ _BYTES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 _BYTES |= {f"{unit}b": value for unit, value in _BYTES.items()}
 _BYTES |= {"kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SHORT = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _NUMBER = re.compile(r"\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)\s*([A-Za-z]*)\s*")
 
 
@@ -27,6 +29,11 @@ def parse_bytes(text: str) -> float:
 def parse_duration(text: str) -> float:
     """Seconds from a positive number with an optional s, m, h or d."""
     return _parse(text, _SECONDS, "a positive duration such as 90, 10m or 1.5h")
+
+
+def parse_latency(text: str) -> float:
+    """Seconds from a positive number with ms, s or us; a unit has to be there."""
+    return _parse(text, _SHORT, "a positive latency with its unit such as 20ms, 0.02s or 500us")
 
 
 def _parse(text: str, units: dict[str, float], allowed: str) -> float:
@@ -49,6 +56,13 @@ def format_size(value: float) -> str:
 def format_bytes(value: float) -> str:
     """At most three digits and a unit: 20MB, 1.5GB."""
     return f"{format_size(value)}B"
+
+
+def format_latency(seconds: float) -> str:
+    """At most three digits, in milliseconds: 20 ms, 0.512 ms, 1,250 ms."""
+    return (
+        f"{seconds * 1e3:#,.3g}".rstrip(".") + " ms" if seconds < 1 else f"{seconds * 1e3:,.0f} ms"
+    )
 
 
 def format_duration(seconds: float) -> str:

@@ -231,7 +231,7 @@ class Verdict:
         def key(one: Contender) -> float:
             if not one.validation:
                 return float("-inf")
-            return self._objective.reward(fmean(one.validation), one.macs)
+            return self._objective.reward_of(fmean(one.validation), one.network)
 
         return tuple(sorted(contenders, key=key, reverse=True))
 
@@ -242,8 +242,9 @@ class Verdict:
         test = []
         for seed in range(TRAININGS):
             rewards = [
-                self._objective.reward(
-                    fmean(a for other, a in enumerate(one.validation) if other != seed), one.macs
+                self._objective.reward_of(
+                    fmean(a for other, a in enumerate(one.validation) if other != seed),
+                    one.network,
                 )
                 for one in trained
             ]

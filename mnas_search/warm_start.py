@@ -6,7 +6,6 @@ from typing import Any
 
 from mnas_search import reference
 from mnas_search.choices import Choices, encode
-from mnas_search.cost import cost
 from mnas_search.encoding import encode_architecture
 from mnas_search.errors import InvalidArchitecture, MnasSearchError, RunFolderError, UsageError
 from mnas_search.interfaces import SearchSpace, StagewiseSpace
@@ -96,7 +95,8 @@ def _trial(
 ) -> Trial:
     encode(space.decisions, ask["choices"])
     network = space.decode(ask["choices"])
-    counted = cost(network)  # at this run's resolution
+    counts = objective.counts(network)  # at this run's resolution
+    memory = counts.get("inference_memory")
     accuracy = tell["accuracy"]
     return Trial(
         number=0,
@@ -104,11 +104,12 @@ def _trial(
         fingerprint=network.fingerprint,
         status=tell["status"],
         accuracy=accuracy,
-        macs=counted.macs,
-        params=counted.params,
-        inference_memory=objective.counts(counted).get("inference_memory"),
-        reward=None if accuracy is None else objective.reward(accuracy, counted.macs),
-        within_target=objective.admits(counted),
+        macs=int(counts["macs"]),
+        params=int(counts["params"]),
+        inference_memory=None if memory is None else int(memory),
+        latency=counts.get("latency"),
+        reward=None if accuracy is None else objective.reward(accuracy, counts[objective.count]),
+        within_target=objective.within(**counts),
         seconds=tell["seconds"],
         error=tell["error"],
     )

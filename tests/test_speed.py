@@ -219,7 +219,7 @@ def test_a_worker_keeps_the_memory_it_frees():
     """By default glibc returns blocks of this size, and each use takes fresh pages for them."""
     code = """
 import json, resource
-from mnas_search.runners.ray_tune import _keep_freed_memory
+from mnas_search.allocator import keep_freed_memory
 import torch
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -227,7 +227,7 @@ def faults():
         torch.ones(size << 18)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 default = [faults() for _ in range(12)]
-_keep_freed_memory()
+keep_freed_memory()
 print(json.dumps([default[-4:], [faults() for _ in range(12)][-4:]]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -16,6 +16,7 @@ from mnas_search.cli import (
     explaining,
     exporting,
     inspecting,
+    latency,
     scaling,
     searching,
     training,
@@ -40,6 +41,7 @@ for _command in (
     *scaling.COMMANDS,
     *exporting.COMMANDS,
     *inspecting.COMMANDS,
+    *latency.COMMANDS,
     *explaining.COMMANDS,
     *benching.COMMANDS,
 ):

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mnas_search.errors import UsageError
-from mnas_search.units import parse_bytes, parse_duration, parse_size
+from mnas_search.units import parse_bytes, parse_duration, parse_latency, parse_size
 
 
 class _Parsed(click.ParamType[float]):
@@ -31,6 +31,7 @@ class _Parsed(click.ParamType[float]):
 
 SIZE = _Parsed("size", parse_size)
 BYTES = _Parsed("bytes", parse_bytes)
+LATENCY = _Parsed("latency", parse_latency)
 DURATION = _Parsed("duration", parse_duration)
 FOLDER = click.Path(path_type=Path)
 
@@ -40,6 +41,10 @@ format_option = click.option(
     type=click.Choice(["table", "json"]),
     default="table",
     help="what to print on standard output",
+)
+
+device_option = click.option(
+    "--device", help="what latency is of: cpu, compiled, onnxruntime or cuda [cpu]"
 )
 
 data_option = click.option(

@@ -13,8 +13,10 @@ from mnas_search.cli.options import (
     BYTES,
     DURATION,
     FOLDER,
+    LATENCY,
     SIZE,
     data_option,
+    device_option,
     format_option,
     print_json,
 )
@@ -40,7 +42,23 @@ _proxy = click.option(
 
 
 @click.command()
-@click.option("--target-flops", type=SIZE, required=True, help="T, e.g. 400M, 0.4G or 4e8")
+@click.option("--target-flops", type=SIZE, help="T, e.g. 400M, 0.4G or 4e8")
+@click.option(
+    "--target-latency",
+    type=LATENCY,
+    help="T of one forward pass instead, e.g. 20ms; beside --target-flops, a limit",
+)
+@click.option(
+    "--target-memory",
+    type=BYTES,
+    help="T of fp32 inference at batch 1 instead, e.g. 20M; beside another target, a limit",
+)
+@device_option
+@click.option(
+    "--latency-table",
+    metavar="FILE",
+    help="of `mnas-search latency build`, which predicts latencies [built first]",
+)
 @click.option("--max-params", type=SIZE, help="the most parameters, e.g. 4M [no limit]")
 @click.option(
     "--max-memory",
@@ -147,6 +165,7 @@ def _finish(form: str, work: Any) -> None:
 )
 @data_option
 @_proxy
+@device_option
 @click.option("--seed", type=int, default=0, show_default=True, help="of the training")
 @format_option
 def evaluate(
@@ -155,14 +174,16 @@ def evaluate(
     evaluator: str,
     data: str | None,
     proxy: str | None,
+    device: str | None,
     seed: int,
     form: str,
 ) -> None:
-    """Accuracy of architectures by one evaluator, in this process."""
+    """Accuracy of architectures by one evaluator, in this process; or their latency, by
+    --evaluator latency."""
     from mnas_search import plugins
     from mnas_search.errors import WorkFailed
     from mnas_search.evaluators.function import as_evaluator
-    from mnas_search.report.tables import print_records
+    from mnas_search.interfaces import Meter
     from mnas_search.resolve import resolve_architecture
     from mnas_search.trials import Evaluation
     from mnas_search.work import Work, measure
@@ -174,8 +195,21 @@ def evaluate(
     for place, text in texts:
         with _at(place):
             networks.append(resolve_architecture(text))
-    judge = as_evaluator(plugins.load("evaluators", evaluator), data=data, proxy=proxy)
     rows: list[dict[str, Any]] = []
+    target = plugins.load("evaluators", evaluator)
+    if isinstance(target, type) and issubclass(target, Meter):
+        for name, value in (("data", data), ("proxy", proxy)):
+            if value is not None:
+                raise UsageError(f"{name} {value!r} with {evaluator!r}; allowed: no {name}")
+        meter: Meter = plugins.make(target, evaluator, device=device)
+        nothing = {"accuracy": None, "std": None}
+        for network, figures in zip(networks, meter.measure(networks), strict=True):
+            rows.append({"name": network.label, **nothing, **figures})
+        _print_rows(rows, form)
+        return
+    if device is not None:
+        raise UsageError(f"device {device!r} with {evaluator!r}; allowed: with latency")
+    judge = as_evaluator(target, data=data, proxy=proxy)
     for number, network in enumerate(networks):
         with _at(texts[number][0]):
             outcome, seconds = measure(judge, Work(number=number, network=network, seed=seed))
@@ -183,6 +217,12 @@ def evaluate(
             raise WorkFailed(f"{network.label}: {outcome.reason}")
         measured = {"accuracy": outcome.accuracy, "std": outcome.std}
         rows.append({"name": network.label, **measured, "seconds": round(seconds, 3)})
+    _print_rows(rows, form)
+
+
+def _print_rows(rows: list[dict[str, Any]], form: str) -> None:
+    from mnas_search.report.tables import print_records
+
     if form == "json":
         print_json(rows)
     else:

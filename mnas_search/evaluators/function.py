@@ -6,7 +6,7 @@ from typing import Any, final
 
 from mnas_search import plugins
 from mnas_search.errors import UsageError
-from mnas_search.interfaces import Evaluator, Network, Resources
+from mnas_search.interfaces import Evaluator, Meter, Network, Resources
 from mnas_search.trials import Evaluation
 
 
@@ -49,6 +49,11 @@ def as_evaluator(target: Any, *, data: str | None, proxy: str | None = None) -> 
     """
     if isinstance(target, Evaluator):
         return target
+    if isinstance(target, Meter) or (isinstance(target, type) and issubclass(target, Meter)):
+        raise UsageError(
+            f"{target!r} measures no accuracy; allowed: an evaluator that does (--target-latency "
+            "bounds latency, `mnas-search evaluate` measures it)"
+        )
     if isinstance(target, type) and issubclass(target, Evaluator):
         accepted = inspect.signature(target).parameters
         for name, value, why in (("data", data, "trains on none"), ("proxy", proxy, "has none")):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mnas_search import plugins
 from mnas_search.architecture import Architecture
-from mnas_search.blocks import BlockPlan, NetworkPlan, drop_path_rates, plan
+from mnas_search.blocks import BlockPlan, NetworkPlan, PartPlan, drop_path_rates, plan
 from mnas_search.networks.layers import ACTIVATIONS, Norm, chain, conv, initialise
 
 
@@ -29,17 +29,8 @@ class Network(nn.Module):
     def __init__(self, network_plan: NetworkPlan) -> None:
         super().__init__()
         architecture = network_plan.architecture
-        norm: Norm = functools.partial(
-            nn.BatchNorm2d, eps=architecture.bn_eps, momentum=architecture.bn_momentum
-        )
-        activation = ACTIVATIONS[architecture.activation]
-        stem = network_plan.stem.layers[0]
-        self.conv_stem = conv(
-            stem.in_channels, stem.out_channels, stem.kernel, stride=stem.stride, pad=stem.pad
-        )
-        self.bn1 = norm(stem.out_channels)
-        self.act1 = activation()
-        self.pool = nn.MaxPool2d(3, 2, 1) if architecture.stem.pool else nn.Identity()
+        norm = norm_of(architecture)
+        self.conv_stem, self.bn1, self.act1, self.pool = stem(architecture, network_plan.stem)
         blocks = [block for stage in network_plan.stages for block in stage]
         rates = iter(drop_path_rates(architecture.stochastic_depth_rate, len(blocks)))
         self.blocks = nn.Sequential(
@@ -48,16 +39,9 @@ class Network(nn.Module):
                 for stage in network_plan.stages
             )
         )
-        *head, classifier = network_plan.head.layers
-        self.conv_head: nn.Module = nn.Identity()
-        self.bn2: nn.Module = nn.Identity()
-        self.act2: nn.Module = nn.Identity()
-        if head:
-            self.conv_head = conv(head[0].in_channels, head[0].out_channels)
-            self.bn2 = norm(head[0].out_channels)
-            self.act2 = activation()
+        self.conv_head, self.bn2, self.act2, classifier = head(architecture, network_plan.head)
         self.dropout = nn.Dropout(architecture.dropout_rate)
-        self.classifier = nn.Linear(classifier.in_channels, classifier.out_channels)
+        self.classifier = classifier
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, classes] of images [N, 3, R, R]."""
@@ -69,6 +53,41 @@ class Network(nn.Module):
         features = torch.mean(chain(x, self.conv_head, self.bn2, self.act2), (2, 3))
         logits: Tensor = self.classifier(self.dropout(features))
         return logits
+
+
+def norm_of(architecture: Architecture) -> Norm:
+    """A function channels -> batch norm."""
+    return functools.partial(
+        nn.BatchNorm2d, eps=architecture.bn_eps, momentum=architecture.bn_momentum
+    )
+
+
+def stem(architecture: Architecture, part: PartPlan) -> tuple[nn.Module, ...]:
+    """Convolution, batch norm, activation, pooling; the last does nothing where there is none."""
+    first = part.layers[0]
+    return (
+        conv(
+            first.in_channels, first.out_channels, first.kernel, stride=first.stride, pad=first.pad
+        ),
+        norm_of(architecture)(first.out_channels),
+        ACTIVATIONS[architecture.activation](),
+        nn.MaxPool2d(3, 2, 1) if architecture.stem.pool else nn.Identity(),
+    )
+
+
+def head(architecture: Architecture, part: PartPlan) -> tuple[nn.Module, ...]:
+    """Convolution, batch norm and activation, which do nothing where there are none; classifier
+    of their means."""
+    *wide, last = part.layers
+    classifier = nn.Linear(last.in_channels, last.out_channels)
+    if not wide:
+        return nn.Identity(), nn.Identity(), nn.Identity(), classifier
+    return (
+        conv(wide[0].in_channels, wide[0].out_channels),
+        norm_of(architecture)(wide[0].out_channels),
+        ACTIVATIONS[architecture.activation](),
+        classifier,
+    )
 
 
 def block_class(kind: str) -> type[nn.Module]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from mnas_search.architecture import Architecture, Stage
 from mnas_search.choices import sample
-from mnas_search.cost import cost
 from mnas_search.finals import TRAININGS, VETO, Scored
 from mnas_search.interfaces import SearchSpace, StagewiseSpace
 from mnas_search.result import Result
@@ -55,8 +54,9 @@ def _networks(result: Result) -> Table:
 
 def _label(one: Scored, result: Result) -> str:
     if one.trial is None:
-        within = result.objective.admits(cost(one.network))
-        what = "the limits" if result.objective.within(one.macs) else "the target"
+        within = result.objective.admits(one.network)
+        count = result.objective.counts(one.network)[result.objective.count]
+        what = "the target" if count > result.objective.target else "the limits"
         return f"{one.network.label}" + ("" if within else f", over {what}")
     name = f"trial {one.trial.number}"
     if one in result.vetoed:

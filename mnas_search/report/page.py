@@ -8,23 +8,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mnas_search.config import DEFAULT_DATA, TRAINING
-from mnas_search.cost import MEMORY_CONVENTION
-from mnas_search.objective import Objective
+from mnas_search.objective import METRICS, Objective
 from mnas_search.report.discovery import discovery, evaluator_name, with_std
 from mnas_search.report.document import document
 from mnas_search.report.figure import axis_label, figure
 from mnas_search.report.markup import escaped, facts, items, paragraph, sentence, table
-from mnas_search.report.summary import COLUMNS, budgets, conventions, deployment, notes, row
+from mnas_search.report.summary import budgets, conventions, deployment, latencies, notes, under
 from mnas_search.report.verdict import comparison
 from mnas_search.result import Result
 from mnas_search.run_folder import block_string
 from mnas_search.trials import Trial
-from mnas_search.units import format_bytes, format_duration, format_size
+from mnas_search.units import format_duration, format_latency
 
 _OBJECTIVES = {
-    "soft": "ACC · (FLOPs/T)^w",
-    "hard": "ACC · min((FLOPs/T)^w, 1)",
-    "absolute": "ACC + w · |FLOPs/T - 1|",
+    "soft": "ACC · ({}/T)^w",
+    "hard": "ACC · min(({}/T)^w, 1)",
+    "absolute": "ACC + w · |{}/T - 1|",
 }
 
 
@@ -39,6 +38,7 @@ def page(result: Result, versions: Mapping[str, Any]) -> str:
             *_asked(result, versions),
             *_winner(result, best),
             *_verdict(result),
+            *_latencies(result),
             *_figure(result),
             *_budgets(result),
             *_family(result),
@@ -50,11 +50,12 @@ def page(result: Result, versions: Mapping[str, Any]) -> str:
 
 def _asked(result: Result, versions: Mapping[str, Any]) -> Iterator[str]:
     config, objective = result.config, result.objective
+    metric = METRICS[objective.metric]
     data = config.data or (DEFAULT_DATA if config.evaluator == TRAINING else None)
     label = axis_label(result.evaluator)
     stopped = f", {len(result.stopped)} of them stopped early" if result.stopped else ""
     pairs: dict[str, object] = {
-        "target": f"T = {format_size(objective.target)} FLOPs (multiply-adds)",
+        "target": f"T = {metric.text(objective.target)}",
         "limits": _limits(objective),
         "search space": config.space,
         "controller": config.controller,
@@ -63,8 +64,8 @@ def _asked(result: Result, versions: Mapping[str, Any]) -> Iterator[str]:
         "evaluator": config.evaluator,
         "accuracy": None if label == "accuracy" else label,
         "data": data or "none but the evaluator's own",
-        "objective": f"{objective.kind}: {_OBJECTIVES[objective.kind]} with "
-        f"w = {objective.exponent:g}, under FLOPs ≤ T",
+        "objective": f"{objective.kind}: {_OBJECTIVES[objective.kind].format(metric.name)} with "
+        f"w = {objective.exponent:g}, under {metric.name} ≤ T",
         "trials": f"{config.trials} asked for, {len(result.trials)} finished{stopped}",
         "early stopping": config.early_stopping,
         "time budget": None if config.time_budget is None else format_duration(config.time_budget),
@@ -78,11 +79,8 @@ def _asked(result: Result, versions: Mapping[str, Any]) -> Iterator[str]:
 
 def _limits(objective: Objective) -> str | None:
     """The limits beside the target; None without any."""
-    said = []
-    if objective.max_params is not None:
-        said.append(f"params ≤ {format_size(objective.max_params)}")
-    if objective.max_memory is not None:
-        said.append(f"memory ≤ {format_bytes(objective.max_memory)} ({MEMORY_CONVENTION})")
+    limits = {name.removeprefix("max_"): most for name, most in objective.limits.items()}
+    said = [f"{METRICS[n].name} ≤ {METRICS[n].amount(most)}" for n, most in limits.items()]
     return ", ".join(said) or None
 
 
@@ -97,6 +95,8 @@ def _winner(result: Result, best: Trial) -> Iterator[str]:
     ]
     if best.inference_memory is not None:
         pairs.append(("memory", f"{best.inference_memory:,} bytes"))
+    if best.latency is not None:
+        pairs.append(("latency (predicted)", format_latency(best.latency)))
     if opinion is None:
         pairs += [("accuracy", f"{best.accuracy:.4f}"), ("reward", f"{best.reward:.4f}")]
     else:
@@ -132,6 +132,12 @@ def _verdict(result: Result) -> Iterator[str]:
     yield items(found.said)
 
 
+def _latencies(result: Result) -> Iterator[str]:
+    if result.latencies:
+        yield "<h2>Latency, predicted and measured</h2>"
+        yield table(*latencies(result))
+
+
 def _figure(result: Result) -> Iterator[str]:
     baseline = "" if result.baseline is None else f"; diamond: {result.baseline.network.label}"
     count = len(result.good)
@@ -141,7 +147,7 @@ def _figure(result: Result) -> Iterator[str]:
     yield f'<figure>\n<div class="wide">{figure(result)}</div>'
     yield (
         f"<figcaption>Small dots: {count} candidate{'s' * (count != 1)}{to_end}; line: the "
-        f"Pareto front, the best accuracy for so many FLOPs{within}; large dot: the winner"
+        f"Pareto front, the best accuracy for so much{within}; large dot: the winner"
         f"{escaped(baseline)}; dashed: the target.</figcaption>\n</figure>"
     )
 
@@ -150,7 +156,7 @@ def _budgets(result: Result) -> Iterator[str]:
     if not (others := budgets(result)):
         return
     yield "<h2>Best under other budgets</h2>"
-    yield table(("under", *COLUMNS), [(format_size(b), *row(trial)) for b, trial in others])
+    yield table(*under(result, others))
     yield paragraph("the architectures are in trials.csv, by number of the trial")
 
 

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.status import Status
 
 from mnas_search.report.tables import console
 from mnas_search.run import Reporter
@@ -49,6 +50,33 @@ class Bar:
             self._bar.add_task(text, total=total, completed=done)
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], completed=done, description=text)
+
+
+class Note:
+    """One line that changes on a terminal, a line now and then elsewhere; a context, which takes
+    the line away at its end."""
+
+    def __init__(self) -> None:
+        self._status: Status | None = None
+        self._spoken = 0.0
+
+    def __call__(self, text: str) -> None:
+        """Say what goes on."""
+        if self._status is not None:
+            self._status.update(text)
+        elif time.monotonic() - self._spoken > _QUIET:
+            self._spoken = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+    def __enter__(self) -> "Note":
+        if sys.stderr.isatty():
+            self._status = console(stderr=True).status("")
+            self._status.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._status is not None:
+            self._status.stop()
 
 
 class ConsoleReporter(Reporter):

@@ -2,6 +2,8 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,13 +11,14 @@ import numpy as np
 from mnas_search.architecture import Architecture
 from mnas_search.cost import CONVENTION, MEMORY_CONVENTION
 from mnas_search.finals import Scored
-from mnas_search.objective import Objective
+from mnas_search.objective import METRICS, Objective
 from mnas_search.report.discovery import discovery
 from mnas_search.report.tables import console, print_table
 from mnas_search.report.verdict import comparison
 from mnas_search.result import Result
+from mnas_search.run_folder import further_columns
 from mnas_search.trials import Trial
-from mnas_search.units import format_bytes, format_duration, format_size
+from mnas_search.units import format_duration, format_latency
 
 _MOST_BUDGETS = 12
 # A constraint binds where the winner uses this share of what it allows.
@@ -31,8 +34,10 @@ def summary(result: Result) -> dict[str, Any]:
         "name": result.name,
         "folder": str(result.folder),
         "target": result.objective.target,
+        "metric": result.objective.metric,
         "max_params": result.objective.max_params,
         "max_memory": result.objective.max_memory,
+        "max_latency": result.objective.max_latency,
         "objective": result.objective.kind,
         "exponent": result.objective.exponent,
         "best": None if best is None else _trial(result, best),
@@ -43,6 +48,10 @@ def summary(result: Result) -> dict[str, Any]:
         "finalists": [_scored(result, one) for one in result.finalists],
         "baseline": None if result.baseline is None else _scored(result, result.baseline),
         "verdict": _verdict(result),
+        "latencies": [
+            {"name": network.label, "predicted": predicted, **asdict(measured)}
+            for network, predicted, measured in result.latencies
+        ],
         "trials": len(result.trials) - len(result.stopped),
         "stopped": len(result.stopped),
         "failed": sum(t.status == "failed" for t in result.trials),
@@ -83,7 +92,8 @@ def _trial(result: Result, trial: Trial) -> dict[str, Any]:
         "params": trial.params,
         "reward": trial.reward,
         "architecture": result.networks[trial.number].label,
-    } | ({} if trial.inference_memory is None else {"inference_memory": trial.inference_memory})
+        **{name: getattr(trial, name) for name in further_columns((trial,))},
+    }
 
 
 def _scored(result: Result, one: Scored) -> dict[str, Any]:
@@ -108,9 +118,10 @@ def spread(result: Result) -> float | None:
 
 def budgets(result: Result) -> list[tuple[float, Trial]]:
     """The best candidate under 100M, 200M, ... (the target's power of ten) where it is another."""
+    targeted = result.objective.targeted
     step = 10.0 ** math.floor(math.log10(result.objective.target))
     rows: list[tuple[float, Trial]] = []
-    most = max((t.macs for t in result.good), default=0)
+    most = max((targeted(t) for t in result.good), default=0)
     for count in range(1, min(_MOST_BUDGETS, math.ceil(most / step)) + 1):
         trial = result.best_under(count * step)
         if count * step != result.objective.target and trial not in (None, result.best):
@@ -139,6 +150,7 @@ def notes(result: Result) -> list[str]:
         said.append(f"{len(failed)} candidates failed; the first: {failed[0].error}")
     if best is not None:
         said += _binding(result.objective, best)
+        said += _remeasured(result, best)
     if noise is not None and between is not None:
         said.append(
             f"accuracy: standard deviation {between:.4f} between networks, {noise:.4f} between "
@@ -166,21 +178,40 @@ def notes(result: Result) -> list[str]:
 def _binding(objective: Objective, best: Trial) -> list[str]:
     """Which constraints hold the winner back, and which do not."""
     said, held = [], False
-    counts = {
-        "max_params": ("params", best.params, format_size),
-        "max_memory": ("memory", best.inference_memory or 0, format_bytes),
-    }
     for name, most in objective.limits.items():
-        what, count, form = counts[name]
+        metric = METRICS[name.removeprefix("max_")]
+        count = getattr(best, metric.count)
         binds = count >= _BINDS * most
         held |= binds
         word = "binds" if binds else "does not bind"
-        said.append(f"the limit on {what} {word}: the winner has {form(count)} of {form(most)}")
-    if objective.kind == "soft" and best.macs < _BINDS * objective.target:
-        lies = f"the reward's optimum among the candidates lies at {format_size(best.macs)}"
+        said.append(
+            f"the limit on {name.removeprefix('max_')} {word}: the winner has "
+            f"{metric.amount(count)} of {metric.amount(most)}"
+        )
+    targeted = objective.targeted(best)
+    if objective.kind == "soft" and targeted < _BINDS * objective.target:
+        amount = METRICS[objective.metric].amount(targeted)
+        lies = f"the reward's optimum among the candidates lies at {amount}"
         more = "a limit binds instead" if held else "--objective hard spends the whole budget"
         said.append(f"the target does not bind: {lies}; {more}")
     return said
+
+
+def _remeasured(result: Result, best: Trial) -> list[str]:
+    """Whether the winner keeps the bound on latency where it was measured, too."""
+    if (most := result.objective.bounds.get("latency")) is None:
+        return []
+    winner = result.networks[best.number]
+    measured = next((m for n, _, m in result.latencies if n is winner), None)
+    if measured is None:
+        return ["the winner's latency was not measured: the table is of another machine"]
+    if measured.seconds <= most:
+        return []
+    return [
+        f"measured, the winner takes {format_latency(measured.seconds)} and not the "
+        f"{format_latency(best.latency or 0)} that were predicted: more than "
+        f"{format_latency(most)}"
+    ]
 
 
 def print_summary(result: Result) -> None:
@@ -189,8 +220,7 @@ def print_summary(result: Result) -> None:
     best = result.best
     assert best is not None  # a run without a winner has failed
     print_table(
-        COLUMNS,
-        [row(best)],
+        *columns([best]),
         title=f"winner within {result.objective.constraint}",
     )
     network = result.networks[best.number]
@@ -211,15 +241,14 @@ def print_summary(result: Result) -> None:
             out.print(line, highlight=False)
     if others := budgets(result):
         print_table(
-            ("under", *COLUMNS),
-            [(format_size(budget), *row(t)) for budget, t in others],
-            title="best under other budgets (architectures: trials.csv)",
+            *under(result, others), title="best under other budgets (architectures: trials.csv)"
         )
     print_table(
-        COLUMNS,
-        [row(t) for t in result.pareto],
-        title="Pareto front of accuracy and FLOPs",
+        *columns(result.pareto),
+        title=f"Pareto front of accuracy and {METRICS[result.objective.metric].name}",
     )
+    if result.latencies:
+        print_table(*latencies(result), title="predicted, and measured on the device")
     if result.family:
         print_table(
             ("family", "resolution", "params", "FLOPs"),
@@ -241,18 +270,49 @@ def print_summary(result: Result) -> None:
         )
 
 
-COLUMNS = ("trial", "accuracy", "FLOPs", "params", "reward")
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
-def row(trial: Trial) -> tuple[str, ...]:
-    """A trial under `COLUMNS`."""
-    return (
-        str(trial.number),
-        f"{trial.accuracy:.4f}",
-        format_size(trial.macs),
-        format_size(trial.params),
-        f"{trial.reward:.4f}",
-    )
+def columns(trials: Sequence[Trial]) -> Table:
+    """Header and rows: accuracy, costs as far as they are known, reward."""
+    metrics = [
+        metric
+        for metric in METRICS.values()
+        if all(getattr(trial, metric.count) is not None for trial in trials)
+    ]
+    header = ("trial", "accuracy", *(metric.name for metric in metrics), "reward")
+    rows = [
+        (
+            str(t.number),
+            f"{t.accuracy:.4f}",
+            *(metric.amount(getattr(t, metric.count)) for metric in metrics),
+            f"{t.reward:.4f}",
+        )
+        for t in trials
+    ]
+    return header, rows
+
+
+def under(result: Result, others: Sequence[tuple[float, Trial]]) -> Table:
+    """Header and rows of the best under other budgets."""
+    amount = METRICS[result.objective.metric].amount
+    header, rows = columns([trial for _, trial in others])
+    ahead = [amount(budget) for budget, _ in others]
+    return ("under", *header), [(a, *row) for a, row in zip(ahead, rows, strict=True)]
+
+
+def latencies(result: Result) -> Table:
+    """Header and rows of the networks that were measured on the device."""
+    rows: list[tuple[str, ...]] = [
+        (
+            network.label,
+            format_latency(predicted),
+            format_latency(measured.seconds),
+            f"{format_latency(measured.low)} to {format_latency(measured.high)}",
+        )
+        for network, predicted, measured in result.latencies
+    ]
+    return ("network", "predicted", "measured", "95% interval of the median"), rows
 
 
 def _time(result: Result) -> str:
@@ -273,9 +333,14 @@ def _time(result: Result) -> str:
 
 def conventions(result: Result) -> str:
     """What is counted, and at what."""
-    limited = result.objective.max_memory is not None
-    memory = f"; memory is that of {MEMORY_CONVENTION}" if limited else ""
-    return f"{CONVENTION}, {deployment(result)}{memory}"
+    objective = result.objective
+    said = f"{CONVENTION}, {deployment(result)}"
+    if "memory" in objective.bounds:
+        said += f"; memory is that of {MEMORY_CONVENTION}"
+    if objective.latency is not None:
+        table = objective.latency
+        said += f"; latency is that of {table.conditions}, {', '.join(table.machine.values())}"
+    return said
 
 
 def deployment(result: Result) -> str:

@@ -11,7 +11,6 @@ the journal is ours.
 Importing this module imports Ray.
 """
 
-import ctypes
 import os
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ import warnings
 from typing import Any, final
 
 from mnas_search import plugins
+from mnas_search.allocator import keep_freed_memory
 from mnas_search.errors import MnasSearchError, WorkFailed, one_line
 from mnas_search.interfaces import Evaluator, Resources
 from mnas_search.runners.ray_cluster import cluster
@@ -46,8 +46,6 @@ with warnings.catch_warnings():
 _PATIENCE = 60.0  # seconds that workers wait for each other at the start
 
 _PACE = 0.2  # seconds between their starts
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def run_on_ray(
@@ -115,17 +113,6 @@ def _tune(
 
 def _trial_name(trial: Any) -> str:
     return f"trial_{trial.trial_id}"
-
-
-def _keep_freed_memory() -> None:
-    """Keep freed blocks for the next training step, whatever their size.
-
-    By default glibc gives large ones back to the system, and every step pays for fresh pages.
-    """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it
-    if set_option is not None:
-        for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1)):
-            set_option(option, value)
 
 
 class _Meeting:
@@ -251,7 +238,7 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
         # torch, and what its optimisers import: takes seconds, once, before any work.
         import torch._dynamo  # noqa: F401
 
-        _keep_freed_memory()
+        keep_freed_memory()
         self._evaluator = evaluator
         self._measurement: Measurement | None = None
         self.reset_config(config)

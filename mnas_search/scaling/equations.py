@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from mnas_search.architecture import MAX_RESOLUTION, Architecture
 from mnas_search.blocks.arithmetic import make_divisible, round_repeats
-from mnas_search.cost import Cost, cost
+from mnas_search.cost import cost
 from mnas_search.errors import UsageError
 
 BASE_RESOLUTION = 224
@@ -154,24 +154,19 @@ def scale(
     )
 
 
-def widest(
-    architecture: Architecture,
-    macs: float,
-    within: Callable[[Cost], bool] = lambda counted: True,
-) -> Architecture:
-    """The architecture under the largest width multiplier, in steps of 0.01, with at most so many
-    multiply-adds; it is named after both.
+def widest(architecture: Architecture, within: Callable[[Architecture], bool]) -> Architecture:
+    """The architecture under the largest width multiplier, in steps of 0.01, that is `within` the
+    constraints; it is named after both.
 
     Args:
-        within: further constraints, which no wider network keeps where this one does not.
+        within: which no wider network is where this one is not.
 
     Raises:
-        UsageError: even a hundredth of the width has more.
+        UsageError: even a hundredth of the width is not.
     """
 
     def fits(hundredths: int) -> bool:
-        counted = cost(scale(architecture, width=hundredths / 100))
-        return counted.macs <= macs and within(counted)
+        return within(scale(architecture, width=hundredths / 100))
 
     low, high = 0, 1
     while fits(high) and high < _MOST_WIDTH:
@@ -181,10 +176,9 @@ def widest(
         low, high = (middle, high) if fits(middle) else (low, middle)
     if not low:
         least = cost(scale(architecture, width=0.01))
-        if least.macs <= macs:
-            raise UsageError(f"no width of {architecture.label} is within the limits")
         raise UsageError(
-            f"{architecture.label} within {macs:g} FLOPs; allowed: at least {least.macs}"
+            f"no width of {architecture.label} is within the constraints; the least has "
+            f"{least.macs:,} multiply-adds and {least.params:,} params"
         )
     name = architecture.label if low == 100 else f"{architecture.label} x{low / 100:g}"
     return scale(architecture, width=low / 100, name=name)

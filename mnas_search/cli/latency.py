@@ -1,0 +1,178 @@
+"""Tables of latencies: build them, predict by them, hold predictions against measurements."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnas_search.cli.options import FOLDER, device_option, format_option, print_json
+from mnas_search.errors import UsageError
+
+if TYPE_CHECKING:
+    from mnas_search.interfaces import Network
+    from mnas_search.latency import LatencyTable
+
+_resolution = click.option(
+    "--resolution", type=int, default=224, show_default=True, help="of the space's networks"
+)
+_classes = click.option(
+    "--num-classes", type=int, default=1000, show_default=True, help="of the space's networks"
+)
+_ARCH = click.argument("architectures", nargs=-1, metavar="ARCH...")
+
+
+@click.group()
+def latency() -> None:
+    """Latency on a device: tables of a space's layers, and networks predicted by them.
+
+    Latency is the time of one forward pass in fp32. `mnas-search evaluate --evaluator latency`
+    measures whole networks.
+    """
+
+
+@latency.command()
+@_ARCH
+@device_option
+@click.option("--space", help="name or file.py:Name [efficientnet, where no ARCH is given]")
+@click.option("--threads", type=int, default=1, show_default=True)
+@click.option("--batch-size", type=int, default=1, show_default=True)
+@_resolution
+@_classes
+@click.option("--turns", type=click.IntRange(min=1), help="measurements of each part [12]")
+@click.option("-o", "--output", type=FOLDER, help="the table's file [latency-DEVICE.json]")
+@click.option("--force", is_flag=True, help="begin anew where the file exists")
+def build(
+    architectures: tuple[str, ...],
+    device: str | None,
+    space: str | None,
+    threads: int,
+    batch_size: int,
+    resolution: int,
+    num_classes: int,
+    turns: int | None,
+    output: Path | None,
+    force: bool,
+) -> None:
+    """Time every part (stem, block, head) that occurs in a space, or in ARCH...
+
+    A table that is there already, of the same device, is gone on with: after an interruption, or
+    to add parts.
+    """
+    from mnas_search.config import make_space
+    from mnas_search.latency import Conditions
+    from mnas_search.latency.building import build_table
+    from mnas_search.latency.stopwatch import TURNS
+    from mnas_search.latency.table import read_table
+    from mnas_search.report.progress import Note
+    from mnas_search.resolve import resolve_architecture
+
+    conditions = Conditions(device=device or "cpu", threads=threads, batch_size=batch_size)
+    path = output or Path(f"latency-{conditions.device}.json")
+    begun = read_table(path) if path.exists() and not force else None
+    networks = [resolve_architecture(text) for text in architectures]
+    if space is None and not networks:
+        space = "efficientnet"
+    searched = None
+    if space is not None:
+        searched = make_space(space, resolution=resolution, num_classes=num_classes)
+    with Note() as note:
+        table = build_table(
+            searched,
+            networks,
+            conditions,
+            begun=begun,
+            turns=turns or TURNS,
+            note=note,
+            keep=lambda grown: grown.write(path),
+        )
+    click.echo(
+        f"{path}: {len(table.parts)} parts, {conditions}; whole networks take "
+        f"{table.factor:.3f} times their sum"
+    )
+
+
+@latency.command()
+@_ARCH
+@click.option("--table", "file", type=FOLDER, required=True, help="of `mnas-search latency build`")
+@click.option("--measure", is_flag=True, help="measure the networks too, on this machine")
+@click.option("--sample", type=click.IntRange(min=1), help="so many networks of --space, too")
+@click.option("--space", default="efficientnet", show_default=True, help="of --sample")
+@click.option("--seed", type=int, default=1, show_default=True, help="of --sample")
+@_resolution
+@_classes
+@click.option("--turns", type=click.IntRange(min=1), help="measurements of each network [12]")
+@format_option
+def predict(
+    architectures: tuple[str, ...],
+    file: Path,
+    measure: bool,
+    sample: int | None,
+    space: str,
+    seed: int,
+    resolution: int,
+    num_classes: int,
+    turns: int | None,
+    form: str,
+) -> None:
+    """Latency of networks by a table; with --measure, beside what is measured.
+
+    `timed` is the share of a prediction that comes from parts of the table; the rest comes from
+    rates that were fitted to them.
+    """
+    from mnas_search.config import make_space
+    from mnas_search.latency.building import CALIBRATION_SEED, drawn
+    from mnas_search.latency.table import read_table
+    from mnas_search.report.tables import print_records
+    from mnas_search.resolve import resolve_architecture
+
+    table = read_table(file)
+    networks: list[Network] = [resolve_architecture(text) for text in architectures]
+    if sample is not None:
+        if seed == CALIBRATION_SEED:
+            raise UsageError(f"seed {seed}, with which tables are built; allowed: another")
+        found = make_space(space, resolution=resolution, num_classes=num_classes)
+        networks += drawn(found, sample, seed)
+    if not networks:
+        raise UsageError("no architecture; allowed: ARCH..., or --sample N")
+    rows, said = _rows(networks, table, measure=measure, turns=turns)
+    if form == "json":
+        print_json(rows)
+        return
+    print_records(rows)
+    for line in said:
+        click.echo(line)
+
+
+def _rows(
+    networks: "list[Network]", table: "LatencyTable", *, measure: bool, turns: int | None
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """A row a network, and what is to be said below them."""
+    predicted = [table.predict(network) for network in networks]
+    rows: list[dict[str, Any]] = [
+        {
+            "name": network.label,
+            "predicted_ms": round(1e3 * one.seconds, 3),
+            "timed": round(one.timed, 3),
+        }
+        for network, one in zip(networks, predicted, strict=True)
+    ]
+    said = [f"{table.conditions} on {', '.join(table.machine.values())}"]
+    if not measure:
+        return rows, said
+    from mnas_search.latency.checking import check
+    from mnas_search.report.progress import Note
+
+    with Note() as note:
+        checked = check(networks, table, turns=turns, note=note)
+    for row, one in zip(rows, checked.networks, strict=True):
+        row |= {
+            "measured_ms": round(1e3 * one.measured.seconds, 3),
+            "low_ms": round(1e3 * one.measured.low, 3),
+            "high_ms": round(1e3 * one.measured.high, 3),
+            "error": round(one.error, 4),
+        }
+    said += checked.said
+    return rows, said
+
+
+COMMANDS = (latency,)

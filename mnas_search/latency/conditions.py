@@ -1,0 +1,66 @@
+"""What a latency holds for: the device, how it is used, and what it is."""
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnas_search.errors import UsageError
+
+DEVICES = {
+    "cpu": "PyTorch, eager, channels last",
+    "compiled": "PyTorch on the CPU, compiled by torch.compile",
+    "onnxruntime": "ONNX Runtime on the CPU",
+    "cuda": "PyTorch on the first GPU, eager, channels last",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """How networks are run.
+
+    Attributes:
+        device: one of `DEVICES`.
+        threads: of the CPU, inside one operator.
+        batch_size: images of one forward pass.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise UsageError(f"device {self.device!r}; allowed: {', '.join(DEVICES)}")
+        for name in ("threads", "batch_size"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise UsageError(f"{name} {value!r}; allowed: a whole number from 1")
+
+    def __str__(self) -> str:
+        threads = "" if self.device == "cuda" else f", {self.threads} thread"
+        several = "s" if threads and self.threads > 1 else ""
+        return f"{self.device}{threads}{several}, batch {self.batch_size}"
+
+
+def machine(conditions: Conditions) -> dict[str, str]:
+    """The processor and the packages that decide latencies, by name."""
+    import torch
+
+    found = {"processor": _processor(), "torch": torch.__version__}
+    if conditions.device == "cuda":
+        found["processor"] = torch.cuda.get_device_name()
+    if conditions.device == "onnxruntime":
+        from importlib.metadata import version
+
+        found["onnxruntime"] = version("onnxruntime")
+    return found
+
+
+def _processor() -> str:
+    """The CPU's name where the system tells, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

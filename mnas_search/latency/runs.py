@@ -1,0 +1,87 @@
+"""Latency in a run: the table that it goes by, and winners measured again."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import final
+
+from mnas_search.config import RunConfig
+from mnas_search.errors import UsageError
+from mnas_search.interfaces import Network, SearchSpace
+from mnas_search.latency.conditions import machine
+from mnas_search.latency.stopwatch import Latency
+from mnas_search.latency.table import LatencyTable, read_table
+from mnas_search.trials import Events
+
+TABLE = "latency.json"  # in the run's folder
+
+
+def table_of(
+    config: RunConfig, folder: Path | None, note: Callable[[str], None]
+) -> Callable[[SearchSpace], LatencyTable]:
+    """What gives the table for the run's space: the one in its folder, that of the file which is
+    named, or one built now."""
+
+    def found(space: SearchSpace) -> LatencyTable:
+        if config.latency_table is not None:
+            return _checked(read_table(Path(config.latency_table)), config)
+        if folder is not None and (folder / TABLE).is_file():
+            return read_table(folder / TABLE)
+        from mnas_search.latency.building import build_table
+
+        note(f"timing the parts of the space's networks, {config.conditions}")
+        return build_table(space, (), config.conditions)
+
+    return found
+
+
+def _checked(table: LatencyTable, config: RunConfig) -> LatencyTable:
+    if config.device not in (None, table.conditions.device):
+        raise UsageError(
+            f"device {config.device!r} with the table {config.latency_table!r}; allowed: "
+            f"{table.conditions.device!r}, which that is of"
+        )
+    return table
+
+
+@final
+class Remeasured:
+    """Whole networks measured on the device at the end of a search, each once.
+
+    Args:
+        journal: where measurements go; those that it holds are not repeated.
+    """
+
+    def __init__(self, journal: Events) -> None:
+        self._journal = journal
+        self._done = {
+            event["fingerprint"]: Latency(
+                seconds=event["seconds"], low=event["low"], high=event["high"]
+            )
+            for event in journal.events
+            if event["event"] == "latency"
+        }
+
+    def of(self, network: Network) -> Latency | None:
+        """What was measured; None where nothing was."""
+        return self._done.get(network.fingerprint)
+
+    def measure(self, networks: Sequence[Network], table: LatencyTable) -> None:
+        """Measure what has not been, where this is the table's machine."""
+        from mnas_search.latency.measuring import measure_networks
+
+        missing = [network for network in networks if self.of(network) is None]
+        if not missing or dict(table.machine) != machine(table.conditions):
+            return
+        session = measure_networks(missing, table.conditions)
+        for network, latency in zip(missing, session.latencies(), strict=True):
+            event = {
+                "event": "latency",
+                "fingerprint": network.fingerprint,
+                "seconds": latency.seconds,
+                "low": latency.low,
+                "high": latency.high,
+                "reference": session.reference,
+                "phase": "latency",
+            }
+            self._journal.append(event)
+            self._done[network.fingerprint] = latency

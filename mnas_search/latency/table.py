@@ -1,0 +1,204 @@
+"""Seconds of a network's parts, added up.
+
+    seconds(network) = factor * sum of seconds(part) over stem, blocks and head
+
+A part of the table counts as it was timed, another by rates (seconds a multiply-add of a 1x1
+convolution, ...) fitted to those that were. The factor is the median over whole networks of what
+they take beyond the sum.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnas_search.architecture import Architecture
+from mnas_search.blocks import BlockPlan, PartPlan
+from mnas_search.errors import UnknownName, UsageError
+from mnas_search.files import read_json, write_atomically
+from mnas_search.interfaces import Network
+from mnas_search.latency.conditions import Conditions
+from mnas_search.latency.parts import WORK, Work, block_key, end_key, parts_of, work_of
+from mnas_search.latency.stopwatch import Latency
+
+REFERENCE = "efficientnet_b0"  # at its own resolution
+_PER_RATE = 3  # timed parts that a fitted rate needs
+_FORMAT = "mnas-search latency table 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedPart:
+    """A part of the table.
+
+    Attributes:
+        latency: of it alone.
+        work: its amounts of `WORK`.
+    """
+
+    latency: Latency
+    work: Work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a table says of a network.
+
+    Attributes:
+        seconds: of one forward pass.
+        timed: the share of them that comes from parts of the table, the rest from rates.
+    """
+
+    seconds: float
+    timed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyTable:
+    """What was timed on one device.
+
+    Attributes:
+        conditions: under which.
+        machine: processor and packages, by name.
+        reference: seconds of `REFERENCE` meanwhile.
+        parts: by key.
+        rates: seconds a unit of each `WORK`; None where too few parts were timed to fit them.
+        factor: whole networks over the sum of their parts; None while the table is not finished.
+    """
+
+    conditions: Conditions
+    machine: Mapping[str, str]
+    reference: float
+    parts: Mapping[str, TimedPart]
+    rates: tuple[float, ...] | None = None
+    factor: float | None = None
+
+    def predict(self, network: Network) -> Prediction:
+        """Of a network that is a chain of stages."""
+        if not isinstance(network, Architecture):
+            raise UsageError(
+                f"the latency of {network.label!r}, which is no chain of stages, cannot be "
+                "predicted; allowed: to measure it"
+            )
+        parts = parts_of(network)
+        seconds = [self._of(part.key, part.plan) for part in parts]
+        timed = sum(s for s, part in zip(seconds, parts, strict=True) if part.key in self.parts)
+        return Prediction(seconds=sum(seconds), timed=timed / sum(seconds))
+
+    def of_block(self, block: BlockPlan) -> float:
+        """Seconds that a block adds to a network."""
+        return self._of(block_key(block), block)
+
+    def of_end(self, part: PartPlan, size: int, activation: str) -> float:
+        """Seconds that a stem or head, whose input has sides of `size`, adds to a network."""
+        return self._of(end_key(part, size, activation), part)
+
+    def _of(self, key: str, part: BlockPlan | PartPlan) -> float:
+        if self.factor is None:
+            raise UsageError("a latency table that is not finished; allowed: build it to its end")
+        if key in self.parts:
+            return self.factor * self.parts[key].latency.seconds
+        if self.rates is None:
+            raise UsageError(
+                f"the table's {len(self.parts)} parts have no {key!r} and are too few to estimate "
+                "it; allowed: networks of these parts (`mnas-search latency build ARCH` adds some)"
+            )
+        work = work_of(part, self.conditions.batch_size)
+        return self.factor * sum(r * w for r, w in zip(self.rates, work, strict=True))
+
+    @property
+    def sha256(self) -> str:
+        """Of the table's content."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def write(self, path: Path) -> Path:
+        """As JSON; seconds throughout."""
+        return write_atomically(path, self.to_json())
+
+    def to_json(self) -> str:
+        """The text of the file."""
+        value = {
+            "format": _FORMAT,
+            "unit": "seconds",
+            "conditions": asdict(self.conditions),
+            "machine": dict(self.machine),
+            "reference": {"network": REFERENCE, "seconds": self.reference},
+            "factor": self.factor,
+            "rates": None if self.rates is None else dict(zip(WORK, self.rates, strict=True)),
+            "parts": {
+                key: [*asdict(part.latency).values(), list(part.work)]
+                for key, part in self.parts.items()
+            },
+        }
+        return json.dumps(value, indent=1) + "\n"
+
+
+def read_table(path: Path) -> LatencyTable:
+    """The table of a file; raises `UsageError` for one that is none."""
+    try:
+        value = read_json(path)
+    except OSError as error:
+        raise UnknownName(f"cannot read {str(path)!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{str(path)!r} is no latency table: {error}") from None
+    try:
+        return _table(value)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{str(path)!r} is no latency table ({type(error).__name__}: {str(error)[:80]}); "
+            "allowed: a file of `mnas-search latency build`"
+        ) from None
+
+
+def _table(value: Any) -> LatencyTable:
+    if value["format"] != _FORMAT:
+        raise ValueError(f"format {value['format']!r}; allowed: {_FORMAT!r}")
+    if value["reference"]["network"] != REFERENCE:
+        raise ValueError(f"reference {value['reference']['network']!r}")
+    parts = {
+        key: TimedPart(
+            latency=Latency(seconds=_positive(s), low=_positive(low), high=_positive(high)),
+            work=_numbers(work),
+        )
+        for key, (s, low, high, work) in value["parts"].items()
+    }
+    return LatencyTable(
+        conditions=Conditions(**value["conditions"]),
+        machine={str(name): str(text) for name, text in value["machine"].items()},
+        reference=_positive(value["reference"]["seconds"]),
+        parts=parts,
+        rates=None
+        if value["rates"] is None
+        else _numbers([value["rates"][name] for name in WORK]),
+        factor=None if value["factor"] is None else _positive(value["factor"]),
+    )
+
+
+def _positive(value: Any) -> float:
+    number = float(value)
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{value!r} seconds")
+    return number
+
+
+def _numbers(values: Iterable[Any]) -> tuple[float, ...]:
+    numbers = tuple(float(value) for value in values)
+    if len(numbers) != len(WORK) or not all(0 <= n < float("inf") for n in numbers):
+        raise ValueError(f"{numbers!r} for {len(WORK)} kinds of work")
+    return numbers
+
+
+def fitted_rates(parts: Sequence[TimedPart]) -> tuple[float, ...] | None:
+    """Seconds a unit of each `WORK`, none negative, by least squares of relative errors."""
+    from scipy.optimize import nnls
+
+    if len(parts) < _PER_RATE * len(WORK):
+        return None
+    seconds = np.array([part.latency.seconds for part in parts])
+    rows = np.array([part.work for part in parts]) / seconds[:, None]
+    scale = np.maximum(rows.max(axis=0), np.finfo(float).tiny)  # amounts differ by 10^8
+    found, _ = nnls(rows / scale, np.ones(len(parts)))
+    return tuple((found / scale).tolist())

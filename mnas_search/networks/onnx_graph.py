@@ -1,0 +1,45 @@
+"""A module as a graph of ONNX operators."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mnas_search.errors import WorkFailed
+
+_STANDARD = ("", "ai.onnx")  # the two names of ONNX's own operators
+
+
+def translated(module: nn.Module, images: Tensor) -> Any:
+    """The module as an ONNX `ModelProto`, operator by operator, weights under their names;
+    `images` [N, C, H, W] to `logits`, for any N."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of its parts among themselves
+        program = torch.onnx.export(
+            module,
+            (images,),
+            dynamo=True,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            external_data=False,
+            optimize=False,
+            verbose=False,
+        )
+    assert program is not None  # it is where no file is asked for
+    return program.model_proto
+
+
+def simplified(model: Any) -> bytes:
+    """The file's content: constants folded, and each batch norm into its convolution."""
+    import onnx
+    import onnxscript.optimizer
+
+    model = onnxscript.optimizer.optimize(model)
+    onnx.checker.check_model(model)
+    foreign = {node.domain for node in model.graph.node} - set(_STANDARD)
+    if foreign or model.functions:
+        raise WorkFailed(f"the ONNX file has operators of {sorted(foreign)}; allowed: ONNX's own")
+    content: bytes = model.SerializeToString()
+    return content

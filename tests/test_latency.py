@@ -1,0 +1,624 @@
+"""Latency: measured in turns, predicted by tables, bounded in runs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+from strategies import SPACES, architectures
+from test_limits import Listed, every, random_space, stage
+from test_run import EVALUATOR, arguments, events
+
+import mnas_search
+from mnas_search import plugins, reference
+from mnas_search.choices import decode, encode, sample, sample_codes
+from mnas_search.cost import cost
+from mnas_search.errors import UsageError
+from mnas_search.interfaces import SearchSpace
+from mnas_search.latency import Conditions, LatencyTable
+from mnas_search.latency.building import build_table, drawn
+from mnas_search.latency.checking import check
+from mnas_search.latency.conditions import machine
+from mnas_search.latency.devices import module_of, prepare, ready
+from mnas_search.latency.parts import WORK, parts_of, parts_of_space, work_of
+from mnas_search.latency.stopwatch import Latency, _interval, measure
+from mnas_search.latency.table import TimedPart, fitted_rates, read_table
+from mnas_search.objective import Objective
+from mnas_search.search import problem
+from mnas_search.space_cost import WalkingCost, space_cost
+from mnas_search.testing import ToySpace
+from mnas_search.units import format_latency, parse_latency
+
+B0 = reference.architecture("efficientnet_b0")
+CONTROLLERS = [p.name for p in plugins.installed("controllers")]
+RATES = (2e-5, 3e-11, 5e-11, 2e-10, 1e-9, 5e-10, 1e-10)
+
+
+def timed(part, rng):
+    seconds = float(np.dot(RATES, work_of(part.plan, 1)) * rng.uniform(0.8, 1.2))
+    latency = Latency(seconds=seconds, low=0.9 * seconds, high=1.1 * seconds)
+    return TimedPart(latency=latency, work=work_of(part.plan, 1))
+
+
+def table_of(space, *, seed=0, factor=1.2):
+    """A table of a device that there is not; each part has its own time."""
+    rng = np.random.default_rng(seed)
+    return LatencyTable(
+        conditions=Conditions(),
+        machine={"processor": "none that is"},
+        reference=0.02,
+        parts={part.key: timed(part, rng) for part in parts_of_space(space)},
+        rates=RATES,
+        factor=factor,
+    )
+
+
+class Small(Listed):
+    """Four networks of 32 pixels."""
+
+    def __init__(self, *, resolution=32, num_classes=10):
+        super().__init__(
+            (stage("ir", 3, 6, 8), stage("ir", 5, 6, 8)),
+            (stage("ds", 3, 1, 16), stage("cn", 3, 1, 16)),
+        )
+
+
+SMALL = f"{Path(__file__)}:Small"
+
+
+# -- parts -------------------------------------------------------------------------------------
+
+
+@given(architectures())
+def test_parts_are_the_whole_network(architecture):
+    parts = parts_of(architecture)
+    counted = cost(architecture)
+    assert sum(part.plan.macs for part in parts) == counted.macs
+    assert sum(part.plan.params for part in parts) == counted.params
+    for part in parts:
+        work = dict(zip(WORK, work_of(part.plan, 3), strict=True))
+        macs = sum(amount for name, amount in work.items() if name.startswith("MACs"))
+        assert macs == 3 * part.plan.macs
+
+
+@given(st.sampled_from(sorted(SPACES)), st.integers(0, 10**6))
+def test_a_space_has_the_parts_of_all_its_networks(name, seed):
+    space = SPACES[name]
+    keys = {part.key for part in parts_of_space(space)}
+    network = space.decode(sample(space.decisions, np.random.default_rng(seed)))
+    assert {part.key for part in parts_of(network)} <= keys
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_space_has_no_other_parts(seed):
+    space = random_space(seed)
+    networks = [space.decode(decode(space.decisions, row)) for row in every(space)]
+    assert {part.key for part in parts_of_space(space)} == {
+        part.key for network in networks for part in parts_of(network)
+    }
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        B0,
+        reference.architecture("mobilenet_v2"),
+        reference.architecture("resnet18"),
+        replace(B0, padding="same", head_channels=None),
+    ],
+    ids=lambda architecture: f"{architecture.label}-{architecture.padding}",
+)
+def test_modules_of_parts_make_up_the_network(architecture):
+    """Each takes what the one before gives, and together they have the network's parameters."""
+    architecture = replace(architecture, resolution=64)
+    x = torch.randn(2, 3, 64, 64)
+    params = 0
+    for part in parts_of(architecture):
+        assert x.shape == (2, *part.shape)
+        module = module_of(part).eval()
+        params += sum(p.numel() for p in module.parameters())
+        with torch.inference_mode():
+            x = module(x)
+    assert x.shape == (2, 1000)
+    assert params == cost(architecture).params
+
+
+def test_keys_tell_parts_apart():
+    block = parts_of(B0)[3]
+    others = [
+        replace(B0, activation="relu"),
+        replace(B0, resolution=192),
+        replace(B0, padding="same"),
+        replace(B0, num_classes=10),
+    ]
+    whole = {part.key for part in parts_of(B0)}
+    for other in others:
+        assert {part.key for part in parts_of(other)} != whole
+    assert "mbconv" not in block.key and block.key.startswith("ir k3 s1 24-144-24 se6 56px")
+
+
+# -- tables ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_batches_are_predicted_as_networks_are(name):
+    space = SPACES[name]
+    table = table_of(space)
+    codes = sample_codes(space.decisions, 200, np.random.default_rng(0))
+    networks = [space.decode(decode(space.decisions, row)) for row in codes]
+    one_by_one = [table.predict(network) for network in networks]
+    assert all(one.timed == pytest.approx(1) for one in one_by_one)
+    seconds = [one.seconds for one in one_by_one]
+    np.testing.assert_allclose(space_cost(space, table).latency(codes), seconds)
+    np.testing.assert_allclose(WalkingCost(space, table).latency(codes), seconds)
+    np.testing.assert_allclose(problem(space, _latency(table)).targeted(codes), seconds)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_reachable_range_is_exact(seed):
+    space = random_space(seed)
+    counter = space_cost(space, table_of(space, seed=seed))
+    seconds = counter.latency(every(space))
+    assert counter.reachable_latency.low == pytest.approx(seconds.min())
+    assert counter.reachable_latency.high == pytest.approx(seconds.max())
+
+
+def test_a_prediction_is_the_factor_times_the_sum():
+    space = ToySpace()
+    network = space.decode({d.name: d.options[0] for d in space.decisions})
+    table = table_of(space, factor=1.5)
+    parts = [table.parts[part.key].latency.seconds for part in parts_of(network)]
+    assert table.predict(network).seconds == pytest.approx(1.5 * sum(parts))
+
+
+def test_other_parts_are_estimated():
+    space = SPACES["efficientnet"]
+    table = table_of(space)
+    rates = fitted_rates(list(table.parts.values()))
+    table = replace(table, rates=rates, factor=1.0)
+    b1 = reference.architecture("efficientnet_b1")
+    found = table.predict(b1)
+    assert found.timed < 0.1
+    truth = sum(np.dot(RATES, work_of(part.plan, 1)) for part in parts_of(b1))
+    assert found.seconds == pytest.approx(truth, rel=0.15)
+    few = replace(table, rates=fitted_rates(list(table.parts.values())[:20]))
+    assert few.rates is None
+    with pytest.raises(UsageError, match=r"170 parts have no 'stem .* are too few to estimate"):
+        few.predict(b1)
+
+
+def test_a_table_is_read_as_it_was_written(tmp_path):
+    table = table_of(ToySpace())
+    path = table.write(tmp_path / "table.json")
+    assert read_table(path) == table
+    assert read_table(path).sha256 == table.sha256
+    unfinished = replace(table, factor=None, rates=None)
+    assert read_table(unfinished.write(path)) == unfinished
+    with pytest.raises(UsageError, match="not finished; allowed: build it to its end"):
+        unfinished.predict(B0)
+
+
+def _changed(change):
+    value = json.loads(table_of(Small()).to_json())
+    change(value)
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"format": "mnas-search latency table 1"}',
+        _changed(lambda v: v.update(format="another")),
+        _changed(lambda v: v.update(factor=-1)),
+        _changed(lambda v: v.update(factor="1e999")),
+        _changed(lambda v: v["conditions"].update(device="banana")),
+        _changed(lambda v: v["conditions"].update(more=1)),
+        _changed(lambda v: v["conditions"].update(threads=0)),
+        _changed(lambda v: v["reference"].update(seconds=0)),
+        _changed(lambda v: v["rates"].popitem()),
+        _changed(lambda v: v["parts"].update(a=[1, 2])),
+        _changed(lambda v: v["parts"].update(a=[float("nan"), 1, 1, [0] * 7])),
+        _changed(lambda v: v["parts"].update(a=[1, 1, 1, [-1] * 7])),
+        _changed(lambda v: v["parts"].update(a=[1, 1, 1, None])),
+    ],
+)
+def test_what_is_no_table(tmp_path, run_cli, text):
+    path = tmp_path / "table.json"
+    path.write_text(text)
+    code, out, err = run_cli("latency", "predict", "efficientnet_b0", "--table", path)
+    assert (code, out) == (2, "")
+    assert "table.json' is no latency table" in err and err.count("\n") == 1
+    code, _, err = run_cli("latency", "build", "-o", path)
+    assert code == 2 and path.read_text() == text
+
+
+# -- measuring ---------------------------------------------------------------------------------
+
+
+def busy(seconds):
+    def run():
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            pass
+
+    return run
+
+
+def test_times_are_shares_of_the_reference():
+    session = measure([busy(0.001), busy(0.004)], busy(0.002), turns=7)
+    one, two = session.latencies()
+    assert one.low <= one.seconds <= one.high
+    assert 0.3 < one.seconds / session.reference < 0.8
+    assert 1.3 < two.seconds / session.reference < 3
+    slower = session.latencies(2 * session.reference)
+    assert slower[0].seconds == pytest.approx(2 * one.seconds)
+
+
+@pytest.mark.parametrize("turns", [6, 9, 12, 30, 101])
+def test_the_interval_holds_the_median_in_95_of_100(turns):
+    """Of the turns, fewer than `low` or more than `high` lie below the median."""
+    low, high = _interval(turns)
+    inside = binom.cdf(high, turns, 0.5) - binom.cdf(low, turns, 0.5)
+    tighter = binom.cdf(high - 1, turns, 0.5) - binom.cdf(low + 1, turns, 0.5)
+    assert inside >= 0.95 > tighter
+
+
+def test_few_turns_give_their_range():
+    assert _interval(1) == (0, 0) and _interval(3) == (0, 2)
+
+
+@pytest.mark.parametrize("device", ["cpu", "compiled", "onnxruntime"])
+def test_every_device_runs_every_part(device):
+    if device == "onnxruntime":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    conditions = Conditions(device=device, batch_size=2)
+    network = Small().decode({"s0": 0, "s1": 1})
+    with ready(conditions):
+        for part in parts_of(network):
+            prepare(module_of(part), torch.randn(2, *part.shape), conditions)()
+
+
+def test_threads_are_given_back():
+    before = torch.get_num_threads()
+    with ready(Conditions(threads=before + 1)):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there():
+    with (
+        pytest.raises(UsageError, match="without a GPU that torch finds"),
+        ready(Conditions(device="cuda")),
+    ):
+        pass
+
+
+def test_a_table_of_a_space_and_of_networks():
+    """What was timed once is kept; more is added; the factor fits whole networks."""
+    space = Small()
+    kept = []
+    table = build_table(space, [], Conditions(), turns=2, keep=kept.append)
+    assert set(table.parts) == {part.key for part in parts_of_space(space)}
+    assert kept[-1] == table and all(one.factor is None for one in kept[:-1])
+    assert table.factor > 0 and dict(table.machine) == machine(Conditions())
+    one = reference.architecture("mobilenet_v2")
+    one = replace(one, resolution=32)
+    more = build_table(None, [one], Conditions(), begun=table, turns=1)
+    assert more.reference == table.reference
+    assert {key: more.parts[key] for key in table.parts} == table.parts
+    assert more.predict(one).timed == pytest.approx(1)
+    found = check(drawn(space, 4, 1), more, turns=2)
+    assert len(found.networks) == 4 and found.drift > 0
+    assert all(np.isfinite(one.error) for one in found.networks)
+
+
+def test_tables_are_not_mixed():
+    table = replace(table_of(Small()), machine=machine(Conditions()))
+    for other in (Conditions(threads=2), Conditions(batch_size=2)):
+        with pytest.raises(UsageError, match="a table of cpu, 1 thread, batch 1 on "):
+            build_table(Small(), [], other, begun=table, turns=1)
+    with pytest.raises(UsageError, match="none that is; allowed: to go on with it there"):
+        build_table(Small(), [], Conditions(), begun=table_of(Small()), turns=1)
+
+
+def test_a_space_without_stages_has_no_table():
+    class Plain(SearchSpace):
+        decisions = ToySpace().decisions
+
+        def decode(self, choices):
+            return ToySpace().decode(choices)
+
+    with pytest.raises(
+        UsageError, match=r"a latency table of Plain, .* allowed: a StagewiseSpace"
+    ):
+        build_table(Plain(), [], Conditions(), turns=1)
+
+
+def test_a_killed_build_goes_on(tmp_path):
+    path = tmp_path / "table.json"
+    command = [sys.executable, "-m", "mnas_search", "latency", "build", "--resolution", "32"]
+    command += ["--turns", "1", "-o", str(path)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not path.exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    before = read_table(path)
+    assert before.factor is None
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    after = read_table(path)
+    assert after.factor is not None and len(after.parts) == 170
+    assert {key: after.parts[key] for key in before.parts} == before.parts
+    assert after.reference == before.reference
+
+
+# -- the command line --------------------------------------------------------------------------
+
+
+def test_build_predict_measure(run_cli, tmp_path):
+    path = tmp_path / "table.json"
+    build = ("latency", "build", "--space", SMALL, "--turns", 1, "-o", path)
+    code, out, err = run_cli(*build)
+    assert code == 0, err
+    assert "6 parts, cpu, 1 thread, batch 1; whole networks take " in " ".join(out.split())
+    first = path.read_text()
+    predict = ("latency", "predict", "--table", path, "--space", SMALL, "--sample", 3)
+    code, out, err = run_cli(*predict, "--format", "json")
+    assert code == 0, err
+    for row in json.loads(out):
+        assert set(row) == {"name", "predicted_ms", "timed"}
+        assert row["timed"] == 1 and row["predicted_ms"] > 0
+    code, out, err = run_cli(*predict, "--measure", "--turns", 2)
+    assert code == 0, err
+    assert "median error " in out and "Kendall's tau " in out and "the reference network" in out
+    code, _, err = run_cli(*build, "--threads", 2)
+    assert code == 2 and "a table of cpu, 1 thread, batch 1" in err
+    assert {**json.loads(path.read_text()), "factor": 0} == {**json.loads(first), "factor": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--device", "phone"), "device 'phone'; allowed: cpu, compiled, onnxruntime, cuda"),
+        (("--threads", 0), "threads 0; allowed: a whole number from 1"),
+        (("--batch-size", -1), "batch_size -1; allowed: a whole number from 1"),
+        (("banana",), "'banana'"),
+        (("--space", "banana"), "unknown search space 'banana'"),
+    ],
+)
+def test_builds_that_are_refused(run_cli, tmp_path, arguments, says):
+    code, out, err = run_cli("latency", "build", *arguments, "-o", tmp_path / "t.json")
+    assert (code, out) == (2, "") and says in err and err.count("\n") == 1
+    assert not (tmp_path / "t.json").exists()
+
+
+def test_predictions_that_are_refused(run_cli, tmp_path):
+    path = table_of(SPACES["efficientnet"]).write(tmp_path / "t.json")
+    for given_, says in (
+        ((), "no architecture; allowed: ARCH..., or --sample N"),
+        (("--sample", 3, "--seed", 0), "seed 0, with which tables are built"),
+    ):
+        code, out, err = run_cli("latency", "predict", "--table", path, *given_)
+        assert (code, out) == (2, "") and says in err
+    code, _, err = run_cli("latency", "predict", B0.label, "--table", tmp_path / "none")
+    assert code == 2 and "cannot read" in err
+
+
+def test_evaluate_measures_latency(run_cli):
+    name = "ds_r1_k3_s2_e1_c8"
+    code, out, err = run_cli("evaluate", "--evaluator", "latency", name, "--format", "json")
+    assert code == 0, err
+    (row,) = json.loads(out)
+    assert (row["name"], row["accuracy"], row["std"]) == (name, None, None)
+    assert 0 < row["low_ms"] <= row["latency_ms"] <= row["high_ms"]
+    assert row["conditions"] == "cpu, 1 thread, batch 1"
+    for given_, says in (
+        (("--evaluator", "latency", "--data", "digits"), "data 'digits' with 'latency'"),
+        (("--evaluator", "latency", "--device", "phone"), "device 'phone'; allowed: cpu, "),
+        (("--evaluator", EVALUATOR, "--device", "cpu"), "device 'cpu' with "),
+    ):
+        code, out, err = run_cli("evaluate", name, *given_)
+        assert (code, out) == (2, "") and says in err
+
+
+def test_a_search_wants_accuracies(run_cli, tmp_path):
+    options = {"evaluator": "latency", "target-flops": "400M"}
+    code, _, err = run_cli("run", *arguments(tmp_path / "run", **options))
+    assert code == 2 and "measures no accuracy; allowed: " in err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("20ms", 0.02), ("0.02 s", 0.02), ("500us", 5e-4), ("1.5S", 1.5)]
+)
+def test_latencies(text, seconds):
+    assert parse_latency(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["20", "", "0ms", "-1ms", "20m", "banana", "nan s", "1e999s"])
+def test_what_is_no_latency(text):
+    with pytest.raises(UsageError, match="a positive latency with its unit such as 20ms"):
+        parse_latency(text)
+
+
+def test_latencies_in_words():
+    said = [format_latency(s) for s in (0.02, 0.00512, 0.1234, 0.000512, 1.25, 12.5)]
+    assert said == ["20.0 ms", "5.12 ms", "123 ms", "0.512 ms", "1,250 ms", "12,500 ms"]
+
+
+# -- objectives and controllers ----------------------------------------------------------------
+
+
+def _latency(table, target=0.01, **limits):
+    return Objective(target=target, metric="latency", latency=table, **limits)
+
+
+def test_the_reward_is_that_of_latency():
+    """MnasNet's equation 2."""
+    table = table_of(ToySpace())
+    objective = _latency(table, target=0.075)
+    assert objective.reward(0.75, 0.15) == pytest.approx(0.75 * 2**-0.07)
+    network = ToySpace().decode({d.name: d.options[0] for d in ToySpace().decisions})
+    seconds = table.predict(network).seconds
+    expected = 0.75 * (seconds / 0.075) ** -0.07
+    assert objective.reward_of(0.75, network) == pytest.approx(expected)
+    assert objective.counts(network)["latency"] == seconds
+    assert objective.constraint == "75.0 ms"
+    both = Objective(target=4e8, max_latency=0.02, latency=table)
+    assert both.constraint == "400M FLOPs and 20.0 ms"
+    assert both.within(3e8, latency=0.02) and not both.within(3e8, latency=0.021)
+    assert both.reward(0.75, 2e8) == Objective(target=4e8).reward(0.75, 2e8)
+
+
+def test_objectives_that_are_refused():
+    with pytest.raises(UsageError, match="metric 'banana'; allowed: flops, latency, memory"):
+        Objective(target=1, metric="banana")
+    with pytest.raises(UsageError, match="a bound on latency without a table"):
+        Objective(target=0.02, metric="latency")
+    with pytest.raises(UsageError, match="target latency 0; allowed: a positive number"):
+        Objective(target=0, metric="latency", latency=table_of(ToySpace()))
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_every_controller_keeps_a_tight_latency(name):
+    space = SPACES["efficientnet"]
+    table = table_of(space)
+    draws = sample_codes(space.decisions, 2_000, np.random.default_rng(0))
+    seconds = space_cost(space, table).latency(draws)
+    given_ = problem(space, _latency(table, target=float(np.quantile(seconds, 0.2))))
+    controller = plugins.load("controllers", name)(given_)
+    asked = [controller.ask(np.random.default_rng((0, k))) for k in range(30)]
+    codes = np.array([encode(space.decisions, choices) for choices in asked])
+    assert given_.within(codes).all()
+    assert (given_.targeted(codes) <= given_.objective.target).all()
+
+
+# -- runs --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A search of four networks, by a table that is built at its start, on this machine."""
+    folder = tmp_path_factory.mktemp("latency") / "mine"
+    result = mnas_search.search(
+        target_latency="1s",
+        space=SMALL,
+        controller="random_search",
+        evaluator=EVALUATOR,
+        trials=4,
+        workers=0,
+        output=folder,
+    )
+    return folder, result
+
+
+def test_a_run_under_a_latency(done, run_cli):
+    folder, result = done
+    table = read_table(folder / "latency.json")
+    best = json.loads((folder / "best.json").read_text())
+    assert best["latency"] == table.predict(result.architecture).seconds
+    for event in events(folder):
+        if event["event"] == "tell":
+            assert event["reward"] == pytest.approx(event["accuracy"] * event["latency"] ** -0.07)
+    (measured,) = [e for e in events(folder) if e["event"] == "latency"]
+    assert measured["fingerprint"] == best["fingerprint"]
+    assert measured["low"] <= measured["seconds"] <= measured["high"]
+    ((network, predicted, seen),) = result.latencies
+    assert network.fingerprint == best["fingerprint"]
+    assert predicted == best["latency"] and seen.seconds == measured["seconds"]
+    header = (folder / "trials.csv").read_text().splitlines()[0]
+    assert header.endswith(",error,latency")
+    page = (folder / "report.html").read_text()
+    assert "Latency, predicted and measured" in page and "T = 1,000 ms" in page
+    before = (folder / "journal.jsonl").read_text()
+    code, out, err = run_cli("resume", folder)
+    assert code == 0, err
+    words = " ".join(out.split())
+    assert "winner within 1,000 ms" in words and "predicted, and measured on the device" in words
+    assert "latency is that of cpu, 1 thread, batch 1, " in words
+    after = (folder / "journal.jsonl").read_text()
+    assert after.startswith(before) and after.count('"latency", "fing') == 1
+
+
+def test_a_run_by_a_table_of_another_machine(run_cli, tmp_path):
+    """The winner is predicted, and not measured; a file that is changed is refused."""
+    path = table_of(SPACES["efficientnet"]).write(tmp_path / "t.json")
+    folder = tmp_path / "run"
+    options = {"target-flops": "400M", "target-latency": "12ms", "latency-table": path}
+    command = ("run", *arguments(folder, trials=8, **options))
+    code, out, err = run_cli(*command)
+    assert code == 0, err
+    words = " ".join(out.split())
+    assert "winner within 400M FLOPs and 12.0 ms" in words
+    assert "the winner's latency was not measured: the table is of another machine" in words
+    assert "the limit on latency " in words
+    tells = [e for e in events(folder) if e["event"] == "tell"]
+    assert all(e["latency"] <= 0.012 for e in tells)
+    path.unlink()
+    code, _, err = run_cli("resume", folder)
+    assert code == 0, err
+    table_of(SPACES["efficientnet"], seed=1).write(path)
+    code, _, err = run_cli(*command)
+    assert code == 2 and "t.json' has changed since the run" in err
+    table_of(SPACES["efficientnet"], seed=1).write(folder / "latency.json")
+    code, _, err = run_cli("resume", folder)
+    assert code == 2 and "has changed since the run" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"target-latency": "20"}, "'20'; allowed: a positive latency with its unit"),
+        ({"target-latency": "1us"}, "at most 0.00100 ms cannot be reached; allowed: space"),
+        ({"target-latency": "20ms", "device": "cuda"}, "device 'cuda' with the table "),
+        ({"target-latency": None, "target-flops": "400M"}, "without a target latency"),
+        ({"target-latency": None}, "without a target latency"),
+        ({"target-latency": "20ms", "latency-table": "none.json"}, "cannot read "),
+    ],
+)
+def test_runs_that_are_refused(run_cli, tmp_path, change, says):
+    path = table_of(SPACES["efficientnet"]).write(tmp_path / "t.json")
+    options = {"target-flops": None, "latency-table": path, **change}
+    if options["target-flops"] is None and options["target-latency"] is None:
+        options["latency-table"], says = None, "a run without a target; allowed: --target-flops"
+    folder = tmp_path / "run"
+    code, out, err = run_cli("run", *arguments(folder, **options))
+    assert (code, out) == (2, "")
+    assert says in err and err.count("\n") == 1
+    assert not folder.exists()
+
+
+def test_a_run_by_memory(run_cli, tmp_path):
+    folder = tmp_path / "run"
+    options = {"target-flops": None, "target-memory": "20MB"}
+    code, out, err = run_cli("run", *arguments(folder, trials=10, **options))
+    assert code == 0, err
+    assert "winner within 20MB of memory" in " ".join(out.split())
+    for event in events(folder):
+        if event["event"] == "tell":
+            expected = event["accuracy"] * (event["inference_memory"] / 20e6) ** -0.07
+            assert event["reward"] == pytest.approx(expected)
+            assert event["inference_memory"] <= 20e6
+    assert folder.joinpath("report.html").exists()
