@@ -11,12 +11,14 @@ accuracy, in seconds; an exporter's run for as long as some ten of its exports t
 
 from mnas_search.testing.controllers import ControllerContract, MakeController
 from mnas_search.testing.evaluators import EvaluatorContract
+from mnas_search.testing.exporters import ExporterContract
 from mnas_search.testing.search_spaces import SearchSpaceContract
 from mnas_search.testing.toy import ToySpace, toy_accuracy
 
 __all__ = [
     "ControllerContract",
     "EvaluatorContract",
+    "ExporterContract",
     "MakeController",
     "SearchSpaceContract",
     "ToySpace",
