@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -301,6 +302,12 @@ def test_others_are_traced(form, name, tmp_path):
         "mobilenet_v2": reference.architecture("mobilenet_v2"),
     }
     assert_same_outputs(form, networks[name], tmp_path / "out", batch=5)
+
+
+def test_untrained_weights_are_said_to_be(tmp_path):
+    exported("pytorch", SMALL, None, tmp_path)
+    words = json.loads((tmp_path / "weights.json").read_text())
+    assert words["weights"].startswith("untrained")
 
 
 # -- the comparison ------------------------------------------------------------------------------
@@ -697,6 +704,34 @@ def test_without_the_package_itself(form, run_cli, tmp_path, monkeypatch):
     code, _, err = run_cli("export", WINNER.block_string, "--to", form, "-o", tmp_path / "out")
     assert code == 0, err
     assert err.startswith("note: ") and "cannot be imported here" in err
+    assert err.count("\n") == 1
+
+
+def test_why_a_package_is_absent(tmp_path, monkeypatch):
+    """One that is there and does not import is not to be installed once more."""
+    from mnas_search.exporters.extras import absent, imports
+
+    (tmp_path / "half_installed.py").write_text(
+        "raise RuntimeError('operator x::y does not exist')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not imports("half_installed")
+    assert absent("half_installed", "it") == (
+        "half_installed cannot be imported here (RuntimeError: operator x::y does not exist)"
+    )
+    assert absent("not_installed", "it") == (
+        "not_installed cannot be imported here (not installed: pip install it)"
+    )
+
+
+def test_onnx_is_written_without_a_word_of_torch_s(tmp_path):
+    """In a process of its own, where torch has not yet said it."""
+    need(*NEEDS["onnx"])
+    main = "from mnas_search.cli import main; main()"
+    command = [sys.executable, "-c", main, "export", "ds_r1_k3_s2_c16", "--to", "onnx", "-o"]
+    done = subprocess.run([*command, tmp_path / "out"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{tmp_path / 'out' / 'model.onnx'}\n"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """`model.onnx`, compared through ONNX Runtime."""
 
+import contextlib
+import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
@@ -46,7 +49,7 @@ class OnnxExporter(Exporter):
 
 def _translated(network: Network, images: Tensor) -> Any:
     """The network as an ONNX `ModelProto`, operator by operator, weights under their names."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet("torch.onnx"):
         warnings.simplefilter("ignore")  # torch's own, of its parts among themselves
         program = torch.onnx.export(
             network,
@@ -61,6 +64,19 @@ def _translated(network: Network, images: Tensor) -> Any:
         )
     assert program is not None  # it is where no file is asked for
     return program.model_proto
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Without a logger's warnings: torch's name operators of torchvision, which no network of ours
+    has, where torchvision is not installed."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _simplified(translated: Any) -> bytes:
