@@ -443,6 +443,33 @@ def test_what_cannot_be_expressed_is_refused(form, text, says, run_cli, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_a_block_kind_that_imports_more_than_torch(tmp_path):
+    """Cannot be written into a file that imports torch alone."""
+    example = Path(__file__).parents[1] / "examples" / "block_kind"
+    info = tmp_path / "site" / "mnas_search_grouped-0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: grouped\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text("[mnas_search.blocks]\ngc = grouped:GC\n")
+    for name in ("grouped.py", "grouped_module.py"):
+        text = (example / name).read_text()
+        text = text.replace("from torch import", "import numpy\nfrom torch import")
+        (info.parent / name).write_text(text)
+    main = "from mnas_search.cli import main; main()"
+    command = [sys.executable, "-c", main, "export", "ds_r1_k3_s2_c16 gc_r1_k3_s1_e1_c16"]
+    done = subprocess.run(
+        [*command, "--to", "pytorch", "-o", tmp_path / "out"],
+        env={**os.environ, "PYTHONPATH": str(info.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: model.py cannot express stage 1, 'gc_r1_k3_s1_e1_c16'")
+    assert done.stderr.endswith(
+        "imports 'numpy'; allowed: torch and mnas_search.networks.layers\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     "form, change",
     [
