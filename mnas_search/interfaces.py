@@ -372,7 +372,9 @@ class Exporter(ABC):
     ) -> tuple[Path, ...]:
         """Write to `path`, an existing folder; returns the files. None: freshly initialised.
 
-        Raises `InvalidArchitecture`, naming the stage, for what the format cannot express."""
+        The files are all that lies there afterwards. Raises `InvalidArchitecture`, naming the
+        stage, for what the format cannot express, and `UsageError` for weights that do not fit,
+        or that it has no room for; then no file is written."""
 
     def about(self, origin: Origin) -> "Exporter":
         """This exporter, writing down where the network comes from; override where the format

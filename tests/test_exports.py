@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from mnas_search.exporters.timm_words import read_words, timm_words
 from mnas_search.interfaces import Origin
 from mnas_search.networks import build
 from mnas_search.networks.torchvision_names import torchvision_names
+from mnas_search.testing import ExporterContract
 from mnas_search.training.full import weights as weights_module
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overwriting mnas_")  # in timm's registry
@@ -55,6 +57,13 @@ SMALL = Architecture.from_block_string(
     head_channels=64,
 )
 B0 = reference.architecture("efficientnet_b0")
+
+
+def with_stage(index, **changes):
+    """SMALL, one stage of which is another."""
+    stages = list(SMALL.stages)
+    stages[index] = replace(stages[index], **changes)
+    return replace(SMALL, stages=tuple(stages))
 
 
 def trained(architecture, side=48):
@@ -171,12 +180,67 @@ def assert_random_networks_survive(form, name, count, path, *, resolution=None):
     return done
 
 
+# -- what every exporter must do ------------------------------------------------------------------
+
+
+class BuiltIn(ExporterContract):
+    """On a network of every block kind, read again by the packages that the format is for."""
+
+    form: str
+    architecture = SMALL
+
+    @pytest.fixture
+    def exporter(self):
+        if self.form == "onnx":
+            need(*NEEDS["onnx"])
+        return plugins.load("exporters", self.form)()
+
+    def logits(self, folder, images):
+        need(*NEEDS[self.form])
+        return logits(self.form, folder, images)
+
+
+class TestPyTorch(BuiltIn):
+    form = "pytorch"
+
+
+class TestTorchExport(BuiltIn):
+    form = "torch-export"
+
+
+class TestOnnx(BuiltIn):
+    form = "onnx"
+    tolerance = TOLERANCE["onnx"]
+
+
+class TestTimm(BuiltIn):
+    form = "timm"
+    inexpressible = (with_stage(3, skip="pool"), 3)
+
+
+class TestTorchvision(BuiltIn):
+    form = "torchvision"
+    inexpressible = (with_stage(2, activation="relu"), 2)
+
+
+class TestHuggingFace(BuiltIn):
+    form = "huggingface"
+    inexpressible = (with_stage(0, se_ratio=0.25), 0)
+
+
+class TestJson(BuiltIn):
+    form = "json"
+
+    def logits(self, folder, images):
+        raise AssertionError("has no weights")
+
+
+def test_a_file_of_json_is_the_architecture(tmp_path):
+    (file,) = exported("json", SMALL, None, tmp_path)
+    assert Architecture.from_json(file.read_text()) == SMALL
+
+
 # -- the same outputs ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("form", [*QUICK, *TRACED])
-def test_a_small_network_of_every_block(form, tmp_path):
-    assert_same_outputs(form, SMALL, tmp_path / "out", batch=1)
 
 
 @pytest.mark.parametrize("form", QUICK)
@@ -240,13 +304,9 @@ def test_others_are_traced(form, name, tmp_path):
     assert_same_outputs(form, networks[name], tmp_path / "out", batch=5)
 
 
-def test_untrained_networks_are_exported_too(tmp_path):
-    for form in QUICK:
-        need(*NEEDS[form])
-        exported(form, SMALL, None, tmp_path / form)
-    network = run_module(tmp_path / "pytorch" / "model.py", "Model")()
-    network.load_state_dict(load_file(tmp_path / "timm" / "model.safetensors"))
-    words = json.loads((tmp_path / "pytorch" / "weights.json").read_text())
+def test_untrained_weights_are_said_to_be(tmp_path):
+    exported("pytorch", SMALL, None, tmp_path)
+    words = json.loads((tmp_path / "weights.json").read_text())
     assert words["weights"].startswith("untrained")
 
 
@@ -383,6 +443,33 @@ def test_what_cannot_be_expressed_is_refused(form, text, says, run_cli, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_a_block_kind_that_imports_more_than_torch(tmp_path):
+    """Cannot be written into a file that imports torch alone."""
+    example = Path(__file__).parents[1] / "examples" / "block_kind"
+    info = tmp_path / "site" / "mnas_search_grouped-0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: grouped\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text("[mnas_search.blocks]\ngc = grouped:GC\n")
+    for name in ("grouped.py", "grouped_module.py"):
+        text = (example / name).read_text()
+        text = text.replace("from torch import", "import numpy\nfrom torch import")
+        (info.parent / name).write_text(text)
+    main = "from mnas_search.cli import main; main()"
+    command = [sys.executable, "-c", main, "export", "ds_r1_k3_s2_c16 gc_r1_k3_s1_e1_c16"]
+    done = subprocess.run(
+        [*command, "--to", "pytorch", "-o", tmp_path / "out"],
+        env={**os.environ, "PYTHONPATH": str(info.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: model.py cannot express stage 1, 'gc_r1_k3_s1_e1_c16'")
+    assert done.stderr.endswith(
+        "imports 'numpy'; allowed: torch and mnas_search.networks.layers\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     "form, change",
     [
@@ -412,16 +499,6 @@ def test_what_only_looks_inexpressible(tmp_path):
     )
     assert read_words(timm_words(network), "gelu")[0].activation == "gelu"
     assert_same_outputs("timm", network, tmp_path / "out")
-
-
-def test_json_has_no_room_for_weights(run_cli, tmp_path):
-    save_file(trained(SMALL).state_dict(), tmp_path / "w.safetensors")
-    (tmp_path / "net.json").write_text(SMALL.to_json())
-    options = ["--weights", tmp_path / "w.safetensors", "-o", tmp_path / "out"]
-    code, _, err = run_cli("export", tmp_path / "net.json", "--to", "json", *options)
-    assert code == 2
-    assert "weights for 'json'; allowed: none" in err
-    assert not (tmp_path / "out").exists()
 
 
 # -- torchvision's names -------------------------------------------------------------------------
@@ -654,6 +731,34 @@ def test_without_the_package_itself(form, run_cli, tmp_path, monkeypatch):
     code, _, err = run_cli("export", WINNER.block_string, "--to", form, "-o", tmp_path / "out")
     assert code == 0, err
     assert err.startswith("note: ") and "cannot be imported here" in err
+    assert err.count("\n") == 1
+
+
+def test_why_a_package_is_absent(tmp_path, monkeypatch):
+    """One that is there and does not import is not to be installed once more."""
+    from mnas_search.exporters.extras import absent, imports
+
+    (tmp_path / "half_installed.py").write_text(
+        "raise RuntimeError('operator x::y does not exist')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not imports("half_installed")
+    assert absent("half_installed", "it") == (
+        "half_installed cannot be imported here (RuntimeError: operator x::y does not exist)"
+    )
+    assert absent("not_installed", "it") == (
+        "not_installed cannot be imported here (not installed: pip install it)"
+    )
+
+
+def test_onnx_is_written_without_a_word_of_torch_s(tmp_path):
+    """In a process of its own, where torch has not yet said it."""
+    need(*NEEDS["onnx"])
+    main = "from mnas_search.cli import main; main()"
+    command = [sys.executable, "-c", main, "export", "ds_r1_k3_s2_c16", "--to", "onnx", "-o"]
+    done = subprocess.run([*command, tmp_path / "out"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{tmp_path / 'out' / 'model.onnx'}\n"
 
 
 @pytest.mark.parametrize(
@@ -912,11 +1017,3 @@ def test_an_origin_s_text_stays_in_its_cell():
     )
     assert "| weights | a \\| b # c |" in card
     assert "| x | &lt;b> |" in card
-
-
-def test_weights_that_do_not_fit_an_exporter(tmp_path):
-    state = trained(SMALL).state_dict()
-    del state["conv_stem.weight"]
-    for form in ("pytorch", "timm", "torchvision", "torch-export"):
-        with pytest.raises(UsageError, match=r"'conv_stem.weight' .*; allowed: those of"):
-            exported(form, SMALL, state, tmp_path)

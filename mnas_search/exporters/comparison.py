@@ -65,7 +65,7 @@ def compare(
         if trained or bool(expected.isfinite().all()):
             found = _difference(expected, artefact(images, None), tolerance)
         if not trained:
-            _randomise(own, images)
+            randomise(own, images)
             got = artefact(images, own.state_dict())
             found = max(found, _difference(own(images), got, tolerance))
     return found
@@ -90,9 +90,11 @@ def _difference(expected: Tensor, got: Tensor, tolerance: float) -> float:
     return difference / largest if largest else 0.0
 
 
-def _randomise(network: nn.Module, images: Tensor) -> None:
-    """Random scales, shifts and biases; statistics of the batch norms from one pass, in place."""
-    generator = torch.Generator().manual_seed(1)
+@torch.no_grad()
+def randomise(network: nn.Module, images: Tensor, *, seed: int = 1) -> None:
+    """Random scales, shifts and biases; statistics of the batch norms from one pass over the
+    images [N, 3, R, R]. In place; the batch norms are in eval mode afterwards."""
+    generator = torch.Generator().manual_seed(seed)
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for parameter in network.parameters():
         if parameter.ndim == 1:

@@ -16,10 +16,10 @@ from mnas_search import reference
 from mnas_search.architecture import Architecture
 from mnas_search.errors import WorkFailed
 from mnas_search.exporters.comparison import compare, images_for
-from mnas_search.exporters.extras import imports
+from mnas_search.exporters.extras import absent, imports
 from mnas_search.exporters.model_card import model_card
 from mnas_search.exporters.timm_model import (
-    NOT_RUN,
+    EXTRA,
     build_written,
     entry_point,
     executed,
@@ -32,6 +32,10 @@ from mnas_search.files import staged, write_atomically
 from mnas_search.interfaces import Exporter, Origin
 from mnas_search.networks import Network
 
+_NOT_RUN = (
+    "so that it has not loaded the folder: the network was made of its block strings, read back, "
+    "and compared with the weights in the folder"
+)
 _IN_TIMM = {
     **{f"efficientnet_b{i}": f"efficientnet_b{i}" for i in range(8)},
     "mnasnet_a1": "semnasnet_100",
@@ -55,7 +59,7 @@ class HuggingFaceExporter(Exporter):
 
     def caveats(self) -> tuple[str, ...]:
         """That timm itself was not there to run."""
-        return () if imports("timm") else (NOT_RUN,)
+        return () if imports("timm") else (f"{absent('timm', EXTRA)}, {_NOT_RUN}",)
 
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path

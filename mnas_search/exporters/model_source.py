@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from mnas_search.architecture import Architecture
+from mnas_search.block_string import format_stages
 from mnas_search.blocks import BlockPlan, NetworkPlan, plan
 from mnas_search.cost import cost
+from mnas_search.errors import InvalidArchitecture
 from mnas_search.exporters.plain_blocks import (
     ACTIVATION_SOURCES,
     is_plain,
     is_symmetric,
     plain_blocks,
 )
-from mnas_search.exporters.source import definitions
+from mnas_search.exporters.source import definitions, foreign_import
+from mnas_search.networks import layers
 from mnas_search.networks.network import block_class
 
 # What a block's plan may hold, and how the exported file explains it.
@@ -39,11 +42,23 @@ _WIDTH = 99
 
 
 def model_source(architecture: Architecture) -> str:
-    """The text of `model.py`."""
+    """The text of `model.py`.
+
+    Raises:
+        InvalidArchitecture: a stage's block is of a kind whose module imports more than torch and
+            `mnas_search.networks.layers`.
+    """
     network = plan(architecture)
     counted = cost(architecture)
     kinds = sorted({stage.kind for stage in architecture.stages})
     classes = {kind: block_class(kind) for kind in kinds}
+    for index, stage in enumerate(architecture.stages):
+        foreign = foreign_import(classes[stage.kind])
+        if foreign is not None:
+            raise InvalidArchitecture(
+                f"model.py cannot express stage {index}, {format_stages((stage,))!r}: the module "
+                f"of its block imports {foreign!r}; allowed: torch and {layers.__name__}"
+            )
     if is_plain(network):
         imports, code = definitions(
             tuple(classes.values()), also=("chain", "conv"), rewrite=plain_blocks(network)

@@ -4,11 +4,9 @@ import ast
 import inspect
 import sys
 from collections.abc import Callable, Iterable
-from types import ModuleType
 
 from torch import nn
 
-from mnas_search.errors import InvalidArchitecture
 from mnas_search.networks import layers
 
 # What the exported file defines itself, and the imports it has anyway.
@@ -25,9 +23,8 @@ def definitions(
     """(import lines of plug-ins, source of the classes and of all that they refer to).
 
     Names are followed through `mnas_search.networks.layers` and the modules of the classes.
-    `rewrite` gives the source to write, from a name and its own source. Raises
-    `InvalidArchitecture` for a class whose module imports something else than torch and
-    `mnas_search.networks.layers`.
+    `rewrite` gives the source to write, from a name and its own source. No class has a
+    `foreign_import`.
     """
     own: dict[str, tuple[str, ast.Module]] = {}
     imports: list[str] = []
@@ -39,7 +36,8 @@ def definitions(
                 source = rewrite(name, ast.get_source_segment(text, statement) or "")
                 own[name] = (source, ast.parse(source))
             if module is not layers and isinstance(statement, ast.Import | ast.ImportFrom):
-                imports += _allowed_import(statement, module)
+                if _imported(statement) != [layers.__name__]:  # its definitions are copied
+                    imports.append(ast.unparse(statement))
     needed: set[str] = set()
     todo = [*(cls.__name__ for cls in classes), *also]
     while todo:
@@ -62,17 +60,21 @@ def _defined(statement: ast.stmt) -> list[str]:
     return []
 
 
-def _allowed_import(statement: ast.Import | ast.ImportFrom, module: ModuleType) -> list[str]:
+def foreign_import(cls: type[nn.Module]) -> str | None:
+    """What the module of a class imports beside torch and `mnas_search.networks.layers`, and what
+    an exported file can therefore not define; None where there is nothing."""
+    module = sys.modules[cls.__module__]
+    if module is layers:
+        return None
+    for statement in ast.parse(inspect.getsource(module)).body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            for name in _imported(statement):
+                if name != layers.__name__ and name.split(".")[0] not in _FREE_MODULES:
+                    return name
+    return None
+
+
+def _imported(statement: ast.Import | ast.ImportFrom) -> list[str]:
     if isinstance(statement, ast.ImportFrom):
-        names = [statement.module or ""]
-    else:
-        names = [alias.name for alias in statement.names]
-    if names == [layers.__name__]:
-        return []  # its definitions are copied
-    for name in names:
-        if name.split(".")[0] not in _FREE_MODULES:
-            raise InvalidArchitecture(
-                f"{module.__name__} imports {name!r}; a block kind that is exported to model.py "
-                f"may import torch and {layers.__name__}"
-            )
-    return [ast.unparse(statement)]
+        return ["." * statement.level + (statement.module or "")]
+    return [alias.name for alias in statement.names]

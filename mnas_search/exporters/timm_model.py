@@ -14,7 +14,7 @@ from mnas_search.architecture import Architecture
 from mnas_search.cost import cost
 from mnas_search.errors import WorkFailed
 from mnas_search.exporters.comparison import compare, images_for
-from mnas_search.exporters.extras import imports
+from mnas_search.exporters.extras import absent, imports
 from mnas_search.exporters.model_source import comment
 from mnas_search.exporters.timm_words import read_words, timm_words
 from mnas_search.exporters.weights import network_with, safetensors
@@ -22,10 +22,8 @@ from mnas_search.files import write_atomically
 from mnas_search.interfaces import Exporter, Origin
 from mnas_search.networks import build
 
-NOT_RUN = (
-    "timm cannot be imported here, so that model.py was not run: its block strings were read back "
-    "and compared (pip install 'mnas-search[timm]' for more)"
-)
+EXTRA = "'mnas-search[timm]'"
+_NOT_RUN = "so that model.py was not run: its block strings were read back and compared"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what timm takes where nothing is said
 
 
@@ -42,7 +40,7 @@ class TimmExporter(Exporter):
 
     def caveats(self) -> tuple[str, ...]:
         """That timm itself was not there to run."""
-        return () if imports("timm") else (NOT_RUN,)
+        return () if imports("timm") else (f"{absent('timm', EXTRA)}, {_NOT_RUN}",)
 
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path

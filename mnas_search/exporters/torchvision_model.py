@@ -12,7 +12,7 @@ from mnas_search.blocks import BlockPlan, plan
 from mnas_search.cost import cost
 from mnas_search.errors import InvalidArchitecture, WorkFailed
 from mnas_search.exporters.comparison import compare, images_for
-from mnas_search.exporters.extras import imports
+from mnas_search.exporters.extras import absent, imports
 from mnas_search.exporters.model_source import comment
 from mnas_search.exporters.weights import network_with, safetensors
 from mnas_search.files import write_atomically
@@ -21,10 +21,7 @@ from mnas_search.networks.torchvision_names import KINDS, torchvision_names
 
 _MODULE = "torchvision.models.efficientnet"
 _STAND_IN = "mnas_search.exporters.torchvision_like"
-_NOT_RUN = (
-    "torchvision cannot be imported here, so that model.py was run with a stand-in of the same "
-    "structure and names"
-)
+_NOT_RUN = "so that model.py was run with a stand-in of the same structure and names"
 _ALLOWED = (
     "ir and ds with squeeze-and-excitation 0.25 or none, er and cn without, SiLU, identity "
     "shortcuts, symmetric padding, widths in multiples of 8, a stem 3x3 of stride 2, a head"
@@ -38,7 +35,7 @@ class TorchvisionExporter(Exporter):
 
     def caveats(self) -> tuple[str, ...]:
         """That torchvision itself was not there to run."""
-        return () if imports(_MODULE) else (_NOT_RUN,)
+        return () if imports(_MODULE) else (f"{absent('torchvision', 'torchvision')}, {_NOT_RUN}",)
 
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path

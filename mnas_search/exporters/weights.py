@@ -1,5 +1,6 @@
 """Weights on their way into a network and into a file."""
 
+import json
 from collections.abc import Mapping
 
 import torch
@@ -11,6 +12,7 @@ from mnas_search.networks import Network, build
 
 UNTRAINED = "untrained: freshly initialised, no image was seen"
 GIVEN = "as given to the export"
+_PREFIX = 8  # bytes of a safetensors file before its header, whose length they say
 COUNTER = "num_batches_tracked"  # of batch norms: only their own statistics' bookkeeping
 
 
@@ -46,5 +48,15 @@ def safetensors(weights: Mapping[str, Tensor], architecture: Architecture) -> by
         name: str(getattr(architecture, name)) for name in ("bn_eps", "bn_momentum", "padding")
     }
     tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
-    content: bytes = save(tensors, {"format": "pt", "written_by": "mnas-search", **told})
-    return content
+    return _sorted(save(tensors, {"format": "pt", "written_by": "mnas-search", **told}))
+
+
+def _sorted(content: bytes) -> bytes:
+    """The same safetensors file with its settings in order: safetensors writes them in another
+    one each time, and the same export would not give the same bytes."""
+    end = _PREFIX + int.from_bytes(content[:_PREFIX], "little")
+    header = json.loads(content[_PREFIX:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _PREFIX)  # so that the tensors are aligned
+    return len(text).to_bytes(_PREFIX, "little") + text + content[end:]

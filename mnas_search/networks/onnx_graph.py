@@ -1,6 +1,9 @@
 """A module as a graph of ONNX operators."""
 
+import contextlib
+import logging
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,7 +17,7 @@ _STANDARD = ("", "ai.onnx")  # the two names of ONNX's own operators
 def translated(module: nn.Module, images: Tensor) -> Any:
     """The module as an ONNX `ModelProto`, operator by operator, weights under their names;
     `images` [N, C, H, W] to `logits`, for any N."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet("torch.onnx"):
         warnings.simplefilter("ignore")  # torch's own, of its parts among themselves
         program = torch.onnx.export(
             module,
@@ -29,6 +32,19 @@ def translated(module: nn.Module, images: Tensor) -> Any:
         )
     assert program is not None  # it is where no file is asked for
     return program.model_proto
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Without a logger's warnings: torch's name operators of torchvision, which no network of ours
+    has, where torchvision is not installed."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def simplified(model: Any) -> bytes:

@@ -1,85 +1,23 @@
-"""Conformance suites: what every plug-in of a kind must do, to be inherited by its own tests.
-
-    class TestMine(ControllerContract):
-        @pytest.fixture
-        def controller(self):
-            return MyController          # called with a Problem
-
-The suites need pytest (`pip install mnas-search[test]`). They run on small spaces with a toy
-accuracy, in seconds.
-"""
+"""What every controller must do."""
 
 import json
-import pickle
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mnas_search.architecture import Architecture, Stage
-from mnas_search.choices import Choices, Decision, decode, encode, sample
-from mnas_search.cost import cost
-from mnas_search.interfaces import (
-    Controller,
-    Evaluator,
-    Network,
-    Problem,
-    Resources,
-    SearchSpace,
-    StagewiseSpace,
-)
+from mnas_search.choices import Choices, encode, sample
+from mnas_search.interfaces import Controller, Problem, SearchSpace
 from mnas_search.objective import Objective
 from mnas_search.search import Search, problem
-from mnas_search.space_cost import WalkingCost, space_cost
+from mnas_search.testing.toy import ToySpace, toy_accuracy
 from mnas_search.trials import Evaluation, Failure, Journal, Stopped, Trial
-from mnas_search.work import Outcome, Work, check
+from mnas_search.work import Outcome, Work
 
 MakeController = Callable[[Problem], Controller]
-
-
-class ToySpace(StagewiseSpace):
-    """Three small stages: 6^3 = 216 codes, fewer networks."""
-
-    @property
-    def template(self) -> Architecture:
-        """A small stem and head."""
-        return Architecture(
-            stages=(Stage(kind="ds", kernel=3, stride=1, out_channels=8, repeats=1),),
-            resolution=32,
-            num_classes=10,
-        )
-
-    @property
-    def stage_decisions(self) -> tuple[tuple[Decision, ...], ...]:
-        """Width and kernel."""
-        return tuple(
-            (
-                Decision(name=f"s{i}.width", options=(8, 16, 24)),
-                Decision(name=f"s{i}.kernel", options=(3, 5)),
-            )
-            for i in range(3)
-        )
-
-    def stage(self, index: int, choices: Choices) -> Stage:
-        """A depthwise separable stage."""
-        return Stage(
-            kind="ds",
-            kernel=int(choices[f"s{index}.kernel"]),
-            stride=2,
-            out_channels=int(choices[f"s{index}.width"]),
-            repeats=1,
-        )
-
-
-def toy_accuracy(choices: Choices) -> float:
-    """A separable accuracy in [0.5, 0.9] whose optimum is every decision's last option."""
-    wide = sum(float(value) / 24 for name, value in choices.items() if name.endswith("width"))
-    kernels = sum(value == 5 for name, value in choices.items() if name.endswith("kernel"))
-    return 0.5 + 0.4 * (0.8 * wide / 3 + 0.2 * kernels / 3)
 
 
 def _toy_outcome(work: Work, choices: Choices) -> Outcome:
@@ -201,112 +139,6 @@ class ControllerContract:
         )
 
 
-class SearchSpaceContract:
-    """What every search space must do. Inherit it and give the fixture `space`."""
-
-    @pytest.fixture
-    def space(self) -> SearchSpace:
-        """The space; to be overridden."""
-        raise NotImplementedError("give a fixture `space`")
-
-    def test_decisions_have_different_names(self, space: SearchSpace) -> None:
-        """And there is at least one."""
-        names = [d.name for d in space.decisions]
-        assert names
-        assert len(set(names)) == len(names)
-
-    def test_every_choice_decodes(self, space: SearchSpace) -> None:
-        """Random ones, and every option of every decision at least once."""
-        rng = np.random.default_rng(0)
-        for decision in space.decisions:
-            for option in decision.options:
-                network = space.decode({**sample(space.decisions, rng), decision.name: option})
-                assert network.fingerprint
-
-    def test_decode_is_a_function(self, space: SearchSpace) -> None:
-        """The same choices, the same network; through JSON too."""
-        rng = np.random.default_rng(0)
-        for _ in range(5):
-            choices = sample(space.decisions, rng)
-            one, two = space.decode(choices), space.decode(json.loads(json.dumps(choices)))
-            assert one.fingerprint == two.fingerprint
-            assert cost(one) == cost(two)
-
-    def test_batch_cost_is_each_networks(self, space: SearchSpace) -> None:
-        """The counter of batches agrees with the count of each network."""
-        rng = np.random.default_rng(0)
-        codes = rng.integers(
-            0, [len(d.options) for d in space.decisions], (20, len(space.decisions))
-        )
-        for batch, walked in zip(space_cost(space)(codes), WalkingCost(space)(codes), strict=True):
-            np.testing.assert_array_equal(batch, walked)
-
-    def test_batch_memory_is_each_networks(self, space: SearchSpace) -> None:
-        """And so do both about memory, where it is known."""
-        rng = np.random.default_rng(0)
-        codes = np.array(
-            [encode(space.decisions, sample(space.decisions, rng)) for _ in range(20)]
-        )
-        networks = (space.decode(decode(space.decisions, row)) for row in codes)
-        memory = [cost(network).inference_memory for network in networks]
-        if None in memory:
-            pytest.skip("has networks that are no chains of stages")
-        np.testing.assert_array_equal(space_cost(space).inference_memory(codes), memory)
-
-    def test_codes_and_choices_agree(self, space: SearchSpace) -> None:
-        """`encode` and `decode` are inverse."""
-        choices = sample(space.decisions, np.random.default_rng(0))
-        assert decode(space.decisions, encode(space.decisions, choices)) == choices
-
-
-class EvaluatorContract:
-    """What every evaluator must do. Inherit it; give the fixtures `evaluator` and `network`."""
-
-    @pytest.fixture
-    def evaluator(self) -> Evaluator:
-        """The evaluator; to be overridden."""
-        raise NotImplementedError("give a fixture `evaluator`")
-
-    @pytest.fixture
-    def network(self) -> Network:
-        """A network that it can evaluate quickly; to be overridden."""
-        raise NotImplementedError("give a fixture `network`")
-
-    def test_resources(self, evaluator: Evaluator) -> None:
-        """None, or a `Resources`."""
-        assert evaluator.resources is None or isinstance(evaluator.resources, Resources)
-
-    def test_it_travels(self, evaluator: Evaluator) -> None:
-        """Pickle takes it to a worker."""
-        assert isinstance(pickle.loads(pickle.dumps(evaluator)), type(evaluator))
-
-    def test_same_seed_same_accuracy(self, evaluator: Evaluator, network: Network) -> None:
-        """To the last bit, and a fraction."""
-        one, two = (list(evaluator.evaluate(network, seed=3)) for _ in range(2))
-        assert [e.accuracy for e in one] == [e.accuracy for e in two]
-        assert one
-        assert all(isinstance(check(e), Evaluation) for e in one)
-
-    def test_rungs_change_no_result(self, evaluator: Evaluator, network: Network) -> None:
-        """Measured on its way, ever further, an evaluation ends as it would have."""
-        if (stoppable := evaluator.with_rungs(3)) is None:
-            pytest.skip("has no rungs")
-        *way, result = stoppable.evaluate(network, seed=3)
-        *_, plain = evaluator.evaluate(network, seed=3)
-        assert result.accuracy == plain.accuracy
-        assert result.rung is None
-        rungs = [e.rung or 0 for e in way]
-        assert rungs[0] >= 1
-        assert all(later >= 3 * rung for rung, later in pairwise(rungs))
-
-    def test_it_can_be_cut_off(self, evaluator: Evaluator, network: Network) -> None:
-        """At its first rung, and evaluated anew afterwards."""
-        if (stoppable := evaluator.with_rungs(3)) is None:
-            pytest.skip("has no rungs")
-        one, two = (_first(stoppable, network) for _ in range(2))
-        assert one == two
-
-
 def _macs(given: Problem, choices: Choices) -> int:
     return int(given.cost(np.array([encode(given.decisions, choices)]))[0][0])
 
@@ -327,14 +159,6 @@ def _finished(given: Problem, number: int, choices: Choices) -> Trial:
         within_target=bool(given.within(codes)[0]),
         seconds=0.0,
     )
-
-
-def _first(evaluator: Evaluator, network: Network) -> float:
-    evaluations = evaluator.evaluate(network, seed=3)
-    accuracy = next(evaluations).accuracy
-    if isinstance(evaluations, Generator):
-        evaluations.close()
-    return accuracy
 
 
 def _failed(trial: Trial) -> Trial:
@@ -386,12 +210,3 @@ def _journal(
     for event in events:
         event.pop("time", None)
     return events
-
-
-__all__ = [
-    "ControllerContract",
-    "EvaluatorContract",
-    "SearchSpaceContract",
-    "ToySpace",
-    "toy_accuracy",
-]
