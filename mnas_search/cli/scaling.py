@@ -30,11 +30,11 @@ _TRAINED = (
     "output",
 )
 _TAKES = {
-    "--family": (),
-    "--phi": (*_RULE, "divisor", "resolution_divisor"),
-    "limits": (*_RULE, *_LIMITS, "divisor", "resolution_divisor"),
+    "--family": ("write",),
+    "--phi": (*_RULE, "divisor", "resolution_divisor", "write"),
+    "limits": (*_RULE, *_LIMITS, "divisor", "resolution_divisor", "write"),
     "--grid-search": (*_LIMITS, *_TRAINED, "divisor", "resolution_divisor", "step", "tolerance"),
-    "--compare": (*_RULE, *_TRAINED, "divisor", "resolution_divisor", "budgets"),
+    "--compare": (*_RULE, *_TRAINED, "divisor", "resolution_divisor", "budgets", "write"),
 }
 
 
@@ -65,6 +65,11 @@ _TAKES = {
 @click.option("--tolerance", type=float, help="distance of alpha * beta^2 * gamma^2 from 2 [0.1]")
 @click.option("--compare", is_flag=True, help="one dimension against all three, at equal FLOPs")
 @click.option("--budgets", help="FLOPs to compare at, e.g. 0.8G,1.6G [2, 4 and 8 times the base]")
+@click.option(
+    "--write",
+    type=FOLDER,
+    help="a new folder of the networks as JSON files, which every command takes as ARCH",
+)
 @click.option("--evaluator", help="name or file.py:Name [proxy_training]")
 @data_option
 @click.option("--proxy", metavar="NAME=N,...", help="change how networks are trained, as in `run`")
@@ -101,21 +106,29 @@ def scale(
                      --evaluator, else counts
     """
     from mnas_search.resolve import resolve_architecture
+    from mnas_search.scaling.written import check_new, write_networks
 
     given = {name: value for name, value in options.items() if value is not None}
     way = _way(given, family=family, phi=phi, grid_search=grid_search, compare=compare)
     base = resolve_architecture(architecture)
     rule, rounding = _rule(given), _rounding(given)
+    folder = given.pop("write", None)
+    if folder is not None:
+        check_new(folder)  # before anything is trained
+    networks: list[Architecture] = []
     if way == "--family":
-        _family(architecture, base, form, both=family is None)
+        networks = _family(architecture, base, form, both=family is None)
     elif way == "--phi":
-        _phi(base, phi or "", rule, rounding, form)
+        networks = _phi(base, phi or "", rule, rounding, form)
     elif way == "limits":
-        _largest(base, _limits(given), rule, rounding, form)
+        networks = _largest(base, _limits(given), rule, rounding, form)
     elif way == "--grid-search":
         _grid(base, given, rounding, form)
     else:
-        _compare(base, given, rule, rounding, form)
+        networks = _compare(base, given, rule, rounding, form)
+    if folder is not None:
+        for file in write_networks(base, networks, folder):
+            click.echo(f"written: {file}", err=True)
 
 
 def _way(
@@ -178,7 +191,7 @@ def _limits(given: dict[str, Any]) -> "list[Limit]":
     return limits(**{name: given[name] for name in _LIMITS if name in given})
 
 
-def _family(asked: str, base: "Architecture", form: str, *, both: bool) -> None:
+def _family(asked: str, base: "Architecture", form: str, *, both: bool) -> "list[Architecture]":
     from mnas_search.report.families import (
         compound_rows,
         member_names,
@@ -186,12 +199,14 @@ def _family(asked: str, base: "Architecture", form: str, *, both: bool) -> None:
         print_family,
         published_rows,
     )
-    from mnas_search.scaling import CompoundRule, Rounding
+    from mnas_search.scaling import CompoundRule, Rounding, published_family
 
-    rows = published_rows(base, member_names(asked, base))
+    names = member_names(asked, base)
+    members = list(published_family(base, names))
+    rows = published_rows(base, names)
     if form == "json":
         print_json(rows)
-        return
+        return members
     print_family(rows, "published coefficients of B0 to B7 (no alpha^phi for any phi)")
     if both:
         phis = [float(phi) for phi in range(len(rows))]
@@ -200,19 +215,23 @@ def _family(asked: str, base: "Architecture", form: str, *, both: bool) -> None:
             "equation 3, alpha 1.2, beta 1.1, gamma 1.15; phi = 0 is the base, in the paper B0",
         )
     print_convention()
+    return members
 
 
 def _phi(
     base: "Architecture", text: str, rule: "CompoundRule", rounding: "Rounding", form: str
-) -> None:
+) -> "list[Architecture]":
     from mnas_search.report.families import compound_rows, print_convention, print_family
+    from mnas_search.scaling import compound
 
-    rows = compound_rows(base, _phis(text), rule, rounding)
+    phis = _phis(text)
+    rows = compound_rows(base, phis, rule, rounding)
     if form == "json":
         print_json(rows)
     else:
         print_family(rows)
         print_convention()
+    return [compound(base, phi, rule, rounding) for phi in phis]
 
 
 def _phis(text: str) -> list[float]:
@@ -235,7 +254,7 @@ def _largest(
     rule: "CompoundRule",
     rounding: "Rounding",
     form: str,
-) -> None:
+) -> "list[Architecture]":
     from mnas_search.report.families import fitted_row, print_convention, print_family, said_of
     from mnas_search.scaling.limits import largest
 
@@ -247,6 +266,7 @@ def _largest(
         print_family([row])
         print_convention()
         click.echo(said_of(fitted, limits))
+    return [fitted.member]
 
 
 def _grid(base: "Architecture", given: dict[str, Any], rounding: "Rounding", form: str) -> None:
@@ -283,11 +303,12 @@ def _compare(
     rule: "CompoundRule",
     rounding: "Rounding",
     form: str,
-) -> None:
+) -> "list[Architecture]":
     from mnas_search.report.scaling import comparison_rows, print_comparison, write_comparison
     from mnas_search.scaling.comparison import COMMAND, comparison
 
     scaled = comparison(base, _budgets(given.get("budgets")), rule, rounding)
+    networks = [base, *(one.network for one in scaled)]
     scores, folder = None, None
     if "data" in given or "evaluator" in given:
         asked = {
@@ -295,7 +316,6 @@ def _compare(
             "rule": [rule.alpha, rule.beta, rule.gamma],
             "rounding": [rounding.channels, rounding.resolution],
         }
-        networks = [base, *(one.network for one in scaled)]
         measuring, output = _measuring(given), given.get("output")
         folder, scores = _measured(COMMAND, base, networks, measuring, asked, output)
     else:
@@ -310,10 +330,11 @@ def _compare(
         write_comparison(rows, folder)
     if form == "json":
         print_json(rows)
-        return
+        return networks
     print_comparison(rows)
     for note in () if scores is None else scores.notes:
         click.echo(note)
+    return networks
 
 
 def _budgets(text: str | None) -> list[float]:
