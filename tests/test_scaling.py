@@ -17,13 +17,16 @@ from hypothesis import strategies as st
 from strategies import of_any_space
 
 from mnas_search import reference
+from mnas_search.architecture import Architecture
 from mnas_search.blocks import plan
+from mnas_search.blocks.arithmetic import make_divisible
 from mnas_search.cost import cost
 from mnas_search.errors import UsageError
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.memory import inference_memory, training_memory
 from mnas_search.report.scaling import grid_words
 from mnas_search.report.scaling_figures import comparison_figure, grid_figure
+from mnas_search.resolve import resolve_architecture
 from mnas_search.scaling import CompoundRule, Rounding, compound, scale
 from mnas_search.scaling.comparison import DIMENSIONS, comparison
 from mnas_search.scaling.grid import PAPER, GridConfig, candidates, choose, triples
@@ -350,3 +353,63 @@ def test_a_larger_resolution_is_trained_on_larger_images():
     [evaluation] = evaluator.evaluate(network, seed=0)
     assert 0 <= evaluation.accuracy <= 1
     assert {resolution for _, resolution in evaluator._prepared} == {16}
+
+
+# -- networks as files ---------------------------------------------------------------------------
+
+
+def test_scaled_networks_are_written_for_every_command(run_cli, tmp_path):
+    text = "ds_r1_k3_s1_e1_c16_se0.25 ir_r1_k3_s2_e6_c24_se0.25 ir_r1_k5_s1_e6_c40_se0.25"
+    base = Architecture.from_block_string(text, name="tiny", resolution=32, head_channels=320)
+    (tmp_path / "tiny.json").write_text(base.to_json())
+    options = ["--compare", "--budgets", f"{3 * cost(base).macs}", "--format", "json"]
+    code, out, err = run_cli("scale", tmp_path / "tiny.json", *options, "--write", tmp_path / "n")
+    assert code == 0, err
+    rows = json.loads(out)
+    files = [Path(line.removeprefix("written: ")) for line in err.splitlines()]
+    assert [f.stem.split("-")[:2] for f in files[1:]] == [["tiny", d] for d in DIMENSIONS]
+    assert [f.name for f in sorted(files)] == sorted(os.listdir(tmp_path / "n"))
+    for row, file in zip(rows, files, strict=True):
+        network = resolve_architecture(str(file))
+        assert network.name == file.stem  # what a training's folder is called after
+        counted = cost(network)
+        assert (counted.macs, counted.params) == (row["macs"], row["params"])
+        assert network.resolution == row["resolution"]
+        # What a block string does not hold.
+        width = row["width"]
+        assert network.stem.channels == make_divisible(base.stem.channels * width)
+    code, out, err = run_cli("scale", tmp_path / "tiny.json", *options, "--write", tmp_path / "n")
+    assert (code, out) == (2, "")
+    assert err == f"error: {str(tmp_path / 'n')!r} is not empty; allowed: a new folder\n"
+
+
+@pytest.mark.parametrize(
+    ("arch", "options", "names"),
+    [
+        ("efficientnet_b0", [], [f"efficientnet_b{i}" for i in range(8)]),
+        ("mnasnet_a1", ["--phi", "1..2"], ["mnasnet_a1-phi-1", "mnasnet_a1-phi-2"]),
+        ("ds_r1_k3_s1_c16 ir_r1_k3_s2_e6_c24", ["--phi", "0.5"], ["network-phi-0.5"]),
+        ("efficientnet_b0", ["--max-flops", "1G"], ["efficientnet_b0-phi-1.039"]),
+        (  # which look the same, rounded
+            "ds_r1_k3_s1_c16",
+            ["--compare", "--budgets", "900M,900.01M"],
+            ["network"] + [f"network-{d}-900M{n}" for n in ("", "-2") for d in DIMENSIONS],
+        ),
+    ],
+)
+def test_written_networks_have_names_of_their_own(run_cli, tmp_path, arch, options, names):
+    code, _, err = run_cli("scale", arch, *options, "--write", tmp_path / "networks")
+    assert code == 0, err
+    assert [Path(line).stem for line in err.splitlines()] == names
+    networks = [resolve_architecture(str(tmp_path / "networks" / f"{n}.json")) for n in names]
+    assert [network.name for network in networks] == names
+
+
+def test_what_is_not_written(run_cli, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    code, out, err = run_cli("scale", "efficientnet_b0", "--write", tmp_path / "file")
+    assert (code, out) == (2, "") and "is a file; allowed: a new folder" in err
+    options = ["--grid-search", "--write", tmp_path / "new"]
+    code, _, err = run_cli("scale", "efficientnet_b0", *options)
+    assert code == 2 and "--write with --grid-search; allowed: with --family, --phi" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -594,6 +595,32 @@ def test_transfer_from_a_training_s_folder(whole, tmp_path, run_cli):
     code, out, err = run_cli(*command(tmp_path / "anew", **options))
     first, anew = untimed(tmp_path / "training")[0], untimed(tmp_path / "anew")[0]
     assert first["loss"] < anew["loss"]
+
+
+def test_a_kill_after_weights_with_settings_of_their_own(whole, tmp_path):
+    """The settings are in the folder: the weights' file is not needed, nor what lay beside it."""
+    (tmp_path / "from").mkdir()
+    state = torch.load(whole / "export" / "weights.pt", weights_only=True)
+    save_file(state, tmp_path / "from" / "model.safetensors")
+    words = {"architecture": "tf_efficientnet_b0"}
+    (tmp_path / "from" / "config.json").write_text(json.dumps(words))
+    options = {"init": tmp_path / "from", "epochs": 3}
+    known = {"init": str(tmp_path / "from"), "epochs": 3}
+    start(config(**known), tmp_path / "uninterrupted")
+    folder = tmp_path / "training"
+    popen = dict(stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen([*COMMAND, *command(folder, **options)], **popen)
+    wait_for_epochs(process, folder, 1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (folder / "result.json").exists()
+    shutil.rmtree(tmp_path / "from")
+    resume(folder)
+    assert start(config(**known), folder).epochs == 3
+    architecture = json.loads((folder / "config.json").read_text())["training"]["architecture"]
+    assert (architecture["bn_eps"], architecture["padding"]) == (1e-3, "same")
+    assert untimed(folder) == untimed(tmp_path / "uninterrupted")
+    assert same(tensors(folder), tensors(tmp_path / "uninterrupted"))
 
 
 # -- scores ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.cli.options import FOLDER, format_option, print_json
+from mnas_search.cli.options import FOLDER, format_option, print_json, weights_of_option
 from mnas_search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _SUFFIX = "-map.png"
     metavar="W",
     help="safetensors, a torch file, or the folder of a training [ARCH's own]",
 )
+@weights_of_option
 @click.option(
     "--beside",
     multiple=True,
@@ -50,6 +51,7 @@ def explain(
     architecture: str,
     images: tuple[str, ...],
     weights: str | None,
+    weights_of: str | None,
     beside: tuple[str, ...],
     wanted: str | None,
     output: Path,
@@ -67,11 +69,15 @@ def explain(
     from mnas_search.training.data.decode import decode_one
     from mnas_search.training.full.trained import load_trained
 
+    if weights_of is not None and weights is None:
+        raise UsageError(f"--weights-of {weights_of} without --weights; allowed: with it")
     paths = [Path(image) for image in images]
     targets = _targets(paths, output, force=force)
     shown = [decode_one(path, SIDE) for path in paths]  # all of them, before anything is written
-    asked = [(architecture, weights), *(_pair(text) for text in beside)]
-    networks = [load_trained(text, source) for text, source in asked]
+    networks = [
+        load_trained(architecture, weights, weights_of),
+        *(load_trained(*_pair(text)) for text in beside),
+    ]
     names = _class_names(networks)
     target = None
     if wanted is not None:

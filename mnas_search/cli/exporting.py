@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.cli.options import FOLDER
+from mnas_search.cli.options import FOLDER, weights_of_option
 from mnas_search.errors import UsageError, blame
 
 if TYPE_CHECKING:
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
     help="safetensors, a torch file, or the folder of a training or an export; timm's and "
     "torchvision's fit [those of a training's folder; else untrained]",
 )
-@click.option(
-    "--weights-of",
-    type=click.Choice(["timm", "timm-tf", "torchvision"]),
-    help="whose batch norm and padding the weights were trained with [what the file says; else "
-    "the architecture's]",
-)
+@weights_of_option
 @click.option("-o", "--output", type=FOLDER, required=True, help="a new folder")
 @click.option("--force", is_flag=True, help="write over files that exist")
 def export(
@@ -58,8 +53,7 @@ def export(
     _check_output(output, force)
     tensors = None
     if weights is not None:
-        own = weights == folder  # of a training, whose architecture is set as it was trained
-        network, tensors = _with_weights(network, weights, weights_of, settings=not own)
+        network, tensors = _with_weights(network, weights, weights_of)
     elif weights_of is not None:
         raise UsageError(f"--weights-of {weights_of} without weights; allowed: with --weights")
     exporter = exporter.about(origin(folder, weights))
@@ -91,10 +85,10 @@ def _check_output(output: Path, force: bool) -> None:
 
 
 def _with_weights(
-    network: "Architecture", source: Path, weights_of: str | None, *, settings: bool
+    network: "Architecture", source: Path, weights_of: str | None
 ) -> "tuple[Architecture, dict[str, Any]]":
     """The weights of a file or folder under our names, and the network as they want it."""
-    from mnas_search.training.full.weight_settings import of_source, settings_of
+    from mnas_search.training.full.weight_settings import settings_of
     from mnas_search.training.full.weights import classes_of, file_of, fit, read
 
     given = read(source)
@@ -106,11 +100,7 @@ def _with_weights(
             err=True,
         )
         network = replace(network, num_classes=count)
-    found = None
-    if weights_of is not None:
-        found = of_source(weights_of, network)
-    elif settings:
-        found = settings_of(file_of(source), given, network)
+    found = settings_of(file_of(source), given, weights_of)
     if found is not None and found.of(network) != network:
         click.echo(f"note: {found.text}", err=True)
         network = found.of(network)

@@ -54,6 +54,15 @@ data_option = click.option(
 )
 
 
+# The names are those of `training.full.weight_settings`, which is read with torch.
+weights_of_option = click.option(
+    "--weights-of",
+    type=click.Choice(["timm", "timm-tf", "torchvision"]),
+    help="whose batch norm and padding the weights were trained with [what the file says; else "
+    "the architecture's]",
+)
+
+
 def print_json(value: object) -> None:
     """JSON alone, on standard output."""
     click.echo(json.dumps(value, indent=2))

@@ -6,6 +6,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli.options import BYTES, FOLDER, SIZE, data_option, format_option, print_json
+from mnas_search.cli.scaling_options import (
+    LIMITS,
+    TRAINED,
+    budgets_of,
+    limits_of,
+    measuring_of,
+    option_name,
+    phis_of,
+    rounding_of,
+    rule_of,
+    way_of,
+)
 from mnas_search.errors import UsageError, WorkFailed
 
 if TYPE_CHECKING:
@@ -14,28 +26,6 @@ if TYPE_CHECKING:
     from mnas_search.scaling.limits import Limit
     from mnas_search.scaling.measured import Measuring
     from mnas_search.work import Outcome
-
-# What each way of scaling takes; an option beside another way is refused by name.
-_RULE = ("alpha", "beta", "gamma")
-_LIMITS = ("max_flops", "max_params", "max_memory", "batch_size")
-_TRAINED = (
-    "evaluator",
-    "data",
-    "proxy",
-    "seeds",
-    "seed",
-    "workers",
-    "gpus_per_trial",
-    "ray_address",
-    "output",
-)
-_TAKES = {
-    "--family": (),
-    "--phi": (*_RULE, "divisor", "resolution_divisor"),
-    "limits": (*_RULE, *_LIMITS, "divisor", "resolution_divisor"),
-    "--grid-search": (*_LIMITS, *_TRAINED, "divisor", "resolution_divisor", "step", "tolerance"),
-    "--compare": (*_RULE, *_TRAINED, "divisor", "resolution_divisor", "budgets"),
-}
 
 
 @click.command()
@@ -65,6 +55,11 @@ _TAKES = {
 @click.option("--tolerance", type=float, help="distance of alpha * beta^2 * gamma^2 from 2 [0.1]")
 @click.option("--compare", is_flag=True, help="one dimension against all three, at equal FLOPs")
 @click.option("--budgets", help="FLOPs to compare at, e.g. 0.8G,1.6G [2, 4 and 8 times the base]")
+@click.option(
+    "--write",
+    type=FOLDER,
+    help="a new folder of the networks as JSON files, which every command takes as ARCH",
+)
 @click.option("--evaluator", help="name or file.py:Name [proxy_training]")
 @data_option
 @click.option("--proxy", metavar="NAME=N,...", help="change how networks are trained, as in `run`")
@@ -101,84 +96,32 @@ def scale(
                      --evaluator, else counts
     """
     from mnas_search.resolve import resolve_architecture
+    from mnas_search.scaling.written import check_new, write_networks
 
     given = {name: value for name, value in options.items() if value is not None}
-    way = _way(given, family=family, phi=phi, grid_search=grid_search, compare=compare)
+    way = way_of(given, family=family, phi=phi, grid_search=grid_search, compare=compare)
     base = resolve_architecture(architecture)
-    rule, rounding = _rule(given), _rounding(given)
+    rule, rounding = rule_of(given), rounding_of(given)
+    folder = given.pop("write", None)
+    if folder is not None:
+        check_new(folder)  # before anything is trained
+    networks: list[Architecture] = []
     if way == "--family":
-        _family(architecture, base, form, both=family is None)
+        networks = _family(architecture, base, form, both=family is None)
     elif way == "--phi":
-        _phi(base, phi or "", rule, rounding, form)
+        networks = _phi(base, phi or "", rule, rounding, form)
     elif way == "limits":
-        _largest(base, _limits(given), rule, rounding, form)
+        networks = _largest(base, limits_of(given), rule, rounding, form)
     elif way == "--grid-search":
         _grid(base, given, rounding, form)
     else:
-        _compare(base, given, rule, rounding, form)
+        networks = _compare(base, given, rule, rounding, form)
+    if folder is not None:
+        for file in write_networks(base, networks, folder):
+            click.echo(f"written: {file}", err=True)
 
 
-def _way(
-    given: dict[str, Any], *, family: str | None, phi: str | None, grid_search: bool, compare: bool
-) -> str:
-    """Which way of `_TAKES` is asked for; refuses two, and options that it does not take."""
-    asked = [
-        name
-        for name, wanted in (
-            ("--family", family is not None),
-            ("--phi", phi is not None),
-            ("--grid-search", grid_search),
-            ("--compare", compare),
-        )
-        if wanted
-    ]
-    if len(asked) > 1:
-        raise UsageError(f"{asked[0]} and {asked[1]} together; allowed: one of them")
-    limited = any(name in given for name in _LIMITS)
-    way = asked[0] if asked else "limits" if limited else "--family"
-    for name in given:
-        if name not in _TAKES[way]:
-            fitting = [w for w, takes in _TAKES.items() if name in takes]
-            ways = ", ".join("--max-flops and the like" if w == "limits" else w for w in fitting)
-            beside = f"with {asked[0]}" if asked else f"without {ways}"
-            raise UsageError(f"{_option(name)} {beside}; allowed: with {ways}")
-    if "batch_size" in given and "max_memory" not in given:
-        raise UsageError("--batch-size without --max-memory; allowed: with it")
-    return way
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _rule(given: dict[str, Any]) -> "CompoundRule":
-    from mnas_search.scaling import CompoundRule
-
-    rule = CompoundRule(**{name: given[name] for name in _RULE if name in given})
-    if not 1.8 <= rule.product <= 2.2:
-        click.echo(
-            f"note: alpha * beta^2 * gamma^2 is {rule.product:.3g}, not about 2 (equation 3): "
-            f"FLOPs grow by about {rule.product:.3g}^phi",
-            err=True,
-        )
-    return rule
-
-
-def _rounding(given: dict[str, Any]) -> "Rounding":
-    from mnas_search.scaling import Rounding
-
-    return Rounding(
-        channels=given.get("divisor", 8), resolution=given.get("resolution_divisor", 1)
-    )
-
-
-def _limits(given: dict[str, Any]) -> "list[Limit]":
-    from mnas_search.scaling.limits import limits
-
-    return limits(**{name: given[name] for name in _LIMITS if name in given})
-
-
-def _family(asked: str, base: "Architecture", form: str, *, both: bool) -> None:
+def _family(asked: str, base: "Architecture", form: str, *, both: bool) -> "list[Architecture]":
     from mnas_search.report.families import (
         compound_rows,
         member_names,
@@ -186,12 +129,14 @@ def _family(asked: str, base: "Architecture", form: str, *, both: bool) -> None:
         print_family,
         published_rows,
     )
-    from mnas_search.scaling import CompoundRule, Rounding
+    from mnas_search.scaling import CompoundRule, Rounding, published_family
 
-    rows = published_rows(base, member_names(asked, base))
+    names = member_names(asked, base)
+    members = list(published_family(base, names))
+    rows = published_rows(base, names)
     if form == "json":
         print_json(rows)
-        return
+        return members
     print_family(rows, "published coefficients of B0 to B7 (no alpha^phi for any phi)")
     if both:
         phis = [float(phi) for phi in range(len(rows))]
@@ -200,33 +145,23 @@ def _family(asked: str, base: "Architecture", form: str, *, both: bool) -> None:
             "equation 3, alpha 1.2, beta 1.1, gamma 1.15; phi = 0 is the base, in the paper B0",
         )
     print_convention()
+    return members
 
 
 def _phi(
     base: "Architecture", text: str, rule: "CompoundRule", rounding: "Rounding", form: str
-) -> None:
+) -> "list[Architecture]":
     from mnas_search.report.families import compound_rows, print_convention, print_family
+    from mnas_search.scaling import compound
 
-    rows = compound_rows(base, _phis(text), rule, rounding)
+    phis = phis_of(text)
+    rows = compound_rows(base, phis, rule, rounding)
     if form == "json":
         print_json(rows)
     else:
         print_family(rows)
         print_convention()
-
-
-def _phis(text: str) -> list[float]:
-    """Numbers from `1.5` or `0..7`."""
-    first, dots, last = text.partition("..")
-    try:
-        if not dots:
-            return [float(first)]
-        low, high = int(first), int(last)
-    except ValueError:
-        raise UsageError(f"phi {text!r}; allowed: a number such as 1.5, or 0..7") from None
-    if not low <= high <= low + 100:
-        raise UsageError(f"phi {text!r}; allowed: from the smaller to the larger, at most 100 on")
-    return [float(value) for value in range(low, high + 1)]
+    return [compound(base, phi, rule, rounding) for phi in phis]
 
 
 def _largest(
@@ -235,7 +170,7 @@ def _largest(
     rule: "CompoundRule",
     rounding: "Rounding",
     form: str,
-) -> None:
+) -> "list[Architecture]":
     from mnas_search.report.families import fitted_row, print_convention, print_family, said_of
     from mnas_search.scaling.limits import largest
 
@@ -247,6 +182,7 @@ def _largest(
         print_family([row])
         print_convention()
         click.echo(said_of(fitted, limits))
+    return [fitted.member]
 
 
 def _grid(base: "Architecture", given: dict[str, Any], rounding: "Rounding", form: str) -> None:
@@ -254,13 +190,13 @@ def _grid(base: "Architecture", given: dict[str, Any], rounding: "Rounding", for
     from mnas_search.scaling.grid import COMMAND, GridConfig, candidates, choose
 
     config = GridConfig(**{name: given[name] for name in ("step", "tolerance") if name in given})
-    tried, dropped = candidates(base, config, _limits(given), rounding)
+    tried, dropped = candidates(base, config, limits_of(given), rounding)
     measuring, asked = (
-        _measuring(given),
+        measuring_of(given),
         {
             "step": config.step,
             "tolerance": config.tolerance,
-            **{name: given.get(name) for name in _LIMITS},
+            **{name: given.get(name) for name in LIMITS},
             "rounding": [rounding.channels, rounding.resolution],
         },
     )
@@ -283,11 +219,12 @@ def _compare(
     rule: "CompoundRule",
     rounding: "Rounding",
     form: str,
-) -> None:
+) -> "list[Architecture]":
     from mnas_search.report.scaling import comparison_rows, print_comparison, write_comparison
     from mnas_search.scaling.comparison import COMMAND, comparison
 
-    scaled = comparison(base, _budgets(given.get("budgets")), rule, rounding)
+    scaled = comparison(base, budgets_of(given.get("budgets")), rule, rounding)
+    networks = [base, *(one.network for one in scaled)]
     scores, folder = None, None
     if "data" in given or "evaluator" in given:
         asked = {
@@ -295,38 +232,25 @@ def _compare(
             "rule": [rule.alpha, rule.beta, rule.gamma],
             "rounding": [rounding.channels, rounding.resolution],
         }
-        networks = [base, *(one.network for one in scaled)]
-        measuring, output = _measuring(given), given.get("output")
+        measuring, output = measuring_of(given), given.get("output")
         folder, scores = _measured(COMMAND, base, networks, measuring, asked, output)
     else:
         for name in given:
-            if name in _TRAINED:
+            if name in TRAINED:
                 raise UsageError(
-                    f"{_option(name)} with --compare alone, which trains nothing; allowed: with "
-                    "--data or --evaluator"
+                    f"{option_name(name)} with --compare alone, which trains nothing; allowed: "
+                    "with --data or --evaluator"
                 )
     rows = comparison_rows(base, scaled, scores)
     if folder is not None:
         write_comparison(rows, folder)
     if form == "json":
         print_json(rows)
-        return
+        return networks
     print_comparison(rows)
     for note in () if scores is None else scores.notes:
         click.echo(note)
-
-
-def _budgets(text: str | None) -> list[float]:
-    from mnas_search.units import parse_size
-
-    return [] if text is None else [parse_size(part.strip()) for part in text.split(",")]
-
-
-def _measuring(given: dict[str, Any]) -> "Measuring":
-    from mnas_search.scaling.measured import Measuring
-
-    names = [name for name in _TRAINED if name in given and name != "output"]
-    return Measuring(**{name: given[name] for name in names})
+    return networks
 
 
 def _measured(

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.cli.options import FOLDER, data_option, format_option, print_json
+from mnas_search.cli.options import (
+    FOLDER,
+    data_option,
+    format_option,
+    print_json,
+    weights_of_option,
+)
 from mnas_search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     help="start from these: safetensors, a torch file, or the folder of a training; timm's and "
     "torchvision's fit",
 )
+@weights_of_option
 @click.option(
     "--remap",
     is_flag=True,

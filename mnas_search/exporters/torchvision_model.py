@@ -17,7 +17,7 @@ from mnas_search.exporters.model_source import comment
 from mnas_search.exporters.weights import network_with, safetensors
 from mnas_search.files import write_atomically
 from mnas_search.interfaces import Exporter
-from mnas_search.networks.torchvision_names import KINDS, torchvision_names
+from mnas_search.networks.torchvision_names import EFFICIENTNET_KINDS, torchvision_names
 
 _MODULE = "torchvision.models.efficientnet"
 _STAND_IN = "mnas_search.exporters.torchvision_like"
@@ -139,7 +139,7 @@ def _obstacle(architecture: Architecture) -> str | None:
 
 
 def _obstacle_of_stage(stage: Stage, blocks: tuple[BlockPlan, ...]) -> str | None:
-    if stage.kind not in KINDS:
+    if stage.kind not in EFFICIENTNET_KINDS:
         return f"it has no block {stage.kind!r}"
     if stage.activation != "silu":
         return f"its blocks have no {stage.activation!r}"

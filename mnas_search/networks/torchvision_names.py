@@ -1,9 +1,15 @@
-"""Names of parameters in torchvision's EfficientNet, and ours for them: one table, both ways.
+"""Names of parameters in torchvision's networks, and ours for them: one table, both ways.
 
-torchvision numbers what stands in a `Sequential`: `features.0` is the stem, `features.1` on are
-the stages, then the head; in a block, `block.0` is the first convolution with its batch norm.
-Ours are timm's. Both list layers in order of execution, with the same shapes
-(`torchvision/models/efficientnet.py`; checked there on B0, B2 and B4).
+EfficientNet: torchvision numbers what stands in a `Sequential`. `features.0` is the stem,
+`features.1` on are the stages, then the head; in a block, `block.0` is the first convolution with
+its batch norm (`torchvision/models/efficientnet.py`; checked there on B0, B2 and B4).
+
+ResNet: `conv1` and `bn1` are the stem, `layer1` on the stages, `fc` the classifier; inside a block
+names are ours (`torchvision/models/resnet.py`; checked there on ResNet-18, -50 and -152). timm's
+ResNets are named so, too.
+
+Ours are timm's EfficientNet's for all networks. Both list layers in order of execution, with the
+same shapes.
 """
 
 from collections.abc import Iterable
@@ -25,7 +31,14 @@ _BLOCKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "cn": (("conv", "bn1"),),
 }
 _SQUEEZE = ("fc1", "fc2")
-KINDS = tuple(_BLOCKS)
+EFFICIENTNET_KINDS = tuple(_BLOCKS)
+RESNET_KINDS = ("basic", "bottleneck")
+
+
+def is_named(architecture: Architecture) -> bool:
+    """Whether the table has names for the network: whether it is of one of the two families."""
+    kinds = {stage.kind for stage in architecture.stages}
+    return kinds <= {*EFFICIENTNET_KINDS} or _is_resnet(architecture)
 
 
 def torchvision_names(
@@ -41,7 +54,10 @@ def torchvision_names(
     Raises:
         KeyError: a block kind that torchvision does not have.
     """
-    layers = _layers(architecture, empty_places=empty_places)
+    if _is_resnet(architecture):
+        layers = _of_resnet(architecture)
+    else:
+        layers = _of_efficientnet(architecture, empty_places=empty_places)
     found = {}
     for name in names:
         path, _, part = name.rpartition(".")
@@ -49,7 +65,21 @@ def torchvision_names(
     return found
 
 
-def _layers(architecture: Architecture, *, empty_places: bool) -> dict[str, str]:
+def _is_resnet(architecture: Architecture) -> bool:
+    kinds = {stage.kind for stage in architecture.stages}
+    return kinds <= {*RESNET_KINDS} and architecture.head_channels is None
+
+
+def _of_resnet(architecture: Architecture) -> dict[str, str]:
+    layers = {"conv_stem": "conv1", "bn1": "bn1", "classifier": "fc"}
+    for s, stage in enumerate(plan(architecture).stages):
+        for b, block in enumerate(stage):
+            for layer in block.layers:
+                layers[f"blocks.{s}.{b}.{layer.path}"] = f"layer{s + 1}.{b}.{layer.path}"
+    return layers
+
+
+def _of_efficientnet(architecture: Architecture, *, empty_places: bool) -> dict[str, str]:
     stages = plan(architecture).stages
     head = len(stages) + 1
     layers = {

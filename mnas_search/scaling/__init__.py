@@ -4,6 +4,7 @@
     limits       the largest phi under constraints (equation 2)
     grid         the search for alpha, beta, gamma at phi = 1
     comparison   one dimension against all three at equal FLOPs
+    written      scaled networks as files
     measured     accuracies of scaled networks, journalled in a folder
 
 Importing this package loads the equations alone.

@@ -34,6 +34,8 @@ from mnas_search.training.full.settings import (
     TrainingConfig,
     check_same_training,
     from_recorded,
+    recorded_settings,
+    settings_to_start_from,
 )
 
 _PACKAGES = ("mnas-search", "torch", "numpy", "ray")
@@ -105,9 +107,11 @@ def start(
         UsageError: something asked for cannot be; nothing was written.
         WorkFailed: the training could not be ended; what was done is in the folder.
     """
-    setup = Setup(config)
-    if output is not None and read_training(output) is not None:
+    recorded = None if output is None else read_training(output)
+    if output is not None and recorded is not None:
+        setup = Setup(config, recorded_settings(output, recorded))
         return _go_on(setup, output, reporter or Reporter())
+    setup = Setup(config, settings_to_start_from(config))
     if output is not None:
         check_free(output, "training's folder")
     fitted = setup.fitted()
@@ -129,12 +133,14 @@ def resume(
     ray_address: str | None = None,
 ) -> TrainingResult:
     """Go on where a training stopped, with its own configuration, or with other workers."""
-    config = from_recorded(folder, _recorded(folder))
+    recorded = _recorded(folder)
+    config = from_recorded(folder, recorded)
     if workers is not None:
         config = replace(config, workers=workers)
     if ray_address is not None:
         config = replace(config, ray_address=ray_address)
-    return _go_on(Setup(config), folder, reporter or Reporter())
+    setup = Setup(config, recorded_settings(folder, recorded))
+    return _go_on(setup, folder, reporter or Reporter())
 
 
 def _go_on(setup: Setup, folder: Path, reporter: Reporter) -> TrainingResult:
@@ -167,7 +173,8 @@ def _run(
         if note is not None:
             reporter.note(note)
         if checkpoint is None and fitted is not None:
-            reporter.note(f"weights of {setup.config.init}: {fitted.text}")
+            for text in (*setup.notes, f"weights of {setup.config.init}: {fitted.text}"):
+                reporter.note(text)
         job = setup.job(fitted)
         try:
             _train(setup, job, folder, done, reporter)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -15,6 +15,7 @@ from mnas_search.training.data import Dataset, load
 from mnas_search.training.data.sources import DEFAULT, absolute
 from mnas_search.training.full import remap, weights
 from mnas_search.training.full.epochs import Job
+from mnas_search.training.full.weight_settings import WeightSettings, settings_of
 from mnas_search.training.recipe import Recipe
 from mnas_search.training.recipes import recipe_named
 
@@ -37,6 +38,8 @@ class TrainingConfig:
             at this very batch.
         resolution: side of the images; None for the architecture's own.
         init: weights to start from (`mnas_search.training.full.weights`).
+        weights_of: whose settings they were trained with, of `weight_settings.SOURCES`; None for
+            what their file says, else the architecture's own.
         remap: whether they are another network's (`mnas_search.training.full.remap`).
         normalisation: `data` for the training split's own, or `imagenet`.
         seed: of the initialisation and of all that is drawn.
@@ -53,6 +56,7 @@ class TrainingConfig:
     learning_rate: float | None = None
     resolution: int | None = None
     init: str | None = None
+    weights_of: str | None = None
     remap: bool = False
     normalisation: str = "data"
     seed: int = 0
@@ -65,15 +69,22 @@ class TrainingConfig:
 class Setup:
     """A configuration with everything resolved; raises `UsageError` for what cannot be.
 
+    Args:
+        config: what is asked for.
+        settings: those of the weights to start from. A training takes them once, as it begins
+            (`settings_to_start_from`), and again from its config.json: the file may be gone.
+
     Attributes:
         config: with nothing left open but what a resume may change.
+        settings: of the weights to start from; None where nothing tells them.
+        notes: sentences on what they changed in the architecture.
         architecture: that is trained.
         data, recipe, normalisation: of the training.
         device: of a training in this process.
         gpus: that each worker takes.
     """
 
-    def __init__(self, config: TrainingConfig) -> None:
+    def __init__(self, config: TrainingConfig, settings: WeightSettings | None = None) -> None:
         _check(config)
         name = config.recipe or ("scratch" if config.init is None else "finetune")
         recipe = _recipe(name, config)
@@ -86,9 +97,13 @@ class Setup:
         self.recipe = replace(
             recipe, batch_size=batch, learning_rate=recipe.peak(batch), reference_batch=None
         )
-        self.architecture = replace(
+        architecture = replace(
             config.architecture, resolution=resolution, num_classes=self.data.num_classes
         )
+        self.settings = settings
+        self.architecture = architecture if settings is None else settings.of(architecture)
+        changed = settings is not None and self.architecture != architecture
+        self.notes = (settings.text,) if settings is not None and changed else ()
         self.config = replace(
             config,
             architecture=self.architecture,
@@ -144,6 +159,7 @@ class Setup:
         """The configuration as config.json holds it, with what it stands for."""
         return {
             **{n: getattr(self.config, n) for n in _names() if n != "architecture"},
+            "weight_settings": None if self.settings is None else asdict(self.settings),
             "data_name": self.data.name,
             "data_sha256": self.data.sha256,
             # Another version of a recipe is noticed.
@@ -162,17 +178,39 @@ class Setup:
             )
 
 
+def settings_to_start_from(config: TrainingConfig) -> WeightSettings | None:
+    """What the weights of a new training say of the settings that they were trained with."""
+    if config.init is None:
+        return None
+    source = Path(config.init)
+    return settings_of(weights.file_of(source), weights.read(source), config.weights_of)
+
+
+def recorded_settings(folder: Path, recorded: Mapping[str, Any]) -> WeightSettings | None:
+    """The settings that a training's folder began with."""
+    told = recorded.get("weight_settings")
+    try:
+        return None if told is None else WeightSettings(**told)
+    except (TypeError, UsageError) as error:
+        raise _no_configuration(folder, error) from error
+
+
 def from_recorded(folder: Path, recorded: Mapping[str, Any]) -> TrainingConfig:
     """The configuration of a training's folder."""
     try:
-        earlier = {"remap": False} | dict(recorded)  # trainings that are older than the option
+        # Of trainings that are older than these options.
+        earlier = {"remap": False, "weights_of": None} | dict(recorded)
         known = {name: earlier[name] for name in _names() if name != "architecture"}
         architecture = Architecture.from_dict(recorded["architecture"])
         return TrainingConfig(architecture=architecture, **known)
     except (LookupError, TypeError, ValueError) as error:
-        raise RunFolderError(
-            f"{str(folder / 'config.json')!r} is no training's configuration: {error}"
-        ) from error
+        raise _no_configuration(folder, error) from error
+
+
+def _no_configuration(folder: Path, error: Exception) -> RunFolderError:
+    return RunFolderError(
+        f"{str(folder / 'config.json')!r} is no training's configuration: {error}"
+    )
 
 
 def check_same_training(
@@ -228,6 +266,8 @@ def _check(config: TrainingConfig) -> None:
         raise UsageError(f"resolution {config.resolution}; allowed: 1 and above")
     if config.remap and config.init is None:
         raise UsageError("--remap without --init; allowed: with the weights to remap")
+    if config.weights_of is not None and config.init is None:
+        raise UsageError(f"--weights-of {config.weights_of} without --init; allowed: with it")
     if config.workers < 1:
         raise UsageError(f"workers {config.workers}; allowed: 1 and above")
     if not 0 <= config.seed < 2**63:

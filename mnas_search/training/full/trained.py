@@ -25,6 +25,7 @@ from mnas_search.training.data import Split
 from mnas_search.training.data.decode import Pixels
 from mnas_search.training.full import weights
 from mnas_search.training.full.settings import IMAGENET
+from mnas_search.training.full.weight_settings import settings_of
 from mnas_search.training.loop import Images, Normalisation
 
 
@@ -61,12 +62,14 @@ class Trained:
         return images.normalised(images.batch(slice(None)))
 
 
-def load_trained(text: str, source: str | None = None) -> Trained:
+def load_trained(text: str, source: str | None = None, weights_of: str | None = None) -> Trained:
     """The network that `text` stands for, with the weights of a file or folder.
 
     Args:
         text: an architecture, as everywhere; or the folder of a training, which has weights.
         source: of the weights; None for those of the training.
+        weights_of: whose settings they were trained with (`weight_settings.SOURCES`); None for
+            what their file says, else the architecture's own.
 
     Raises:
         UsageError: there are no weights, they do not fit, or they are untrained.
@@ -79,12 +82,18 @@ def load_trained(text: str, source: str | None = None) -> Trained:
         )
     path = Path(text if source is None else source)
     found = weights.read(path)
-    words = _words(weights.file_of(path))
+    file = weights.file_of(path)
+    words = _words(file)
     classes = weights.classes_of(found)
     if classes is None:
         raise UsageError(f"the weights of {str(path)!r} have no classifier; allowed: with one")
     resolution = words.resolution or architecture.resolution
     architecture = replace(architecture, num_classes=classes, resolution=resolution)
+    settings = settings_of(file, found, weights_of)
+    notes: tuple[str, ...] = ()
+    if settings is not None and settings.of(architecture) != architecture:
+        architecture = settings.of(architecture)
+        notes = (f"{architecture.label}: {settings.text}",)
     fitted = weights.fit(found, architecture)
     if fitted.new:
         raise UsageError(
@@ -99,9 +108,8 @@ def load_trained(text: str, source: str | None = None) -> Trained:
     with torch.random.fork_rng(devices=[]):
         network = build(architecture)
     network.load_state_dict(network.state_dict() | fitted.weights)
-    notes: tuple[str, ...] = ()
     if words.normalisation is None:
-        notes = (
+        notes += (
             f"{path} does not say how its images were normalised: ImageNet's mean and deviation "
             "are taken",
         )

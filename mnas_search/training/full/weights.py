@@ -18,7 +18,7 @@ from mnas_search.architecture import Architecture
 from mnas_search.blocks import plan
 from mnas_search.errors import UsageError
 from mnas_search.files import read_json
-from mnas_search.networks.torchvision_names import KINDS, torchvision_names
+from mnas_search.networks.torchvision_names import is_named, torchvision_names
 from mnas_search.training.full.checkpoints import BEST
 
 _ALLOWED = (
@@ -63,8 +63,8 @@ class Fitted:
 
 
 def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
-    """Match a state dict to an architecture: by timm's names, by those of torchvision's
-    EfficientNet, or by the order of layers.
+    """Match a state dict to an architecture: by our names, which are those of timm's EfficientNet;
+    by those of torchvision's EfficientNet and ResNet; or by the order of layers.
 
     The order serves torchvision's MobileNetV2 and others that name the same layers otherwise. The
     classifier is taken where it has as many classes, and is else new.
@@ -215,9 +215,8 @@ def _pairs(
     architecture: Architecture,
 ) -> tuple[str, dict[str, str]]:
     """(how names were matched, the given name for each expected one)."""
-    if expected.keys() & given.keys():
-        return _BY_NAME, {name: name for name in expected if name in given}
-    if all(block.kind in KINDS for stage in plan(architecture).stages for block in stage):
+    own = {name: name for name in expected if name in given}
+    if is_named(architecture):
         # Without squeeze-and-excitation, its place is empty or not there.
         tables = [
             torchvision_names(architecture, expected, empty_places=empty)
@@ -225,8 +224,12 @@ def _pairs(
         ]
         found = [{ours: other for ours, other in t.items() if other in given} for t in tables]
         best = max(found, key=len)
-        if len(best) > len(expected) / 2:  # a few may be missing, and are then named
+        # A few may be missing, and are then named. The stem's batch norm of a ResNet is called so
+        # by both.
+        if len(best) > max(len(own), len(expected) / 2):
             return _BY_TABLE, best
+    if own:
+        return _BY_NAME, own
     return _BY_ORDER, _by_order(given, expected)
 
 
