@@ -10,6 +10,7 @@ import torch
 
 from mnas_search.architecture import Architecture
 from mnas_search.errors import RunFolderError, UsageError
+from mnas_search.memory import check_room
 from mnas_search.training import loop
 from mnas_search.training.data import Dataset, load
 from mnas_search.training.data.sources import DEFAULT, absolute
@@ -89,6 +90,7 @@ class Setup:
         self.architecture = replace(
             config.architecture, resolution=resolution, num_classes=self.data.num_classes
         )
+        check_room(self.architecture, copies=2, batch_size=1)  # weights and gradients, at least
         self.config = replace(
             config,
             architecture=self.architecture,
