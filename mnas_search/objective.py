@@ -17,7 +17,6 @@ The target acts through the constraint alone, and the networks that `soft` likes
 below a generous one; `hard` spends the whole budget.
 """
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
 DEFAULT_EXPONENTS = {"soft": -0.07, "hard": -1.0, "absolute": -0.10}
 
 _Array = NDArray[np.integer]
+
+_LARGEST = 1e300  # that arithmetic can still work with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +56,19 @@ class Objective:
     max_memory: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in DEFAULT_EXPONENTS:
+        if not isinstance(self.kind, str) or self.kind not in DEFAULT_EXPONENTS:
             known = ", ".join(DEFAULT_EXPONENTS)
             raise UsageError(f"objective {self.kind!r}; allowed: {known}")
         positive = {"target FLOPs": self.target, **self.limits}
         for name, value in positive.items():
-            number = isinstance(value, int | float) and math.isfinite(value)
+            number = isinstance(value, int | float) and value < _LARGEST
             if not (number and value > 0):
                 raise UsageError(f"{name} {value!r}; allowed: a positive number")
         if self.exponent is None:
             object.__setattr__(self, "exponent", DEFAULT_EXPONENTS[self.kind])
-        if not (math.isfinite(self._w) and self._w <= 0):
+        if not isinstance(self.exponent, int | float):
+            raise UsageError(f"exponent {self.exponent!r}; allowed: a number, zero or below")
+        if not -_LARGEST < self._w <= 0:
             raise UsageError(
                 f"exponent {self.exponent!r}; allowed: zero or below, as {-abs(self._w):g}: "
                 "summaries print 0.07, but a positive exponent would reward more FLOPs"
