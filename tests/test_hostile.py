@@ -463,6 +463,28 @@ def test_trials_of_other_types(name, value, folder, run_cli, tmp_path):
         refused(run_cli("run", *run_options(tmp_path / "other"), "--start-from", folder))
 
 
+def test_a_training_s_configuration_of_other_types(run_cli, tmp_path):
+    folder = tmp_path / "training"
+    train = ("train", SMALL.block_string, "--data", "digits", "--resolution", 8, "--epochs", 1)
+    assert run_cli(*train, "--output", folder)[0] == 0
+    written = json.loads((folder / "config.json").read_text())
+    values = {
+        "data": [3, []],
+        "epochs": [None, 1.5],
+        "learning_rate": ["x", 10**400],
+        "resolution": ["x", {}],
+        "init": [3, True],
+        "seed": ["x", None],
+        "workers": [None, []],
+        "gpus_per_worker": ["x", 10**400],
+    }
+    for name, wrong in values.items():
+        for value in wrong:
+            config = {"training": {**written["training"], name: value}}
+            (folder / "config.json").write_text(json.dumps(config))
+            refused(run_cli("resume", folder))
+
+
 def test_a_link_that_leads_to_itself(run_cli, tmp_path):
     (tmp_path / "w.pt").symlink_to("w.pt")
     command = ("train", SMALL.block_string, "--data", "digits", "--init", tmp_path / "w.pt")
