@@ -23,6 +23,8 @@ VERSION = 1
 # machine out of memory.
 MAX_CHANNELS = 65_536
 MAX_REPEATS = 1_000
+MAX_BLOCKS = 5_000  # of all stages together
+MAX_NAME = 1_000  # characters
 MAX_RESOLUTION = 16_384
 MAX_KERNEL = 63
 
@@ -151,6 +153,11 @@ class Architecture:
         for stage in self.stages:
             if not isinstance(stage, Stage):
                 raise InvalidArchitecture(f"stages holds {stage!r}; allowed: Stage values")
+        blocks = sum(stage.repeats for stage in self.stages)
+        if blocks > MAX_BLOCKS:
+            raise InvalidArchitecture(
+                f"{len(self.stages):,} stages have {blocks:,} blocks; allowed: {MAX_BLOCKS:,}"
+            )
         if not isinstance(self.stem, Stem):
             raise InvalidArchitecture(f"stem is {self.stem!r}; allowed: a Stem")
         if self.head_channels is not None:
@@ -165,8 +172,10 @@ class Architecture:
         _number("stochastic_depth_rate", self.stochastic_depth_rate, 0, 1, high_open=True)
         for name in ("bn_eps", "bn_momentum", "dropout_rate", "stochastic_depth_rate"):
             object.__setattr__(self, name, float(getattr(self, name)) + 0.0)  # no -0.0
-        if self.name is not None and not _is_text(self.name):
-            raise InvalidArchitecture(f"name is {_short(self.name)}; allowed: text or null")
+        if self.name is not None and not (_is_text(self.name) and len(self.name) <= MAX_NAME):
+            raise InvalidArchitecture(
+                f"name is {_short(self.name)}; allowed: text of {MAX_NAME:,} characters, or null"
+            )
 
     # -- identity -----------------------------------------------------------------------------
 
@@ -222,7 +231,9 @@ class Architecture:
             raise InvalidArchitecture(f"no architecture: 'format' must be {FORMAT!r}")
         version = given.pop("version", None)
         if type(version) is not int or version != VERSION:
-            raise InvalidArchitecture(f"architecture version {version!r}; allowed: {VERSION}")
+            raise InvalidArchitecture(
+                f"architecture version {_short(version)}; allowed: {VERSION}"
+            )
         stages = given.get("stages")
         if not isinstance(stages, (list, tuple)):
             raise InvalidArchitecture(f"stages is {_short(stages)}; allowed: a list of stages")
@@ -236,7 +247,7 @@ class Architecture:
     def from_json(text: str) -> "Architecture":
         """Read what `to_json` wrote; raises `InvalidArchitecture` on anything else."""
         try:
-            value = json.loads(text)
+            value = json.loads(text, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
             raise InvalidArchitecture(f"no JSON: {error}") from None
         return Architecture.from_dict(value)
@@ -253,6 +264,16 @@ def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of two values for one field, nobody can tell which is meant."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in value if names.count(name) > 1)
+        raise InvalidArchitecture(f"field {_short(twice)} is there twice; allowed: once")
+    return value
+
+
 def _members(value: object, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidArchitecture(f"{what} is {_short(value)}; allowed: a JSON object")
@@ -265,7 +286,7 @@ def _build(cls: Any, value: object, what: str) -> Any:
     for name in given:
         if name not in allowed:
             known = ", ".join(sorted(allowed))
-            raise InvalidArchitecture(f"{what} has a field {name!r}; allowed: {known}")
+            raise InvalidArchitecture(f"{what} has a field {_short(name)}; allowed: {known}")
     try:
         return cls(**given)
     except TypeError:

@@ -18,7 +18,7 @@ from decimal import Decimal
 
 from mnas_search import plugins
 from mnas_search.architecture import Stage
-from mnas_search.errors import InvalidArchitecture
+from mnas_search.errors import InvalidArchitecture, shortened
 
 ACTIVATION_WORDS = {
     "nsw": "silu",
@@ -31,9 +31,10 @@ ACTIVATION_WORDS = {
 _SKIP_WORDS = {"skip": "identity", "noskip": "none", "pool": "pool", "proj": "projection"}
 _WORD_OF_ACTIVATION = {activation: word for word, activation in ACTIVATION_WORDS.items()}
 _WORD_OF_SKIP = {skip: word for word, skip in _SKIP_WORDS.items()}
-_NUMBER = re.compile(r"(se|[rksec])(\d+(?:\.\d+)?)$")
+_NUMBER = re.compile(r"(se|[rksec])([0-9]+(?:\.[0-9]+)?)")
 _ALLOWED = "r, k, s, e, c, se with a number, " + ", ".join((*_SKIP_WORDS, *ACTIVATION_WORDS))
 _MAX_TEXT = 100_000
+_SHOWN = 80  # characters of a word, in messages
 
 
 def format_stages(stages: tuple[Stage, ...]) -> str:
@@ -93,7 +94,9 @@ def _parse(word: str) -> Stage:
             elif (match := _NUMBER.fullmatch(part)) and match[1] not in numbers:
                 numbers[match[1]] = match[2]
             else:
-                raise InvalidArchitecture(f"part {part!r}; allowed, once each: {_ALLOWED}")
+                raise InvalidArchitecture(
+                    f"part {shortened(part, _SHOWN)!r}; allowed, once each: {_ALLOWED}"
+                )
         for letter in ("r", "k", "s", "c"):
             if letter not in numbers:
                 raise InvalidArchitecture(f"no {letter!r}; r, k, s and c are needed")
@@ -112,11 +115,12 @@ def _parse(word: str) -> Stage:
             activation=activation or "silu",
         )
     except InvalidArchitecture as error:
-        shown = word if len(word) <= 80 else word[:77] + "..."
-        raise InvalidArchitecture(f"block {shown!r}: {error}") from None
+        raise InvalidArchitecture(f"block {shortened(word, _SHOWN)!r}: {error}") from None
 
 
 def _whole(name: str, text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
-        raise InvalidArchitecture(f"{name}{text}; allowed: a whole number after {name!r}")
+        raise InvalidArchitecture(
+            f"{name}{shortened(text, _SHOWN)}; allowed: a whole number after {name!r}"
+        )
     return int(text)

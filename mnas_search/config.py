@@ -31,7 +31,8 @@ DEFAULT_DATA = "digits"
 RANDOM = "random"
 # What users would take without a search; the first is what a winner has to beat.
 _BASELINES = ("efficientnet_b0", "mobilenet_v2", "mnasnet_a1")
-_NAMES = ("space", "controller", "evaluator", "data", "prior")  # of plug-ins
+_OPEN = ("evaluator", "data", "prior")  # that may be left to the run
+_NAMES = ("space", "controller", *_OPEN)  # of plug-ins
 # Predictions cost nothing; trained candidates cost seconds each.
 _TRIALS_PREDICTED, _TRIALS_TRAINED = 200, 48
 
@@ -132,7 +133,7 @@ class RunConfig:
         for name in _NAMES:
             # One spelling a file, wherever the run is resumed from.
             value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
+            if not isinstance(value, str) and not (value is None and name in _OPEN):
                 raise UsageError(f"{name} is {value!r}; allowed: a name, or 'file.py:Name'")
             if value is not None:
                 object.__setattr__(self, name, plugins.absolute(value))

@@ -46,7 +46,24 @@ class WorkFailed(MnasSearchError):
 
 def one_line(text: str) -> str:
     """Text that fits one line of a terminal or a table, whatever an exception said."""
-    return " ".join(text.encode(errors="backslashreplace").decode().split())
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Text whose characters all print but for line breaks; others, such as those that tell a
+    terminal what to do, are written out."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def shortened(text: str, most: int) -> str:
+    """Text of at most `most` characters, at least 20. What is too much is left out of its middle:
+    messages begin with what is wrong and end with what is allowed."""
+    if len(text) <= most:
+        return text
+    tail = most // 3
+    return f"{text[: most - tail - 5]} ... {text[len(text) - tail :]}"
 
 
 def where(error: BaseException) -> str:

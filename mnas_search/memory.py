@@ -8,13 +8,16 @@ figures are held against torch's profiler (docs/memory.md). What libraries take 
 (kernels, workspaces, the process itself) is not in them, nor are labels and masks of dropout.
 """
 
+import os
+
 from mnas_search.architecture import Architecture
 from mnas_search.blocks import BlockPlan, NetworkPlan, PartPlan, plan
 from mnas_search.cost import BYTES_PER_ELEMENT
-from mnas_search.errors import UsageError
+from mnas_search.errors import UsageError, shortened
 
 # An update over all parameters at once writes decayed gradients and the roots of mean squares.
 _UPDATE_COPIES = 2
+_SHOWN = 80  # characters of a label, in messages
 
 
 def inference_memory(architecture: Architecture, batch_size: int = 1) -> int:
@@ -50,6 +53,34 @@ def training_memory(
     held = averaged + optimiser_slots * weights + (averaged if ema else 0)
     update = (1 + _UPDATE_COPIES) * weights
     return held + max(update, _passes(whole, batch_size) * BYTES_PER_ELEMENT)
+
+
+def check_room(architecture: Architecture, *, copies: int, batch_size: int) -> None:
+    """Refuse, before it is built, what this machine cannot hold.
+
+    Args:
+        copies: of weights and buffers that are there at once.
+        batch_size: images that are run at once.
+
+    Raises:
+        UsageError: more bytes are needed than the machine has.
+    """
+    there = physical_memory()
+    held = sum(part.held for part in plan(architecture).parts)
+    needed = inference_memory(architecture, batch_size) + (copies - 1) * held
+    if there is not None and needed > there:
+        raise UsageError(
+            f"{shortened(architecture.label, _SHOWN)!r} at {architecture.resolution} pixels needs "
+            f"{needed / 1e9:,.1f} GB of memory, which is {there / 1e9:.1f} GB here; allowed: a "
+            "smaller network or resolution"
+        )
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory of this machine; None where it does not say."""
+    if not hasattr(os, "sysconf"):
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def saved_elements(architecture: Architecture) -> int:

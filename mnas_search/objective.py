@@ -74,6 +74,8 @@ METRICS = {
 TARGETS = ("flops", "latency", "memory")
 _LIMITED = ("params", "memory", "latency")
 
+_LARGEST = 1e300  # that arithmetic can still work with
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
@@ -101,7 +103,7 @@ class Objective:
     latency: "LatencyTable | None" = None
 
     def __post_init__(self) -> None:
-        if self.kind not in DEFAULT_EXPONENTS:
+        if not isinstance(self.kind, str) or self.kind not in DEFAULT_EXPONENTS:
             known = ", ".join(DEFAULT_EXPONENTS)
             raise UsageError(f"objective {self.kind!r}; allowed: {known}")
         if self.metric not in TARGETS:
@@ -109,14 +111,16 @@ class Objective:
         name = "FLOPs" if self.metric == "flops" else self.metric
         positive = {f"target {name}": self.target, **self.limits}
         for name, value in positive.items():
-            number = isinstance(value, int | float) and math.isfinite(value)
+            number = isinstance(value, int | float) and value < _LARGEST
             if not (number and value > 0):
                 raise UsageError(f"{name} {value!r}; allowed: a positive number")
         if "latency" in self.bounds and self.latency is None:
             raise UsageError("a bound on latency without a table of latencies; allowed: with one")
         if self.exponent is None:
             object.__setattr__(self, "exponent", DEFAULT_EXPONENTS[self.kind])
-        if not (math.isfinite(self._w) and self._w <= 0):
+        if not isinstance(self.exponent, int | float):
+            raise UsageError(f"exponent {self.exponent!r}; allowed: a number, zero or below")
+        if not -_LARGEST < self._w <= 0:
             raise UsageError(
                 f"exponent {self.exponent!r}; allowed: zero or below, as {-abs(self._w):g}: "
                 "summaries print 0.07, but a positive exponent would reward more FLOPs"

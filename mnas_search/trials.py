@@ -6,19 +6,21 @@ line, left by a crash, is cut when the journal is opened again.
 """
 
 import json
-import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Protocol, final
+from typing import Any, BinaryIO, Literal, Protocol, final, get_args
 
 from mnas_search.choices import Choices
 from mnas_search.errors import RunFolderError, UsageError, WorkFailed
-from mnas_search.files import lock
+from mnas_search.files import check_ordinary, lock
 from mnas_search.objective import METRICS, Objective
+
+_FOREVER, _LARGEST = 1e12, 1e300  # seconds, and a reward that arithmetic can still work with
 
 Status = Literal["ok", "failed", "stopped"]
 
@@ -115,13 +117,40 @@ class Trial:
     latency: float | None = None
 
     def __post_init__(self) -> None:
+        if self.status not in get_args(Status):
+            raise UsageError(
+                f"trial {self.number} has status {self.status!r}; allowed: "
+                f"{', '.join(get_args(Status))}"
+            )
+        for name in ("macs", "params", "inference_memory"):
+            value = getattr(self, name)
+            if value is None and name == "inference_memory":
+                continue
+            if not isinstance(value, Integral) or value < 0:
+                raise UsageError(
+                    f"trial {self.number} has {name} {value!r}; allowed: a whole number from 0"
+                )
+        if not isinstance(self.seconds, int | float) or not 0 <= self.seconds < _FOREVER:
+            raise UsageError(
+                f"trial {self.number} has seconds {self.seconds!r}; allowed: a number"
+            )
+        if self.latency is not None and not (
+            isinstance(self.latency, int | float) and 0 < self.latency < _FOREVER
+        ):
+            raise UsageError(f"trial {self.number} has latency {self.latency!r}; allowed: seconds")
+        if self.error is not None and not isinstance(self.error, str):
+            raise UsageError(f"trial {self.number} has error {self.error!r}; allowed: text")
         # One NaN that is learnt from would spoil every later proposal of a model.
-        if self.accuracy is not None and not 0 <= self.accuracy <= 1:
+        if self.accuracy is not None and not (
+            isinstance(self.accuracy, int | float) and 0 <= self.accuracy <= 1
+        ):
             raise UsageError(
                 f"trial {self.number} has accuracy {self.accuracy}; allowed: a fraction from 0 to "
                 "1, or none for a trial that failed"
             )
-        if self.reward is not None and not math.isfinite(self.reward):
+        if self.reward is not None and not (
+            isinstance(self.reward, int | float) and abs(self.reward) < _LARGEST
+        ):
             raise UsageError(
                 f"trial {self.number} has reward {self.reward}; allowed: a number, or none for a "
                 "trial that failed"
@@ -157,8 +186,9 @@ def results_of(trial: Trial) -> dict[str, Any]:
 def read_trial(asked: Asked, event: Mapping[str, Any], objective: Objective) -> Trial:
     """A finished trial from what an event says of it."""
     own: dict[str, Any] = {name: event.get(name) for name in (*_RESULTS, *_LIMITED)}
+    trial = Trial(**asdict(asked), **own, within_target=False)  # which looks at the values
     kept = objective.within(*(own[m.count] for m in METRICS.values()))
-    return Trial(**asdict(asked), **own, within_target=kept)
+    return replace(trial, within_target=kept)
 
 
 def read_asked(event: Mapping[str, Any]) -> Asked:
@@ -252,6 +282,7 @@ class Journal:
 def read_events(path: Path) -> list[dict[str, Any]]:
     """The complete events of a journal that is only read; it may be in use."""
     try:
+        check_ordinary(path)
         return _parse(path.read_bytes(), path)[0]
     except OSError as error:
         raise RunFolderError(f"cannot read {str(path)!r}: {error.strerror}") from None
@@ -265,7 +296,7 @@ def _parse(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]:
         try:
             event = json.loads(line)
             event["event"], event["time"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise RunFolderError(
                 f"{path} line {number} is no event: {line[:60]!r}; it was changed by "
                 "something else than mnas-search"

@@ -1,6 +1,8 @@
 """`mnas-search profile`: other counters beside ours, drawings."""
 
 import json
+import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -44,6 +46,20 @@ def test_a_count_that_differs_is_a_failure(run_cli, monkeypatch):
 def test_any_architecture_can_be_drawn(architecture):
     root = ElementTree.fromstring(drawing(architecture))
     assert len(root.findall("{*}g")) == len(architecture.stages) + 2
+
+
+def test_operators_do_not_run_into_each_other():
+    """ResNet's have the longest names."""
+    drawn = drawing(reference.architecture("resnet50"))
+    places = [
+        (float(x), text)
+        for x, text in re.findall(
+            r'<text x="([\d.]+)"[^>]*>((?:stem|bottleneck|head)[^<]*)<', drawn
+        )
+    ]
+    assert [text.split()[0] for _, text in places] == ["stem", *["bottleneck"] * 4, "head"]
+    for (left, text), (right, _) in pairwise(places):
+        assert left + 6.5 * len(text) < right
 
 
 def test_a_drawing_is_written_once(run_cli, tmp_path):

@@ -22,7 +22,9 @@ from mnas_search.cli import (
     training,
 )
 from mnas_search.cli.fidelity import fidelity
-from mnas_search.errors import MnasSearchError, UsageError, one_line
+from mnas_search.errors import MnasSearchError, UsageError, one_line, shortened
+
+_LONGEST = 1_200  # characters of a message
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 99})
@@ -77,13 +79,18 @@ def _run(arguments: Sequence[str] | None) -> int:
         # The reader (head, less) has seen enough; keep the interpreter from writing on at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except RuntimeError as error:
+        if "Symlink loop" not in str(error):  # what Python says of a link that leads to itself
+            raise
+        return _fail(f"{error}; allowed: a file or a folder", 2)
     except OSError as error:
         return _fail(": ".join(str(x) for x in (error.strerror, error.filename) if x), 1)
     return 0
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"error: {one_line(message)}", err=True)
+    # Whatever a file made by somebody else had in it, and the message quotes.
+    click.echo(f"error: {shortened(one_line(message), _LONGEST)}", err=True)
     return code
 
 

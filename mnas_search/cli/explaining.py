@@ -157,7 +157,7 @@ def _class(text: str, names: tuple[str, ...], count: int) -> int:
     """The class that a name, or a number, stands for."""
     if text in names:
         return names.index(text)
-    if text.isdecimal() and int(text) < count:
+    if text.isdecimal() and len(text) <= len(str(count)) and int(text) < count:
         return int(text)
     known = f", or a name such as {names[0]!r}" if names else ""
     raise UsageError(f"class {text!r}; allowed: 0 to {count - 1}{known}")
@@ -172,6 +172,11 @@ def _maps(networks: "list[Trained]", path: Path, target: int | None) -> "list[Ac
     for network in networks:
         image = network.prepared(decode_one(path, network.architecture.resolution))
         maps.append(activation_map(network.network, image, target))
+        if not bool(maps[-1].logits.isfinite().all()):
+            raise UsageError(
+                f"{network.label!r} gives no finite numbers for {str(path)!r}; allowed: trained "
+                "weights"
+            )
         target = maps[0].target
     return maps
 

@@ -78,8 +78,12 @@ def _exporter(name: str) -> "Exporter":
 
 
 def _check_output(output: Path, force: bool) -> None:
+    from mnas_search.files import remove_leftovers
+
     if output.exists() and not output.is_dir():
         raise UsageError(f"{str(output)!r} is a file; allowed: a folder")
+    if output.is_dir():
+        remove_leftovers(output)
     if output.is_dir() and any(output.iterdir()) and not force:
         raise UsageError(f"{str(output)!r} is not empty; allowed: a new folder, or --force")
 

@@ -231,9 +231,11 @@ def _print_rows(rows: list[dict[str, Any]], form: str) -> None:
 
 def _lines(file: Path) -> list[tuple[str, str]]:
     """Where, and what: one architecture a line; empty lines and those after # are passed over."""
+    from mnas_search.files import read_text
+
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(file)
+    except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {str(file)!r}: {error}") from None
     lines = [
         (f"{str(file)!r} line {number}: ", line.strip())

@@ -8,6 +8,7 @@ no two channels agree, and no depth lets the outputs vanish or overflow.
 """
 
 import copy
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from mnas_search.architecture import Architecture
 from mnas_search.errors import UsageError, WorkFailed
+from mnas_search.memory import check_room
 from mnas_search.networks import Network
 
 TOLERANCE = 1e-5  # of the largest output, in single precision
@@ -36,11 +38,16 @@ def images_for(architecture: Architecture, *, any_size: bool) -> Tensor:
     Args:
         any_size: whether the artefact takes images of any size. Symmetric padding is the same at
             each, so that small ones do; `same` is resolved at the architecture's own.
+
+    Raises:
+        UsageError: the machine cannot hold what running them takes.
     """
     small = any_size and architecture.padding == "symmetric"
     resolution = min(architecture.resolution, _SMALL) if small else architecture.resolution
+    count = 4 if small else 2
+    check_room(replace(architecture, resolution=resolution), copies=1, batch_size=count)
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(4 if small else 2, 3, resolution, resolution, generator=generator)
+    return torch.randn(count, 3, resolution, resolution, generator=generator)
 
 
 def compare(

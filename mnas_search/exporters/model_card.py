@@ -1,5 +1,7 @@
 """The model card of an exported network: what it is, where it comes from, how to load it."""
 
+import re
+
 from mnas_search.architecture import Architecture
 from mnas_search.cost import cost
 from mnas_search.errors import one_line
@@ -26,7 +28,7 @@ def model_card(architecture: Architecture, origin: Origin, *, registered: bool) 
     if origin.mean is not None:
         facts.append(("normalisation", f"mean {origin.mean}, std {origin.std}"))
     return _TEMPLATE.format(
-        title=comment(architecture.label),
+        title=_plain(comment(architecture.label)),
         warning=_UNTRAINED if untrained else "",
         facts="\n".join(f"| {_cell(name)} | {_cell(text)} |" for name, text in facts),
         stages="\n".join(architecture.block_string.split()),
@@ -36,7 +38,12 @@ def model_card(architecture: Architecture, origin: Origin, *, registered: bool) 
 
 
 def _cell(text: str) -> str:
-    return one_line(text).replace("|", "\\|").replace("<", "&lt;")
+    return _plain(one_line(text))
+
+
+def _plain(text: str) -> str:
+    """Text in which Markdown finds no table, HTML, link, picture or code of its own."""
+    return re.sub(r"[\\|`\[\]*]", r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))
 
 
 _UNTRAINED = """

@@ -8,6 +8,8 @@ from mnas_search.files import read_json
 from mnas_search.interfaces import Origin
 from mnas_search.units import format_size
 
+_LARGEST = 1e6  # of a mean or deviation; images are in [0, 1] or [0, 255]
+
 
 def origin(found_in: Path | None, weights: Path | None) -> Origin:
     """What the folder of a run or a training, and the words beside the weights, say.
@@ -97,8 +99,9 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _channels(value: object) -> tuple[float, ...] | None:
+    """Three finite numbers; what else a file says is no normalisation."""
     if not isinstance(value, list) or len(value) != 3:
         return None
-    return (
-        tuple(float(v) for v in value) if all(isinstance(v, int | float) for v in value) else None
-    )
+    if not all(isinstance(v, int | float) and -_LARGEST < v < _LARGEST for v in value):
+        return None
+    return tuple(float(v) for v in value)

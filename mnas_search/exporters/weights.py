@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from mnas_search.architecture import Architecture
 from mnas_search.errors import UsageError
+from mnas_search.memory import check_room
 from mnas_search.networks import Network, build
 
+_COPIES = 4  # the network, its copy to compare with, the artefact, the file's content
 UNTRAINED = "untrained: freshly initialised, no image was seen"
 GIVEN = "as given to the export"
 _PREFIX = 8  # bytes of a safetensors file before its header, whose length they say
@@ -17,7 +20,13 @@ COUNTER = "num_batches_tracked"  # of batch norms: only their own statistics' bo
 
 
 def network_with(architecture: Architecture, weights: Mapping[str, Tensor] | None) -> Network:
-    """The network in eval mode with these weights, or freshly initialised from seed 0."""
+    """The network in eval mode with these weights, or freshly initialised from seed 0.
+
+    Raises:
+        UsageError: the weights do not fit, or the machine cannot hold what an export takes.
+    """
+    small = replace(architecture, resolution=1)  # what is run is checked with its images
+    check_room(small, copies=_COPIES, batch_size=1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = build(architecture).eval()

@@ -9,7 +9,8 @@ from mnas_search.report.markup import escaped
 from mnas_search.report.profiles import profiles
 from mnas_search.units import format_size
 
-_COLUMN, _LEFT = 96, 76
+_COLUMN, _LEFT = 96, 76  # the least width of a stage
+_CHARACTER = 7  # width of one, at most, in the mean of a word
 _MAPS_BOTTOM, _TALLEST = 190, 140
 _BLOCK, _GAP = 11, 3  # width of a block, and between two
 _MOST_BLOCKS = 6  # drawn one by one; of more, a number says how many
@@ -31,7 +32,9 @@ def drawing(architecture: Architecture) -> str:
     operators, its output, and its shares of MACs and params."""
     (row,) = profiles([architecture], layers=False)
     stages = row["stages"]
-    width = _LEFT + _COLUMN * len(stages) + 12
+    longest = max(len(_operator(stage["name"])) for stage in stages)
+    column = max(_COLUMN, _CHARACTER * longest + 10)
+    width = _LEFT + column * len(stages) + 12
     height = _BARS_TOP + 3 * _BAR + 40
     title = f"{row['name']}: {row['params']:,} params, {row['macs']:,} MACs"
     if len(title) > width / 7:
@@ -43,7 +46,7 @@ def drawing(architecture: Architecture) -> str:
         text(8, _BARS_TOP + _BAR + 15, "params", kind="soft"),
     ]
     for number, (stage, count) in enumerate(zip(stages, repeats, strict=True)):
-        parts += _stage(_LEFT + _COLUMN * number, stage, count, row)
+        parts += _stage(_LEFT + column * number, stage, count, row)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escaped(title)}">\n<style>{_STYLE}</style>\n'

@@ -1,13 +1,13 @@
 """The family of somebody's own run, for the figures of `mnas-search report --paper RUN`."""
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from mnas_search import run_folder
 from mnas_search.config import EVIDENCE
 from mnas_search.errors import RunFolderError
+from mnas_search.files import read_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def own_family(folder: Path) -> OwnFamily:
                 Member(name=row["name"], params=int(row["params"]), macs=int(row["macs"]))
                 for row in csv.DictReader(file)
             )
-        winner = json.loads(best.read_text(encoding="utf-8"))
+        winner = read_json(best)
         accuracy = float(winner.get("check", winner)["accuracy"])
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise RunFolderError(

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mnas_search.errors import UsageError, one_line
+from mnas_search.memory import physical_memory
 from mnas_search.training.data.splits import named
 
 SUFFIXES = frozenset(
@@ -189,11 +190,8 @@ def shrink(name: str, images: Pixels, side: int) -> Pixels:
 
 def check_memory(name: str, count: int, side: int) -> None:
     """Refuse, before hours of decoding, what this machine cannot hold."""
-    if not hasattr(os, "sysconf"):
-        return
-    needed = count * side * side * 3
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > there:
+    needed, there = count * side * side * 3, physical_memory()
+    if there is not None and needed > there:
         raise UsageError(
             f"{count:,} images of data {name!r} at {side} pixels need {needed / 1e9:.1f} GB of "
             f"memory, which is {there / 1e9:.1f} GB here; allowed: fewer pixels, or fewer images"

@@ -11,17 +11,19 @@ is trained again, to the same weights. Both load with `weights_only=True`.
 """
 
 import json
+import warnings
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from mnas_search.errors import RunFolderError, WorkFailed
-from mnas_search.files import replacement, write_atomically
+from mnas_search.files import check_ordinary, replacement, write_atomically
 
 LAST, BEST, METRICS = "checkpoint-last.pt", "checkpoint-best.pt", "metrics.jsonl"
 _FORMAT, _VERSION = "mnas-search training checkpoint", 1
@@ -103,15 +105,41 @@ def read(path: Path) -> Checkpoint | None:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:
                 return None
-        value = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile):
+        value = load(path)
+    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, UnpicklingError):
         return None
     if not isinstance(value, dict) or value.get("format") != _FORMAT:
         return None
-    if value["version"] != _VERSION:
-        raise RunFolderError(f"{str(path)!r} has version {value['version']}; allowed: {_VERSION}")
-    history = tuple(Epoch(**epoch) for epoch in value["history"])
-    return Checkpoint(weights=value["weights"], training=value["training"], history=history)
+    if (version := value.get("version")) != _VERSION:
+        raise RunFolderError(f"{str(path)!r} has version {version}; allowed: {_VERSION}")
+    try:
+        history = tuple(Epoch(**epoch) for epoch in value["history"])
+        return Checkpoint(weights=value["weights"], training=value["training"], history=history)
+    except (LookupError, TypeError):
+        return None
+
+
+def load(path: Path) -> Any:
+    """What a torch file holds: tensors and plain values; nothing in it is executed.
+
+    Raises:
+        OSError: it cannot be read, or is no ordinary file.
+        ValueError: parts of it are compressed, as torch leaves none: small files of that kind can
+            fill any memory.
+        UnpicklingError: there is more in it.
+        Exception: whatever else torch raises on a file that it did not write.
+    """
+    check_ordinary(path)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts) or (
+            sum(part.file_size for part in parts) > path.stat().st_size
+        ):
+            raise ValueError("a compressed archive")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of files that it then refuses
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def mend(folder: Path) -> tuple[Checkpoint | None, str | None]:

@@ -22,7 +22,7 @@ from typing import Any, final
 from mnas_search import plugins
 from mnas_search.cost import cost
 from mnas_search.errors import RunFolderError, WorkFailed
-from mnas_search.files import lock, write_atomically
+from mnas_search.files import lock, read_json, write_atomically
 from mnas_search.run_folder import check_free, new_folder, read_training
 from mnas_search.training.full import checkpoints, remap, weights
 from mnas_search.training.full.checkpoints import Checkpoint, Epoch
@@ -302,7 +302,7 @@ def _recorded(folder: Path) -> dict[str, Any]:
 
 def _result(folder: Path) -> TrainingResult | None:
     try:
-        value = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        value = read_json(folder / "result.json")
         test = value["test"]
         known = {f.name: value[f.name] for f in fields(TrainingResult) if f.name != "test"}
         score = TestScore(**{**test, "interval": tuple(test["interval"])})

@@ -10,6 +10,7 @@ import torch
 
 from mnas_search.architecture import Architecture
 from mnas_search.errors import RunFolderError, UsageError
+from mnas_search.memory import check_room
 from mnas_search.training import loop
 from mnas_search.training.data import Dataset, load
 from mnas_search.training.data.sources import DEFAULT, absolute
@@ -22,6 +23,14 @@ from mnas_search.training.recipes import recipe_named
 # What most published weights were trained with (torchvision, timm); in the order R, G, B.
 IMAGENET = loop.Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 _NORMALISATIONS = ("data", "imagenet")
+_TEXT, _WHOLE = ((str, Path), "text"), ((int,), "a whole number")
+_TYPES = {
+    **dict.fromkeys(("data", "recipe", "init", "normalisation", "ray_address"), _TEXT),
+    **dict.fromkeys(("epochs", "batch_size", "resolution", "seed", "workers"), _WHOLE),
+    **dict.fromkeys(("learning_rate", "gpus_per_worker"), ((int, float), "a number")),
+}
+_NEEDED = ("normalisation", "seed", "workers")
+_LARGEST = 1e30  # that arithmetic can still work with
 _MAY_DIFFER = ("workers", "gpus_per_worker", "ray_address")
 
 
@@ -104,6 +113,7 @@ class Setup:
         self.architecture = architecture if settings is None else settings.of(architecture)
         changed = settings is not None and self.architecture != architecture
         self.notes = (settings.text,) if settings is not None and changed else ()
+        check_room(self.architecture, copies=2, batch_size=1)  # weights and gradients, at least
         self.config = replace(
             config,
             architecture=self.architecture,
@@ -226,7 +236,7 @@ def check_same_training(
         if value == old or name in _MAY_DIFFER or (name not in recorded and not value):
             continue
         where = f"the training {str(folder)!r}"
-        if name == "epochs" and value > old:
+        if name == "epochs" and isinstance(old, int) and value > old:
             if not ended:
                 continue
             raise RunFolderError(
@@ -259,6 +269,13 @@ def _names() -> list[str]:
 
 
 def _check(config: TrainingConfig) -> None:
+    for name, (kinds, allowed) in _TYPES.items():
+        value = getattr(config, name)
+        if value is None and name not in _NEEDED:
+            continue
+        beyond = isinstance(value, int | float) and not abs(value) < _LARGEST
+        if not isinstance(value, kinds) or isinstance(value, bool) or beyond:
+            raise UsageError(f"{name} is {value!r}; allowed: {allowed}")
     if config.normalisation not in _NORMALISATIONS:
         allowed = ", ".join(_NORMALISATIONS)
         raise UsageError(f"normalisation {config.normalisation!r}; allowed: {allowed}")

@@ -6,7 +6,6 @@ their classes have numbers alone, the resolution is the architecture's own, and 
 ImageNet's.
 """
 
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,8 @@ from torch import Tensor, nn
 
 from mnas_search.architecture import Architecture
 from mnas_search.errors import UsageError
+from mnas_search.files import read_json
+from mnas_search.memory import check_room
 from mnas_search.networks import build
 from mnas_search.resolve import is_path, resolve_architecture
 from mnas_search.run_folder import read_training
@@ -27,6 +28,8 @@ from mnas_search.training.full import weights
 from mnas_search.training.full.settings import IMAGENET
 from mnas_search.training.full.weight_settings import settings_of
 from mnas_search.training.loop import Images, Normalisation
+
+_LONGEST_NAME = 1_000  # of a class; ImageNet's have up to 121 characters
 
 
 @final
@@ -105,6 +108,7 @@ def load_trained(text: str, source: str | None = None, weights_of: str | None = 
             f"the weights of {str(path)!r} are untrained: no batch norm has seen an image; "
             "allowed: those of a training"
         )
+    check_room(architecture, copies=2, batch_size=1)
     with torch.random.fork_rng(devices=[]):
         network = build(architecture)
     network.load_state_dict(network.state_dict() | fitted.weights)
@@ -149,7 +153,7 @@ def _words(file: Path) -> _Words:
     if not training and file.stem != "weights":
         return _Words()
     try:
-        value = json.loads(beside.read_text(encoding="utf-8"))
+        value = read_json(beside)
     except FileNotFoundError:
         if training:
             raise UsageError(
@@ -157,18 +161,31 @@ def _words(file: Path) -> _Words:
                 f"(mnas-search resume {file.parent})"
             ) from None
         return _Words()
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{str(beside)!r} cannot be read: {error}") from None
     if not isinstance(value, dict):
         raise UsageError(f"{str(beside)!r} holds no JSON object; allowed: what a training writes")
     try:
         return _Words(
             normalisation=_normalisation(value.get("normalisation")),
-            class_names=tuple(str(name) for name in value.get("class_names") or ()),
+            class_names=_names(value.get("class_names")),
             resolution=value.get("resolution"),
         )
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{str(beside)!r} is not what a training writes: {error}") from None
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"class_names {ascii(value)[:80]}; allowed: a list of texts")
+    for name in value:
+        if len(name) > _LONGEST_NAME:
+            raise ValueError(
+                f"class name {name[:40]!r} of {len(name):,} characters; allowed: {_LONGEST_NAME:,}"
+            )
+    return tuple(value)
 
 
 def _normalisation(value: Any) -> Normalisation | None:

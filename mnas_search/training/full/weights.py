@@ -16,10 +16,10 @@ from torch import Tensor
 
 from mnas_search.architecture import Architecture
 from mnas_search.blocks import plan
-from mnas_search.errors import UsageError
+from mnas_search.errors import UsageError, one_line, shortened
 from mnas_search.files import read_json
 from mnas_search.networks.torchvision_names import is_named, torchvision_names
-from mnas_search.training.full.checkpoints import BEST
+from mnas_search.training.full.checkpoints import BEST, load
 
 _ALLOWED = (
     "a safetensors file, a torch file that holds a state dict, or the folder of a training or an "
@@ -32,7 +32,7 @@ _COUNTERS = ("num_batches_tracked", "n_averaged")
 _CLASSIFIER = "classifier"
 _BY_NAME, _BY_TABLE, _BY_ORDER = "name", "torchvision's names", "the order of layers"
 _FILES = ("weights.pt", "weights.safetensors", "model.safetensors")  # of exports
-_SHOWN = 3
+_SHOWN, _LONG = 3, 120  # names in messages, and characters of one
 
 
 @final
@@ -81,7 +81,8 @@ def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
         for name, shape in expected.items()
         if not _fits(pairs.get(name), given, shape) and not _of_classifier(name)
     ]
-    left = [name for name in given if name not in pairs.values()]
+    used = set(pairs.values())
+    left = [name for name in given if name not in used]
     surplus = [f"{n} {list(given[n].shape)}" for n in left if not _of_classifier(n)]
     for what, names in (("do not fit", wrong), ("have no place in it", surplus)):
         if names:
@@ -115,7 +116,7 @@ def read(source: Path) -> dict[str, Tensor]:
             raise _unreadable(path, error) from None
     else:
         try:
-            value = torch.load(path, map_location="cpu", weights_only=True)
+            value = load(path)
         except pickle.UnpicklingError:
             raise UsageError(
                 f"{str(path)!r} holds more than tensors and cannot be read safely; allowed: a "
@@ -123,7 +124,34 @@ def read(source: Path) -> dict[str, Tensor]:
             ) from None
         except Exception as error:
             raise _unreadable(path, error) from None
-    return _state_dict(value, path)
+    tensors = _state_dict(value, path)
+    for name, tensor in tensors.items():
+        if (why := _unusable(name, tensor, path.stat().st_size)) is not None:
+            raise UsageError(
+                f"{str(path)!r}: {shortened(name, _LONG)!r} {why}; allowed: dense tensors of "
+                "finite floating-point numbers"
+            )
+    return tensors
+
+
+def _unusable(name: str, tensor: Tensor, file_size: int) -> str | None:
+    """Why no network can have a tensor that a file of so many bytes holds; None where it can."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        kind = "quantized" if tensor.is_quantized else "without values"
+        return f"is {'sparse' if tensor.layout != torch.strided else kind}"
+    if name.rpartition(".")[2] in _COUNTERS:
+        return None
+    if not tensor.is_floating_point():
+        return f"is {str(tensor.dtype).removeprefix('torch.')}"
+    # One value can be made to look like any number of them.
+    if tensor.numel() * tensor.element_size() > file_size:
+        return f"has the shape {list(tensor.shape)} in a file of {file_size:,} bytes"
+    # In the precision of networks: 1e300 is infinite there.
+    return (
+        None
+        if bool(tensor.float().isfinite().all())
+        else "holds values that are not finite numbers"
+    )
 
 
 def _unreadable(path: Path, error: Exception) -> UsageError:
@@ -255,7 +283,9 @@ def _layers(names: Iterable[str]) -> list[tuple[str, set[str]]]:
 def _natural(name: str) -> tuple[bool, list[tuple[int, str]]]:
     """Sorts names as their layers follow each other: by numbers; the classifier comes last."""
     words = re.split(r"[._]", name)
-    return _of_classifier(name), [(int(w), "") if w.isdigit() else (-1, w) for w in words]
+    return _of_classifier(name), [
+        (int(w), "") if re.fullmatch("[0-9]{1,18}", w) else (-1, w) for w in words
+    ]
 
 
 def _of_classifier(name: str) -> bool:
@@ -272,6 +302,6 @@ def _described(name: str | None, given: Mapping[str, Tensor]) -> str:
 
 def some(names: Iterable[str]) -> str:
     """The first few names and the number of the others."""
-    listed = list(names)
+    listed = [shortened(one_line(name), _LONG) for name in names]
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     return (", ".join(listed[:_SHOWN]) + more) or "nothing"
