@@ -158,7 +158,7 @@ class TableCost:
                 latency.of_end(head, size, activation)
                 for head, (_, size) in zip(heads, states, strict=True)
             ]
-            first = latency.of_end(stem, template.resolution, activation)
+            first = latency.offset + latency.of_end(stem, template.resolution, activation)
             self._seconds[-1] += first + np.array(ends)[last]
         image = 3 * template.resolution**2  # the stem's own input, which the caller holds
         live = np.array([max(stem.peak, image + head.peak) for head in heads])[last]

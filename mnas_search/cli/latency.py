@@ -7,6 +7,7 @@ import click
 
 from mnas_search.cli.options import FOLDER, device_option, format_option, print_json
 from mnas_search.errors import UsageError
+from mnas_search.units import format_latency
 
 if TYPE_CHECKING:
     from mnas_search.interfaces import Network
@@ -87,7 +88,7 @@ def build(
         )
     click.echo(
         f"{path}: {len(table.parts)} parts, {conditions}; whole networks take "
-        f"{table.factor:.3f} times their sum"
+        f"{format_latency(table.offset)} + {table.factor:.3f} times their sum"
     )
 
 

@@ -1,12 +1,11 @@
 """The table of a search space, or of single networks: every part that occurs is timed.
 
 Parts are timed in lots, and the table is handed on after each: what has been timed is kept,
-whatever happens next. At the end whole networks are timed, for the factor.
+whatever happens next. At the end whole networks are timed, for offset and factor.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from statistics import median
 
 import numpy as np
 import torch
@@ -20,10 +19,10 @@ from mnas_search.latency.devices import module_of, prepare, ready
 from mnas_search.latency.measuring import network_run, reference_run
 from mnas_search.latency.parts import Part, distinct, parts_of, parts_of_space, work_of
 from mnas_search.latency.stopwatch import TURNS, Run, Session, measure
-from mnas_search.latency.table import LatencyTable, TimedPart, fitted_rates
+from mnas_search.latency.table import LatencyTable, TimedPart, fitted_line, fitted_rates
 
 _LOT = 32  # parts that are in memory together
-_WHOLE = 12  # networks that are timed for the factor
+_WHOLE = 12  # networks that are timed for offset and factor
 CALIBRATION_SEED = 0  # of those; checks of a table draw with other ones
 
 
@@ -65,13 +64,14 @@ def build_table(
             keep(table)
         if table is None:
             raise UsageError("a latency table of nothing; allowed: a space, or architectures")
-        table = replace(table, rates=fitted_rates(list(table.parts.values())), factor=1.0)
         networks = [*whole, *architectures]
         runs = [network_run(one, conditions) for one in networks]
         session = measure(runs, reference, turns=turns, note=_prefixed(note, "whole networks"))
-    taken = session.latencies(table.reference)
-    ratios = [t.seconds / table.predict(n).seconds for t, n in zip(taken, networks, strict=True)]
-    table = replace(table, factor=median(ratios))
+    table = replace(table, rates=fitted_rates(list(table.parts.values())), offset=0.0, factor=1.0)
+    sums = [table.predict(network).seconds for network in networks]
+    seconds = [latency.seconds for latency in session.latencies(table.reference)]
+    offset, factor = fitted_line(sums, seconds)
+    table = replace(table, offset=offset, factor=factor)
     keep(table)
     return table
 

@@ -1,10 +1,10 @@
 """Seconds of a network's parts, added up.
 
-    seconds(network) = factor * sum of seconds(part) over stem, blocks and head
+    seconds(network) = offset + factor * sum of seconds(part) over stem, blocks and head
 
 A part of the table counts as it was timed, another by rates (seconds a multiply-add of a 1x1
-convolution, ...) fitted to those that were. The factor is the median over whole networks of what
-they take beyond the sum.
+convolution, ...) fitted to those that were. Offset and factor are fitted to whole networks: a part
+that runs alone, again and again, finds its weights and its input nearer by.
 """
 
 import hashlib
@@ -27,6 +27,7 @@ from mnas_search.latency.stopwatch import Latency
 
 REFERENCE = "efficientnet_b0"  # at its own resolution
 _PER_RATE = 3  # timed parts that a fitted rate needs
+_PER_LINE = 3  # networks that a fitted line needs
 _FORMAT = "mnas-search latency table 1"
 
 
@@ -66,7 +67,8 @@ class LatencyTable:
         reference: seconds of `REFERENCE` meanwhile.
         parts: by key.
         rates: seconds a unit of each `WORK`; None where too few parts were timed to fit them.
-        factor: whole networks over the sum of their parts; None while the table is not finished.
+        offset: seconds that a whole network takes beside its parts.
+        factor: how much longer parts take in a whole network; None in an unfinished table.
     """
 
     conditions: Conditions
@@ -74,6 +76,7 @@ class LatencyTable:
     reference: float
     parts: Mapping[str, TimedPart]
     rates: tuple[float, ...] | None = None
+    offset: float = 0.0
     factor: float | None = None
 
     def predict(self, network: Network) -> Prediction:
@@ -86,7 +89,7 @@ class LatencyTable:
         parts = parts_of(network)
         seconds = [self._of(part.key, part.plan) for part in parts]
         timed = sum(s for s, part in zip(seconds, parts, strict=True) if part.key in self.parts)
-        return Prediction(seconds=sum(seconds), timed=timed / sum(seconds))
+        return Prediction(seconds=self.offset + sum(seconds), timed=timed / sum(seconds))
 
     def of_block(self, block: BlockPlan) -> float:
         """Seconds that a block adds to a network."""
@@ -126,6 +129,7 @@ class LatencyTable:
             "conditions": asdict(self.conditions),
             "machine": dict(self.machine),
             "reference": {"network": REFERENCE, "seconds": self.reference},
+            "offset": self.offset,
             "factor": self.factor,
             "rates": None if self.rates is None else dict(zip(WORK, self.rates, strict=True)),
             "parts": {
@@ -173,6 +177,7 @@ def _table(value: Any) -> LatencyTable:
         rates=None
         if value["rates"] is None
         else _numbers([value["rates"][name] for name in WORK]),
+        offset=_number(value["offset"]),
         factor=None if value["factor"] is None else _positive(value["factor"]),
     )
 
@@ -184,11 +189,29 @@ def _positive(value: Any) -> float:
     return number
 
 
+def _number(value: Any) -> float:
+    number = float(value)
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{value!r}; allowed: a number from 0")
+    return number
+
+
 def _numbers(values: Iterable[Any]) -> tuple[float, ...]:
-    numbers = tuple(float(value) for value in values)
-    if len(numbers) != len(WORK) or not all(0 <= n < float("inf") for n in numbers):
+    numbers = tuple(map(_number, values))
+    if len(numbers) != len(WORK):
         raise ValueError(f"{numbers!r} for {len(WORK)} kinds of work")
     return numbers
+
+
+def fitted_line(sums: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
+    """Offset and factor from the sums of networks' parts [N] to their seconds [N], neither
+    negative, by least squares of relative errors; a factor alone for fewer than three."""
+    from scipy.optimize import nnls
+
+    constant = float(len(sums) >= _PER_LINE)
+    rows = np.array([(constant / t, s / t) for s, t in zip(sums, seconds, strict=True)])
+    (offset, factor), _ = nnls(rows, np.ones(len(rows)))
+    return float(offset), float(factor)
 
 
 def fitted_rates(parts: Sequence[TimedPart]) -> tuple[float, ...] | None:
