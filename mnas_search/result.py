@@ -179,24 +179,39 @@ class Result:
         return max(fitting, key=value, default=None)
 
     @property
-    def leading(self) -> tuple[Network, ...]:
-        """The winner, and the best others with the baselines that it was compared with."""
-        networks = [] if self.best is None else [self.networks[self.best.number]]
+    def leading(self) -> dict[str, Network]:
+        """The winner, the other best ones and the baselines that they are compared with, by what
+        they are called; each network once."""
+        named: list[tuple[str, Network]] = []
+        if self.best is not None:
+            winner = f"trial {self.best.number}, winner"
+            named.append((winner, self.networks[self.best.number]))
         if self._verdict is not None:
-            networks += [one.network for one in self._verdict.candidates]
-            networks += [one.network for one in self._verdict.baselines]
-        networks += [one.network for one in (*self.finalists, self.baseline) if one is not None]
-        return tuple({network.fingerprint: network for network in networks}.values())
+            contenders = (*self._verdict.candidates, *self._verdict.baselines)
+            named += [(one.label, one.network) for one in contenders]
+        named += [
+            (f"trial {one.trial.number}", one.network) for one in self.finalists if one.trial
+        ]
+        if self.baseline is not None:
+            named.append((self.baseline.network.label, self.baseline.network))
+        first: dict[str, tuple[str, Network]] = {}
+        for label, network in named:
+            first.setdefault(network.fingerprint, (label, network))
+        return dict(first.values())
 
     @property
-    def latencies(self) -> tuple[tuple[Network, float, Latency], ...]:
-        """Of the leading networks that were measured on the device: the network, the seconds that
-        were predicted, and those that were measured."""
+    def latencies(self) -> dict[str, tuple[float, Latency]]:
+        """Of the leading networks that were measured on the device: the seconds that were
+        predicted, and those that were measured; the winner first."""
         table = self.objective.latency
         if table is None:
-            return ()
-        measured = ((network, self._remeasured.of(network)) for network in self.leading)
-        return tuple((n, table.predict(n).seconds, m) for n, m in measured if m is not None)
+            return {}
+        measured = {label: self._remeasured.of(n) for label, n in self.leading.items()}
+        return {
+            label: (table.predict(self.leading[label]).seconds, one)
+            for label, one in measured.items()
+            if one is not None
+        }
 
     @property
     def caveats(self) -> tuple[str, ...]:

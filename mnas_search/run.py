@@ -183,7 +183,8 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
                     timing = replace(timing or idle, finals=seconds)
                 if setup.objective.latency is not None:
                     reporter.stage("measuring the best networks on the device")
-                    parts.remeasured.measure(result().leading, setup.objective.latency)
+                    leading = tuple(result().leading.values())
+                    parts.remeasured.measure(leading, setup.objective.latency)
         finally:
             reporter.closed()
             _write_tables(result())

@@ -688,7 +688,7 @@ def test_the_card_of_a_run_says_what_is_not_known(run_cli, tmp_path):
     assert code == 0, err
     card = (tmp_path / "out" / "README.md").read_text()
     assert "**These weights are untrained.**" in card
-    assert "| target | 400M multiply-adds |" in card
+    assert "| target | 400M FLOPs |" in card
     assert "| accuracy in the search | 0.6512, by that judge: not of these weights |" in card
     assert "import model  # registers the network" in card
 

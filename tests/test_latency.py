@@ -554,8 +554,8 @@ def test_a_run_under_a_latency(done, run_cli):
     (measured,) = [e for e in events(folder) if e["event"] == "latency"]
     assert measured["fingerprint"] == best["fingerprint"]
     assert measured["low"] <= measured["seconds"] <= measured["high"]
-    ((network, predicted, seen),) = result.latencies
-    assert network.fingerprint == best["fingerprint"]
+    ((label, (predicted, seen)),) = result.latencies.items()
+    assert label == f"trial {best['trial']}, winner"
     assert predicted == best["latency"] and seen.seconds == measured["seconds"]
     header = (folder / "trials.csv").read_text().splitlines()[0]
     assert header.endswith(",error,latency")

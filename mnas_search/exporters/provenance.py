@@ -6,7 +6,7 @@ from typing import Any
 from mnas_search.exporters.weights import GIVEN, UNTRAINED
 from mnas_search.files import read_json
 from mnas_search.interfaces import Origin
-from mnas_search.units import format_size
+from mnas_search.objective import METRICS, TARGETS
 
 _LARGEST = 1e6  # of a mean or deviation; images are in [0, 1] or [0, 255]
 
@@ -50,7 +50,7 @@ def _of_run(folder: Path) -> tuple[tuple[str, str], ...]:
     best = _read(folder / "best.json")
     if not config or not best:
         return ()
-    target, accuracy = config.get("target_flops"), best.get("accuracy")
+    accuracy = best.get("accuracy")
     facts = [
         ("search space", str(config.get("space"))),
         ("controller", f"{config.get('controller')}, seed {config.get('seed')}"),
@@ -60,8 +60,10 @@ def _of_run(folder: Path) -> tuple[tuple[str, str], ...]:
             f"{config.get('evaluator')} on {config.get('data') or 'recorded trainings'}",
         ),
     ]
-    if isinstance(target, int | float):
-        facts.insert(0, ("target", f"{format_size(target)} multiply-adds"))
+    targets = {name: config.get(f"target_{name}") for name in TARGETS}
+    amounts = [METRICS[n].text(t) for n, t in targets.items() if isinstance(t, int | float)]
+    if amounts:
+        facts.insert(0, ("target", " and ".join(amounts)))
     if isinstance(accuracy, int | float):
         facts.append(
             ("accuracy in the search", f"{accuracy:.4f}, by that judge: not of these weights")

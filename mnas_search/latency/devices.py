@@ -19,8 +19,7 @@ from mnas_search.networks import network
 @contextlib.contextmanager
 def ready(conditions: Conditions) -> Iterator[None]:
     """Threads as the conditions say, and freed memory kept: glibc would give large maps back after
-    every run and fetch fresh pages in the next one, which adds half to a large network's time,
-    and which servers avoid as well."""
+    every run and fetch fresh pages in the next one, which servers avoid as well."""
     if conditions.device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
             "device 'cuda' without a GPU that torch finds; allowed: cpu, compiled, onnxruntime"

@@ -49,8 +49,8 @@ def summary(result: Result) -> dict[str, Any]:
         "baseline": None if result.baseline is None else _scored(result, result.baseline),
         "verdict": _verdict(result),
         "latencies": [
-            {"name": network.label, "predicted": predicted, **asdict(measured)}
-            for network, predicted, measured in result.latencies
+            {"name": label, "predicted": predicted, **asdict(measured)}
+            for label, (predicted, measured) in result.latencies.items()
         ],
         "trials": len(result.trials) - len(result.stopped),
         "stopped": len(result.stopped),
@@ -201,10 +201,9 @@ def _remeasured(result: Result, best: Trial) -> list[str]:
     """Whether the winner keeps the bound on latency where it was measured, too."""
     if (most := result.objective.bounds.get("latency")) is None:
         return []
-    winner = result.networks[best.number]
-    measured = next((m for n, _, m in result.latencies if n is winner), None)
-    if measured is None:
+    if not result.latencies:
         return ["the winner's latency was not measured: the table is of another machine"]
+    _, measured = next(iter(result.latencies.values()))
     if measured.seconds <= most:
         return []
     return [
@@ -305,12 +304,12 @@ def latencies(result: Result) -> Table:
     """Header and rows of the networks that were measured on the device."""
     rows: list[tuple[str, ...]] = [
         (
-            network.label,
+            label,
             format_latency(predicted),
             format_latency(measured.seconds),
             f"{format_latency(measured.low)} to {format_latency(measured.high)}",
         )
-        for network, predicted, measured in result.latencies
+        for label, (predicted, measured) in result.latencies.items()
     ]
     return ("network", "predicted", "measured", "95% interval of the median"), rows
 
