@@ -14,7 +14,7 @@ from mnas_search.architecture import Architecture
 from mnas_search.blocks.network import plan_head, plan_stage, plan_stem
 
 if TYPE_CHECKING:
-    from mnas_search.interfaces import TracedNetwork
+    from mnas_search.traced_network import TracedNetwork
 
 BYTES_PER_ELEMENT = 4
 CONVENTION = "FLOPs are multiply-adds of convolutions and linear layers, batch 1"

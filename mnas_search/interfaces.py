@@ -10,7 +10,7 @@ suite for each.
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, final
@@ -20,48 +20,14 @@ from numpy.typing import NDArray
 
 from mnas_search.architecture import Architecture, Stage
 from mnas_search.choices import Choices, Codes, Decision
-from mnas_search.errors import InvalidArchitecture, UsageError
+from mnas_search.errors import UsageError
 from mnas_search.objective import Objective
+from mnas_search.traced_network import Network as Network
+from mnas_search.traced_network import TracedNetwork as TracedNetwork
 from mnas_search.trials import Asked, Evaluation, Trial
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TracedNetwork:
-    """A network that is no chain of stages (a ViT, a U-Net).
-
-    Attributes:
-        build: makes the `nn.Module`, which takes images [N, 3, resolution, resolution]. It must
-            also work under `torch.device("meta")`, where it is counted.
-        key: text that is equal for equal networks, and for no others.
-        resolution: side of the input image.
-    """
-
-    build: Callable[[], "torch.nn.Module"]
-    key: str
-    resolution: int = 224
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.key, str) or not callable(self.build):
-            raise InvalidArchitecture(
-                f"a traced network with key {self.key!r} and build {self.build!r}; allowed: text "
-                "and a function"
-            )
-
-    @property
-    def fingerprint(self) -> str:
-        """The key."""
-        return self.key
-
-    @property
-    def label(self) -> str:
-        """The key."""
-        return self.key
-
-
-Network = Architecture | TracedNetwork
 
 
 class SearchSpace(ABC):

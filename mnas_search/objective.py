@@ -29,12 +29,11 @@ from numpy.typing import NDArray
 
 from mnas_search.cost import cost
 from mnas_search.errors import UsageError
+from mnas_search.traced_network import Network
 from mnas_search.units import format_bytes, format_latency, format_size
 
 if TYPE_CHECKING:
-    from mnas_search.interfaces import Network
     from mnas_search.latency.table import LatencyTable
-    from mnas_search.trials import Trial
 
 DEFAULT_EXPONENTS = {"soft": -0.07, "hard": -1.0, "absolute": -0.10}
 
@@ -137,7 +136,7 @@ class Objective:
         slope, offset = self.line(np.array([count]))
         return float(slope[0]) * accuracy + float(offset[0])
 
-    def reward_of(self, accuracy: float, network: "Network") -> float:
+    def reward_of(self, accuracy: float, network: Network) -> float:
         """The reward of a network."""
         return self.reward(accuracy, self.counts(network)[self.count])
 
@@ -155,11 +154,11 @@ class Objective:
         """What is targeted, by its name in counts and trials."""
         return METRICS[self.metric].count
 
-    def targeted(self, trial: "Trial") -> float:
-        """How much a trial's network has of what is targeted."""
-        found: float | None = getattr(trial, self.count)
+    def targeted(self, counted: object) -> float:
+        """How much there is of what is targeted: an attribute of a trial."""
+        found: float | None = getattr(counted, self.count)
         if found is None:
-            raise UsageError(f"trial {trial.number} without {self.count}; allowed: with it")
+            raise UsageError(f"a trial without {self.count}; allowed: with it")
         return found
 
     @property
@@ -209,11 +208,11 @@ class Objective:
         counts = {n: np.array([c]) for n, c in zip(names, given, strict=True) if c is not None}
         return bool(np.all(self.keeps(counts)))
 
-    def admits(self, network: "Network") -> bool:
+    def admits(self, network: Network) -> bool:
         """Whether a network keeps all constraints."""
         return self.within(**self.counts(network))
 
-    def counts(self, network: "Network") -> Counts:
+    def counts(self, network: Network) -> Counts:
         """What decides about a network, as trials and journals hold it: `macs`, `params`, and
         `inference_memory` and `latency` where they are bounded."""
         counted = cost(network)

@@ -10,14 +10,12 @@ from mnas_search.architecture import Architecture
 from mnas_search.config import Setup
 from mnas_search.cost import Cost, cost
 from mnas_search.errors import InvalidArchitecture
-from mnas_search.finals import Finals, Scored
+from mnas_search.finals import Scored
 from mnas_search.interfaces import Network
-from mnas_search.latency.runs import Remeasured
 from mnas_search.latency.stopwatch import Latency
 from mnas_search.objective import METRICS
-from mnas_search.repeats import Repeats
+from mnas_search.run_parts import Parts
 from mnas_search.scaling import PUBLISHED, published_member
-from mnas_search.search import Search
 from mnas_search.trials import Trial, believed, rank
 from mnas_search.verdict import Verdict
 
@@ -39,27 +37,6 @@ class Timing:
     repeats: float
     busy: float
     finals: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """The parts of a run.
-
-    Attributes:
-        search: what everything starts with.
-        repeats: for the seed noise.
-        rival: a random search of the same budget; None where none was asked for.
-        finals: of a search by predictions.
-        verdict: of a search that trained its candidates on data.
-        remeasured: latencies of the best networks, where latency is bounded.
-    """
-
-    search: Search
-    repeats: Repeats
-    rival: Search | None
-    finals: Finals | None
-    verdict: Verdict | None
-    remeasured: Remeasured
 
 
 class Result:

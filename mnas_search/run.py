@@ -7,7 +7,6 @@ be refused is refused before a folder is made.
 import contextlib
 import platform
 import time
-from collections.abc import Callable
 from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,22 +14,18 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from mnas_search import plugins, reference, run_folder
+from mnas_search import plugins, run_folder
 from mnas_search.config import RunConfig, Setup
-from mnas_search.early_stopping import Asha
 from mnas_search.errors import RunFolderError, WorkFailed, where
-from mnas_search.finals import Finals
 from mnas_search.interfaces import Evaluator
-from mnas_search.latency.runs import TABLE, Remeasured, table_of
+from mnas_search.latency.runs import TABLE, table_of
 from mnas_search.latency.table import read_table
 from mnas_search.objective import METRICS, Objective
-from mnas_search.repeats import Repeats
 from mnas_search.report.page import page
-from mnas_search.result import Parts, Result, Timing
+from mnas_search.result import Result, Timing
+from mnas_search.run_parts import Parts, assemble
 from mnas_search.runners import drive
-from mnas_search.search import Search
-from mnas_search.trials import Events, Journal, ReadJournal, Trial
-from mnas_search.verdict import Verdict
+from mnas_search.trials import Journal, ReadJournal, Trial
 from mnas_search.work import Chain, Source, Timed
 
 _PACKAGES = ("mnas-search", "torch", "numpy", "optuna", "ray", "scikit-learn")
@@ -99,7 +94,7 @@ def reopen(folder: Path) -> Result:
     deadline = float("inf") if setup.config.time_budget is None else float("-inf")
     with threadpool_limits(1):
         rival = ReadJournal(folder / _RIVAL) if setup.config.baseline else None
-        parts = _parts(setup, journal, rival, deadline, lambda trial: None)
+        parts = assemble(setup, journal, rival, deadline, lambda trial: None)
         return Result(setup, folder, parts, None)
 
 
@@ -159,7 +154,7 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
                 _write_tables(result())
                 written = time.monotonic()
 
-        parts = _parts(setup, journal, rival, deadline, on_trial)
+        parts = assemble(setup, journal, rival, deadline, on_trial)
         search = parts.search
 
         def result(timing: Timing | None = None) -> Result:
@@ -191,50 +186,6 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
         final = result(timing)
         _finish(final)
         return final
-
-
-def _parts(
-    setup: Setup,
-    journal: Events,
-    rival_journal: Events | None,
-    deadline: float,
-    on_trial: Callable[[Trial], None],
-) -> Parts:
-    """The parts of a run, with all that the journals hold taken back."""
-    trials, seed = setup.config.trials, setup.config.seed
-    assert trials is not None  # Setup leaves nothing open
-    search = Search(
-        space=setup.space,
-        objective=setup.objective,
-        controller=setup.controller(),
-        trials=trials,
-        seed=seed,
-        journal=journal,
-        deadline=deadline,
-        stopping=None if setup.config.early_stopping is None else Asha(),
-        on_trial=on_trial,
-    )
-    # One trial in six, so that the noise costs little beside the search.
-    count = max(2, min(8, trials // 6)) if setup.evaluator.noisy else 0
-    repeats = Repeats(search, count=count, seed=seed, journal=journal)
-    rival = None
-    if rival_journal is not None:
-        rival = Search(
-            space=setup.space,
-            objective=setup.objective,
-            controller=setup.random_controller(),
-            trials=trials,
-            seed=seed,
-            journal=rival_journal,
-        )
-    return Parts(
-        search=search,
-        repeats=repeats,
-        rival=rival,
-        finals=_finals(setup, search, journal),
-        verdict=_verdict(setup, search, rival, journal),
-        remeasured=Remeasured(journal),
-    )
 
 
 def _drive(setup: Setup, parts: Parts) -> Timing | None:
@@ -281,35 +232,6 @@ def _evaluate(config: RunConfig, source: Source, evaluator: Evaluator) -> int:
         workers=config.workers or 0,
         gpus_per_trial=config.gpus_per_trial,
         address=config.ray_address,
-    )
-
-
-def _finals(setup: Setup, search: Search, journal: Events) -> Finals | None:
-    if setup.check is None:
-        return None
-    return Finals(
-        search,
-        setup.objective,
-        searched=setup.evaluator,
-        check=setup.check,
-        baseline=reference.architecture("efficientnet_b0"),
-        seed=setup.config.seed,
-        journal=journal,
-    )
-
-
-def _verdict(
-    setup: Setup, search: Search, rival: Search | None, journal: Events
-) -> Verdict | None:
-    if setup.tested is None:
-        return None
-    return Verdict(
-        search,
-        setup.objective,
-        baselines=setup.baselines(),
-        rival=rival,
-        seed=setup.config.seed,
-        journal=journal,
     )
 
 

@@ -30,7 +30,8 @@ from mnas_search.latency.building import build_table, drawn
 from mnas_search.latency.checking import check
 from mnas_search.latency.conditions import machine
 from mnas_search.latency.devices import module_of, prepare, ready
-from mnas_search.latency.parts import WORK, parts_of, parts_of_space, work_of
+from mnas_search.latency.parts import WORK, parts_of, work_of
+from mnas_search.latency.space_parts import parts_of_space
 from mnas_search.latency.stopwatch import Latency, _interval, measure
 from mnas_search.latency.table import TimedPart, fitted_line, fitted_rates, read_table
 from mnas_search.objective import Objective

@@ -3,7 +3,7 @@
     conditions   device, threads, batch
     devices      how a network runs there: eager, compiled, by ONNX Runtime, on a GPU
     stopwatch    how long, in turns with a reference network
-    parts        stem, blocks and head: their keys, their modules
+    parts        stem, blocks and head: their keys, their work; space_parts: those of a space
     table        seconds of parts -> seconds of any network
     building     the table of a search space
     measuring    whole networks

@@ -17,7 +17,8 @@ from mnas_search.interfaces import Network, SearchSpace, StagewiseSpace
 from mnas_search.latency.conditions import Conditions, machine
 from mnas_search.latency.devices import module_of, prepare, ready
 from mnas_search.latency.measuring import network_run, reference_run
-from mnas_search.latency.parts import Part, distinct, parts_of, parts_of_space, work_of
+from mnas_search.latency.parts import Part, parts_of, work_of
+from mnas_search.latency.space_parts import distinct, parts_of_space
 from mnas_search.latency.stopwatch import TURNS, Run, Session, measure
 from mnas_search.latency.table import LatencyTable, TimedPart, fitted_line, fitted_rates
 

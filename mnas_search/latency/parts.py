@@ -10,8 +10,6 @@ from typing import Literal
 
 from mnas_search.architecture import Architecture
 from mnas_search.blocks import BlockPlan, PartPlan, plan
-from mnas_search.blocks.network import plan_head, plan_stage, plan_stem
-from mnas_search.interfaces import StagewiseSpace
 
 Work = tuple[float, ...]
 WORK = (
@@ -53,46 +51,20 @@ def parts_of(architecture: Architecture) -> list[Part]:
     """A network's parts in order of execution; together they are the whole network."""
     whole = plan(architecture)
     return [
-        _end("stem", whole.stem, architecture.resolution, architecture),
-        *(_block(block, architecture) for stage in whole.stages for block in stage),
-        _end("head", whole.head, whole.stages[-1][-1].out_size, architecture),
+        end_part("stem", whole.stem, architecture.resolution, architecture),
+        *(block_part(block, architecture) for stage in whole.stages for block in stage),
+        end_part("head", whole.head, whole.stages[-1][-1].out_size, architecture),
     ]
 
 
-def parts_of_space(space: StagewiseSpace) -> list[Part]:
-    """The distinct parts that occur in a space, stage by stage."""
-    template = space.template
-    activation, padding = template.activation, template.padding
-    stem = plan_stem(template.stem, template.resolution, padding, activation)
-    parts = [_end("stem", stem, template.resolution, template)]
-    states = {(stem.out_channels, stem.out_size)}
-    for index in range(len(space.stage_decisions)):
-        planned = [
-            plan_stage(stage, *state, padding)
-            for stage in space.stages_at(index)
-            for state in sorted(states)
-        ]
-        parts += [_block(block, template) for blocks in planned for block in blocks]
-        states = {(blocks[-1].out_channels, blocks[-1].out_size) for blocks in planned}
-    for channels, size in sorted(states):
-        head = plan_head(template.head_channels, template.num_classes, channels, size, activation)
-        parts.append(_end("head", head, size, template))
-    return distinct(parts)
-
-
-def distinct(parts: list[Part]) -> list[Part]:
-    """One part a key, in their order."""
-    return list({part.key: part for part in parts}.values())
-
-
-def _end(
+def end_part(
     role: Literal["stem", "head"], part: PartPlan, size: int, architecture: Architecture
 ) -> Part:
     key = end_key(part, size, architecture.activation)
     return Part(key=key, role=role, plan=part, size=size, architecture=architecture)
 
 
-def _block(block: BlockPlan, architecture: Architecture) -> Part:
+def block_part(block: BlockPlan, architecture: Architecture) -> Part:
     key, size = block_key(block), block.in_size
     return Part(key=key, role="block", plan=block, size=size, architecture=architecture)
 

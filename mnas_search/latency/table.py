@@ -20,10 +20,10 @@ from mnas_search.architecture import Architecture
 from mnas_search.blocks import BlockPlan, PartPlan
 from mnas_search.errors import UnknownName, UsageError
 from mnas_search.files import read_json, write_atomically
-from mnas_search.interfaces import Network
 from mnas_search.latency.conditions import Conditions
 from mnas_search.latency.parts import WORK, Work, block_key, end_key, parts_of, work_of
 from mnas_search.latency.stopwatch import Latency
+from mnas_search.traced_network import Network
 
 REFERENCE = "efficientnet_b0"  # at its own resolution
 _PER_RATE = 3  # timed parts that a fitted rate needs

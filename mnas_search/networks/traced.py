@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mnas_search.cost import Cost
 from mnas_search.errors import InvalidArchitecture
-from mnas_search.interfaces import TracedNetwork
+from mnas_search.traced_network import TracedNetwork
 
 
 def traced_cost(network: TracedNetwork) -> Cost:
