@@ -478,6 +478,16 @@ def test_latencies_in_words():
     assert said == ["20.0 ms", "5.12 ms", "123 ms", "0.512 ms", "1,250 ms", "12,500 ms"]
 
 
+def test_bench_exports(run_cli):
+    """Beside no other library where none imports."""
+    code, out, err = run_cli("bench", "exports", "--quick", "--only", "cpu", "--format", "json")
+    assert code == 0, err
+    first, *others = json.loads(out)
+    assert (first["library"], first["ours over it"], first["pixels"]) == ("mnas-search", 1, 64)
+    assert {row["library"] for row in others} <= {"timm", "torchvision"}
+    assert 0 < first["low"] <= first["median, ms"] <= first["high"]
+
+
 # -- objectives and controllers ----------------------------------------------------------------
 
 

@@ -189,6 +189,26 @@ def latency(runs: int, quick: bool, form: str) -> None:
             _print(rows, form)
 
 
+@bench.command()
+@click.option("--turns", type=click.IntRange(min=1), default=40, show_default=True)
+@click.option("--only", metavar="A,B", default="", help="devices [onnxruntime, compiled]")
+@click.option("--quick", is_flag=True, help="2 turns at 64 pixels")
+@format_option
+def exports(turns: int, only: str, quick: bool, form: str) -> None:
+    """EfficientNet-B0 as exported, beside timm's and torchvision's exported the same way.
+
+    Batch 1, one thread, in turns. Wants the extra onnx; of timm and torchvision, what imports.
+    """
+    benchmark = _benchmark("exports")
+    rows = benchmark.run(
+        _listed(only) or benchmark.DEVICES,
+        turns=2 if quick else turns,
+        quick=quick,
+        note=lambda line: click.echo(line, err=True),
+    )
+    _print(rows, form)
+
+
 def _print_outcome(outcome: Any, form: str, *, what: str) -> None:
     """Records, table, files and failures of a benchmark that keeps its results."""
     if form == "json":

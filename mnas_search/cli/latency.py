@@ -157,7 +157,9 @@ def _rows(
         }
         for network, one in zip(networks, predicted, strict=True)
     ]
-    said = [f"{table.conditions} on {', '.join(table.machine.values())}"]
+    from mnas_search.latency.conditions import in_words
+
+    said = [f"{table.conditions} on {in_words(table.machine)}"]
     if not measure:
         return rows, said
     from mnas_search.latency.checking import check

@@ -14,7 +14,7 @@ from mnas_search.architecture import Architecture
 from mnas_search.choices import sample
 from mnas_search.errors import UsageError
 from mnas_search.interfaces import Network, SearchSpace, StagewiseSpace
-from mnas_search.latency.conditions import Conditions, machine
+from mnas_search.latency.conditions import Conditions, in_words, machine
 from mnas_search.latency.devices import module_of, prepare, ready
 from mnas_search.latency.measuring import network_run, reference_run
 from mnas_search.latency.parts import Part, parts_of, work_of
@@ -108,13 +108,9 @@ def _check_same(table: LatencyTable, conditions: Conditions) -> None:
     here = machine(conditions)
     if table.conditions != conditions or dict(table.machine) != here:
         raise UsageError(
-            f"a table of {table.conditions} on {_words(table.machine)}; allowed: to go on with it "
-            f"there, not with {conditions} on {_words(here)}"
+            f"a table of {table.conditions} on {in_words(table.machine)}; allowed: to go on with "
+            f"it there, not with {conditions} on {in_words(here)}"
         )
-
-
-def _words(machine: object) -> str:
-    return ", ".join(map(str, dict(machine).values()))  # type: ignore[call-overload]
 
 
 def _prefixed(note: Callable[[str], None], place: str) -> Callable[[str], None]:

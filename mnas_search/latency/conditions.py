@@ -1,6 +1,7 @@
 """What a latency holds for: the device, how it is used, and what it is."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,12 @@ def machine(conditions: Conditions) -> dict[str, str]:
 
         found["onnxruntime"] = version("onnxruntime")
     return found
+
+
+def in_words(machine: Mapping[str, str]) -> str:
+    """AMD EPYC, torch 2.13.0."""
+    others = [f"{name} {text}" for name, text in machine.items() if name != "processor"]
+    return ", ".join([machine.get("processor", "unknown processor"), *others])
 
 
 def _processor() -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from mnas_search.architecture import Architecture
 from mnas_search.cost import CONVENTION, MEMORY_CONVENTION
 from mnas_search.finals import Scored
+from mnas_search.latency.conditions import in_words
 from mnas_search.objective import METRICS, Objective
 from mnas_search.report.discovery import discovery
 from mnas_search.report.tables import console, print_table
@@ -338,7 +339,7 @@ def conventions(result: Result) -> str:
         said += f"; memory is that of {MEMORY_CONVENTION}"
     if objective.latency is not None:
         table = objective.latency
-        said += f"; latency is that of {table.conditions}, {', '.join(table.machine.values())}"
+        said += f"; latency is that of {table.conditions}, {in_words(table.machine)}"
     return said
 
 
