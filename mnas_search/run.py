@@ -46,14 +46,20 @@ class Reporter:
     def stage(self, what: str) -> None:
         """Something else than the search begins."""
 
+    def note(self, what: str) -> None:
+        """How far a stage is."""
+
     def closed(self) -> None:
-        """The search has ended, however."""
+        """The search or stage has ended, however."""
 
 
 def start(config: RunConfig, output: Path | None, reporter: Reporter | None = None) -> Result:
     """Run a search into a new folder, or go on in one that holds the same run."""
     reporter = reporter or Reporter()
-    setup = Setup(config, table_of(config, output, reporter.stage))
+    try:
+        setup = Setup(config, table_of(config, output, reporter.stage, reporter.note))
+    finally:
+        reporter.closed()
     if output is None or not run_folder.is_run(output):
         setup.warm_start()
     if output is None:

@@ -16,10 +16,13 @@ TABLE = "latency.json"  # in the run's folder
 
 
 def table_of(
-    config: RunConfig, folder: Path | None, note: Callable[[str], None]
+    config: RunConfig,
+    folder: Path | None,
+    stage: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> Callable[[SearchSpace], LatencyTable]:
     """What gives the table for the run's space: the one in its folder, that of the file which is
-    named, or one built now."""
+    named, or one built now, of which `stage` and `note` hear."""
 
     def found(space: SearchSpace) -> LatencyTable:
         if config.latency_table is not None:
@@ -28,8 +31,8 @@ def table_of(
             return read_table(folder / TABLE)
         from mnas_search.latency.building import build_table
 
-        note(f"timing the parts of the space's networks, {config.conditions}")
-        return build_table(space, (), config.conditions)
+        stage(f"timing the parts of the space's networks, {config.conditions}")
+        return build_table(space, (), config.conditions, note=note)
 
     return found
 

@@ -53,7 +53,7 @@ class Bar:
 
 
 class Note:
-    """One line that changes on a terminal, a line now and then elsewhere; a context, which takes
+    """One line that changes on a terminal, a line now and then elsewhere; as a context, it takes
     the line away at its end."""
 
     def __init__(self) -> None:
@@ -62,21 +62,26 @@ class Note:
 
     def __call__(self, text: str) -> None:
         """Say what goes on."""
-        if self._status is not None:
+        if sys.stderr.isatty():
+            if self._status is None:
+                self._status = console(stderr=True).status(text)
+                self._status.start()
             self._status.update(text)
         elif time.monotonic() - self._spoken > _QUIET:
             self._spoken = time.monotonic()
             print(text, file=sys.stderr, flush=True)
 
+    def close(self) -> None:
+        """Take the line away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
     def __enter__(self) -> "Note":
-        if sys.stderr.isatty():
-            self._status = console(stderr=True).status("")
-            self._status.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._status is not None:
-            self._status.stop()
+        self.close()
 
 
 class ConsoleReporter(Reporter):
@@ -84,7 +89,7 @@ class ConsoleReporter(Reporter):
 
     def __init__(self) -> None:
         self.folder: Path | None = None
-        self._bar = Bar("candidates")
+        self._bar, self._note = Bar("candidates"), Note()
 
     def opened(self, folder: Path, resumed: int) -> None:
         """Print the folder."""
@@ -107,6 +112,11 @@ class ConsoleReporter(Reporter):
         """Print what begins."""
         print(what, file=sys.stderr, flush=True)
 
+    def note(self, what: str) -> None:
+        """Show how far a stage is."""
+        self._note(what)
+
     def closed(self) -> None:
-        """Take the bar away."""
+        """Take bar and note away."""
         self._bar.close()
+        self._note.close()
