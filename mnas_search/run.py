@@ -78,9 +78,13 @@ def start(config: RunConfig, output: Path | None, reporter: Reporter | None = No
         folder.mkdir(parents=True, exist_ok=True)
     if not run_folder.is_run(folder):
         # Before the journal: a folder is a run from here on, whatever happens next.
-        if setup.objective.latency is not None:
-            setup.objective.latency.write(folder / TABLE)
-        run_folder.write_config(folder, setup.recorded, versions())
+        try:
+            if setup.objective.latency is not None:
+                setup.objective.latency.write(folder / TABLE)
+            run_folder.write_config(folder, setup.recorded, versions())
+        except BaseException:  # a table alone would be no run, and in the way of the next
+            (folder / TABLE).unlink(missing_ok=True)
+            raise
     return _run(setup, folder, reporter)
 
 
@@ -134,7 +138,7 @@ def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
 
 
 def _stem(objective: Objective) -> str:
-    """The target as a folder's name: 400M, 20ms."""
+    """The target as a folder's name: 400M, 20.0ms."""
     return METRICS[objective.metric].amount(objective.target).replace(" ", "")
 
 

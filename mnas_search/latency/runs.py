@@ -15,6 +15,11 @@ from mnas_search.trials import Events
 TABLE = "latency.json"  # in the run's folder
 
 
+def is_of_here(table: LatencyTable) -> bool:
+    """Whether a table is of this machine and its packages."""
+    return dict(table.machine) == machine(table.conditions)
+
+
 def table_of(
     config: RunConfig, folder: Path | None, note: Callable[[str], None]
 ) -> Callable[[SearchSpace], LatencyTable]:
@@ -66,14 +71,15 @@ class Remeasured:
         return self._done.get(network.fingerprint)
 
     def measure(self, networks: Sequence[Network], table: LatencyTable) -> None:
-        """Measure what has not been, where this is the table's machine."""
+        """Measure what has not been, where this is the table's machine; at the speed that it had
+        when the table was built, as predictions are."""
         from mnas_search.latency.measuring import measure_networks
 
         missing = [network for network in networks if self.of(network) is None]
-        if not missing or dict(table.machine) != machine(table.conditions):
+        if not missing or not is_of_here(table):
             return
         session = measure_networks(missing, table.conditions)
-        for network, latency in zip(missing, session.latencies(), strict=True):
+        for network, latency in zip(missing, session.latencies(table.reference), strict=True):
             event = {
                 "event": "latency",
                 "fingerprint": network.fingerprint,
