@@ -50,7 +50,7 @@ def build_table(
     parts = parts_of_space(space) if space is not None else []
     parts = distinct([*parts, *(part for one in architectures for part in parts_of(one))])
     whole = [] if space is None else drawn(space, _WHOLE, CALIBRATION_SEED)
-    whole = [one for one in whole if isinstance(one, Architecture)]  # all of a StagewiseSpace's
+    chains = [one for one in whole if isinstance(one, Architecture)]  # all, of a StagewiseSpace
     with ready(conditions):
         table = begun
         if table is not None:
@@ -66,7 +66,7 @@ def build_table(
             keep(table)
         if table is None:
             raise UsageError("a latency table of nothing; allowed: a space, or architectures")
-        networks = {n.fingerprint: n for n in [*whole, *architectures]}
+        networks = {n.fingerprint: n for n in [*chains, *architectures]}
         networks = {key: n for key, n in networks.items() if key not in table.whole}
         runs = [network_run(one, conditions) for one in networks.values()]
         session = measure(runs, reference, turns=turns, note=_prefixed(note, "whole networks"))
