@@ -58,6 +58,8 @@ class Reporter:
 def start(config: RunConfig, output: Path | None, reporter: Reporter | None = None) -> Result:
     """Run a search into a new folder, or go on in one that holds the same run."""
     reporter = reporter or Reporter()
+    if output is not None and not run_folder.is_run(output):
+        run_folder.check_free(output, "run's folder")  # before a table is built, for minutes
     setup = Setup(config, table_of(config, output, reporter.stage))
     if output is None or not run_folder.is_run(output):
         setup.warm_start()
@@ -68,8 +70,6 @@ def start(config: RunConfig, output: Path | None, reporter: Reporter | None = No
         if run_folder.is_run(folder):
             recorded = run_folder.read_config(folder)
             run_folder.check_same_run(folder, recorded, setup.recorded)
-        else:
-            run_folder.check_free(folder, "run's folder")
         if len(folder.name) > _LONGEST_NAME:
             raise RunFolderError(
                 f"a folder name of {len(folder.name)} characters; allowed: {_LONGEST_NAME}, since "

@@ -482,6 +482,9 @@ def test_predictions_that_are_refused(run_cli, tmp_path):
     ):
         code, out, err = run_cli("latency", "predict", "--table", path, *given_)
         assert (code, out) == (2, "") and says in err
+    more = ("--sample", 1, "--measure", "--turns", 1)
+    code, out, err = run_cli("latency", "predict", "--table", path, *more)
+    assert code == 0 and "the table is of another machine, or of other packages" in out
     code, _, err = run_cli("latency", "predict", B0.label, "--table", tmp_path / "none")
     assert code == 2 and "cannot read" in err
 
@@ -690,6 +693,11 @@ def test_a_run_by_a_table_of_a_device_that_is_not_here(run_cli, tmp_path):
         ({"target-latency": None, "target-flops": "400M"}, "without a target latency"),
         ({"target-latency": None}, "without a target latency"),
         ({"target-latency": "20ms", "latency-table": "none.json"}, "cannot read "),
+        # One line: nothing is timed before.
+        (
+            {"target-latency": "20ms", "latency-table": None, "controller": "banana"},
+            "unknown controller 'banana'; allowed: ",
+        ),
     ],
 )
 def test_runs_that_are_refused(run_cli, tmp_path, change, says):
@@ -702,6 +710,13 @@ def test_runs_that_are_refused(run_cli, tmp_path, change, says):
     assert (code, out) == (2, "")
     assert says in err and err.count("\n") == 1
     assert not folder.exists()
+
+
+def test_a_folder_that_is_taken_is_refused_before_anything_is_timed(run_cli, tmp_path):
+    options = {"target-flops": None, "target-latency": "20ms"}
+    tmp_path.joinpath("mine.txt").write_text("mine")
+    code, _, err = run_cli("run", *arguments(tmp_path, **options))
+    assert code == 2 and "is no run's folder, and not empty" in err and err.count("\n") == 1
 
 
 def test_a_run_by_memory(run_cli, tmp_path):
