@@ -212,7 +212,22 @@ class Setup:
         self.space = make_space(
             config.space, resolution=config.resolution, num_classes=config.num_classes
         )
-        latency = None
+        names = [decision.name for decision in self.space.decisions]
+        if len(set(names)) < len(names) or not names:
+            raise UsageError(
+                f"space {config.space!r} has decisions {', '.join(names) or 'none'}; allowed: at "
+                "least one, all with different names"
+            )
+        controller = plugins.load("controllers", config.controller)
+        if not (isinstance(controller, type) and issubclass(controller, Controller)):
+            raise UsageError(f"controller {config.controller!r}; allowed: a Controller class")
+        if config.prior is not None and not controller.takes_prior:
+            raise UsageError(
+                f"prior {config.prior!r} with controller {config.controller!r}, which makes no "
+                "use of it; allowed: one that does, as bayesian"
+            )
+        self._controller: type[Controller] = controller
+        latency = None  # after what can be refused without it: to build a table takes minutes
         if config.target_latency is not None:
             if table_of is None:
                 raise UsageError("a target latency without a table; allowed: with table_of")
@@ -230,12 +245,6 @@ class Setup:
             latency=latency,
         )
         self.config = replace(config, exponent=self.objective.exponent)
-        names = [decision.name for decision in self.space.decisions]
-        if len(set(names)) < len(names) or not names:
-            raise UsageError(
-                f"space {config.space!r} has decisions {', '.join(names) or 'none'}; allowed: at "
-                "least one, all with different names"
-            )
         counter = space_cost(self.space, latency)
         first = {d.name: d.options[0] for d in self.space.decisions}
         self.objective.counts(self.space.decode(first))  # refuses what is not known of it
@@ -255,15 +264,6 @@ class Setup:
             next(iter(self.evaluator.evaluate(network, seed=0)))
             if isinstance(network, Architecture):
                 self.trainer = as_evaluator(plugins.load("evaluators", TRAINING), data=None)
-        controller = plugins.load("controllers", config.controller)
-        if not (isinstance(controller, type) and issubclass(controller, Controller)):
-            raise UsageError(f"controller {config.controller!r}; allowed: a Controller class")
-        if config.prior is not None and not controller.takes_prior:
-            raise UsageError(
-                f"prior {config.prior!r} with controller {config.controller!r}, which makes no "
-                "use of it; allowed: one that does, as bayesian"
-            )
-        self._controller: type[Controller] = controller
 
     def controller(self) -> Controller:
         """A controller that knows nothing yet."""

@@ -179,14 +179,14 @@ class Result:
     @property
     def latencies(self) -> dict[str, tuple[float, Latency]]:
         """Of the leading networks that were measured on the device: the seconds that were
-        predicted, and those that were measured; the winner first."""
+        predicted, and those that were measured; the winner first, where it is among them."""
         table = self.objective.latency
         if table is None:
             return {}
-        measured = {label: self._remeasured.of(n) for label, n in self.leading.items()}
+        measured = [(label, n, self._remeasured.of(n)) for label, n in self.leading.items()]
         return {
-            label: (table.predict(self.leading[label]).seconds, one)
-            for label, one in measured.items()
+            label: (table.predict(network).seconds, one)
+            for label, network, one in measured
             if one is not None
         }
 

@@ -56,6 +56,8 @@ class Reporter:
 def start(config: RunConfig, output: Path | None, reporter: Reporter | None = None) -> Result:
     """Run a search into a new folder, or go on in one that holds the same run."""
     reporter = reporter or Reporter()
+    if output is not None and not run_folder.is_run(output):
+        run_folder.check_free(output, "run's folder")  # before a table is built, for minutes
     try:
         setup = Setup(config, table_of(config, output, reporter.stage, reporter.note))
     finally:
@@ -69,8 +71,6 @@ def start(config: RunConfig, output: Path | None, reporter: Reporter | None = No
         if run_folder.is_run(folder):
             recorded = run_folder.read_config(folder)
             run_folder.check_same_run(folder, recorded, setup.recorded)
-        else:
-            run_folder.check_free(folder, "run's folder")
         if len(folder.name) > _LONGEST_NAME:
             raise RunFolderError(
                 f"a folder name of {len(folder.name)} characters; allowed: {_LONGEST_NAME}, since "
@@ -79,9 +79,13 @@ def start(config: RunConfig, output: Path | None, reporter: Reporter | None = No
         folder.mkdir(parents=True, exist_ok=True)
     if not run_folder.is_run(folder):
         # Before the journal: a folder is a run from here on, whatever happens next.
-        if setup.objective.latency is not None:
-            setup.objective.latency.write(folder / TABLE)
-        run_folder.write_config(folder, setup.recorded, versions())
+        try:
+            if setup.objective.latency is not None:
+                setup.objective.latency.write(folder / TABLE)
+            run_folder.write_config(folder, setup.recorded, versions())
+        except BaseException:  # a table alone would be no run, and in the way of the next
+            (folder / TABLE).unlink(missing_ok=True)
+            raise
     return _run(setup, folder, reporter)
 
 
@@ -135,7 +139,7 @@ def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
 
 
 def _stem(objective: Objective) -> str:
-    """The target as a folder's name: 400M, 20ms."""
+    """The target as a folder's name: 400M, 20.0ms."""
     return METRICS[objective.metric].amount(objective.target).replace(" ", "")
 
 

@@ -119,7 +119,7 @@ def check_same_run(folder: Path, recorded: Mapping[str, Any], asked: Mapping[str
         if name in _MAY_GROW and (value is None or (old is not None and value > old)):
             continue
         if name.endswith("_sha256"):
-            changed = recorded.get(name.removesuffix("_sha256"))
+            changed = recorded.get(name.removesuffix("_sha256")) or str(folder / "latency.json")
             raise RunFolderError(
                 f"{changed!r} has changed since the run {str(folder)!r} began; allowed: its "
                 "content as it was, or a new run"

@@ -7,9 +7,9 @@ row for each such state that can occur, and a column for each combination of its
     macs[i][state, local], params[i][state, local], held[i][state, local],
     peaks[i][state, local], next_state[i][state, local]
 
-and where there is a table of latencies, seconds; all
-filled by the same plan functions as a single network's cost. Counting a batch is then one gather
-a stage; the smallest and largest network follow by dynamic programming over the states.
+and where there is a table of latencies, seconds[i][state, local]; all filled by the same plan
+functions as a single network's cost. Counting a batch is then one gather a stage; the smallest and
+largest network follow by dynamic programming over the states.
 """
 
 import functools
@@ -91,13 +91,17 @@ class WalkingCost:
 
     def __init__(self, space: SearchSpace, latency: LatencyTable | None = None) -> None:
         decisions = space.decisions
-        self._space, self._latency = space, latency
+        self._latency = latency
 
         @functools.lru_cache(maxsize=65_536)
         def count(row: tuple[int, ...]) -> Cost:
             return cost(space.decode(decode(decisions, row)))
 
-        self._cost = count
+        @functools.lru_cache(maxsize=65_536)
+        def seconds(row: tuple[int, ...]) -> float:
+            return _given(latency).predict(space.decode(decode(decisions, row))).seconds
+
+        self._cost, self._seconds = count, seconds
 
     def __call__(self, codes: Codes, /) -> Counts:
         """Multiply-adds [N] and params [N] of codes [N, D]."""
@@ -119,9 +123,8 @@ class WalkingCost:
 
     def latency(self, codes: Codes, /) -> NDArray[np.float64]:
         """Predicted seconds [N] of codes [N, D]."""
-        table, decisions = _given(self._latency), self._space.decisions
-        networks = (self._space.decode(decode(decisions, row)) for row in codes)
-        return np.array([table.predict(network).seconds for network in networks])
+        _given(self._latency)
+        return np.array([self._seconds(tuple(row)) for row in codes.tolist()])
 
 
 class TableCost:

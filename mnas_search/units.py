@@ -60,9 +60,9 @@ def format_bytes(value: float) -> str:
 
 def format_latency(seconds: float) -> str:
     """At most three digits, in milliseconds: 20 ms, 0.512 ms, 1,250 ms."""
-    return (
-        f"{seconds * 1e3:#,.3g}".rstrip(".") + " ms" if seconds < 1 else f"{seconds * 1e3:,.0f} ms"
-    )
+    ms = seconds * 1e3
+    # From here on three digits round to four: 1.00e+03.
+    return f"{ms:,.0f} ms" if ms >= 999.5 else f"{ms:#.3g}".rstrip(".") + " ms"
 
 
 def format_duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,8 +34,16 @@ from mnas_search.latency.devices import module_of, prepare, ready
 from mnas_search.latency.parts import WORK, parts_of, work_of
 from mnas_search.latency.space_parts import parts_of_space
 from mnas_search.latency.stopwatch import Latency, _interval, measure
-from mnas_search.latency.table import TimedPart, fitted_line, fitted_rates, read_table
+from mnas_search.latency.table import (
+    TimedNetwork,
+    TimedPart,
+    fitted_line,
+    fitted_rates,
+    read_table,
+)
 from mnas_search.objective import Objective
+from mnas_search.report.summary import summary
+from mnas_search.run import reopen
 from mnas_search.search import problem
 from mnas_search.space_cost import WalkingCost, space_cost
 from mnas_search.testing import ToySpace
@@ -146,7 +155,16 @@ def test_keys_tell_parts_apart():
     whole = {part.key for part in parts_of(B0)}
     for other in others:
         assert {part.key for part in parts_of(other)} != whole
+    wide = replace(B0, num_classes=1280)
+    headless = replace(wide, head_channels=None)
+    assert parts_of(wide)[-1].key != parts_of(headless)[-1].key
     assert "mbconv" not in block.key and block.key.startswith("ir k3 s1 24-144-24 se6 56px")
+
+
+def test_a_block_without_layers_has_a_shape():
+    block = parts_of(B0)[3]
+    bare = replace(block, plan=replace(block.plan, layers=()))
+    assert bare.shape == block.shape == (24, 56, 56)
 
 
 # -- tables ------------------------------------------------------------------------------------
@@ -206,8 +224,27 @@ def test_offset_and_factor_are_fitted_to_whole_networks():
     assert fitted_line(sums[:2], [0.02, 0.03]) == pytest.approx((0, 1.68))
 
 
+@pytest.mark.parametrize(
+    ("sums", "seconds"),
+    [
+        ([0.02] * 3, [0.03] * 3),
+        ([0.0200, 0.0201, 0.0202], [0.0303, 0.0302, 0.0301]),
+        ([0.01, 0.02, 0.03], [0.03, 0.03, 0.03]),
+    ],
+)
+def test_networks_that_tell_no_slope_give_a_factor_alone(sums, seconds):
+    offset, factor = fitted_line(sums, seconds)
+    assert offset == 0 and 0.9 < factor < 3
+
+
+def test_rates_that_say_nothing():
+    nothing = replace(table_of(Small()), parts={}, rates=(0.0,) * len(WORK))
+    with pytest.raises(UsageError, match="rates leave no seconds to 'efficientnet_b0'; allowed"):
+        nothing.predict(B0)
+
+
 def test_a_table_is_read_as_it_was_written(tmp_path):
-    table = table_of(ToySpace())
+    table = replace(table_of(ToySpace()), whole={"a": TimedNetwork(parts=1.0, seconds=1.5)})
     path = table.write(tmp_path / "table.json")
     assert read_table(path) == table
     assert read_table(path).sha256 == table.sha256
@@ -238,12 +275,19 @@ def _changed(change):
         _changed(lambda v: v["conditions"].update(device="banana")),
         _changed(lambda v: v["conditions"].update(more=1)),
         _changed(lambda v: v["conditions"].update(threads=0)),
+        _changed(lambda v: v["conditions"].update(batch_size=10**400)),
         _changed(lambda v: v["reference"].update(seconds=0)),
+        _changed(lambda v: v["reference"].update(seconds=10**400)),
+        _changed(lambda v: v.update(offset=1e300)),
+        _changed(lambda v: v.update(networks={"a": [1]})),
+        _changed(lambda v: v.update(networks={"a": [1, 0]})),
+        _changed(lambda v: v.update(networks=[1])),
         _changed(lambda v: v["rates"].popitem()),
         _changed(lambda v: v["parts"].update(a=[1, 2])),
         _changed(lambda v: v["parts"].update(a=[float("nan"), 1, 1, [0] * 7])),
         _changed(lambda v: v["parts"].update(a=[1, 1, 1, [-1] * 7])),
         _changed(lambda v: v["parts"].update(a=[1, 1, 1, None])),
+        _changed(lambda v: v["parts"].update(a=[1e300, 1, 1, [0] * 7])),
     ],
 )
 def test_what_is_no_table(tmp_path, run_cli, text):
@@ -329,10 +373,14 @@ def test_a_table_of_a_space_and_of_networks():
     assert table.factor > 0 and dict(table.machine) == machine(Conditions())
     one = reference.architecture("mobilenet_v2")
     one = replace(one, resolution=32)
-    more = build_table(None, [one], Conditions(), begun=table, turns=1)
+    kept.clear()
+    more = build_table(None, [one], Conditions(), begun=table, turns=1, keep=kept.append)
+    assert all(grown.factor is not None for grown in kept)  # it serves all the time
     assert more.reference == table.reference
     assert {key: more.parts[key] for key in table.parts} == table.parts
     assert more.predict(one).timed == pytest.approx(1)
+    assert set(more.whole) == {*table.whole, one.fingerprint}
+    assert build_table(space, [one], Conditions(), begun=more, turns=1) == more
     found = check(drawn(space, 4, 1), more, turns=2)
     assert len(found.networks) == 4 and found.drift > 0
     assert all(np.isfinite(one.error) for one in found.networks)
@@ -413,7 +461,9 @@ def test_build_predict_measure(run_cli, tmp_path):
     ("arguments", "says"),
     [
         (("--device", "phone"), "device 'phone'; allowed: cpu, compiled, onnxruntime, cuda"),
-        (("--threads", 0), "threads 0; allowed: a whole number from 1"),
+        (("--threads", 0), "threads 0; allowed: a whole number from 1 to 1,024"),
+        (("--threads", 10**30), "allowed: a whole number from 1 to 1,024"),
+        (("--batch-size", 10**6), "batch_size 1000000; allowed: a whole number from 1 to 65,536"),
         (("--batch-size", -1), "batch_size -1; allowed: a whole number from 1"),
         (("banana",), "'banana'"),
         (("--space", "banana"), "unknown search space 'banana'"),
@@ -433,6 +483,9 @@ def test_predictions_that_are_refused(run_cli, tmp_path):
     ):
         code, out, err = run_cli("latency", "predict", "--table", path, *given_)
         assert (code, out) == (2, "") and says in err
+    more = ("--sample", 1, "--measure", "--turns", 1)
+    code, out, err = run_cli("latency", "predict", "--table", path, *more)
+    assert code == 0 and "the table is of another machine, or of other packages" in out
     code, _, err = run_cli("latency", "predict", B0.label, "--table", tmp_path / "none")
     assert code == 2 and "cannot read" in err
 
@@ -474,8 +527,9 @@ def test_what_is_no_latency(text):
 
 
 def test_latencies_in_words():
-    said = [format_latency(s) for s in (0.02, 0.00512, 0.1234, 0.000512, 1.25, 12.5)]
-    assert said == ["20.0 ms", "5.12 ms", "123 ms", "0.512 ms", "1,250 ms", "12,500 ms"]
+    said = [format_latency(s) for s in (0.02, 0.00512, 0.1234, 0.000512, 0.9996, 1.25, 12.5)]
+    assert said[:4] == ["20.0 ms", "5.12 ms", "123 ms", "0.512 ms"]
+    assert said[4:] == ["1,000 ms", "1,250 ms", "12,500 ms"]
 
 
 def test_bench_exports(run_cli):
@@ -607,6 +661,40 @@ def test_a_run_by_a_table_of_another_machine(run_cli, tmp_path):
     assert code == 2 and "has changed since the run" in err
 
 
+@pytest.fixture
+def copied(done, tmp_path):
+    return Path(shutil.copytree(done[0], tmp_path / "mine"))
+
+
+def test_a_winner_that_was_not_measured_yet(copied):
+    """As in a report of a run that goes on: no other machine is blamed."""
+    path = copied / "journal.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if '"latency", "fing' not in line))
+    said = summary(reopen(copied))["notes"]
+    assert "the winner's latency was not measured" in said
+
+
+def test_a_table_that_is_changed(copied, run_cli):
+    table_of(Small()).write(copied / "latency.json")
+    code, _, err = run_cli("resume", copied)
+    assert code == 2 and "mine/latency.json' has changed since the run" in err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_run_by_a_table_of_a_device_that_is_not_here(run_cli, tmp_path):
+    """And of another resolution: then all is estimated, and said to be."""
+    table = replace(table_of(SPACES["efficientnet"]), conditions=Conditions(device="cuda"))
+    path = table.write(tmp_path / "t.json")
+    options = {"target-flops": None, "target-latency": "12ms", "latency-table": path}
+    command = arguments(tmp_path / "run", trials=2, resolution=192, **options)
+    code, out, err = run_cli("run", *command)
+    assert code == 0, err
+    words = " ".join(out.split())
+    assert "was not measured: the table is of another machine" in words
+    assert "100% of the winner's predicted latency is estimated" in words
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -616,6 +704,11 @@ def test_a_run_by_a_table_of_another_machine(run_cli, tmp_path):
         ({"target-latency": None, "target-flops": "400M"}, "without a target latency"),
         ({"target-latency": None}, "without a target latency"),
         ({"target-latency": "20ms", "latency-table": "none.json"}, "cannot read "),
+        # One line: nothing is timed before.
+        (
+            {"target-latency": "20ms", "latency-table": None, "controller": "banana"},
+            "unknown controller 'banana'; allowed: ",
+        ),
     ],
 )
 def test_runs_that_are_refused(run_cli, tmp_path, change, says):
@@ -628,6 +721,24 @@ def test_runs_that_are_refused(run_cli, tmp_path, change, says):
     assert (code, out) == (2, "")
     assert says in err and err.count("\n") == 1
     assert not folder.exists()
+
+
+def test_a_folder_that_is_taken_is_refused_before_anything_is_timed(run_cli, tmp_path):
+    options = {"target-flops": None, "target-latency": "20ms"}
+    tmp_path.joinpath("mine.txt").write_text("mine")
+    code, _, err = run_cli("run", *arguments(tmp_path, **options))
+    assert code == 2 and "is no run's folder, and not empty" in err and err.count("\n") == 1
+
+
+def test_a_journal_with_strange_latencies(done, run_cli, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(done[0], folder)
+    with (folder / "journal.jsonl").open("a") as file:
+        event = {"event": "latency", "fingerprint": "0", "seconds": [], "low": 1, "high": 1}
+        file.write(json.dumps({**event, "time": 0}) + "\n")
+    code, out, err = run_cli("report", folder)
+    assert (code, out) == (2, "")
+    assert "the journal's latencies do not fit together" in err and err.count("\n") == 1
 
 
 def test_a_run_by_memory(run_cli, tmp_path):

@@ -189,6 +189,14 @@ def test_the_test_split_stays_at_home():
     assert pickle.loads(pickle.dumps(evaluator.tested()))._test is not None
 
 
+def test_rungs_keep_the_test_split():
+    """Else a run with early stopping would end without a verdict."""
+    evaluator = ProxyTraining(proxy="epochs=3,fraction=0.1,width=0.05").with_rungs(3)
+    *rungs, result = evaluator.tested().evaluate(B0, seed=0)
+    assert [one.rung for one in rungs] == [1]
+    assert 0 <= result.info["test"] <= 1
+
+
 def test_a_run_on_data_ends_with_a_verdict(run_cli, tmp_path):
     folder = tmp_path / "run"
     options = (

@@ -163,6 +163,7 @@ def _rows(
     if not measure:
         return rows, said
     from mnas_search.latency.checking import check
+    from mnas_search.latency.runs import is_of_here
     from mnas_search.report.progress import Note
 
     with Note() as note:
@@ -175,6 +176,8 @@ def _rows(
             "error": round(one.error, 4),
         }
     said += checked.said
+    if not is_of_here(table):
+        said.append("the table is of another machine, or of other packages, than was measured on")
     return rows, said
 
 

@@ -59,9 +59,14 @@ class ProxyTraining(Evaluator):
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_original": None, "_held_out": None, "_prepared": {}}
 
+    def _copied(self) -> "ProxyTraining":
+        other = copy.copy(self)  # as it goes to workers
+        other._original, other._held_out = self._original, self._held_out
+        return other
+
     def tested(self) -> "ProxyTraining":
         """The same, measuring on the test split too."""
-        other = copy.copy(self)
+        other = self._copied()
         other._test = self._held_out
         return other
 
@@ -69,7 +74,7 @@ class ProxyTraining(Evaluator):
         """The same, with proxies of other networks on images as much larger or smaller as the
         networks' resolution is than this one; images are resized from the data's own."""
         assert self._original is not None
-        other = copy.copy(self)
+        other = self._copied()
         other._base = resolution
         other._train, other._validation = self._original
         other._prepared = {}
@@ -118,7 +123,7 @@ class ProxyTraining(Evaluator):
             epochs //= factor
         if not rungs:
             return None
-        one = copy.copy(self)
+        one = self._copied()
         one._rungs = tuple(rungs)
         return one
 

@@ -1,7 +1,8 @@
 """The table of a search space, or of single networks: every part that occurs is timed.
 
 Parts are timed in lots, and the table is handed on after each: what has been timed is kept,
-whatever happens next. At the end whole networks are timed, for offset and factor.
+whatever happens next. At the end whole networks are timed, for offset and factor. The table
+keeps them, too: those of one space count on when another is added.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from mnas_search.latency.measuring import network_run, reference_run
 from mnas_search.latency.parts import Part, parts_of, work_of
 from mnas_search.latency.space_parts import distinct, parts_of_space
 from mnas_search.latency.stopwatch import TURNS, Run, Session, measure
-from mnas_search.latency.table import LatencyTable, TimedPart, fitted_line, fitted_rates
+from mnas_search.latency.table import LatencyTable, TimedNetwork, TimedPart
 
 _LOT = 32  # parts that are in memory together
 _WHOLE = 12  # networks that are timed for offset and factor
@@ -40,7 +41,7 @@ def build_table(
     """Time what `begun` does not have of a space and of further architectures.
 
     Args:
-        keep: called with the table as it grows; not yet finished, but for the last time.
+        keep: called with the table as it grows; one that is begun anew is finished the last time.
     """
     if space is not None and not isinstance(space, StagewiseSpace):
         raise UsageError(
@@ -50,6 +51,7 @@ def build_table(
     parts = parts_of_space(space) if space is not None else []
     parts = distinct([*parts, *(part for one in architectures for part in parts_of(one))])
     whole = [] if space is None else drawn(space, _WHOLE, CALIBRATION_SEED)
+    chains = [one for one in whole if isinstance(one, Architecture)]  # all, of a StagewiseSpace
     with ready(conditions):
         table = begun
         if table is not None:
@@ -65,14 +67,17 @@ def build_table(
             keep(table)
         if table is None:
             raise UsageError("a latency table of nothing; allowed: a space, or architectures")
-        networks = [*whole, *architectures]
-        runs = [network_run(one, conditions) for one in networks]
+        networks = {n.fingerprint: n for n in [*chains, *architectures]}
+        networks = {key: n for key, n in networks.items() if key not in table.whole}
+        runs = [network_run(one, conditions) for one in networks.values()]
         session = measure(runs, reference, turns=turns, note=_prefixed(note, "whole networks"))
-    table = replace(table, rates=fitted_rates(list(table.parts.values())), offset=0.0, factor=1.0)
-    sums = [table.predict(network).seconds for network in networks]
-    seconds = [latency.seconds for latency in session.latencies(table.reference)]
-    offset, factor = fitted_line(sums, seconds)
-    table = replace(table, offset=offset, factor=factor)
+    new = {
+        key: TimedNetwork(parts=table.alone(network), seconds=latency.seconds)
+        for (key, network), latency in zip(
+            networks.items(), session.latencies(table.reference), strict=True
+        )
+    }
+    table = replace(table, whole={**table.whole, **new}).fitted()
     keep(table)
     return table
 
@@ -100,7 +105,7 @@ def _extended(
         part.key: TimedPart(latency=latency, work=work_of(part.plan, conditions.batch_size))
         for part, latency in zip(lot, session.latencies(table.reference), strict=True)
     }
-    return replace(table, parts={**table.parts, **new}, factor=None)
+    return replace(table, parts={**table.parts, **new})
 
 
 def _check_same(table: LatencyTable, conditions: Conditions) -> None:

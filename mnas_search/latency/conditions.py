@@ -1,8 +1,10 @@
 """What a latency holds for: the device, how it is used, and what it is."""
 
+import contextlib
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mnas_search.errors import UsageError
@@ -14,6 +16,8 @@ DEVICES = {
     "cuda": "PyTorch on the first GPU, eager, channels last",
 }
 
+_MOST = {"threads": 1_024, "batch_size": 65_536}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
@@ -21,8 +25,8 @@ class Conditions:
 
     Attributes:
         device: one of `DEVICES`.
-        threads: of the CPU, inside one operator.
-        batch_size: images of one forward pass.
+        threads: of the CPU, inside one operator, at most 1,024.
+        batch_size: images of one forward pass, at most 65,536.
     """
 
     device: str = "cpu"
@@ -32,10 +36,10 @@ class Conditions:
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
             raise UsageError(f"device {self.device!r}; allowed: {', '.join(DEVICES)}")
-        for name in ("threads", "batch_size"):
+        for name, most in _MOST.items():
             value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise UsageError(f"{name} {value!r}; allowed: a whole number from 1")
+            if type(value) is not int or not 1 <= value <= most:
+                raise UsageError(f"{name} {value!r}; allowed: a whole number from 1 to {most:,}")
 
     def __str__(self) -> str:
         threads = "" if self.device == "cuda" else f", {self.threads} thread"
@@ -44,16 +48,18 @@ class Conditions:
 
 
 def machine(conditions: Conditions) -> dict[str, str]:
-    """The processor and the packages that decide latencies, by name."""
+    """The processor and the packages that decide latencies, by name; of a device that is not there
+    too, so that a table of it is one of another machine."""
     import torch
 
     found = {"processor": _processor(), "torch": torch.__version__}
     if conditions.device == "cuda":
-        found["processor"] = torch.cuda.get_device_name()
+        there = torch.cuda.is_available()
+        found["processor"] = torch.cuda.get_device_name() if there else "no GPU"
     if conditions.device == "onnxruntime":
-        from importlib.metadata import version
-
-        found["onnxruntime"] = version("onnxruntime")
+        found["onnxruntime"] = "not installed"
+        with contextlib.suppress(PackageNotFoundError):
+            found["onnxruntime"] = version("onnxruntime")
     return found
 
 

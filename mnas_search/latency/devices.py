@@ -8,18 +8,25 @@ from torch import Tensor, nn
 
 from mnas_search.allocator import keep_freed_memory
 from mnas_search.blocks import BlockPlan
-from mnas_search.errors import UsageError
+from mnas_search.errors import UsageError, WorkFailed, one_line, shortened
 from mnas_search.exporters.extras import need
 from mnas_search.latency.conditions import Conditions
 from mnas_search.latency.parts import Part
 from mnas_search.latency.stopwatch import Run
 from mnas_search.networks import network
 
+_LONGEST = 300  # characters of what torch says
+
 
 @contextlib.contextmanager
 def ready(conditions: Conditions) -> Iterator[None]:
     """Threads as the conditions say, and freed memory kept: glibc would give large maps back after
-    every run and fetch fresh pages in the next one, which servers avoid as well."""
+    every run and fetch fresh pages in the next one, which servers avoid as well.
+
+    Raises:
+        UsageError: the device is not there.
+        WorkFailed: what runs inside asks too much of it, such as memory.
+    """
     if conditions.device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
             "device 'cuda' without a GPU that torch finds; allowed: cpu, compiled, onnxruntime"
@@ -31,6 +38,8 @@ def ready(conditions: Conditions) -> Iterator[None]:
     torch.set_num_threads(conditions.threads)
     try:
         yield
+    except RuntimeError as error:  # torch's for all that goes wrong
+        raise WorkFailed(f"{conditions}: {shortened(one_line(str(error)), _LONGEST)}") from error
     finally:
         torch.set_num_threads(threads)
 

@@ -44,6 +44,8 @@ class Part:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Of its input, without the batch: channels, height, width."""
+        if isinstance(self.plan, BlockPlan):  # of another's kind maybe, without any layers
+            return self.plan.in_channels, self.size, self.size
         return self.plan.layers[0].in_channels, self.size, self.size
 
 
@@ -93,6 +95,8 @@ def end_key(part: PartPlan, size: int, activation: str) -> str:
     """Key of a stem or head, whose input map has sides of `size`."""
     first, last = part.layers[0], part.layers[-1]
     name = "head" if last.op == "linear" else "stem"
+    if first.op == "linear":  # nothing before it: else like a head as wide as there are classes
+        name = "classifier"
     widths = f"{first.in_channels}-{first.out_channels}-{last.out_channels}"
     sizes = f"{size}px-{part.out_size}px"
     pad = f"pad{first.pad[0]}+{first.pad[1]}"

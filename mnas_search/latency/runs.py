@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import final
 
 from mnas_search.config import RunConfig
-from mnas_search.errors import UsageError
+from mnas_search.errors import RunFolderError, UsageError, where
 from mnas_search.interfaces import Network, SearchSpace
 from mnas_search.latency.conditions import machine
 from mnas_search.latency.stopwatch import Latency
@@ -13,6 +13,11 @@ from mnas_search.latency.table import LatencyTable, read_table
 from mnas_search.trials import Events
 
 TABLE = "latency.json"  # in the run's folder
+
+
+def is_of_here(table: LatencyTable) -> bool:
+    """Whether a table is of this machine and its packages."""
+    return dict(table.machine) == machine(table.conditions)
 
 
 def table_of(
@@ -56,27 +61,34 @@ class Remeasured:
 
     def __init__(self, journal: Events) -> None:
         self._journal = journal
-        self._done = {
-            event["fingerprint"]: Latency(
-                seconds=event["seconds"], low=event["low"], high=event["high"]
-            )
-            for event in journal.events
-            if event["event"] == "latency"
-        }
+        events = [event for event in journal.events if event["event"] == "latency"]
+        try:
+            self._done = {
+                str(event["fingerprint"]): Latency(
+                    **{name: float(event[name]) for name in ("seconds", "low", "high")}
+                )
+                for event in events
+            }
+        except (LookupError, TypeError, ValueError) as error:
+            raise RunFolderError(
+                f"the journal's latencies do not fit together: {where(error)}; it was changed by "
+                "something else than mnas-search"
+            ) from error
 
     def of(self, network: Network) -> Latency | None:
         """What was measured; None where nothing was."""
         return self._done.get(network.fingerprint)
 
     def measure(self, networks: Sequence[Network], table: LatencyTable) -> None:
-        """Measure what has not been, where this is the table's machine."""
+        """Measure what has not been, where this is the table's machine; at the speed that it had
+        when the table was built, as predictions are."""
         from mnas_search.latency.measuring import measure_networks
 
         missing = [network for network in networks if self.of(network) is None]
-        if not missing or dict(table.machine) != machine(table.conditions):
+        if not missing or not is_of_here(table):
             return
         session = measure_networks(missing, table.conditions)
-        for network, latency in zip(missing, session.latencies(), strict=True):
+        for network, latency in zip(missing, session.latencies(table.reference), strict=True):
             event = {
                 "event": "latency",
                 "fingerprint": network.fingerprint,

@@ -10,7 +10,7 @@ that runs alone, again and again, finds its weights and its input nearer by.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from mnas_search.architecture import Architecture
 from mnas_search.blocks import BlockPlan, PartPlan
-from mnas_search.errors import UnknownName, UsageError
+from mnas_search.errors import UnknownName, UsageError, one_line
 from mnas_search.files import read_json, write_atomically
 from mnas_search.latency.conditions import Conditions
 from mnas_search.latency.parts import WORK, Work, block_key, end_key, parts_of, work_of
@@ -28,6 +28,10 @@ from mnas_search.traced_network import Network
 REFERENCE = "efficientnet_b0"  # at its own resolution
 _PER_RATE = 3  # timed parts that a fitted rate needs
 _PER_LINE = 3  # networks that a fitted line needs
+_ALIKE = 1.1  # the largest sum over the least, below which they tell no slope
+_LEAST_FACTOR = 0.1  # below, the line goes by noise
+_SHORTEST, _LONGEST = 1e-12, 1e6  # seconds that arithmetic can still work with
+_MOST_WORK = 1e18  # of a part, or seconds a unit of it: the same
 _FORMAT = "mnas-search latency table 1"
 
 
@@ -45,12 +49,25 @@ class TimedPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimedNetwork:
+    """A whole network of the table, for offset and factor.
+
+    Attributes:
+        parts: seconds of its parts alone, added up.
+        seconds: of it.
+    """
+
+    parts: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What a table says of a network.
 
     Attributes:
         seconds: of one forward pass.
-        timed: the share of them that comes from parts of the table, the rest from rates.
+        timed: the share of its parts' seconds that comes from the table, the rest from rates.
     """
 
     seconds: float
@@ -66,6 +83,7 @@ class LatencyTable:
         machine: processor and packages, by name.
         reference: seconds of `REFERENCE` meanwhile.
         parts: by key.
+        whole: networks, by fingerprint.
         rates: seconds a unit of each `WORK`; None where too few parts were timed to fit them.
         offset: seconds that a whole network takes beside its parts.
         factor: how much longer parts take in a whole network; None in an unfinished table.
@@ -75,6 +93,7 @@ class LatencyTable:
     machine: Mapping[str, str]
     reference: float
     parts: Mapping[str, TimedPart]
+    whole: Mapping[str, TimedNetwork] = field(default_factory=dict)
     rates: tuple[float, ...] | None = None
     offset: float = 0.0
     factor: float | None = None
@@ -89,7 +108,24 @@ class LatencyTable:
         parts = parts_of(network)
         seconds = [self._of(part.key, part.plan) for part in parts]
         timed = sum(s for s, part in zip(seconds, parts, strict=True) if part.key in self.parts)
-        return Prediction(seconds=self.offset + sum(seconds), timed=timed / sum(seconds))
+        if not (total := sum(seconds)):
+            raise UsageError(
+                f"the table's rates leave no seconds to {network.label!r}; allowed: a table that "
+                "knows some of its parts"
+            )
+        return Prediction(seconds=self.offset + total, timed=timed / total)
+
+    def fitted(self) -> "LatencyTable":
+        """With rates of what was timed, offset and factor of the whole networks, of which there
+        has to be one."""
+        pairs = [(one.parts, one.seconds) for one in self.whole.values()]
+        offset, factor = fitted_line(*zip(*pairs, strict=True))
+        rates = fitted_rates(list(self.parts.values()))
+        return replace(self, rates=rates, offset=offset, factor=factor)
+
+    def alone(self, network: Architecture) -> float:
+        """Seconds of a network's parts, all of which were timed, added up."""
+        return sum(self.parts[part.key].latency.seconds for part in parts_of(network))
 
     def of_block(self, block: BlockPlan) -> float:
         """Seconds that a block adds to a network."""
@@ -136,6 +172,7 @@ class LatencyTable:
                 key: [*asdict(part.latency).values(), list(part.work)]
                 for key, part in self.parts.items()
             },
+            "networks": {key: [one.parts, one.seconds] for key, one in self.whole.items()},
         }
         return json.dumps(value, indent=1) + "\n"
 
@@ -150,7 +187,7 @@ def read_table(path: Path) -> LatencyTable:
         raise UsageError(f"{str(path)!r} is no latency table: {error}") from None
     try:
         return _table(value)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UsageError(
             f"{str(path)!r} is no latency table ({type(error).__name__}: {str(error)[:80]}); "
             "allowed: a file of `mnas-search latency build`"
@@ -171,47 +208,55 @@ def _table(value: Any) -> LatencyTable:
     }
     return LatencyTable(
         conditions=Conditions(**value["conditions"]),
-        machine={str(name): str(text) for name, text in value["machine"].items()},
+        machine={name: one_line(str(text)) for name, text in value["machine"].items()},
         reference=_positive(value["reference"]["seconds"]),
         parts=parts,
+        whole={
+            key: TimedNetwork(parts=_positive(parts), seconds=_positive(seconds))
+            for key, (parts, seconds) in value.get("networks", {}).items()
+        },
         rates=None
         if value["rates"] is None
         else _numbers([value["rates"][name] for name in WORK]),
-        offset=_number(value["offset"]),
+        offset=_number(value["offset"], _LONGEST),
         factor=None if value["factor"] is None else _positive(value["factor"]),
     )
 
 
 def _positive(value: Any) -> float:
-    number = float(value)
-    if not 0 < number < float("inf"):
+    number = _number(value, _LONGEST)
+    if number < _SHORTEST:
         raise ValueError(f"{value!r} seconds")
     return number
 
 
-def _number(value: Any) -> float:
+def _number(value: Any, most: float) -> float:
     number = float(value)
-    if not 0 <= number < float("inf"):
-        raise ValueError(f"{value!r}; allowed: a number from 0")
+    if not 0 <= number <= most:
+        raise ValueError(f"{value!r}; allowed: a number from 0 to {most:g}")
     return number
 
 
 def _numbers(values: Iterable[Any]) -> tuple[float, ...]:
-    numbers = tuple(map(_number, values))
+    numbers = tuple(_number(value, _MOST_WORK) for value in values)
     if len(numbers) != len(WORK):
         raise ValueError(f"{numbers!r} for {len(WORK)} kinds of work")
     return numbers
 
 
 def fitted_line(sums: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
-    """Offset and factor from the sums of networks' parts [N] to their seconds [N], neither
-    negative, by least squares of relative errors; a factor alone for fewer than three."""
+    """Offset from 0 and factor above it, from the sums of networks' parts [N] to their seconds
+    [N], by least squares of relative errors; a factor alone for fewer than three networks, and for
+    those that are too much alike to tell both."""
     from scipy.optimize import nnls
 
-    constant = float(len(sums) >= _PER_LINE)
-    rows = np.array([(constant / t, s / t) for s, t in zip(sums, seconds, strict=True)])
-    (offset, factor), _ = nnls(rows, np.ones(len(rows)))
-    return float(offset), float(factor)
+    rows = np.array([(1 / t, s / t) for s, t in zip(sums, seconds, strict=True)])
+    if len(sums) >= _PER_LINE and max(sums) >= _ALIKE * min(sums):
+        (offset, factor), _ = nnls(rows, np.ones(len(rows)))
+        if factor >= _LEAST_FACTOR:
+            return float(offset), float(factor)
+    shares = rows[:, 1]
+    return 0.0, float(shares.sum() / (shares @ shares))
 
 
 def fitted_rates(parts: Sequence[TimedPart]) -> tuple[float, ...] | None:

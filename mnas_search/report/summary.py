@@ -12,6 +12,7 @@ from mnas_search.architecture import Architecture
 from mnas_search.cost import CONVENTION, MEMORY_CONVENTION
 from mnas_search.finals import Scored
 from mnas_search.latency.conditions import in_words
+from mnas_search.latency.runs import is_of_here
 from mnas_search.objective import METRICS, Objective
 from mnas_search.report.discovery import discovery
 from mnas_search.report.tables import console, print_table
@@ -24,6 +25,7 @@ from mnas_search.units import format_duration, format_latency
 _MOST_BUDGETS = 12
 # A constraint binds where the winner uses this share of what it allows.
 _BINDS = 0.9
+_ESTIMATED = 0.01  # of a latency, from which on it is said
 _BUSY = 0.5  # below, the evaluations are no work to speak of
 
 
@@ -124,10 +126,12 @@ def budgets(result: Result) -> list[tuple[float, Trial]]:
     rows: list[tuple[float, Trial]] = []
     most = max((targeted(t) for t in result.good), default=0)
     for count in range(1, min(_MOST_BUDGETS, math.ceil(most / step)) + 1):
-        trial = result.best_under(count * step)
-        if count * step != result.objective.target and trial not in (None, result.best):
+        budget = count * step
+        trial = result.best_under(budget)
+        asked = math.isclose(budget, result.objective.target)  # 3 * 0.1 s is not 0.3 s
+        if not asked and trial not in (None, result.best):
             assert trial is not None
-            rows.append((count * step, trial))
+            rows.append((budget, trial))
     return rows
 
 
@@ -151,7 +155,7 @@ def notes(result: Result) -> list[str]:
         said.append(f"{len(failed)} candidates failed; the first: {failed[0].error}")
     if best is not None:
         said += _binding(result.objective, best)
-        said += _remeasured(result, best)
+        said += _latency(result, best)
     if noise is not None and between is not None:
         said.append(
             f"accuracy: standard deviation {between:.4f} between networks, {noise:.4f} between "
@@ -198,20 +202,31 @@ def _binding(objective: Objective, best: Trial) -> list[str]:
     return said
 
 
-def _remeasured(result: Result, best: Trial) -> list[str]:
-    """Whether the winner keeps the bound on latency where it was measured, too."""
-    if (most := result.objective.bounds.get("latency")) is None:
+def _latency(result: Result, best: Trial) -> list[str]:
+    """How far the winner's predicted latency is to be believed, and whether it keeps the bound
+    where it was measured, too."""
+    table, most = result.objective.latency, result.objective.bounds.get("latency")
+    if table is None or most is None:
         return []
-    if not result.latencies:
-        return ["the winner's latency was not measured: the table is of another machine"]
-    _, measured = next(iter(result.latencies.values()))
-    if measured.seconds <= most:
-        return []
-    return [
-        f"measured, the winner takes {format_latency(measured.seconds)} and not the "
-        f"{format_latency(best.latency or 0)} that were predicted: more than "
-        f"{format_latency(most)}"
-    ]
+    said = []
+    estimated = 1 - table.predict(result.networks[best.number]).timed
+    if estimated > _ESTIMATED:
+        said.append(
+            f"{estimated:.0%} of the winner's predicted latency is estimated: the table does not "
+            "have these parts (it may be of another space, resolution or number of classes)"
+        )
+    winner = next(iter(result.leading))
+    if winner not in result.latencies:
+        why = "" if is_of_here(table) else ": the table is of another machine or other packages"
+        return [*said, f"the winner's latency was not measured{why}"]
+    _, measured = result.latencies[winner]
+    if measured.seconds > most:
+        said.append(
+            f"measured, the winner takes {format_latency(measured.seconds)} and not the "
+            f"{format_latency(best.latency or 0)} that were predicted: more than "
+            f"{format_latency(most)}"
+        )
+    return said
 
 
 def print_summary(result: Result) -> None:
