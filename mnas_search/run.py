@@ -139,8 +139,10 @@ def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
 
 
 def _stem(objective: Objective) -> str:
-    """The target as a folder's name: 400M, 20.0ms."""
-    return METRICS[objective.metric].amount(objective.target).replace(" ", "")
+    """The target as a folder's name: 400M, 20ms."""
+    if objective.metric == "latency":
+        return f"{1e3 * objective.target:g}ms"
+    return METRICS[objective.metric].amount(objective.target)
 
 
 def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:

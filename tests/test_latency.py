@@ -730,6 +730,25 @@ def test_a_folder_that_is_taken_is_refused_before_anything_is_timed(run_cli, tmp
     assert code == 2 and "is no run's folder, and not empty" in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"target-memory": "20M"}, "20MB-1"),
+        ({"target-latency": "12ms"}, "12ms-1"),
+        ({"target-latency": "12.5ms", "target-flops": "400M"}, "400M-1"),
+    ],
+)
+def test_folders_are_called_after_the_target(run_cli, tmp_path, monkeypatch, options, name):
+    monkeypatch.chdir(tmp_path)
+    table = table_of(SPACES["efficientnet"]).write(tmp_path / "t.json")
+    if "target-latency" in options:
+        options = {**options, "latency-table": table}
+    options = {"target-flops": None, "trials": 2, **options}
+    code, _, err = run_cli("run", *arguments(None, **options))
+    assert code == 0, err
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [name]
+
+
 def test_a_journal_with_strange_latencies(done, run_cli, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(done[0], folder)
