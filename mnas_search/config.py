@@ -13,7 +13,7 @@ from mnas_search import plugins, reference
 from mnas_search.architecture import Architecture
 from mnas_search.choices import Choices
 from mnas_search.early_stopping import REDUCTION, RULES
-from mnas_search.errors import UsageError
+from mnas_search.errors import UsageError, blame
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.interfaces import BatchAccuracy, Controller, Evaluator, Problem, SearchSpace
 from mnas_search.latency import Conditions, LatencyTable
@@ -247,7 +247,8 @@ class Setup:
         self.config = replace(config, exponent=self.objective.exponent)
         counter = space_cost(self.space, latency)
         first = {d.name: d.options[0] for d in self.space.decisions}
-        self.objective.counts(self.space.decode(first))  # refuses what is not known of it
+        with blame("the search space's decode"):
+            self.objective.counts(self.space.decode(first))  # refuses what is not known of it
         check_reachable(self.objective, counter, config.space)
         self.problem = Problem(
             decisions=self.space.decisions,

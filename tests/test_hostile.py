@@ -292,7 +292,7 @@ def test_a_safetensors_header_that_lies(change, state, run_cli, tmp_path):
 def test_what_no_machine_can_hold_is_not_built(run_cli, tmp_path):
     """Before any memory is taken for it."""
     huge = "cn_r9_k63_s1_c65536"
-    for form in ("pytorch", "onnx", "timm"):
+    for form in ("pytorch", "torch-export", "timm"):
         assert "GB here" in refused(run_cli("export", huge, "--to", form, "-o", tmp_path / "out"))
     train = ("train", huge, "--data", "digits", "--resolution", 8)
     assert "GB here" in refused(run_cli(*train, "--output", tmp_path / "t"))
@@ -488,7 +488,7 @@ def test_a_training_s_configuration_of_other_types(run_cli, tmp_path):
 def test_a_link_that_leads_to_itself(run_cli, tmp_path):
     (tmp_path / "w.pt").symlink_to("w.pt")
     command = ("train", SMALL.block_string, "--data", "digits", "--init", tmp_path / "w.pt")
-    assert "Symlink loop" in refused(run_cli(*command))
+    assert "w.pt'" in refused(run_cli(*command))
 
 
 # -- exports whole or not at all -----------------------------------------------------------------
