@@ -84,11 +84,9 @@ class Result:
         """Those with a reward that keep all limits, whether they keep the target or not."""
 
         def kept(trial: Trial) -> bool:
-            bounds = self.objective.bounds
-            counts = {name: getattr(trial, METRICS[name].count) for name in bounds}
             return all(
-                counts[name] <= most
-                for name, most in bounds.items()
+                getattr(trial, METRICS[name].count) <= most
+                for name, most in self.objective.bounds.items()
                 if name != self.objective.metric
             )
 
@@ -155,7 +153,7 @@ class Result:
 
         return max(fitting, key=value, default=None)
 
-    @property
+    @cached_property
     def leading(self) -> dict[str, Network]:
         """The winner, the other best ones and the baselines that they are compared with, by what
         they are called; each network once."""
@@ -176,7 +174,7 @@ class Result:
             first.setdefault(network.fingerprint, (label, network))
         return dict(first.values())
 
-    @property
+    @cached_property
     def latencies(self) -> dict[str, tuple[float, Latency]]:
         """Of the leading networks that were measured on the device: the seconds that were
         predicted, and those that were measured; the winner first, where it is among them."""
