@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mnas_search import reference
 from mnas_search.benchmarks.proxy.plain import Settings, train_plainly
@@ -17,9 +18,10 @@ from mnas_search.benchmarks.proxy.workloads import Workload, candidates
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.networks import build
 from mnas_search.networks.layers import SqueezeExcite, conv
-from mnas_search.training import devices, loop
+from mnas_search.training import devices, fast_layers, loop
 from mnas_search.training.data import Split, digits
 from mnas_search.training.fast_layers import (
+    FastBatchNorm,
     FastDepthwise,
     FastPointwise,
     FastSqueezeExcite,
@@ -44,8 +46,13 @@ def gradients(module, x):
 
 @pytest.mark.parametrize("size", [2, 4, 7, 8])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize(("kernel", "pad"), [(5, (2, 2)), (7, (3, 3)), (5, (1, 2)), (7, (2, 3))])
-def test_a_depthwise_convolution_in_strips(kernel, pad, stride, size):
+@pytest.mark.parametrize(
+    ("kernel", "pad"),
+    [(5, (2, 2)), (7, (3, 3)), (5, (1, 2)), (7, (2, 3)), (4, (1, 1)), (6, (3, 3)), (9, (4, 4))],
+)
+@pytest.mark.parametrize("few", [0, 1 << 15])  # in strips, as it is
+def test_a_depthwise_convolution(monkeypatch, kernel, pad, stride, size, few):
+    monkeypatch.setattr(fast_layers, "_FEW_VALUES", few)
     torch.manual_seed(0)
     slow = conv(6, 6, kernel, stride=stride, groups=6, pad=pad).double()
     x = torch.randn(3, 6, size, size, dtype=torch.float64)
@@ -53,6 +60,35 @@ def test_a_depthwise_convolution_in_strips(kernel, pad, stride, size):
     expected = gradients(slow, x)
     for one, two in zip(expected, gradients(FastDepthwise(slow), x), strict=True):
         torch.testing.assert_close(two, one)
+
+
+def test_other_depthwise_convolutions_stay():
+    other = [{"padding": "same"}, {"padding": (2, 1)}, {"padding": 3}, {"stride": (1, 2)}]
+    other += [{"dilation": 2}, {"bias": True}, {"padding": 2, "padding_mode": "reflect"}]
+    stay = [nn.Conv2d(6, 6, 5, groups=6, **{"bias": False, **more}) for more in other]
+    network = nn.Sequential(*stay, nn.Conv2d(6, 6, 5, groups=6, bias=False))
+    use_fast_layers(network)
+    assert [*network][:-1] == stay
+    assert isinstance(network[-1], FastDepthwise)
+
+
+def test_batch_norm():
+    torch.manual_seed(0)
+    slow, fast = (nn.Sequential(nn.BatchNorm2d(6, eps=1e-3, momentum=0.2)).double() for _ in "12")
+    use_fast_layers(fast)
+    assert isinstance(fast[0], FastBatchNorm)
+    x = torch.randn(4, 6, 5, 5, dtype=torch.float64)
+    for training in (True, False):
+        slow.train(training)
+        fast.train(training)
+        for one, two in zip(gradients(slow, x), gradients(fast, x), strict=True):
+            torch.testing.assert_close(two, one)
+    assert list(slow.state_dict()) == list(fast.state_dict())
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(fast[0], name), getattr(slow[0], name))
+    averages = nn.Sequential(nn.BatchNorm2d(6, momentum=None), nn.BatchNorm2d(6, affine=False))
+    use_fast_layers(averages)
+    assert [type(one) for one in averages] == [nn.BatchNorm2d, FastBatchNorm]
 
 
 @pytest.mark.parametrize("activation", ["silu", "relu", "hard_swish"])
@@ -85,6 +121,7 @@ def test_a_network_with_fast_layers_is_the_same_function_with_the_same_state():
     assert kinds.count(FastSqueezeExcite) == 16
     assert kinds.count(FastDepthwise) == 9  # the 5x5 ones
     assert kinds.count(FastPointwise) == 32
+    assert kinds.count(FastBatchNorm) == 49
     assert [p.shape for p in fast.parameters()] == [p.shape for p in slow.parameters()]
     x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     # Gradients of an input's mean under batch norm are rounding noise: absolute tolerance.

@@ -121,7 +121,7 @@ def ranking(
 
 
 @bench.command()
-@click.option("--candidates", type=click.IntRange(min=1), default=12, show_default=True)
+@click.option("--candidates", type=click.IntRange(min=1), default=24, show_default=True)
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--quick", is_flag=True, help="digits for one epoch, few candidates: a minute")
 @click.option("--only", type=click.Choice(["small", "large", "workers"]), help="a part of it")

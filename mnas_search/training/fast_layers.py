@@ -11,12 +11,12 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mnas_search.networks.layers import SqueezeExcite
 
 _STRIP = 3  # columns
+_FEW_VALUES = 1 << 15  # of a batch's output; of fewer, one call is cheaper than several
 _FEW_PIXELS = 4096  # in a batch; of more, oneDNN's convolution is the faster one
 
 
@@ -30,36 +30,68 @@ class _Depthwise(torch.autograd.Function):
         return F.conv2d(x, weight, None, stride, padding, groups=len(weight))
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
-        stride, padding = ctx.stride, ctx.padding
-        to_x: Tensor | None = None
-        if ctx.needs_input_grad[0]:
-            to_x = _gradients(gradient, x, weight, stride, (padding, padding), of_x=True)
-        kernel, (rows, columns) = weight.shape[2], gradient.shape[2:]
-        # The depthwise routine also wants images at least as tall as the kernel.
-        tall = x.shape[2] >= kernel
-        above = 0 if tall else padding
-        below = 0 if tall else (rows - 1) * stride + kernel - padding - x.shape[2]
-        strips = []
-        for first in range(0, kernel, _STRIP):
-            part = weight[..., first : first + _STRIP]
-            left = padding - first
-            right = (columns - 1) * stride + part.shape[3] - left - x.shape[3]
-            if min(left, right) <= -x.shape[3]:  # nothing
-                strips.append(torch.zeros_like(part))
-                continue
-            seen = F.pad(x, (left, right, above, below))  # what these columns see of the image
-            pad = (padding if tall else 0, 0)
-            strips.append(_gradients(gradient, seen, part, stride, pad, of_x=False))
-        return to_x, torch.cat(strips, 3), None, None
+        how = (gradient, x, weight, ctx.stride, ctx.padding)
+        to_x = _of_images(*how) if ctx.needs_input_grad[0] else None
+        return to_x, _of_weight(*how), None, None
 
 
-def _gradients(
+def _of_images(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """The gradient of the images. Without a stride it is the convolution with the kernel turned,
+    in which oneDNN is the faster one."""
+    if stride > 1:
+        return _gradient(gradient, x, weight, stride, (padding, padding), of_x=True)
+    opposite = weight.shape[2] - 1 - padding
+    return F.conv2d(gradient, weight.flip((2, 3)), None, 1, opposite, groups=len(weight))
+
+
+def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """The gradient of the weight, from those of strips of its columns.
+
+    The rows of pixels lie one after the other with a gap of zeros between them, so that each strip
+    sees its padding in the same memory, the images shifted by whole pixels.
+    """
+    (count, channels, height, width), (rows, columns) = x.shape, gradient.shape[2:]
+    kernel = weight.shape[2]
+    # The depthwise routine also wants images at least as tall as the kernel.
+    above, below = 0, 0
+    if height < kernel:
+        above, below = padding, (rows - 1) * stride + kernel - padding - height
+    gap = max(padding, (columns - 1) * stride + kernel - padding - width)
+    tall, wide = above + height + below, width + gap
+    last = kernel - _STRIP  # first column of the last strip
+    pixels = x.new_empty(count * tall * wide + gap - padding + last, channels)
+    images = pixels[: count * tall * wide].view(count, tall, wide, channels)
+    images[:, above : above + height, gap:] = x.permute(0, 2, 3, 1)
+    for around in (
+        images[:, :, :gap],
+        images[:, :above],
+        images[:, above + height :],
+        pixels[count * tall * wide :],
+    ):
+        around.zero_()
+    # With wider gaps the convolution of a strip has further columns, which count for nothing.
+    further = (wide - _STRIP) // stride + 1 - columns
+    if further:
+        gradient = F.pad(gradient, (0, further))
+    size = (count, channels, tall, wide)
+    pitch = (tall * wide * channels, 1, wide * channels, channels)
+    firsts = [*range(0, last, _STRIP), last]
+    strips = []
+    for first in firsts:
+        seen = pixels.as_strided(size, pitch, (gap - padding + first) * channels)
+        part, pad = weight[..., first : first + _STRIP], (padding - above, 0)
+        strips.append(_gradient(gradient, seen, part, stride, pad, of_x=False))
+    strips[-1] = strips[-1][..., len(firsts) * _STRIP - kernel :]  # what no strip before it has
+    return torch.cat(strips, 3)
+
+
+def _gradient(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: int, pad: tuple[int, int], *, of_x: bool
 ) -> Tensor:
-    both: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+    """PyTorch's own, of the input or the weight."""
+    both: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward.default(
         gradient,
         x,
         weight,
@@ -89,6 +121,10 @@ class FastDepthwise(nn.Module):
         """Images [N, C, H, W]."""
         if self.pad is not None:
             x = F.pad(x, self.pad)
+        if x.numel() <= _FEW_VALUES * self.stride**2:
+            return F.conv2d(
+                x, self.weight, None, self.stride, self.padding, groups=len(self.weight)
+            )
         out: Tensor = _Depthwise.apply(x, self.weight, self.stride, self.padding)  # type: ignore[no-untyped-call]
         return out
 
@@ -133,18 +169,54 @@ class FastPointwise(nn.Module):
         return out.view(count, height, width, -1).permute(0, 3, 1, 2)
 
 
+@final
+class FastBatchNorm(nn.Module):
+    """An `nn.BatchNorm2d` with the same parameters and statistics; batches are not counted."""
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.weight, self.bias = norm.weight, norm.bias
+        for name, buffer in norm.named_buffers():
+            self.register_buffer(name, buffer)
+        assert norm.momentum is not None
+        self.momentum, self.eps, self.training = norm.momentum, norm.eps, norm.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [N, C, H, W]."""
+        return torch.batch_norm(
+            x,
+            self.weight,
+            self.bias,
+            self.running_mean,
+            self.running_var,
+            self.training,
+            self.momentum,
+            self.eps,
+            False,
+        )
+
+
 def use_fast_layers(network: nn.Module) -> None:
-    """Put the faster layers in, in place; the state dict stays as it was."""
+    """Put the faster layers in, in place; the state dict keeps its names."""
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.SiLU | nn.Hardswish | nn.Mish):
             # Their gradients need what they would overwrite: in place, they first copy it.
             module.inplace = False
         elif isinstance(module, SqueezeExcite):
             network.set_submodule(name, FastSqueezeExcite(module))
+        elif type(module) is nn.BatchNorm2d and _running(module):
+            network.set_submodule(name, FastBatchNorm(module))
         elif isinstance(module, nn.Conv2d) and _wide_depthwise(module):
             network.set_submodule(name, FastDepthwise(module))
         elif isinstance(module, nn.Conv2d) and _pointwise(module):
             network.set_submodule(name, FastPointwise(module))
+
+
+def _running(norm: nn.BatchNorm2d) -> bool:
+    return norm.track_running_stats and norm.momentum is not None
 
 
 def _wide_depthwise(conv: nn.Conv2d) -> bool:
@@ -153,6 +225,8 @@ def _wide_depthwise(conv: nn.Conv2d) -> bool:
         square
         and conv.groups == conv.in_channels == conv.out_channels
         and conv.kernel_size[0] > _STRIP
+        and conv.padding in {(side, side) for side in range(conv.kernel_size[0] - _STRIP + 1)}
+        and conv.padding_mode == "zeros"
         and conv.dilation == (1, 1)
         and conv.bias is None
     )
