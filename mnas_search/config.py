@@ -17,7 +17,7 @@ from mnas_search.errors import UsageError, blame
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.interfaces import BatchAccuracy, Controller, Evaluator, Problem, SearchSpace
 from mnas_search.latency import Conditions, LatencyTable
-from mnas_search.objective import TARGETS, Objective
+from mnas_search.objective import TARGETS, Objective, exponent_of
 from mnas_search.reachable import check_reachable
 from mnas_search.scaling import widest
 from mnas_search.space_cost import space_cost
@@ -137,6 +137,7 @@ class RunConfig:
                 raise UsageError(f"{name} is {value!r}; allowed: a name, or 'file.py:Name'")
             if value is not None:
                 object.__setattr__(self, name, plugins.absolute(value))
+        exponent_of(self.objective, self.exponent)  # refused before anything is built
         if self.baseline not in (None, RANDOM):
             raise UsageError(f"baseline {self.baseline!r}; allowed: {RANDOM}")
         if self.baseline is not None and self.time_budget is not None:

@@ -224,10 +224,15 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What one evaluation occupies on a Ray node."""
+    """What one evaluation occupies on a Ray node.
+
+    Attributes:
+        cpus: processor cores.
+        gpus: GPUs; None for what is there, shared alike by the workers, and none where none is.
+    """
 
     cpus: float = 1
-    gpus: float = 0
+    gpus: float | None = 0
 
 
 class Evaluator(ABC):

@@ -76,6 +76,26 @@ _LIMITED = ("params", "memory", "latency")
 _LARGEST = 1e300  # that arithmetic can still work with
 
 
+def exponent_of(kind: str, exponent: float | None = None) -> float:
+    """The exponent of a kind of reward; its default where none is given.
+
+    Raises:
+        UsageError: there is no such kind, or its reward would grow with FLOPs.
+    """
+    if not isinstance(kind, str) or kind not in DEFAULT_EXPONENTS:
+        raise UsageError(f"objective {kind!r}; allowed: {', '.join(DEFAULT_EXPONENTS)}")
+    if exponent is None:
+        return DEFAULT_EXPONENTS[kind]
+    if not isinstance(exponent, int | float):
+        raise UsageError(f"exponent {exponent!r}; allowed: a number, zero or below")
+    if not -_LARGEST < exponent <= 0:
+        raise UsageError(
+            f"exponent {exponent!r}; allowed: zero or below, as {-abs(exponent):g}: "
+            "summaries print 0.07, but a positive exponent would reward more FLOPs"
+        )
+    return exponent
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """A reward with its target, and the limits beside it.
@@ -102,9 +122,7 @@ class Objective:
     latency: "LatencyTable | None" = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.kind, str) or self.kind not in DEFAULT_EXPONENTS:
-            known = ", ".join(DEFAULT_EXPONENTS)
-            raise UsageError(f"objective {self.kind!r}; allowed: {known}")
+        object.__setattr__(self, "exponent", exponent_of(self.kind, self.exponent))
         if self.metric not in TARGETS:
             raise UsageError(f"metric {self.metric!r}; allowed: {', '.join(TARGETS)}")
         name = "FLOPs" if self.metric == "flops" else self.metric
@@ -115,15 +133,6 @@ class Objective:
                 raise UsageError(f"{name} {value!r}; allowed: a positive number")
         if "latency" in self.bounds and self.latency is None:
             raise UsageError("a bound on latency without a table of latencies; allowed: with one")
-        if self.exponent is None:
-            object.__setattr__(self, "exponent", DEFAULT_EXPONENTS[self.kind])
-        if not isinstance(self.exponent, int | float):
-            raise UsageError(f"exponent {self.exponent!r}; allowed: a number, zero or below")
-        if not -_LARGEST < self._w <= 0:
-            raise UsageError(
-                f"exponent {self.exponent!r}; allowed: zero or below, as {-abs(self._w):g}: "
-                "summaries print 0.07, but a positive exponent would reward more FLOPs"
-            )
 
     @property
     def _w(self) -> float:

@@ -50,7 +50,10 @@ class Panel:
         wanted = [e.resources for e in self.evaluators if e.resources is not None]
         if not wanted:
             return None
-        return Resources(cpus=max(r.cpus for r in wanted), gpus=max(r.gpus for r in wanted))
+        named = max((r.gpus for r in wanted if r.gpus is not None), default=0)
+        shared = not named and any(r.gpus is None for r in wanted)
+        cpus = max(r.cpus for r in wanted)
+        return Resources(cpus=cpus, gpus=None if shared else named)
 
 
 class Source(ABC):

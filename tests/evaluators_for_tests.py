@@ -69,6 +69,19 @@ class Gpu(Cheap):
     resources = Resources(cpus=1, gpus=1)
 
 
+class SharedGpu(Cheap):
+    """Takes its share of the GPUs there are; which it sees goes to a file."""
+
+    resources = Resources(cpus=1, gpus=None)
+
+    def evaluate(self, network, *, seed):
+        del seed
+        with Path(os.environ["TRAINED_LOG"]).open("a") as file:
+            file.write(os.environ.get("CUDA_VISIBLE_DEVICES", "none") + "\n")
+        time.sleep(0.2)
+        yield Evaluation(accuracy=by_params(network))
+
+
 not_an_evaluator = 3
 
 

@@ -648,6 +648,7 @@ def test_a_run_by_a_table_of_another_machine(run_cli, tmp_path):
     assert code == 0, err
     words = " ".join(out.split())
     assert "winner within 400M FLOPs and 12.0 ms" in words
+    assert " ms, reward " in err  # the best one's, with the progress
     assert "the winner's latency was not measured: the table is of another machine" in words
     assert "the limit on latency " in words
     tells = [e for e in events(folder) if e["event"] == "tell"]
@@ -710,6 +711,10 @@ def test_a_run_by_a_table_of_a_device_that_is_not_here(run_cli, tmp_path):
         (
             {"target-latency": "20ms", "latency-table": None, "controller": "banana"},
             "unknown controller 'banana'; allowed: ",
+        ),
+        (
+            {"target-latency": "20ms", "latency-table": None, "exponent": 0.07},
+            "exponent 0.07; allowed: zero or below",
         ),
     ],
 )

@@ -196,6 +196,17 @@ def test_more_gpus_than_there_are(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("workers", "gpus", "seen"), [(3, 2, 2), (2, 3, 2)])
+def test_workers_share_the_gpus(tmp_path, workers, gpus, seen):
+    # Ray believes in them; nothing here uses them.
+    there = {"RAY_OVERRIDE_RESOURCES": json.dumps({"GPU": gpus})}
+    wanted = command(tmp_path / "run", evaluator="SharedGpu", workers=workers, trials=12)
+    done = run(wanted, TRAINED_LOG=str(tmp_path / "log"), **there)
+    assert done.returncode == 0, done.stderr
+    found = {*(tmp_path / "log").read_text().split()}
+    assert len(found) == seen and found <= set("012")
+
+
 def test_the_main_job_in_small_and_a_candidate_trained_again_by_hand(tmp_path):
     """Real Ray, real Optuna, real training on real data."""
     folder = tmp_path / "run"

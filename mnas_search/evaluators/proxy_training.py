@@ -82,8 +82,8 @@ class ProxyTraining(Evaluator):
 
     @property
     def resources(self) -> Resources:
-        """One CPU."""
-        return Resources(cpus=1)
+        """One CPU, and a share of the GPUs where there are any."""
+        return Resources(cpus=1, gpus=None)
 
     def caveats(self, network: Network) -> tuple[str, ...]:
         """What the proxy was, with its map sizes, and what is odd about the data."""

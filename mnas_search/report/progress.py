@@ -10,7 +10,7 @@ from rich.status import Status
 from mnas_search.report.tables import console
 from mnas_search.run import Reporter
 from mnas_search.trials import Trial
-from mnas_search.units import format_size
+from mnas_search.units import format_latency, format_size
 
 _QUIET = 10.0  # seconds between lines where there is no terminal to draw a bar on
 
@@ -102,10 +102,10 @@ class ConsoleReporter(Reporter):
         """Show the best so far."""
         text = "no candidate yet"
         if best is not None:
-            text = (
-                f"best {best.accuracy:.4f} at {format_size(best.macs)} FLOPs, "
-                f"reward {best.reward:.4f}"
-            )
+            costs = [f"{format_size(best.macs)} FLOPs"]
+            if best.latency is not None:
+                costs.append(format_latency(best.latency))
+            text = f"best {best.accuracy:.4f} at {', '.join(costs)}, reward {best.reward:.4f}"
         self._bar.show(done, total, text)
 
     def stage(self, what: str) -> None:

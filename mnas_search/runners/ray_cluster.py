@@ -27,8 +27,8 @@ with warnings.catch_warnings():
 
 
 @contextlib.contextmanager
-def cluster(address: str | None, *, cpus: float, gpus: float, what: str) -> Iterator[None]:
-    """Ray, until the end of the block.
+def cluster(address: str | None, *, cpus: float, gpus: float, what: str) -> Iterator[float]:
+    """Ray, until the end of the block; gives the number of its GPUs.
 
     Args:
         address: of a cluster to join; None starts a private one on this machine, which ends with
@@ -53,11 +53,11 @@ def cluster(address: str | None, *, cpus: float, gpus: float, what: str) -> Iter
             "RAY_AUTH_MODE=token and the token on this machine)"
         ) from None
     try:
-        available = ray.cluster_resources().get("GPU", 0.0)
+        available: float = ray.cluster_resources().get("GPU", 0.0)
         if gpus > available:
             raise UsageError(
                 f"{gpus:g} GPUs {what}; allowed: at most {available:g}, all that Ray sees"
             )
-        yield
+        yield available
     finally:
         ray.shutdown()

@@ -11,6 +11,7 @@ the journal is ours.
 Importing this module imports Ray.
 """
 
+import math
 import os
 import shutil
 import tempfile
@@ -60,7 +61,7 @@ def run_on_ray(
 
     Args:
         workers: pieces of work in flight, at most.
-        gpus_per_trial: overrides the evaluator's own wish.
+        gpus_per_trial: overrides the evaluator's own wish; by default trainings share all GPUs.
         address: of a Ray cluster to join; None starts a private one on this machine, with as many
             CPUs as the workers need, which ends with the run.
     """
@@ -68,7 +69,10 @@ def run_on_ray(
     gpus = wanted.gpus if gpus_per_trial is None else gpus_per_trial
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with cluster(address, cpus=workers * wanted.cpus, gpus=gpus, what="a trial"):
+        with cluster(address, cpus=workers * wanted.cpus, gpus=gpus or 0, what="a trial") as found:
+            if gpus is None:
+                # A whole one, or a half, a third, ...: other shares would leave workers without.
+                gpus = 1 / max(1, math.ceil(workers / found)) if found else 0
             _tune(source, evaluator, workers, {"CPU": wanted.cpus, "GPU": gpus})
 
 

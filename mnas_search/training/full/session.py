@@ -270,7 +270,7 @@ def _export(setup: Setup, folder: Path, chosen: Checkpoint, epochs: int) -> None
     write_atomically(path / "weights.json", json.dumps(words, indent=2) + "\n")
 
 
-def _workers(setup: Setup) -> contextlib.AbstractContextManager[None]:
+def _workers(setup: Setup) -> contextlib.AbstractContextManager[object]:
     if not setup.on_ray:
         return contextlib.nullcontext()
     from mnas_search.training.full.distributed import cluster
