@@ -52,36 +52,30 @@ def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding
     The rows of pixels lie one after the other with a gap of zeros between them, so that each strip
     sees its padding in the same memory, the images shifted by whole pixels.
     """
-    (count, channels, height, width), (rows, columns) = x.shape, gradient.shape[2:]
-    kernel = weight.shape[2]
-    # The depthwise routine also wants images at least as tall as the kernel.
-    above, below = 0, 0
-    if height < kernel:
-        above, below = padding, (rows - 1) * stride + kernel - padding - height
+    kernel, (rows, columns), above = weight.shape[2], gradient.shape[2:], padding
+    if x.shape[2] < kernel:
+        # The depthwise routine also wants images at least as tall as the kernel.
+        x = F.pad(x, (0, 0, padding, (rows - 1) * stride + kernel - padding - x.shape[2]))
+        above = 0
+    count, channels, height, width = x.shape
     gap = max(padding, (columns - 1) * stride + kernel - padding - width)
-    tall, wide = above + height + below, width + gap
     last = kernel - _STRIP  # first column of the last strip
-    pixels = x.new_empty(count * tall * wide + gap - padding + last, channels)
-    images = pixels[: count * tall * wide].view(count, tall, wide, channels)
-    images[:, above : above + height, gap:] = x.permute(0, 2, 3, 1)
-    for around in (
-        images[:, :, :gap],
-        images[:, :above],
-        images[:, above + height :],
-        pixels[count * tall * wide :],
-    ):
-        around.zero_()
+    wide, end = width + gap, gap - padding + last
+    pixels = x.new_empty(count * height * wide + end, channels)
+    images = pixels[:-end].view(count, height, wide, channels)
+    images[:, :, gap:] = x.permute(0, 2, 3, 1)
+    images[:, :, :gap], pixels[-end:] = 0, 0
     # With wider gaps the convolution of a strip has further columns, which count for nothing.
     further = (wide - _STRIP) // stride + 1 - columns
     if further:
         gradient = F.pad(gradient, (0, further))
-    size = (count, channels, tall, wide)
-    pitch = (tall * wide * channels, 1, wide * channels, channels)
+    size = (count, channels, height, wide)
+    pitch = (height * wide * channels, 1, wide * channels, channels)
     firsts = [*range(0, last, _STRIP), last]
     strips = []
     for first in firsts:
         seen = pixels.as_strided(size, pitch, (gap - padding + first) * channels)
-        part, pad = weight[..., first : first + _STRIP], (padding - above, 0)
+        part, pad = weight[..., first : first + _STRIP], (above, 0)
         strips.append(_gradient(gradient, seen, part, stride, pad, of_x=False))
     strips[-1] = strips[-1][..., len(firsts) * _STRIP - kernel :]  # what no strip before it has
     return torch.cat(strips, 3)
