@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 @click.option(
     "--workers", type=int, help="trainings at a time, over Ray; 0: in this process [one a CPU]"
 )
-@click.option("--gpus-per-trial", type=float, help="GPUs a worker takes, e.g. 0.25")
+@click.option("--gpus-per-trial", type=float, help="GPUs a worker takes, e.g. 0.25 [its share]")
 @click.option("--ray-address", help="a Ray cluster to join [a private local one]")
 @click.option(
     "--output",

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 _workers = click.option(
     "--workers", type=int, help="evaluations at a time, over Ray; 0: in this process [one a CPU]"
 )
-_gpus = click.option("--gpus-per-trial", type=float, help="GPUs a worker takes, e.g. 0.25")
+_gpus = click.option(
+    "--gpus-per-trial", type=float, help="GPUs a worker takes, e.g. 0.25 [its share]"
+)
 _address = click.option("--ray-address", help="a Ray cluster to join [a private local one]")
 _budget = click.option("--time-budget", type=DURATION, help="ask nothing more after, e.g. 10m")
 
