@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.cli.options import DURATION, FOLDER, data_option, format_option, print_json
+from mnas_search.cli.options import (
+    DURATION,
+    FOLDER,
+    address_option,
+    data_option,
+    format_option,
+    gpus_option,
+    print_json,
+)
 from mnas_search.errors import WorkFailed
 
 if TYPE_CHECKING:
@@ -43,8 +51,8 @@ if TYPE_CHECKING:
 @click.option(
     "--workers", type=int, help="trainings at a time, over Ray; 0: in this process [one a CPU]"
 )
-@click.option("--gpus-per-trial", type=float, help="GPUs a worker takes, e.g. 0.25 [its share]")
-@click.option("--ray-address", help="a Ray cluster to join [a private local one]")
+@gpus_option
+@address_option
 @click.option("--seed", type=int, help="of everything random [0]")
 @click.option(
     "--output",

@@ -35,6 +35,10 @@ LATENCY = _Parsed("latency", parse_latency)
 DURATION = _Parsed("duration", parse_duration)
 FOLDER = click.Path(path_type=Path)
 
+gpus_option = click.option(
+    "--gpus-per-trial", type=float, help="GPUs a worker takes, e.g. 0.25 [its share]"
+)
+address_option = click.option("--ray-address", help="a Ray cluster to join [a private local one]")
 format_option = click.option(
     "--format",
     "form",

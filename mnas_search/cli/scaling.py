@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.cli.options import BYTES, FOLDER, SIZE, data_option, format_option, print_json
+from mnas_search.cli.options import (
+    BYTES,
+    FOLDER,
+    SIZE,
+    address_option,
+    data_option,
+    format_option,
+    gpus_option,
+    print_json,
+)
 from mnas_search.cli.scaling_options import (
     LIMITS,
     TRAINED,
@@ -68,8 +77,8 @@ if TYPE_CHECKING:
 @click.option(
     "--workers", type=int, help="trainings at a time, over Ray; 0: in this process [one a CPU]"
 )
-@click.option("--gpus-per-trial", type=float, help="GPUs a worker takes, e.g. 0.25 [its share]")
-@click.option("--ray-address", help="a Ray cluster to join [a private local one]")
+@gpus_option
+@address_option
 @click.option(
     "--output",
     type=FOLDER,

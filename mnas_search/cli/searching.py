@@ -15,9 +15,11 @@ from mnas_search.cli.options import (
     FOLDER,
     LATENCY,
     SIZE,
+    address_option,
     data_option,
     device_option,
     format_option,
+    gpus_option,
     print_json,
 )
 from mnas_search.errors import UsageError
@@ -28,10 +30,6 @@ if TYPE_CHECKING:
 _workers = click.option(
     "--workers", type=int, help="evaluations at a time, over Ray; 0: in this process [one a CPU]"
 )
-_gpus = click.option(
-    "--gpus-per-trial", type=float, help="GPUs a worker takes, e.g. 0.25 [its share]"
-)
-_address = click.option("--ray-address", help="a Ray cluster to join [a private local one]")
 _budget = click.option("--time-budget", type=DURATION, help="ask nothing more after, e.g. 10m")
 
 
@@ -106,8 +104,8 @@ _proxy = click.option(
 )
 @_budget
 @_workers
-@_gpus
-@_address
+@gpus_option
+@address_option
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--output", type=FOLDER, help="the run's folder [runs/<target>-<n>]")
 @click.option("--resolution", type=int, default=224, show_default=True, help="at deployment")
@@ -126,8 +124,8 @@ def run(output: Path | None, form: str, **options: Any) -> None:
 @click.option("--trials", type=int, help="a larger number of candidates")
 @_budget
 @_workers
-@_gpus
-@_address
+@gpus_option
+@address_option
 @format_option
 def resume(folder: Path, form: str, **larger: Any) -> None:
     """Go on where a run or a training stopped, after anything."""

@@ -9,6 +9,7 @@ import click
 
 from mnas_search.cli.options import (
     FOLDER,
+    address_option,
     data_option,
     format_option,
     print_json,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     help="processes that share every batch, over Ray; 1: this process",
 )
 @click.option("--gpus-per-worker", type=float, help="0: the CPU [1 where there are any]")
-@click.option("--ray-address", help="a Ray cluster to join [a private local one]")
+@address_option
 @click.option(
     "--output", type=FOLDER, help="a new folder, or one to go on in [trainings/<name>-<n>]"
 )

@@ -30,7 +30,7 @@ class _Depthwise(torch.autograd.Function):
         return F.conv2d(x, weight, None, stride, padding, groups=len(weight))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
         x, weight = ctx.saved_tensors
         how = (gradient, x, weight, ctx.stride, ctx.padding)
         to_x = _of_images(*how) if ctx.needs_input_grad[0] else None
@@ -214,6 +214,7 @@ def _running(norm: nn.BatchNorm2d) -> bool:
 
 
 def _wide_depthwise(conv: nn.Conv2d) -> bool:
+    # With wider padding an image and its gap would be narrower than what the strips see.
     square = len({*conv.kernel_size}) == len({*conv.stride}) == 1
     return (
         square
