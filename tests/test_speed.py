@@ -18,11 +18,12 @@ from mnas_search.benchmarks.proxy.workloads import Workload, candidates
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.networks import build
 from mnas_search.networks.layers import SqueezeExcite, conv
-from mnas_search.training import devices, fast_layers, loop
+from mnas_search.training import depthwise, devices, loop
 from mnas_search.training.data import Split, digits
 from mnas_search.training.fast_layers import (
     FastBatchNorm,
     FastDepthwise,
+    FastMeans,
     FastPointwise,
     FastSqueezeExcite,
     use_fast_layers,
@@ -50,9 +51,12 @@ def gradients(module, x):
     ("kernel", "pad"),
     [(5, (2, 2)), (7, (3, 3)), (5, (1, 2)), (7, (2, 3)), (4, (1, 1)), (6, (3, 3)), (9, (4, 4))],
 )
-@pytest.mark.parametrize("few", [0, 1 << 15])  # in strips, as it is
-def test_a_depthwise_convolution(monkeypatch, kernel, pad, stride, size, few):
-    monkeypatch.setattr(fast_layers, "_FEW_VALUES", few)
+@pytest.mark.parametrize(
+    ("pixels", "values"), [(0, 0), (100, 0), (16, 1 << 15)], ids=["strips", "matrices", "as it is"]
+)
+def test_a_depthwise_convolution(monkeypatch, kernel, pad, stride, size, pixels, values):
+    monkeypatch.setattr(depthwise, "_FEW_PIXELS", pixels)
+    monkeypatch.setattr(depthwise, "_FEW_VALUES", values)
     torch.manual_seed(0)
     slow = conv(6, 6, kernel, stride=stride, groups=6, pad=pad).double()
     x = torch.randn(3, 6, size, size, dtype=torch.float64)
@@ -122,6 +126,7 @@ def test_a_network_with_fast_layers_is_the_same_function_with_the_same_state():
     assert kinds.count(FastDepthwise) == 9  # the 5x5 ones
     assert kinds.count(FastPointwise) == 32
     assert kinds.count(FastBatchNorm) == 49
+    assert kinds.count(FastMeans) == 1
     assert [p.shape for p in fast.parameters()] == [p.shape for p in slow.parameters()]
     x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     # Gradients of an input's mean under batch norm are rounding noise: absolute tolerance.
@@ -129,6 +134,29 @@ def test_a_network_with_fast_layers_is_the_same_function_with_the_same_state():
         torch.testing.assert_close(two, one, rtol=1e-6, atol=1e-8)
     slow.load_state_dict(fast.state_dict())
     assert list(slow.state_dict()) == list(fast.state_dict())
+
+
+@pytest.mark.parametrize("resolution", [8, 32])
+def test_maps_and_their_gradients_stay_channels_last(resolution):
+    network = build(ProxyTraining().proxy(B0)).to(memory_format=torch.channels_last)
+    use_fast_layers(network)
+    maps = {}
+
+    def note(name, x):
+        # A gradient that is one value a channel has no layout.
+        spread = x.ndim == 4 and x.stride()[2:] != (0, 0)
+        if spread and not x.is_contiguous(memory_format=torch.channels_last):
+            maps[name] = x.stride()
+
+    def look(name, out):
+        note(name, out)
+        out.register_hook(lambda gradient: note(f"to {name}", gradient))
+
+    for name, module in network.named_modules():
+        module.register_forward_hook(lambda m, a, out, name=name: look(name, out))
+    images = torch.randn(4, 3, resolution, resolution).to(memory_format=torch.channels_last)
+    network(images).square().sum().backward()
+    assert maps == {}
 
 
 def test_images_that_cannot_be_written_to_are_shared_not_copied():

@@ -99,6 +99,13 @@ def chain(x: Tensor, *layers: nn.Module) -> Tensor:
     return x
 
 
+class Means(nn.Module):
+    """Each channel's mean, [N, C] of [N, C, H, W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
 class SqueezeExcite(nn.Module):
     """Channels scaled by a gate computed from their means (arXiv 1709.01507)."""
 

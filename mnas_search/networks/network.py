@@ -3,13 +3,12 @@
 import functools
 import importlib
 
-import torch
 from torch import Tensor, nn
 
 from mnas_search import plugins
 from mnas_search.architecture import Architecture
 from mnas_search.blocks import BlockPlan, NetworkPlan, PartPlan, drop_path_rates, plan
-from mnas_search.networks.layers import ACTIVATIONS, Norm, chain, conv, initialise
+from mnas_search.networks.layers import ACTIVATIONS, Means, Norm, chain, conv, initialise
 
 
 def build(architecture: Architecture) -> "Network":
@@ -40,6 +39,7 @@ class Network(nn.Module):
             )
         )
         self.conv_head, self.bn2, self.act2, classifier = head(architecture, network_plan.head)
+        self.global_pool = Means()
         self.dropout = nn.Dropout(architecture.dropout_rate)
         self.classifier = classifier
 
@@ -50,8 +50,8 @@ class Network(nn.Module):
         for stage in self.blocks:
             for block in stage.children():
                 x = block(x)
-        features = torch.mean(chain(x, self.conv_head, self.bn2, self.act2), (2, 3))
-        logits: Tensor = self.classifier(self.dropout(features))
+        x = chain(x, self.conv_head, self.bn2, self.act2, self.global_pool)
+        logits: Tensor = self.classifier(self.dropout(x))
         return logits
 
 
