@@ -126,6 +126,8 @@ def _train(
     optimiser = recipe.optimiser.make(
         network, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
+    for group in optimiser.param_groups:
+        group["fused"] = None  # PyTorch's own choice, as where nobody asks for it
     scheduler = LambdaLR(
         optimiser, lambda step: recipe.schedule(step, steps=steps, epochs=recipe.epochs)
     )

@@ -145,7 +145,7 @@ class _Feeder(Searcher):  # type: ignore[misc]
         super().__init__(metric="accuracy", mode="max")
         self._source, self._workers = source, workers
         self._meeting = ray.remote(num_cpus=0)(_Meeting).remote(workers)
-        self._invitations = workers
+        self._invitations = self._awaited = workers
         self._open: dict[str, Work | None] = {}
         self.error: BaseException | None = None  # what ends the run
 
@@ -186,7 +186,12 @@ class _Feeder(Searcher):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         work = self._open.pop(trial_id, None)
-        if work is None or self.error is not None:
+        if work is None:
+            self._awaited -= 1
+            if not self._awaited:
+                ray.kill(self._meeting)  # an idle actor costs a hundredth of a CPU, and memory
+            return
+        if self.error is not None:
             return
         # An exception would make Tune call this again; it is kept, and raised at the end.
         try:
