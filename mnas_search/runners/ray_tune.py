@@ -145,7 +145,7 @@ class _Feeder(Searcher):  # type: ignore[misc]
         super().__init__(metric="accuracy", mode="max")
         self._source, self._workers = source, workers
         self._meeting = ray.remote(num_cpus=0)(_Meeting).remote(workers)
-        self._invitations = self._awaited = workers
+        self._invitations = workers
         self._open: dict[str, Work | None] = {}
         self.error: BaseException | None = None  # what ends the run
 
@@ -187,8 +187,7 @@ class _Feeder(Searcher):  # type: ignore[misc]
     ) -> None:
         work = self._open.pop(trial_id, None)
         if work is None:
-            self._awaited -= 1
-            if not self._awaited:
+            if not self._invitations and None not in self._open.values():
                 ray.kill(self._meeting)  # an idle actor costs a hundredth of a CPU, and memory
             return
         if self.error is not None:
