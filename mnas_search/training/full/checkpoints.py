@@ -25,7 +25,9 @@ from torch import Tensor
 from mnas_search.errors import RunFolderError, WorkFailed
 from mnas_search.files import check_ordinary, replacement, write_atomically
 
-LAST, BEST, METRICS = "checkpoint-last.pt", "checkpoint-best.pt", "metrics.jsonl"
+LAST = "checkpoint-last.pt"
+BEST = "checkpoint-best.pt"
+METRICS = "metrics.jsonl"
 _FORMAT, _VERSION = "mnas-search training checkpoint", 1
 
 
