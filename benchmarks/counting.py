@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mnas_search import plugins
-from mnas_search.choices import sample_codes
-from mnas_search.interfaces import SearchSpace
-from mnas_search.space_cost import WalkingCost, space_cost
+from mnas_search.common import plugins
+from mnas_search.nas.space.choices import sample_codes
+from mnas_search.nas.space.contract import SearchSpace
+from mnas_search.nas.space.cost import WalkingCost, space_cost
 
 _REPEATS = 7
 _TABLES, _WALKED = 1_000_000, 2_000

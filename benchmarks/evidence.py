@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from mnas_search.evaluators.accel_nasbench.evidence import SPACE, Evidence, load
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees, GaussianProcess
-from mnas_search.space_cost import space_cost
+from mnas_search.nas.space.cost import space_cost
 
 _FOLDS = 5
 

@@ -1,6 +1,6 @@
 """EfficientNet-B0 exported by mnas-search, and timm's and torchvision's exported the same way.
 
-The three networks run in turns with the reference of `mnas_search.latency`, untrained, at 224
+The three networks run in turns with the reference of `mnas_search.architecture.cost.latency`, untrained, at 224
 pixels, each exported whole: to ONNX Runtime, and compiled by torch.compile from `torch.export`.
 """
 
@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from mnas_search import reference
-from mnas_search.exporters.extras import absent, imports
-from mnas_search.latency.conditions import Conditions, in_words, machine
-from mnas_search.latency.devices import prepare, ready
-from mnas_search.latency.measuring import reference_run
-from mnas_search.latency.stopwatch import measure
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.cost.latency.conditions import Conditions, in_words, machine
+from mnas_search.common.extras import absent, imports
+from mnas_search.evaluators.latency.devices import prepare, ready
+from mnas_search.evaluators.latency.measuring import reference_run
+from mnas_search.evaluators.latency.stopwatch import measure
 from mnas_search.networks import build
 
 NAME, _SIDE, _QUICK_SIDE = "efficientnet_b0", 224, 64

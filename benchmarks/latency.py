@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from mnas_search import reference
+from mnas_search.architecture import published as reference
+from mnas_search.benchmarks.paper.printed import TABLE_4
 from mnas_search.networks import build
-from mnas_search.reference.paper import TABLE_4
 
 _WARM_UP = 3
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

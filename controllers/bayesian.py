@@ -26,12 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from mnas_search.choices import Choices, Codes, decode, encode, sample_codes, sizes
 from mnas_search.controllers.random_search import RandomSearch
-from mnas_search.features import Features
-from mnas_search.gaussian_process import Kernel, Posterior, Prior
-from mnas_search.interfaces import Controller, Problem
-from mnas_search.trials import Asked, Trial
+from mnas_search.nas.controller import Controller
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import Choices, Codes, decode, encode, sample_codes, sizes
+from mnas_search.nas.surrogate.features import Features
+from mnas_search.nas.surrogate.gaussian_process import Kernel, Posterior, Prior
+from mnas_search.nas.trial import Asked, Trial
 
 Array = NDArray[np.float64]
 Row = tuple[int, ...]

@@ -6,7 +6,7 @@ its descendants. A proposal is three small steps:
 
     sample    S members at random            (with replacement, as in the paper)
     parent    the best of them               (`select`)
-    child     one decision set anew          (`mnas_search.choices.mutate`)
+    child     one decision set anew          (`mnas_search.nas.space.choices.mutate`)
 
 The paper waits for a child before it draws the next; here any number are in flight, and a child
 joins when it is told. Until P networks are told or on their way, proposals are random.
@@ -22,10 +22,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mnas_search.choices import Choices, Decision, encode, mutate
 from mnas_search.controllers.random_search import RandomSearch
-from mnas_search.interfaces import Controller, Problem
-from mnas_search.trials import Asked, Trial, rank
+from mnas_search.nas.controller import Controller
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import Choices, Decision, encode, mutate
+from mnas_search.nas.trial import Asked, Trial, rank
 
 _CHILDREN = 64
 

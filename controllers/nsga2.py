@@ -17,10 +17,11 @@ events back in their order settles them alike.
 import numpy as np
 from optuna.samplers import NSGAIISampler
 
-from mnas_search.choices import Choices
 from mnas_search.controllers.optuna_study import OptunaStudy
-from mnas_search.interfaces import Controller, Problem
-from mnas_search.trials import Asked, Trial
+from mnas_search.nas.controller import Controller
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import Choices
+from mnas_search.nas.trial import Asked, Trial
 
 
 class NSGA2(Controller):

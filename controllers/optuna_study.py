@@ -19,9 +19,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import TrialState
 
-from mnas_search.choices import Choices, decode, encode
 from mnas_search.controllers.random_search import RandomSearch
-from mnas_search.interfaces import Problem
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import Choices, decode, encode
 
 _DRAWS = 10
 

@@ -38,11 +38,12 @@ from typing import final
 
 import numpy as np
 
-from mnas_search.choices import Choices, decode, encode, sizes
 from mnas_search.controllers.random_search import RandomSearch
 from mnas_search.controllers.recurrent_policy import Floats, Forward, RecurrentPolicy
-from mnas_search.interfaces import Controller, Problem
-from mnas_search.trials import Asked, Trial
+from mnas_search.nas.controller import Controller
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import Choices, decode, encode, sizes
+from mnas_search.nas.trial import Asked, Trial
 
 _DRAWS = (1, 4, 32)  # a few at once cost little more than one
 _STEEPEST = 5.0  # norm of a gradient, at most

@@ -8,9 +8,10 @@ and the first network within the target and all limits is taken.
 
 import numpy as np
 
-from mnas_search.choices import Choices, decode, sample_codes
-from mnas_search.interfaces import Controller, Problem
-from mnas_search.trials import Asked, Trial
+from mnas_search.nas.controller import Controller
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import Choices, decode, sample_codes
+from mnas_search.nas.trial import Asked, Trial
 
 _BATCHES = 12  # 1 + 2 + ... + 2,048 = 4,095 draws
 

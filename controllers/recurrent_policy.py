@@ -20,7 +20,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search.choices import Codes
+from mnas_search.nas.space.choices import Codes
 
 Floats = NDArray[np.float32]
 

@@ -10,10 +10,11 @@ target and would never lead a search to a tight one.)
 import numpy as np
 from optuna.samplers import TPESampler
 
-from mnas_search.choices import Choices
 from mnas_search.controllers.optuna_study import OptunaStudy
-from mnas_search.interfaces import Controller, Problem
-from mnas_search.trials import Asked, Trial
+from mnas_search.nas.controller import Controller
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import Choices
+from mnas_search.nas.trial import Asked, Trial
 
 
 class TPE(Controller):

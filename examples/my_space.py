@@ -4,9 +4,11 @@
         --space examples/my_space.py:MySpace --evaluator examples/my_space.py:score
 """
 
-from mnas_search import Stage, cost, reference
-from mnas_search.choices import Decision
-from mnas_search.interfaces import StagewiseSpace
+from mnas_search import Stage
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.cost import count as cost
+from mnas_search.nas.space.choices import Decision
+from mnas_search.nas.space.contract import StagewiseSpace
 
 
 class MySpace(StagewiseSpace):

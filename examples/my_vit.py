@@ -11,9 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mnas_search.choices import Decision
-from mnas_search.interfaces import SearchSpace, TracedNetwork
-from mnas_search.training.data import digits
+from mnas_search.architecture.traced_network import TracedNetwork
+from mnas_search.data import digits
+from mnas_search.nas.space.choices import Decision
+from mnas_search.nas.space.contract import SearchSpace
 
 
 class TinyViT(nn.Module):

@@ -12,14 +12,14 @@ import sys
 
 import numpy as np
 
-from mnas_search import plugins
-from mnas_search.choices import decode, encode
+from mnas_search.common import plugins
 from mnas_search.controllers.bayesian import Bayesian
 from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench, performance
-from mnas_search.interfaces import Problem
-from mnas_search.objective import Objective
-from mnas_search.space_cost import space_cost
-from mnas_search.trials import Trial
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import decode, encode
+from mnas_search.nas.space.cost import space_cost
+from mnas_search.nas.trial import Trial
 
 EVALUATIONS = 40
 

@@ -12,10 +12,11 @@ one of them. The space of Accel-NASBench (arXiv 2404.08005).
 
 from dataclasses import replace
 
-from mnas_search.architecture import Architecture, Stage
-from mnas_search.choices import Choices, Decision
-from mnas_search.interfaces import StagewiseSpace
-from mnas_search.reference import architecture
+from mnas_search.architecture.published import architecture
+from mnas_search.architecture.stage import Stage
+from mnas_search.architecture.value import Architecture
+from mnas_search.nas.space.choices import Choices, Decision
+from mnas_search.nas.space.contract import StagewiseSpace
 
 _STRIDES = (1, 2, 2, 2, 1, 2, 1)
 _WIDTHS = (16, 24, 40, 80, 112, 192, 320)

@@ -18,11 +18,12 @@ contain none of the networks that the paper published. `mnasnet_published`, with
 
 from dataclasses import replace
 
-from mnas_search import reference
-from mnas_search.architecture import Architecture, Stage
-from mnas_search.blocks import make_divisible
-from mnas_search.choices import Choices, Decision
-from mnas_search.interfaces import StagewiseSpace
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.blocks import make_divisible
+from mnas_search.architecture.stage import Stage
+from mnas_search.architecture.value import Architecture
+from mnas_search.nas.space.choices import Choices, Decision
+from mnas_search.nas.space.contract import StagewiseSpace
 
 # (block kind, expansion) of each op
 _OPS = {"conv": ("cn", 1), "dsconv": ("ds", 1), "mbconv3": ("ir", 3), "mbconv6": ("ir", 6)}

@@ -6,9 +6,9 @@ import signal
 import time
 from pathlib import Path
 
-from mnas_search.cost import cost
-from mnas_search.interfaces import Evaluator, Resources
-from mnas_search.trials import Evaluation
+from mnas_search.architecture.cost.count import cost
+from mnas_search.nas.evaluator import Evaluator, Resources
+from mnas_search.nas.trial import Evaluation
 
 
 def by_params(architecture):

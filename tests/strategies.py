@@ -3,9 +3,10 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from mnas_search import plugins
-from mnas_search.architecture import ACTIVATIONS, Architecture, Stage, Stem
-from mnas_search.choices import decode
+from mnas_search.architecture.stage import ACTIVATIONS, Stage, Stem
+from mnas_search.architecture.value import Architecture
+from mnas_search.common import plugins
+from mnas_search.nas.space.choices import decode
 
 SPACES = {
     name: plugins.load("search_spaces", name)()

@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 from strategies import SPACES
 
-from mnas_search import plugins
-from mnas_search.choices import decode, encode, sample_codes, sizes
-from mnas_search.objective import Objective
-from mnas_search.search import problem
-from mnas_search.trials import Trial
+from mnas_search.common import plugins
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.problem import problem
+from mnas_search.nas.space.choices import decode, encode, sample_codes, sizes
+from mnas_search.nas.trial import Trial
 
 CONTROLLERS = [p.name for p in plugins.installed("controllers")]
 TRIALS, SEEDS = 100, range(3)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from strategies import SPACES
 
-from mnas_search import plugins
-from mnas_search.errors import UsageError
-from mnas_search.objective import Objective
-from mnas_search.search import problem
+from mnas_search.common import plugins
+from mnas_search.common.errors import UsageError
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.problem import problem
+from mnas_search.nas.trial import Trial
 from mnas_search.testing import ControllerContract
-from mnas_search.trials import Trial
 
 CONTROLLERS = [p.name for p in plugins.installed("controllers")]
 
@@ -50,8 +50,8 @@ def test_random_search_draws_uniformly_within_the_target():
     """Over a space small enough to list: chi-square at 0.001, so one false alarm in 1,000."""
     from scipy.stats import chisquare
 
-    from mnas_search.choices import encode, sizes
     from mnas_search.controllers.random_search import RandomSearch
+    from mnas_search.nas.space.choices import encode, sizes
     from mnas_search.testing import ToySpace
 
     space = ToySpace()
@@ -67,8 +67,8 @@ def test_random_search_draws_uniformly_within_the_target():
 
 
 def test_random_search_takes_the_cheapest_where_nothing_is_within():
-    from mnas_search.choices import encode
     from mnas_search.controllers.random_search import RandomSearch
+    from mnas_search.nas.space.choices import encode
 
     space = SPACES["efficientnet"]
     given = problem(space, Objective(target=1.0))

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from strategies import SPACES, architectures, codes, of_any_space
 
-from mnas_search import reference
-from mnas_search.architecture import Architecture
-from mnas_search.blocks import plan
-from mnas_search.choices import decode, sample_codes
-from mnas_search.cost import cost
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.blocks import plan
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.value import Architecture
 from mnas_search.evaluators.accel_nasbench import evidence
-from mnas_search.networks.oracles import count
-from mnas_search.space_cost import TableCost, WalkingCost, space_cost
+from mnas_search.nas.space.choices import decode, sample_codes
+from mnas_search.nas.space.cost import TableCost, WalkingCost, space_cost
+from mnas_search.networks.reference_counters import count
 
 # params and MACs of the released code at each network's own resolution (torchvision, timm)
 PUBLISHED = {
@@ -164,7 +164,7 @@ def _descend(space, counter, row, sign):
 
 
 def test_codes_out_of_range_are_refused():
-    from mnas_search.errors import InvalidChoices
+    from mnas_search.common.errors import InvalidChoices
 
     space = SPACES["efficientnet"]
     counter = space_cost(space)

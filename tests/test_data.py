@@ -19,16 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mnas_search import plugins
-from mnas_search.config import RunConfig, Setup
-from mnas_search.errors import UnknownName, UsageError
+from mnas_search.common import plugins
+from mnas_search.common.errors import UnknownName, UsageError
+from mnas_search.data import Dataset, Split, assemble, decode, digits, load
+from mnas_search.data.decode import decode as decode_one
+from mnas_search.data.sources import PRESETS
+from mnas_search.data.splits import cut
 from mnas_search.evaluators.proxy_training import ProxyTraining
+from mnas_search.experiments.search.config import RunConfig, Setup
+from mnas_search.nas.job import Work, measure
 from mnas_search.training import loop
-from mnas_search.training.data import Dataset, Split, assemble, decode, digits, load
-from mnas_search.training.data.decode import decode as decode_one
-from mnas_search.training.data.presets import PRESETS
-from mnas_search.training.data.splits import cut
-from mnas_search.work import Work, measure
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 WHITE = (255, 255, 255)
@@ -828,7 +828,7 @@ def test_a_disk_that_is_full(tmp_path, caplog, cache):
 
 
 def test_where_the_cache_lies(tmp_path, monkeypatch):
-    from mnas_search.training.data.cache import folder
+    from mnas_search.data.cache import folder
 
     monkeypatch.delenv("MNAS_SEARCH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -980,7 +980,7 @@ class Two:
 
 
 def test_workers_see_one_copy_of_the_images_that_nobody_can_write(tmp_path):
-    from mnas_search.runners.ray_tune import run_on_ray
+    from mnas_search.experiments.runners.ray_tune import run_on_ray
 
     labels = np.arange(1000) % 2
     file = npz(tmp_path / "x.npz", images=noise(1000, 8, 8), labels=labels)

@@ -22,11 +22,11 @@ from mnas_search.benchmarks.discovery.statistics import (
     median,
     paired_difference,
 )
-from mnas_search.choices import sample_codes, sizes
-from mnas_search.errors import UnknownName, UsageError
-from mnas_search.interfaces import Problem
-from mnas_search.objective import Objective
-from mnas_search.space_cost import space_cost
+from mnas_search.common.errors import UnknownName, UsageError
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import sample_codes, sizes
+from mnas_search.nas.space.cost import space_cost
 from mnas_search.testing import ToySpace
 
 MINE = """

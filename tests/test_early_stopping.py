@@ -14,21 +14,23 @@ import numpy as np
 import pytest
 from evaluators_for_tests import Rungs
 
-from mnas_search import plugins
-from mnas_search.config import RunConfig, Setup
+from mnas_search.common import plugins
+from mnas_search.common.errors import UsageError
 from mnas_search.controllers.random_search import RandomSearch
-from mnas_search.early_stopping import Asha
-from mnas_search.errors import UsageError
 from mnas_search.evaluators.proxy_training import ProxyTraining
-from mnas_search.interfaces import Evaluator
-from mnas_search.objective import Objective
-from mnas_search.runners.in_process import run_in_process
-from mnas_search.search import MOST_STOPPED, Search, problem
+from mnas_search.experiments.runners.in_process import run_in_process
+from mnas_search.experiments.search.config import RunConfig, Setup
+from mnas_search.experiments.search.warm_start import warm_start
+from mnas_search.nas.asha import Asha
+from mnas_search.nas.core import MOST_STOPPED, Search
+from mnas_search.nas.evaluator import Evaluator
+from mnas_search.nas.job import Work, measure
+from mnas_search.nas.journal import Journal
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.problem import problem
+from mnas_search.nas.trial import Evaluation, Failure, Stopped, Trial
 from mnas_search.search_spaces.efficientnet import EfficientNetSpace
 from mnas_search.testing import EvaluatorContract, ToySpace, toy_accuracy
-from mnas_search.trials import Evaluation, Failure, Journal, Stopped, Trial
-from mnas_search.warm_start import warm_start
-from mnas_search.work import Work, measure
 
 HERE = Path(__file__).parent
 OBJECTIVE = Objective(target=400e3)
@@ -197,7 +199,7 @@ def test_the_bar_is_of_rewards_not_of_accuracies(tmp_path):
 
 
 def _macs(network):
-    from mnas_search.cost import cost
+    from mnas_search.architecture.cost.count import cost
 
     return cost(network).macs
 
@@ -219,7 +221,7 @@ def test_duplicates_of_a_stopped_trial_are_told_the_same(toy):
 
 def test_too_many_stopped_in_a_row_end_the_search(tmp_path, monkeypatch):
     assert MOST_STOPPED == 1_000
-    monkeypatch.setattr(sys.modules["mnas_search.search"], "MOST_STOPPED", 30)
+    monkeypatch.setattr(sys.modules["mnas_search.nas.core"], "MOST_STOPPED", 30)
     with Journal(tmp_path / "journal.jsonl") as journal:
         given = Objective(target=400e6)
         going = Search(

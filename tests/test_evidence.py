@@ -9,11 +9,12 @@ import pytest
 from scipy.stats import kendalltau
 from strategies import SPACES
 
-from mnas_search import plugins, reference
-from mnas_search.choices import decode
-from mnas_search.errors import InvalidArchitecture, UsageError
+from mnas_search.architecture import published as reference
+from mnas_search.common import plugins
+from mnas_search.common.errors import InvalidArchitecture, UsageError
 from mnas_search.evaluators.accel_nasbench import build, evaluator, evidence, models
 from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench
+from mnas_search.nas.space.choices import decode
 from mnas_search.testing import EvaluatorContract
 
 B0 = reference.architecture("efficientnet_b0")

@@ -15,16 +15,16 @@ from PIL import Image
 from strategies import architectures
 from torch import nn
 
-from mnas_search import explain, reference
-from mnas_search.architecture import Architecture
-from mnas_search.blocks import plan
-from mnas_search.errors import UsageError
-from mnas_search.networks import build
-from mnas_search.report import activation_maps as drawing
-from mnas_search.training.data import digits
-from mnas_search.training.full import weights
-from mnas_search.training.full.session import start
-from mnas_search.training.full.settings import TrainingConfig
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.blocks import plan
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import UsageError
+from mnas_search.common.render import activation_maps as drawing
+from mnas_search.data import digits
+from mnas_search.experiments.training.session import start
+from mnas_search.experiments.training.settings import TrainingConfig
+from mnas_search.networks import build, explain
+from mnas_search.networks.weights import loading as weights
 
 NETWORK = "ds_r1_k3_s1_e1_c8 ir_r2_k3_s2_e3_c16_se0.25"
 

@@ -5,10 +5,10 @@ import os
 import pytest
 import torch
 
-from mnas_search.architecture import Architecture
-from mnas_search.errors import InvalidArchitecture
-from mnas_search.exporters.weights import network_with
-from mnas_search.interfaces import Exporter
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import InvalidArchitecture
+from mnas_search.export.base import Exporter
+from mnas_search.export.weights import network_with
 from mnas_search.networks import build
 from mnas_search.testing import ExporterContract
 

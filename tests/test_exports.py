@@ -18,18 +18,21 @@ from other_packages import need
 from safetensors.torch import load_file, save_file
 from strategies import SPACES, architectures
 
-from mnas_search import plugins, reference
-from mnas_search.architecture import Architecture, Stem
-from mnas_search.choices import decode
-from mnas_search.errors import InvalidArchitecture, UsageError, WorkFailed
-from mnas_search.exporters import comparison, torchvision_like
-from mnas_search.exporters.model_source import model_source
-from mnas_search.exporters.timm_words import read_words, timm_words
-from mnas_search.interfaces import Origin
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.stage import Stem
+from mnas_search.architecture.value import Architecture
+from mnas_search.common import plugins
+from mnas_search.common.errors import InvalidArchitecture, UsageError, WorkFailed
+from mnas_search.export import comparison
+from mnas_search.export.base import Origin
+from mnas_search.export.model_py.model_source import model_source
+from mnas_search.export.timm.block_args import read_words, timm_words
+from mnas_search.export.torchvision import layout as torchvision_like
+from mnas_search.nas.space.choices import decode
 from mnas_search.networks import build
-from mnas_search.networks.torchvision_names import torchvision_names
+from mnas_search.networks.weights import loading as weights_module
+from mnas_search.networks.weights.torchvision_names import torchvision_names
 from mnas_search.testing import ExporterContract
-from mnas_search.training.full import weights as weights_module
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overwriting mnas_")  # in timm's registry
 GOLDEN = Path(__file__).parent / "golden"
@@ -395,8 +398,8 @@ def test_an_export_that_differs_leaves_nothing(run_cli, tmp_path, monkeypatch):
 def test_an_exporter_that_fails_half_way_leaves_nothing(run_cli, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
-        "from mnas_search.errors import WorkFailed\n"
-        "from mnas_search.interfaces import Exporter\n"
+        "from mnas_search.common.errors import WorkFailed\n"
+        "from mnas_search.nas.evaluator import Exporter\n"
         "class Mine(Exporter):\n"
         "    def export(self, architecture, weights, path):\n"
         "        (path / 'half').write_text('half')\n"
@@ -449,7 +452,7 @@ def test_a_block_kind_that_imports_more_than_torch(tmp_path):
     info = tmp_path / "site" / "mnas_search_grouped-0.1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: grouped\nVersion: 0.1\n")
-    (info / "entry_points.txt").write_text("[mnas_search.blocks]\ngc = grouped:GC\n")
+    (info / "entry_points.txt").write_text("[mnas_search.architecture.blocks]\ngc = grouped:GC\n")
     for name in ("grouped.py", "grouped_module.py"):
         text = (example / name).read_text()
         text = text.replace("from torch import", "import numpy\nfrom torch import")
@@ -710,7 +713,7 @@ def test_nothing_is_overwritten_unasked(run_cli, tmp_path):
 
 
 def test_a_missing_extra_is_named(run_cli, tmp_path, monkeypatch):
-    from mnas_search.exporters import extras
+    from mnas_search.common import extras
 
     monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None)
     code, out, err = run_cli("export", "mnasnet_a1", "--to", "onnx", "-o", tmp_path / "out")
@@ -724,7 +727,7 @@ def test_a_missing_extra_is_named(run_cli, tmp_path, monkeypatch):
 def test_without_the_package_itself(form, run_cli, tmp_path, monkeypatch):
     """What is written is compared all the same, and the user is told through what."""
     module = importlib.import_module(plugins.load("exporters", form).__module__)
-    timm_model = importlib.import_module("mnas_search.exporters.timm_model")
+    timm_model = importlib.import_module("mnas_search.export.timm.model")
     for place in (module, timm_model):
         if hasattr(place, "imports"):
             monkeypatch.setattr(place, "imports", lambda name: False)
@@ -736,7 +739,7 @@ def test_without_the_package_itself(form, run_cli, tmp_path, monkeypatch):
 
 def test_why_a_package_is_absent(tmp_path, monkeypatch):
     """One that is there and does not import is not to be installed once more."""
-    from mnas_search.exporters.extras import absent, imports
+    from mnas_search.common.extras import absent, imports
 
     (tmp_path / "half_installed.py").write_text(
         "raise RuntimeError('operator x::y does not exist')"
@@ -1010,7 +1013,7 @@ def test_folders_handed_over(run_cli, tmp_path):
 
 
 def test_an_origin_s_text_stays_in_its_cell():
-    from mnas_search.exporters.model_card import model_card
+    from mnas_search.export.timm.model_card import model_card
 
     card = model_card(
         SMALL, Origin(weights="a | b\n# c", facts=(("x\n", "<b>"),)), registered=False

@@ -14,20 +14,20 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from mnas_search import plugins
-from mnas_search.choices import encode
-from mnas_search.encoding import encode_architecture
-from mnas_search.errors import RunFolderError, UsageError
+from mnas_search.common import plugins
+from mnas_search.common.errors import RunFolderError, UsageError
 from mnas_search.evaluators.accel_nasbench.evidence import SPACE, load
-from mnas_search.fidelity.config import FidelityConfig, check_files
-from mnas_search.fidelity.plan import default_proxies, make_plan
-from mnas_search.fidelity.scores import compare
-from mnas_search.fidelity.study import study
-from mnas_search.fidelity.trainings import Trainings
-from mnas_search.report.fidelity import command, record, verdict
+from mnas_search.experiments.fidelity.config import FidelityConfig, check_files
+from mnas_search.experiments.fidelity.plan import default_proxies, make_plan
+from mnas_search.experiments.fidelity.report import command, record, verdict
+from mnas_search.experiments.fidelity.scores import compare
+from mnas_search.experiments.fidelity.study import study
+from mnas_search.experiments.fidelity.trainings import Trainings
+from mnas_search.nas.job import Panel, Work, measure
+from mnas_search.nas.space.choices import encode
+from mnas_search.nas.space.encoding import encode_architecture
+from mnas_search.nas.trial import Evaluation, Failure
 from mnas_search.training.recipe import PROXY, proxy_recipe
-from mnas_search.trials import Evaluation, Failure
-from mnas_search.work import Panel, Work, measure
 
 PROXIES = Path(__file__).parent / "evaluators_for_tests.py"
 RANKING = f"{PROXIES}:Ranking"
@@ -342,8 +342,8 @@ def test_more_architectures_than_there_are(tmp_path, run_cli):
     space = tmp_path / "small.py"
     space.write_text(
         "from mnas_search import Architecture\n"
-        "from mnas_search.choices import Decision\n"
-        "from mnas_search.interfaces import SearchSpace\n"
+        "from mnas_search.nas.space.choices import Decision\n"
+        "from mnas_search.nas.evaluator import SearchSpace\n"
         "class Small(SearchSpace):\n"
         "    decisions = (Decision(name='c', options=(16, 24, 32, 40, 48)),)\n"
         "    def decode(self, choices):\n"

@@ -14,16 +14,18 @@ import pytest
 from evaluators_for_tests import Cheap, Contrary, by_params
 from test_search import OBJECTIVE, Scripted, codes_of, finish, make
 
-from mnas_search import plugins, reference
-from mnas_search.choices import encode
-from mnas_search.config import RunConfig, Setup
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.cost.count import cost
+from mnas_search.common import plugins
+from mnas_search.common.errors import UsageError
 from mnas_search.controllers.bayesian import Bayesian
-from mnas_search.cost import cost
-from mnas_search.errors import UsageError
-from mnas_search.finals import FINALISTS, TRAININGS, Finals
-from mnas_search.search import problem
+from mnas_search.experiments.search.config import RunConfig, Setup
+from mnas_search.experiments.search.stages.finalist_check import FINALISTS, TRAININGS, Finals
+from mnas_search.nas.journal import Journal
+from mnas_search.nas.problem import problem
+from mnas_search.nas.space.choices import encode
+from mnas_search.nas.trial import Evaluation, Failure, Trial
 from mnas_search.testing import ToySpace
-from mnas_search.trials import Evaluation, Failure, Journal, Trial
 
 HERE = Path(__file__).parent
 CONTROLLERS = [p.name for p in plugins.installed("controllers")]
@@ -289,7 +291,7 @@ def test_a_prior_is_a_scale_plus_a_residual():
     setup = Setup(RunConfig(target_flops=400e6, prior="accel_nasbench", data="digits"))
     controller = Bayesian(setup.problem)
     rng = np.random.default_rng(0)
-    from mnas_search.choices import decode, sample_codes
+    from mnas_search.nas.space.choices import decode, sample_codes
 
     codes = sample_codes(setup.space.decisions, 60, rng)
     truth = 0.2 + 0.5 * setup.problem.prior(codes)

@@ -8,10 +8,16 @@ from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
-from mnas_search.choices import Decision, sample_codes, sizes
 from mnas_search.controllers.bayesian import log_expected_improvement, neighbours
-from mnas_search.features import Features
-from mnas_search.gaussian_process import Kernel, Posterior, Prior, _log_likelihood, isotropic
+from mnas_search.nas.space.choices import Decision, sample_codes, sizes
+from mnas_search.nas.surrogate.features import Features
+from mnas_search.nas.surrogate.gaussian_process import (
+    Kernel,
+    Posterior,
+    Prior,
+    _log_likelihood,
+    isotropic,
+)
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.uniform(size=(30, 4))

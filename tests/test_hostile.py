@@ -23,15 +23,21 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from mnas_search.architecture import MAX_BLOCKS, Architecture
-from mnas_search.errors import InvalidArchitecture, UsageError, one_line, printable, shortened
-from mnas_search.files import staged
-from mnas_search.interfaces import Origin
-from mnas_search.memory import check_room
+from mnas_search.architecture.cost.memory import check_room
+from mnas_search.architecture.value import MAX_BLOCKS, Architecture
+from mnas_search.common.errors import (
+    InvalidArchitecture,
+    UsageError,
+    one_line,
+    printable,
+    shortened,
+)
+from mnas_search.common.files import staged
+from mnas_search.experiments.training import checkpoints
+from mnas_search.export.base import Origin
 from mnas_search.networks import build
-from mnas_search.training.full import checkpoints
-from mnas_search.training.full.remap import remap
-from mnas_search.training.full.weights import fit, read
+from mnas_search.networks.weights.loading import fit, read
+from mnas_search.networks.weights.remap import remap
 
 HERE = Path(__file__).parent
 EVALUATOR = f"{HERE / 'evaluators_for_tests.py'}:by_params"
@@ -146,7 +152,7 @@ def test_a_name_is_text_for_terminals_drawings_and_folders(run_cli, tmp_path):
 
 
 def test_a_card_s_text_is_no_markdown():
-    from mnas_search.exporters.model_card import model_card
+    from mnas_search.export.timm.model_card import model_card
 
     origin = Origin(weights="a \\| b [c](d) `e` ![f](g)", facts=(("x", "&lt;y"),))
     card = model_card(replace(SMALL, name=NAME), origin, registered=True)

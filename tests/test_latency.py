@@ -21,33 +21,35 @@ from test_limits import Listed, every, random_space, stage
 from test_run import EVALUATOR, arguments, events
 
 import mnas_search
-from mnas_search import plugins, reference
-from mnas_search.choices import decode, encode, sample, sample_codes
-from mnas_search.cost import cost
-from mnas_search.errors import UsageError
-from mnas_search.interfaces import SearchSpace
-from mnas_search.latency import Conditions, LatencyTable
-from mnas_search.latency.building import build_table, drawn
-from mnas_search.latency.checking import check
-from mnas_search.latency.conditions import machine
-from mnas_search.latency.devices import module_of, prepare, ready
-from mnas_search.latency.parts import WORK, parts_of, work_of
-from mnas_search.latency.space_parts import parts_of_space
-from mnas_search.latency.stopwatch import Latency, _interval, measure
-from mnas_search.latency.table import (
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.cost.latency import Conditions, LatencyTable
+from mnas_search.architecture.cost.latency.conditions import machine
+from mnas_search.architecture.cost.latency.parts import WORK, parts_of, work_of
+from mnas_search.architecture.cost.latency.table import (
+    Latency,
     TimedNetwork,
     TimedPart,
     fitted_line,
     fitted_rates,
     read_table,
 )
-from mnas_search.objective import Objective
-from mnas_search.report.summary import summary
-from mnas_search.run import reopen
-from mnas_search.search import problem
-from mnas_search.space_cost import WalkingCost, space_cost
+from mnas_search.common import plugins
+from mnas_search.common.errors import UsageError
+from mnas_search.common.units import format_latency, parse_latency
+from mnas_search.evaluators.latency.building import build_table, drawn
+from mnas_search.evaluators.latency.checking import check
+from mnas_search.evaluators.latency.devices import module_of, prepare, ready
+from mnas_search.evaluators.latency.space_parts import parts_of_space
+from mnas_search.evaluators.latency.stopwatch import _interval, measure
+from mnas_search.experiments.search.report.summary import summary
+from mnas_search.experiments.search.run import reopen
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.problem import problem
+from mnas_search.nas.space.choices import decode, encode, sample, sample_codes
+from mnas_search.nas.space.contract import SearchSpace
+from mnas_search.nas.space.cost import WalkingCost, space_cost
 from mnas_search.testing import ToySpace
-from mnas_search.units import format_latency, parse_latency
 
 B0 = reference.architecture("efficientnet_b0")
 CONTROLLERS = [p.name for p in plugins.installed("controllers")]
@@ -598,7 +600,7 @@ def test_every_controller_keeps_a_tight_latency(name):
 def done(tmp_path_factory):
     """A search of four networks, by a table that is built at its start, on this machine."""
     folder = tmp_path_factory.mktemp("latency") / "mine"
-    result = mnas_search.search(
+    result = mnas_search.nas.core(
         target_latency="1s",
         space=SMALL,
         controller="random_search",

@@ -14,25 +14,30 @@ from strategies import SPACES
 from test_run import EVALUATOR, arguments, events, timeless
 
 import mnas_search
-from mnas_search import plugins, reference
-from mnas_search.architecture import Architecture, Stage
-from mnas_search.blocks import plan
-from mnas_search.choices import Decision, decode, encode, sample_codes, sizes
-from mnas_search.config import RunConfig, Setup
-from mnas_search.cost import cost
-from mnas_search.errors import UsageError, WorkFailed
-from mnas_search.finals import Scored
-from mnas_search.interfaces import Controller, Problem, StagewiseSpace
-from mnas_search.memory import inference_memory
-from mnas_search.objective import Objective
-from mnas_search.report.discovery import _label
-from mnas_search.scaling import scale, widest
-from mnas_search.search import Search, problem
-from mnas_search.space_cost import WalkingCost, space_cost
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.blocks import plan
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.cost.memory import inference_memory
+from mnas_search.architecture.scaling import scale, widest
+from mnas_search.architecture.stage import Stage
+from mnas_search.architecture.value import Architecture
+from mnas_search.common import plugins
+from mnas_search.common.errors import UsageError, WorkFailed
+from mnas_search.common.units import parse_bytes
+from mnas_search.experiments.search.config import RunConfig, Setup
+from mnas_search.experiments.search.report.discovery import _label
+from mnas_search.experiments.search.stages.baseline_comparison import TOP, Verdict
+from mnas_search.experiments.search.stages.finalist_check import Scored
+from mnas_search.nas.controller import Controller
+from mnas_search.nas.core import Search
+from mnas_search.nas.journal import Journal
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.problem import Problem, problem
+from mnas_search.nas.space.choices import Decision, decode, encode, sample_codes, sizes
+from mnas_search.nas.space.contract import StagewiseSpace
+from mnas_search.nas.space.cost import WalkingCost, space_cost
+from mnas_search.nas.trial import Evaluation, Trial, rank
 from mnas_search.testing import ToySpace, toy_accuracy
-from mnas_search.trials import Evaluation, Journal, Trial, rank
-from mnas_search.units import parse_bytes
-from mnas_search.verdict import TOP, Verdict
 
 HERE = Path(__file__).parent
 B0 = reference.architecture("efficientnet_b0")
@@ -368,7 +373,7 @@ LIMITS = {"target-flops": "300M", "max-params": "4M", "max-memory": "20MB"}
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("limits") / "mine"
-    result = mnas_search.search(
+    result = mnas_search.nas.core(
         "300M",
         max_params="4M",
         max_memory=20_000_000,
@@ -528,7 +533,7 @@ def test_limits_that_cannot_be_kept_together(run_cli, tmp_path):
     assert "error: none" in err
     assert not (tmp_path / "run" / "best.json").exists()
     with pytest.raises(WorkFailed, match="candidates is within 100M FLOPs, "):
-        mnas_search.search(
+        mnas_search.nas.core(
             1e8,
             max_params=int(params.min()),
             max_memory=str(memory.min()),
@@ -544,7 +549,7 @@ def test_limits_that_cannot_be_kept_together(run_cli, tmp_path):
 @pytest.mark.parametrize(("name", "value"), [("max_params", 0), ("max_memory", -1.0)])
 def test_numbers_that_the_library_refuses(tmp_path, name, value):
     with pytest.raises(UsageError, match=f"{name} .*; allowed: a positive number"):
-        mnas_search.search(
+        mnas_search.nas.core(
             "400M",
             evaluator=EVALUATOR,
             workers=0,

@@ -8,15 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import architectures, of_any_space
 
-from mnas_search import reference
-from mnas_search.architecture import Architecture, Stem
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.blocks import plan
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.cost.memory import inference_memory, saved_elements, training_memory
+from mnas_search.architecture.scaling import scale
+from mnas_search.architecture.stage import Stem
+from mnas_search.architecture.value import Architecture
 from mnas_search.benchmarks import memory as benchmark
-from mnas_search.blocks import plan
-from mnas_search.cost import cost
-from mnas_search.errors import UsageError
-from mnas_search.memory import inference_memory, saved_elements, training_memory
+from mnas_search.common.errors import UsageError
 from mnas_search.networks import build
-from mnas_search.scaling import scale
 
 B0 = reference.architecture("efficientnet_b0")
 # Stem of 8 channels at 4x4, one depthwise block with a shortcut, no head convolution.

@@ -6,15 +6,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import of_any_space
 
-from mnas_search import reference
-from mnas_search.blocks import make_divisible
-from mnas_search.blocks.arithmetic import padding, round_repeats, squeeze_channels, strided
-from mnas_search.cost import cost
-from mnas_search.errors import UsageError
-from mnas_search.objective import Objective
-from mnas_search.scaling import PUBLISHED, CompoundRule, compound, published_family, scale
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.blocks import make_divisible
+from mnas_search.architecture.blocks.arithmetic import (
+    padding,
+    round_repeats,
+    squeeze_channels,
+    strided,
+)
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.scaling import (
+    PUBLISHED,
+    CompoundRule,
+    compound,
+    published_family,
+    scale,
+)
+from mnas_search.common.errors import UsageError
+from mnas_search.common.units import format_size, parse_duration, parse_size
+from mnas_search.nas.objective import Objective
 from mnas_search.training.proxy import map_sizes, proxy_architecture
-from mnas_search.units import format_size, parse_duration, parse_size
 
 B0 = reference.architecture("efficientnet_b0")
 TARGET = 400e6

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import mnas_search
-from mnas_search import plugins
-from mnas_search.errors import MnasSearchError, UnknownName, UsageError
+from mnas_search.common import plugins
+from mnas_search.common.errors import MnasSearchError, UnknownName, UsageError
 
 ROOT = Path(__file__).parents[1]
 PYTHON = [sys.executable, "-c"]
@@ -38,8 +38,8 @@ def test_what_loads_neither_torch_nor_ray_nor_optuna(code):
 
 def test_the_public_names():
     assert set(mnas_search.__all__) <= set(dir(mnas_search))
-    assert callable(mnas_search.search)
-    from mnas_search.search import Search  # the module behind the function of the same name
+    assert callable(mnas_search.nas.core)
+    from mnas_search.nas.core import Search  # the module behind the function of the same name
 
     assert Search
 
@@ -116,9 +116,9 @@ def test_examples_custom_space_and_block_kind(tmp_path):
     for name in ("grouped.py", "grouped_module.py"):
         (site / name).write_text((ROOT / "examples" / "block_kind" / name).read_text())
     config = tomllib.loads((ROOT / "examples" / "block_kind" / "pyproject.toml").read_text())
-    points = config["project"]["entry-points"]["mnas_search.blocks"]
+    points = config["project"]["entry-points"]["mnas_search.architecture.blocks"]
     lines = "".join(f"{name} = {target}\n" for name, target in points.items())
-    (info / "entry_points.txt").write_text(f"[mnas_search.blocks]\n{lines}")
+    (info / "entry_points.txt").write_text(f"[mnas_search.architecture.blocks]\n{lines}")
     (info / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: mnas-search-grouped\nVersion: 0.1\n"
     )

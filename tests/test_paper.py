@@ -8,18 +8,19 @@ from xml.etree import ElementTree
 import pytest
 from test_report import checked
 
-from mnas_search import reference
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.scaling import scale
 from mnas_search.benchmarks import latency
+from mnas_search.benchmarks.paper import ROUNDING
+from mnas_search.benchmarks.paper import all_tables as everything
+from mnas_search.benchmarks.paper.lines import FROM_PRINTED
+from mnas_search.benchmarks.paper.printed import TABLE_2, TABLE_3, TABLE_7, Printed
+from mnas_search.benchmarks.paper.report import as_printed
+from mnas_search.benchmarks.paper.run_family import own_family
 from mnas_search.cli.app import main
-from mnas_search.cost import cost
-from mnas_search.errors import RunFolderError
-from mnas_search.recount import ROUNDING, everything
-from mnas_search.recount.lines import FROM_PRINTED
-from mnas_search.reference.paper import TABLE_2, TABLE_3, TABLE_7, Printed
-from mnas_search.report.own_family import own_family
-from mnas_search.report.paper import as_printed
-from mnas_search.report.scatter import Point, Series, scatter
-from mnas_search.scaling import scale
+from mnas_search.common.errors import RunFolderError
+from mnas_search.common.render.scatter import Point, Series, scatter
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from strategies import architectures
 
-from mnas_search import reference
-from mnas_search.report import profiles
-from mnas_search.report.drawing import drawing
+from mnas_search.architecture import published as reference
+from mnas_search.experiments.profile import tables as profiles
+from mnas_search.experiments.profile.drawing import drawing
 
 
 def test_other_counters_agree(run_cli):

@@ -12,18 +12,24 @@ from scipy.stats import kendalltau
 from torch import nn
 from torch.nn import functional as F
 
-from mnas_search.architecture import Architecture
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.published import architecture
+from mnas_search.architecture.value import Architecture
 from mnas_search.benchmarks import ranking
 from mnas_search.benchmarks.ranking import networks, scores, statistics, structure, table, tasks
 from mnas_search.benchmarks.ranking.features import RandomFeatures
-from mnas_search.benchmarks.ranking.readings import Reading, Structure, ZeroCost
-from mnas_search.benchmarks.ranking.running import Store, Work, measure
+from mnas_search.benchmarks.ranking.running import (
+    Reading,
+    Store,
+    Structure,
+    Work,
+    ZeroCost,
+    measure,
+)
 from mnas_search.benchmarks.ranking.trained import ShortTraining
 from mnas_search.benchmarks.ranking.trials import Combination, Trial
-from mnas_search.cost import cost
-from mnas_search.errors import UsageError
+from mnas_search.common.errors import UsageError
 from mnas_search.networks import build
-from mnas_search.reference import architecture
 from mnas_search.training.loop import one_thread
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from mnas_search.architecture.traced_network import TracedNetwork
 from mnas_search.evaluators.proxy_training import ProxyTraining
-from mnas_search.interfaces import TracedNetwork
-from mnas_search.search import training_seed
+from mnas_search.nas.core import training_seed
+from mnas_search.nas.job import Work, measure
+from mnas_search.nas.trial import Evaluation
 from mnas_search.search_spaces.efficientnet import EfficientNetSpace
-from mnas_search.trials import Evaluation
-from mnas_search.work import Work, measure
 
 HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-c", "from mnas_search.cli import main; main()"]
@@ -248,7 +248,7 @@ def test_a_traced_network_travels(tmp_path):
 
 
 def test_proxy_training_refuses_what_is_no_chain_of_stages():
-    from mnas_search.errors import UsageError
+    from mnas_search.common.errors import UsageError
 
     network = TracedNetwork(build=lambda: None, key="vit")
     with pytest.raises(UsageError, match="'vit' is a traced network"):

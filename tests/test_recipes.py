@@ -15,24 +15,20 @@ from PIL import Image, ImageEnhance, ImageOps
 from scipy.ndimage import binary_dilation, binary_erosion
 from torch import nn
 
-from mnas_search.architecture import Architecture, Stem
-from mnas_search.errors import UsageError
+from mnas_search.architecture.published import architecture
+from mnas_search.architecture.stage import Stem
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import UsageError
+from mnas_search.data import digits
 from mnas_search.networks import build
-from mnas_search.reference import architecture
-from mnas_search.training import image_operations as ops
-from mnas_search.training import loop, mixup
-from mnas_search.training.augmentation import Cutout, Flip, RandomResizedCrop, Shift
-from mnas_search.training.auto_augment import IMAGENET_POLICY, AutoAugment, RandAugment
-from mnas_search.training.data import digits
+from mnas_search.training import loop
+from mnas_search.training.augment import image_operations as ops
+from mnas_search.training.augment import mixup
+from mnas_search.training.augment.auto_augment import IMAGENET_POLICY, AutoAugment, RandAugment
+from mnas_search.training.augment.pipeline import Cutout, Flip, RandomResizedCrop, Shift
 from mnas_search.training.optimisers import AdamW, Sgd, TensorFlowRmsProp
 from mnas_search.training.recipe import PROXY, Recipe
-from mnas_search.training.recipes import (
-    EFFICIENTNET,
-    FINETUNE,
-    RECIPES,
-    SCRATCH,
-    recipe_named,
-)
+from mnas_search.training.recipes import EFFICIENTNET, FINETUNE, RECIPES, SCRATCH, recipe_named
 from mnas_search.training.schedules import Cosine, Staircase, Triangle
 
 STRENGTHS = [0.1, 0.5, 0.82, 1.0, 1.36, 1.9]

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mnas_search.choices import decode, encode, sizes
 from mnas_search.controllers.evolution import Evolution, breed, select
 from mnas_search.controllers.nsga2 import NSGA2
 from mnas_search.controllers.ppo import PPO, Adam, clipped_slope
 from mnas_search.controllers.recurrent_policy import RecurrentPolicy
+from mnas_search.nas.space.choices import decode, encode, sizes
+from mnas_search.nas.trial import Asked, Trial
 from mnas_search.testing import ControllerContract, toy_accuracy
-from mnas_search.trials import Asked, Trial
 
 SMALL = {
     "ppo": functools.partial(PPO, batch=4, epochs=2),

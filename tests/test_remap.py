@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import architectures
 
-from mnas_search import reference
-from mnas_search.architecture import Architecture, Stem
-from mnas_search.errors import UsageError
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.stage import Stem
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import UsageError
 from mnas_search.networks import build
-from mnas_search.training.full import weights
-from mnas_search.training.full.remap import remap
+from mnas_search.networks.weights import loading as weights
+from mnas_search.networks.weights.remap import remap
 
 SOURCE = Architecture.from_block_string(
     "ds_r1_k3_s1_e1_c8_se0.25 ir_r2_k3_s2_e3_c16_se0.25 ir_r2_k3_s1_e3_c16 er_r2_k3_s2_e2_c24 "

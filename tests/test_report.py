@@ -10,15 +10,19 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from mnas_search import run_folder
-from mnas_search.choices import Decision
-from mnas_search.config import RunConfig, Setup
-from mnas_search.errors import WorkFailed
-from mnas_search.interfaces import Evaluator, SearchSpace, TracedNetwork
-from mnas_search.report.figure import Axis
-from mnas_search.report.page import page
-from mnas_search.run import Reporter, _run, reopen, report
-from mnas_search.trials import Evaluation, ReadJournal
+from mnas_search.architecture.traced_network import TracedNetwork
+from mnas_search.common.errors import WorkFailed
+from mnas_search.common.render.svg import Axis
+from mnas_search.experiments.listener import Reporter
+from mnas_search.experiments.search import folder as run_folder
+from mnas_search.experiments.search.config import RunConfig, Setup
+from mnas_search.experiments.search.report.page import page
+from mnas_search.experiments.search.run import _run, reopen, report
+from mnas_search.nas.evaluator import Evaluator
+from mnas_search.nas.journal import ReadJournal
+from mnas_search.nas.space.choices import Decision
+from mnas_search.nas.space.contract import SearchSpace
+from mnas_search.nas.trial import Evaluation
 
 HERE = Path(__file__).parent
 EVALUATOR = f"{HERE / 'evaluators_for_tests.py'}:by_params"

@@ -8,15 +8,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mnas_search import plugins, reference
-from mnas_search.architecture import Architecture, Stem
-from mnas_search.blocks import plan
-from mnas_search.cost import cost
-from mnas_search.exporters.pytorch import PyTorchExporter
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.blocks import plan
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.scaling import scale
+from mnas_search.architecture.stage import Stem
+from mnas_search.architecture.value import Architecture
+from mnas_search.common import plugins
+from mnas_search.export.model_py.pytorch import PyTorchExporter
 from mnas_search.networks import build
 from mnas_search.networks.layers import Bottleneck
-from mnas_search.scaling import scale
-from mnas_search.training.fast_layers import FastPointwise, use_fast_layers
+from mnas_search.training.fast.layers import FastPointwise, use_fast_layers
 from mnas_search.training.proxy import map_sizes, proxy_architecture
 
 RESNET50 = reference.architecture("resnet50")

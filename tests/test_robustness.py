@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnas_search.architecture import Architecture, Stage
-from mnas_search.choices import Decision
-from mnas_search.errors import InvalidArchitecture, InvalidChoices, UsageError, WorkFailed
-from mnas_search.scaling import CompoundRule, compound
+from mnas_search.architecture.scaling import CompoundRule, compound
+from mnas_search.architecture.stage import Stage
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import InvalidArchitecture, InvalidChoices, UsageError, WorkFailed
+from mnas_search.nas.space.choices import Decision
 
 HERE = Path(__file__).parent
 EVALUATOR = f"{HERE / 'evaluators_for_tests.py'}:by_params"
@@ -326,7 +327,7 @@ def test_failed_work_has_its_own_exit_code():
 
 
 def test_data_of_another_form_is_refused():
-    from mnas_search.training.data import Dataset, Split
+    from mnas_search.data import Dataset, Split
 
     images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.arange(4)
     good = Split(images=images, labels=labels.astype(np.int32))

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import mnas_search
-from mnas_search import reference
-from mnas_search.architecture import Architecture
-from mnas_search.cost import cost
-from mnas_search.resolve import resolve_architecture
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.value import Architecture
+from mnas_search.experiments.resolve import resolve_architecture
 
 HERE = Path(__file__).parent
 EVALUATOR = f"{HERE / 'evaluators_for_tests.py'}:by_params"
@@ -48,7 +48,7 @@ def timeless(folder):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "mine"
-    result = mnas_search.search(
+    result = mnas_search.nas.core(
         "200M",
         controller="random_search",
         evaluator=EVALUATOR,

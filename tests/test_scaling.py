@@ -16,22 +16,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import of_any_space
 
-from mnas_search import reference
-from mnas_search.architecture import Architecture
-from mnas_search.blocks import plan
-from mnas_search.blocks.arithmetic import make_divisible
-from mnas_search.cost import cost
-from mnas_search.errors import UsageError
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.blocks import plan
+from mnas_search.architecture.blocks.arithmetic import make_divisible
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.cost.memory import inference_memory, training_memory
+from mnas_search.architecture.scaling import CompoundRule, Rounding, compound, scale
+from mnas_search.architecture.scaling.limits import STEPS, largest, limits
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import UsageError
 from mnas_search.evaluators.proxy_training import ProxyTraining
-from mnas_search.memory import inference_memory, training_memory
-from mnas_search.report.scaling import grid_words
-from mnas_search.report.scaling_figures import comparison_figure, grid_figure
-from mnas_search.resolve import resolve_architecture
-from mnas_search.scaling import CompoundRule, Rounding, compound, scale
-from mnas_search.scaling.comparison import DIMENSIONS, comparison
-from mnas_search.scaling.grid import PAPER, GridConfig, candidates, choose, triples
-from mnas_search.scaling.limits import STEPS, largest, limits
-from mnas_search.scaling.measured import Scores
+from mnas_search.experiments.resolve import resolve_architecture
+from mnas_search.experiments.scaling.comparison import DIMENSIONS, comparison
+from mnas_search.experiments.scaling.figures import comparison_figure, grid_figure
+from mnas_search.experiments.scaling.grid import PAPER, GridConfig, candidates, choose, triples
+from mnas_search.experiments.scaling.measured import Scores
+from mnas_search.experiments.scaling.report import grid_words
 from mnas_search.training.proxy import map_sizes
 
 B0 = reference.architecture("efficientnet_b0")

@@ -6,17 +6,19 @@ import time
 import numpy as np
 import pytest
 
-from mnas_search.choices import Decision, decode
+from mnas_search.architecture.cost.count import cost
+from mnas_search.common.errors import RunFolderError
 from mnas_search.controllers.random_search import RandomSearch
-from mnas_search.cost import cost
-from mnas_search.errors import RunFolderError
-from mnas_search.interfaces import Controller
-from mnas_search.objective import Objective
-from mnas_search.repeats import Repeats
-from mnas_search.search import MOST_DUPLICATES, Search, problem, training_seed
+from mnas_search.experiments.search.stages.replicates import Repeats
+from mnas_search.nas.controller import Controller
+from mnas_search.nas.core import MOST_DUPLICATES, Search, training_seed
+from mnas_search.nas.job import Chain, Timed, check
+from mnas_search.nas.journal import Journal
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.problem import problem
+from mnas_search.nas.space.choices import Decision, decode
+from mnas_search.nas.trial import Evaluation, Failure
 from mnas_search.testing import ToySpace, toy_accuracy
-from mnas_search.trials import Evaluation, Failure, Journal
-from mnas_search.work import Chain, Timed, check
 
 OBJECTIVE = Objective(target=400e3)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from strategies import SPACES
 
-from mnas_search import reference
-from mnas_search.architecture import Architecture
-from mnas_search.choices import sizes
-from mnas_search.cost import cost
-from mnas_search.encoding import encode_architecture
-from mnas_search.errors import InvalidArchitecture
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import InvalidArchitecture
+from mnas_search.nas.space.choices import sizes
+from mnas_search.nas.space.encoding import encode_architecture
 from mnas_search.testing import EvaluatorContract, SearchSpaceContract
 
 GOLDEN = Path(__file__).parent / "golden" / "mnasnet_a1.json"
@@ -90,7 +90,7 @@ def test_skips_act_where_the_paper_says():
     choices = encode_architecture(
         space, reference.architecture("mobilenet_v2"), any_activation=True
     )
-    from mnas_search.blocks import plan
+    from mnas_search.architecture.blocks import plan
 
     def shortcuts(skip, stage):
         network = space.decode({**choices, **{f"block{i}.skip": skip for i in range(7)}})
@@ -103,7 +103,7 @@ def test_skips_act_where_the_paper_says():
 
 def test_golden_mnasnet_a1():
     """Layer by layer, with the choices that give it; the file holds its own configuration."""
-    from mnas_search.blocks import plan
+    from mnas_search.architecture.blocks import plan
 
     golden = json.loads(GOLDEN.read_text())
     network = SPACES[golden["space"]].decode(golden["choices"])

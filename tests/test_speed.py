@@ -11,16 +11,19 @@ import pytest
 import torch
 from torch import nn
 
-from mnas_search import reference
+from mnas_search.architecture import published as reference
 from mnas_search.benchmarks.proxy.plain import Settings, train_plainly
 from mnas_search.benchmarks.proxy.work_list import WorkList
 from mnas_search.benchmarks.proxy.workloads import Workload, candidates
+from mnas_search.data import Split, digits
 from mnas_search.evaluators.proxy_training import ProxyTraining
+from mnas_search.nas.job import Work, measure
+from mnas_search.nas.trial import Evaluation, Failure
 from mnas_search.networks import build
 from mnas_search.networks.layers import SqueezeExcite, conv
-from mnas_search.training import depthwise, devices, loop
-from mnas_search.training.data import Split, digits
-from mnas_search.training.fast_layers import (
+from mnas_search.training import devices, loop
+from mnas_search.training.fast import depthwise
+from mnas_search.training.fast.layers import (
     FastBatchNorm,
     FastDepthwise,
     FastMeans,
@@ -29,8 +32,6 @@ from mnas_search.training.fast_layers import (
     use_fast_layers,
 )
 from mnas_search.training.recipe import MOST_IMAGES, proxy_recipe
-from mnas_search.trials import Evaluation, Failure
-from mnas_search.work import Work, measure
 
 SMALL = "epochs=1,fraction=0.2"
 B0 = reference.architecture("efficientnet_b0")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from mnas_search.statistics import (
+from mnas_search.common.statistics import (
     interval,
     leave_pair_out,
     order,

@@ -19,18 +19,19 @@ import torch.distributed as dist
 import torch.multiprocessing as processes
 from safetensors.torch import save_file
 
-from mnas_search.architecture import Architecture
-from mnas_search.errors import UsageError, WorkFailed
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import UsageError, WorkFailed
+from mnas_search.data import digits
+from mnas_search.experiments.training import checkpoints
+from mnas_search.experiments.training.epochs import Job, train_epochs
+from mnas_search.experiments.training.scores import score, wilson
+from mnas_search.experiments.training.session import Reporter, resume, start
+from mnas_search.experiments.training.settings import TrainingConfig
 from mnas_search.networks import build
+from mnas_search.networks.weights import loading as weights
 from mnas_search.training import loop
-from mnas_search.training.data import digits
-from mnas_search.training.full import checkpoints, weights
-from mnas_search.training.full.epochs import Job, train_epochs
-from mnas_search.training.full.scores import score, wilson
-from mnas_search.training.full.session import Reporter, resume, start
-from mnas_search.training.full.settings import TrainingConfig
 from mnas_search.training.recipe import Recipe
-from mnas_search.training.share import Share
+from mnas_search.training.worker_context import Share
 
 COMMAND = [sys.executable, "-c", "from mnas_search.cli import main; main()"]
 NETWORK = "ds_r1_k3_s1_e1_c8 ir_r2_k3_s2_e3_c16_se0.25"
@@ -414,7 +415,7 @@ def test_data_that_have_changed_are_refused(tmp_path, run_cli):
     source = tmp_path / "mine.py"
     text = (
         "from dataclasses import replace\n"
-        "from mnas_search.training.data import digits\n"
+        "from mnas_search.data import digits\n"
         "def mine():\n"
         "    data = digits()\n"
         "    return replace(data, train=data.train.part({}))\n"
@@ -572,7 +573,7 @@ def test_transfer_from_a_training_s_folder(whole, tmp_path, run_cli):
     """Other data, with other classes: the backbone is kept, and starts the new training."""
     source = tmp_path / "even.py"
     source.write_text(
-        "from mnas_search.training.data import Dataset, Split, digits\n"
+        "from mnas_search.data import Dataset, Split, digits\n"
         "def even():\n"
         "    data = digits()\n"
         "    def half(s):\n"

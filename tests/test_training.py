@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mnas_search.errors import UsageError
+from mnas_search.common.errors import UsageError
+from mnas_search.data import Split, digits
 from mnas_search.training import loop
-from mnas_search.training.data import Split, digits
 from mnas_search.training.recipe import PROXY, Recipe
 
 

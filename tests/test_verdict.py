@@ -9,18 +9,20 @@ import pytest
 from evaluators_for_tests import by_params
 from scipy import stats
 
-from mnas_search import reference
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.scaling import scale, widest
+from mnas_search.common.errors import UsageError
 from mnas_search.controllers.random_search import RandomSearch
-from mnas_search.cost import cost
-from mnas_search.errors import UsageError
 from mnas_search.evaluators.proxy_training import ProxyTraining
-from mnas_search.interfaces import Evaluator
-from mnas_search.objective import Objective
-from mnas_search.scaling import scale, widest
-from mnas_search.search import Search, problem
+from mnas_search.experiments.search.stages.baseline_comparison import TOP, TRAININGS, Verdict
+from mnas_search.nas.core import Search
+from mnas_search.nas.evaluator import Evaluator
+from mnas_search.nas.journal import Journal
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.problem import problem
+from mnas_search.nas.trial import Evaluation, Failure, rank
 from mnas_search.search_spaces.efficientnet import EfficientNetSpace
-from mnas_search.trials import Evaluation, Failure, Journal, rank
-from mnas_search.verdict import TOP, TRAININGS, Verdict
 
 OBJECTIVE = Objective(target=400e6)
 B0 = reference.architecture("efficientnet_b0")

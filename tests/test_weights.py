@@ -11,17 +11,22 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from mnas_search import reference
-from mnas_search.architecture import Architecture, Stem
-from mnas_search.errors import UsageError
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.stage import Stem
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import UsageError
+from mnas_search.data import digits
+from mnas_search.experiments.training.session import start
+from mnas_search.experiments.training.settings import (
+    Setup,
+    TrainingConfig,
+    settings_to_start_from,
+)
+from mnas_search.experiments.training.trained import load_trained
 from mnas_search.networks import build
-from mnas_search.networks.torchvision_names import torchvision_names
-from mnas_search.training.data import digits
-from mnas_search.training.full import weights
-from mnas_search.training.full.session import start
-from mnas_search.training.full.settings import Setup, TrainingConfig, settings_to_start_from
-from mnas_search.training.full.trained import load_trained
-from mnas_search.training.full.weight_settings import settings_of
+from mnas_search.networks.weights import loading as weights
+from mnas_search.networks.weights.settings import settings_of
+from mnas_search.networks.weights.torchvision_names import torchvision_names
 
 SIDE = 16
 NETWORK = Architecture.from_block_string(

@@ -29,9 +29,9 @@ from mnas_search.benchmarks.discovery.problems import DEFINITIONS, DiscoveryProb
 from mnas_search.benchmarks.discovery.report import Scores
 from mnas_search.benchmarks.discovery.running import QUICK, Plan, Runner, Task
 from mnas_search.benchmarks.outcome import Outcome
-from mnas_search.choices import sample_codes
-from mnas_search.errors import UsageError
-from mnas_search.files import write_atomically
+from mnas_search.common.errors import UsageError
+from mnas_search.common.files import write_atomically
+from mnas_search.nas.space.choices import sample_codes
 
 __all__ = ["Outcome", "run"]
 

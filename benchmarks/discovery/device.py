@@ -17,9 +17,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search.choices import Codes, Decision, sizes
-from mnas_search.interfaces import BatchCost
-from mnas_search.space_cost import Counts
+from mnas_search.nas.space.choices import Codes, Decision, sizes
+from mnas_search.nas.space.contract import BatchCost
+from mnas_search.nas.space.cost import Counts
 
 PICOSECONDS = 1e12
 _RIDGE = 1e-3  # the constant and the tables' means are not told apart by any data

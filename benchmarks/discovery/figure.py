@@ -9,8 +9,8 @@ import numpy as np
 from mnas_search.benchmarks.discovery.report import Scores
 from mnas_search.benchmarks.discovery.roster import ABLATIONS, REFERENCE, STARTED, label
 from mnas_search.benchmarks.discovery.statistics import band
-from mnas_search.errors import UsageError
-from mnas_search.files import write_atomically
+from mnas_search.common.errors import UsageError
+from mnas_search.common.files import write_atomically
 
 _EVALUATIONS = (5, 10, 25, 50, 100, 300, 1_000)
 _POINTS = (0, 0.2, 0.5, 1, 2, 5, 10)

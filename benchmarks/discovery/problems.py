@@ -24,15 +24,16 @@ from typing import Any
 
 import numpy as np
 
+from mnas_search.architecture.published import architecture
 from mnas_search.benchmarks.discovery.device import PICOSECONDS, DeviceCost
-from mnas_search.choices import encode, sample_codes
-from mnas_search.encoding import encode_architecture
 from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench
 from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE, SPACE, load
-from mnas_search.interfaces import BatchAccuracy, BatchCost, Problem
-from mnas_search.objective import Objective
-from mnas_search.reference import architecture
-from mnas_search.space_cost import space_cost
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import encode, sample_codes
+from mnas_search.nas.space.contract import BatchAccuracy, BatchCost
+from mnas_search.nas.space.cost import space_cost
+from mnas_search.nas.space.encoding import encode_architecture
 
 Row = tuple[int, ...]
 

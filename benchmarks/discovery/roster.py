@@ -12,11 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from mnas_search import plugins
-from mnas_search.benchmarks.discovery.peers.local_search import (
-    LocalSearch,
-    local_search_within,
-)
+from mnas_search.benchmarks.discovery.peers.local_search import LocalSearch, local_search_within
 from mnas_search.benchmarks.discovery.peers.optuna_samplers import optuna_gp, optuna_tpe
 from mnas_search.benchmarks.discovery.peers.regularized_evolution import RegularizedEvolution
 from mnas_search.benchmarks.discovery.peers.reinforce import Reinforce
@@ -24,8 +20,9 @@ from mnas_search.benchmarks.discovery.peers.started import Started
 from mnas_search.benchmarks.discovery.peers.uniform import Uniform
 from mnas_search.benchmarks.discovery.searchers import MakeSearcher, Ours, Searcher
 from mnas_search.benchmarks.discovery.sources import source_hash
-from mnas_search.errors import UnknownName, UsageError
-from mnas_search.interfaces import Problem
+from mnas_search.common import plugins
+from mnas_search.common.errors import UnknownName, UsageError
+from mnas_search.nas.problem import Problem
 
 REFERENCE = "bayesian"
 

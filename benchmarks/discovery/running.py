@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from mnas_search.benchmarks.discovery import runs, scoring
 from mnas_search.benchmarks.discovery.problems import DiscoveryProblem
 from mnas_search.benchmarks.discovery.roster import entry, label
-from mnas_search.errors import MnasSearchError, where
+from mnas_search.common.errors import MnasSearchError, where
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from mnas_search.benchmarks.discovery.problems import DiscoveryProblem, Row, Told
 from mnas_search.benchmarks.discovery.searchers import Searcher
-from mnas_search.errors import WorkFailed
-from mnas_search.files import write_atomically
+from mnas_search.common.errors import WorkFailed
+from mnas_search.common.files import write_atomically
 
 FREE_REPEATS = 100
 _PROTOCOL = 1  # counts up when `play` changes what runs give

@@ -18,11 +18,11 @@ from mnas_search.benchmarks.discovery.peers.local_search import neighbours
 from mnas_search.benchmarks.discovery.problems import DiscoveryProblem, efficientnet_b0
 from mnas_search.benchmarks.discovery.runs import Run
 from mnas_search.benchmarks.discovery.statistics import best_so_far, evaluations_until, incumbent
-from mnas_search.choices import Codes, sample_codes, sizes
 from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench
 from mnas_search.evaluators.accel_nasbench.evidence import SPACE, load
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees
-from mnas_search.interfaces import BatchAccuracy
+from mnas_search.nas.space.choices import Codes, sample_codes, sizes
+from mnas_search.nas.space.contract import BatchAccuracy
 
 # A refit moves an accuracy by half a point: what lies so far below B0 passes it under none.
 _FAR_BELOW = 0.03

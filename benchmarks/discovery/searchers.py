@@ -11,9 +11,10 @@ from typing import final
 import numpy as np
 
 from mnas_search.benchmarks.discovery.problems import Row, Told
-from mnas_search.choices import decode, encode
-from mnas_search.interfaces import Controller, Problem
-from mnas_search.trials import Trial
+from mnas_search.nas.controller import Controller
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import decode, encode
+from mnas_search.nas.trial import Trial
 
 
 class Searcher(ABC):
@@ -38,7 +39,7 @@ MakeSearcher = Callable[[Problem, int], Searcher]
 
 @final
 class Ours(Searcher):
-    """A controller behind the same two calls, its asks seeded as in `mnas_search.search`."""
+    """A controller behind the same two calls, its asks seeded as in `mnas_search.nas.core`."""
 
     def __init__(self, controller: Controller, problem: Problem, seed: int) -> None:
         self._controller, self._decisions, self._seed = controller, problem.decisions, seed

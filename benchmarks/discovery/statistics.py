@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search.statistics import RESAMPLES, Interval
+from mnas_search.common.statistics import RESAMPLES, Interval
 
 
 def best_so_far(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,14 +8,15 @@ from typing import Any, final
 
 from threadpoolctl import threadpool_limits
 
+from mnas_search.architecture.traced_network import Network
 from mnas_search.benchmarks.proxy.plain import Settings, Trained, train_plainly
 from mnas_search.benchmarks.proxy.work_list import WorkList
 from mnas_search.benchmarks.proxy.workloads import Workload, candidates
-from mnas_search.errors import WorkFailed
-from mnas_search.interfaces import Evaluator, Network, Resources
-from mnas_search.runners.ray_tune import run_on_ray
-from mnas_search.trials import Evaluation
-from mnas_search.work import Timed, Work
+from mnas_search.common.errors import WorkFailed
+from mnas_search.experiments.runners.ray_tune import run_on_ray
+from mnas_search.nas.evaluator import Evaluator, Resources
+from mnas_search.nas.job import Timed, Work
+from mnas_search.nas.trial import Evaluation
 
 WORKERS = 2
 _TRIED = 3  # candidates that the plain loop's settings are compared on

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mnas_search.training.data import Dataset, digits
+from mnas_search.data import Dataset, digits
 from mnas_search.training.loop import resized
 
 

@@ -21,12 +21,12 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
-from mnas_search.architecture import Architecture
+from mnas_search.architecture.value import Architecture
 from mnas_search.benchmarks.proxy.workloads import Workload, candidates
+from mnas_search.data import Split, load
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.networks import build
-from mnas_search.training.augmentation import Flip, Shift
-from mnas_search.training.data import Split, load
+from mnas_search.training.augment.pipeline import Flip, Shift
 from mnas_search.training.loop import normalisation
 
 

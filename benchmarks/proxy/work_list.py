@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import final
 
-from mnas_search.work import Outcome, Source, Work
+from mnas_search.nas.job import Outcome, Source, Work
 
 
 @final

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
+from mnas_search.architecture.traced_network import Network
 from mnas_search.benchmarks.proxy.comparison import WORKERS, over_ray
 from mnas_search.benchmarks.proxy.workloads import candidates
 from mnas_search.evaluators.proxy_training import ProxyTraining
-from mnas_search.interfaces import Evaluator, Network, Resources
-from mnas_search.trials import Evaluation
-from mnas_search.work import Work
+from mnas_search.nas.evaluator import Evaluator, Resources
+from mnas_search.nas.job import Work
+from mnas_search.nas.trial import Evaluation
 
 _SECONDS = 2.0  # of a candidate that is long enough to keep workers busy
 _LOOKED_AT = (20, 100, 200)  # candidates after which memory is looked at

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mnas_search.architecture import Architecture
-from mnas_search.choices import sample
+from mnas_search.architecture.value import Architecture
 from mnas_search.evaluators.proxy_training import ProxyTraining
+from mnas_search.nas.space.choices import sample
 from mnas_search.search_spaces.efficientnet import EfficientNetSpace
 
 

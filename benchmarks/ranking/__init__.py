@@ -24,8 +24,8 @@ from mnas_search.benchmarks.outcome import Outcome
 from mnas_search.benchmarks.ranking import figure, networks, report, running, table, trials
 from mnas_search.benchmarks.ranking.running import Store, Work
 from mnas_search.benchmarks.ranking.trials import Trial
-from mnas_search.errors import UsageError
-from mnas_search.files import write_atomically
+from mnas_search.common.errors import UsageError
+from mnas_search.common.files import write_atomically
 
 __all__ = ["Outcome", "run"]
 

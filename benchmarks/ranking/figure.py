@@ -9,8 +9,8 @@ import numpy as np
 from mnas_search.benchmarks.ranking.networks import DRAWS
 from mnas_search.benchmarks.ranking.report import baseline_taus
 from mnas_search.benchmarks.ranking.table import Row
-from mnas_search.errors import UsageError
-from mnas_search.files import write_atomically
+from mnas_search.common.errors import UsageError
+from mnas_search.common.files import write_atomically
 
 INSTALL = "pip install 'mnas-search[plots]'"
 _FASTEST = 0.03  # seconds; what is faster is drawn there

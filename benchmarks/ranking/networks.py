@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search.architecture import Architecture
-from mnas_search.choices import decode
-from mnas_search.errors import UsageError
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import UsageError
 from mnas_search.evaluators.accel_nasbench.evidence import SPACE, Evidence, load
-from mnas_search.space_cost import space_cost
+from mnas_search.nas.space.choices import decode
+from mnas_search.nas.space.cost import space_cost
 
 SEED = 0
 MOST = 300  # networks in each of the two draws

@@ -2,10 +2,10 @@
 
 import math
 
-from mnas_search.architecture import Architecture
-from mnas_search.blocks import NetworkPlan, plan
-from mnas_search.blocks.plans import Layer
-from mnas_search.cost import cost
+from mnas_search.architecture.blocks import NetworkPlan, plan
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.kind import Layer
+from mnas_search.architecture.value import Architecture
 
 
 def log_macs(architecture: Architecture) -> float:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from mnas_search.benchmarks.ranking.features import RandomFeatures
 from mnas_search.benchmarks.ranking.networks import DRAWS, MOST, sample
-from mnas_search.benchmarks.ranking.readings import Measure, Structure, ZeroCost
+from mnas_search.benchmarks.ranking.running import Measure, Structure, ZeroCost
 from mnas_search.benchmarks.ranking.trained import ShortTraining
-from mnas_search.errors import UsageError
+from mnas_search.common.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from mnas_search.cli import (
     training,
 )
 from mnas_search.cli.fidelity import fidelity
-from mnas_search.errors import MnasSearchError, UsageError, one_line, shortened
+from mnas_search.common.errors import MnasSearchError, UsageError, one_line, shortened
 
 _LONGEST = 1_200  # characters of a message
 

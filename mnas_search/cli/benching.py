@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mnas_search.cli.options import FOLDER, format_option, print_json
-from mnas_search.errors import WorkFailed
+from mnas_search.common.errors import WorkFailed
 
 
 @click.group()
@@ -225,7 +225,7 @@ def _print_outcome(outcome: Any, form: str, *, what: str) -> None:
 
 
 def _print(rows: Sequence[Mapping[str, Any]], form: str) -> None:
-    from mnas_search.report.tables import print_records
+    from mnas_search.common.render.tables import print_records
 
     if form == "json":
         print_json(rows)

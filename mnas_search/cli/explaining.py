@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli.options import FOLDER, format_option, print_json, weights_of_option
-from mnas_search.errors import UsageError
+from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnas_search.explain import ActivationMap
-    from mnas_search.report.activation_maps import Panel
-    from mnas_search.training.full.trained import Trained
+    from mnas_search.common.render.activation_maps import Panel
+    from mnas_search.experiments.training.trained import Trained
+    from mnas_search.networks.explain import ActivationMap
 
 _SUFFIX = "-map.png"
 
@@ -63,11 +63,11 @@ def explain(
     ARCH is the folder of a training, whose weights, classes, resolution and normalisation are
     taken; or any architecture together with --weights.
     """
-    from mnas_search.files import write_atomically
-    from mnas_search.report.activation_maps import SIDE, picture
-    from mnas_search.report.tables import print_records
-    from mnas_search.training.data.decode import decode_one
-    from mnas_search.training.full.trained import load_trained
+    from mnas_search.common.files import write_atomically
+    from mnas_search.common.render.activation_maps import SIDE, picture
+    from mnas_search.common.render.tables import print_records
+    from mnas_search.data.decode import decode_one
+    from mnas_search.experiments.training.trained import load_trained
 
     if weights_of is not None and weights is None:
         raise UsageError(f"--weights-of {weights_of} without --weights; allowed: with it")
@@ -165,8 +165,8 @@ def _class(text: str, names: tuple[str, ...], count: int) -> int:
 
 def _maps(networks: "list[Trained]", path: Path, target: int | None) -> "list[ActivationMap]":
     """Each network's map of one class: the one asked for, else what the first one predicts."""
-    from mnas_search.explain import activation_map
-    from mnas_search.training.data.decode import decode_one
+    from mnas_search.data.decode import decode_one
+    from mnas_search.networks.explain import activation_map
 
     maps: list[ActivationMap] = []
     for network in networks:
@@ -182,7 +182,7 @@ def _maps(networks: "list[Trained]", path: Path, target: int | None) -> "list[Ac
 
 
 def _panel(network: "Trained", found: "ActivationMap", names: tuple[str, ...]) -> "Panel":
-    from mnas_search.report.activation_maps import Panel
+    from mnas_search.common.render.activation_maps import Panel
 
     height, width = found.size
     low, high = float(found.values.min()), float(found.values.max())

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli.options import FOLDER, weights_of_option
-from mnas_search.errors import UsageError, blame
+from mnas_search.common.errors import UsageError, blame
 
 if TYPE_CHECKING:
-    from mnas_search.architecture import Architecture
-    from mnas_search.interfaces import Exporter
+    from mnas_search.architecture.value import Architecture
+    from mnas_search.export.base import Exporter
 
 
 @click.command()
@@ -39,10 +39,10 @@ def export(
     What is written is run once and compared with the network: nothing is left behind where the
     outputs differ.
     """
-    from mnas_search.exporters.provenance import origin
-    from mnas_search.files import staged
-    from mnas_search.resolve import is_path, resolve_architecture
-    from mnas_search.run_folder import read_training
+    from mnas_search.common.files import staged
+    from mnas_search.common.folders import read_training
+    from mnas_search.experiments.resolve import is_path, resolve_architecture
+    from mnas_search.export.provenance import origin
 
     exporter = _exporter(to)
     network = resolve_architecture(architecture)
@@ -67,8 +67,8 @@ def export(
 
 
 def _exporter(name: str) -> "Exporter":
-    from mnas_search import plugins
-    from mnas_search.interfaces import Exporter
+    from mnas_search.common import plugins
+    from mnas_search.export.base import Exporter
 
     cls = plugins.load("exporters", name)
     if not (isinstance(cls, type) and issubclass(cls, Exporter)):
@@ -78,7 +78,7 @@ def _exporter(name: str) -> "Exporter":
 
 
 def _check_output(output: Path, force: bool) -> None:
-    from mnas_search.files import remove_leftovers
+    from mnas_search.common.files import remove_leftovers
 
     if output.exists() and not output.is_dir():
         raise UsageError(f"{str(output)!r} is a file; allowed: a folder")
@@ -92,8 +92,8 @@ def _with_weights(
     network: "Architecture", source: Path, weights_of: str | None
 ) -> "tuple[Architecture, dict[str, Any]]":
     """The weights of a file or folder under our names, and the network as they want it."""
-    from mnas_search.training.full.weight_settings import settings_of
-    from mnas_search.training.full.weights import classes_of, file_of, fit, read
+    from mnas_search.networks.weights.loading import classes_of, file_of, fit, read
+    from mnas_search.networks.weights.settings import settings_of
 
     given = read(source)
     count = classes_of(given)

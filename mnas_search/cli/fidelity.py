@@ -14,11 +14,11 @@ from mnas_search.cli.options import (
     gpus_option,
     print_json,
 )
-from mnas_search.errors import WorkFailed
+from mnas_search.common.errors import WorkFailed
 
 if TYPE_CHECKING:
-    from mnas_search.fidelity.plan import Judge, Plan
-    from mnas_search.fidelity.trainings import Training, Trainings
+    from mnas_search.experiments.fidelity.plan import Judge, Plan
+    from mnas_search.experiments.fidelity.trainings import Training, Trainings
 
 
 @click.command()
@@ -77,9 +77,9 @@ def fidelity(
     compared. In a folder that was begun, nothing is trained again, and more recipes, references,
     architectures and seeds may be asked for.
     """
-    from mnas_search.fidelity.config import FidelityConfig
-    from mnas_search.fidelity.study import study
-    from mnas_search.report.fidelity import print_study, record, write_files
+    from mnas_search.experiments.fidelity.config import FidelityConfig
+    from mnas_search.experiments.fidelity.report import print_study, record, write_files
+    from mnas_search.experiments.fidelity.study import study
 
     console = _Console()
     try:
@@ -111,7 +111,7 @@ class _Console:
         self.folder: Path | None = None
 
     def opened(self, folder: Path, plan: "Plan", trainings: "Trainings") -> None:
-        from mnas_search.report.progress import Bar
+        from mnas_search.common.render.progress import Bar
 
         self.folder = folder
         click.echo(f"folder: {folder}", err=True)

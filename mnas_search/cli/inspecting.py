@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from mnas_search.cli.options import FOLDER, format_option, print_json
-from mnas_search.errors import UsageError, WorkFailed
+from mnas_search.common.errors import UsageError, WorkFailed
 
 
 @click.command()
@@ -28,8 +28,8 @@ def profile(
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
     run's folder (its winner).
     """
-    from mnas_search.report.profiles import print_profiles, profiles
-    from mnas_search.resolve import resolve_architecture
+    from mnas_search.experiments.profile.tables import print_profiles, profiles
+    from mnas_search.experiments.resolve import resolve_architecture
 
     if draw is not None and len(architectures) > 1:
         raise UsageError(f"--draw with {len(architectures)} architectures; allowed: one")
@@ -38,8 +38,8 @@ def profile(
     networks = [resolve_architecture(text) for text in architectures]
     rows = profiles(networks, layers=layers, verify=verify)
     if draw is not None:
-        from mnas_search.files import write_atomically
-        from mnas_search.report.drawing import drawing
+        from mnas_search.common.files import write_atomically
+        from mnas_search.experiments.profile.drawing import drawing
 
         draw.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(draw, drawing(networks[0]))
@@ -80,7 +80,7 @@ def report(
     for name, given in (("--output", output), ("--force", force), ("--format", form)):
         if given:
             raise UsageError(f"{name} without --paper; allowed: with --paper")
-    from mnas_search.run import report as write_report
+    from mnas_search.experiments.search.run import report as write_report
 
     click.echo(str(write_report(folder)))
 
@@ -88,9 +88,9 @@ def report(
 def _report_paper(
     folder: Path | None, output: Path | None, *, force: bool, form: str | None
 ) -> None:
-    from mnas_search.recount import everything
-    from mnas_search.report.own_family import own_family
-    from mnas_search.report.paper import check_output, print_paper, record, write_paper
+    from mnas_search.benchmarks.paper import all_tables as everything
+    from mnas_search.benchmarks.paper.report import check_output, print_paper, record, write_paper
+    from mnas_search.benchmarks.paper.run_family import own_family
 
     if force and output is None:
         raise UsageError("--force without --output; allowed: with --output")
@@ -122,9 +122,10 @@ _KINDS = {
 @format_option
 def list_(kind: str | None, form: str) -> None:
     """What is installed, and from which package; of datasets, also where well-known ones are."""
-    from mnas_search import plugins, reference
-    from mnas_search.report.tables import print_records
-    from mnas_search.training.data.presets import PRESETS
+    from mnas_search.architecture import published as reference
+    from mnas_search.common import plugins
+    from mnas_search.common.render.tables import print_records
+    from mnas_search.data.sources import PRESETS
 
     rows = [
         {"kind": name, "name": p.name, "package": p.package, "target": p.target}

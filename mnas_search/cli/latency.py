@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli.options import FOLDER, device_option, format_option, print_json
-from mnas_search.errors import UsageError
-from mnas_search.units import format_latency
+from mnas_search.common.errors import UsageError
+from mnas_search.common.units import format_latency
 
 if TYPE_CHECKING:
-    from mnas_search.interfaces import Network
-    from mnas_search.latency import LatencyTable
+    from mnas_search.architecture.cost.latency import LatencyTable
+    from mnas_search.architecture.traced_network import Network
 
 _resolution = click.option(
     "--resolution", type=int, default=224, show_default=True, help="of the space's networks"
@@ -59,13 +59,13 @@ def build(
     A table that is there already, of the same device, is gone on with: after an interruption, or
     to add parts.
     """
-    from mnas_search.config import make_space
-    from mnas_search.latency import Conditions
-    from mnas_search.latency.building import build_table
-    from mnas_search.latency.stopwatch import TURNS
-    from mnas_search.latency.table import read_table
-    from mnas_search.report.progress import Note
-    from mnas_search.resolve import resolve_architecture
+    from mnas_search.architecture.cost.latency import Conditions
+    from mnas_search.architecture.cost.latency.table import read_table
+    from mnas_search.common.render.progress import Note
+    from mnas_search.evaluators.latency.building import build_table
+    from mnas_search.evaluators.latency.stopwatch import TURNS
+    from mnas_search.experiments.resolve import resolve_architecture
+    from mnas_search.nas.space.contract import make_space
 
     conditions = Conditions(device=device or "cpu", threads=threads, batch_size=batch_size)
     path = output or Path(f"latency-{conditions.device}.json")
@@ -120,11 +120,11 @@ def predict(
     `timed` is the share of a prediction that comes from parts of the table; the rest comes from
     rates that were fitted to them.
     """
-    from mnas_search.config import make_space
-    from mnas_search.latency.building import CALIBRATION_SEED, drawn
-    from mnas_search.latency.table import read_table
-    from mnas_search.report.tables import print_records
-    from mnas_search.resolve import resolve_architecture
+    from mnas_search.architecture.cost.latency.table import read_table
+    from mnas_search.common.render.tables import print_records
+    from mnas_search.evaluators.latency.building import CALIBRATION_SEED, drawn
+    from mnas_search.experiments.resolve import resolve_architecture
+    from mnas_search.nas.space.contract import make_space
 
     table = read_table(file)
     networks: list[Network] = [resolve_architecture(text) for text in architectures]
@@ -157,14 +157,14 @@ def _rows(
         }
         for network, one in zip(networks, predicted, strict=True)
     ]
-    from mnas_search.latency.conditions import in_words
+    from mnas_search.architecture.cost.latency.conditions import in_words
 
     said = [f"{table.conditions} on {in_words(table.machine)}"]
     if not measure:
         return rows, said
-    from mnas_search.latency.checking import check
-    from mnas_search.latency.runs import is_of_here
-    from mnas_search.report.progress import Note
+    from mnas_search.architecture.cost.latency.table import is_of_here
+    from mnas_search.common.render.progress import Note
+    from mnas_search.evaluators.latency.checking import check
 
     with Note() as note:
         checked = check(networks, table, turns=turns, note=note)

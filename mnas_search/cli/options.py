@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from mnas_search.errors import UsageError
-from mnas_search.units import parse_bytes, parse_duration, parse_latency, parse_size
+from mnas_search.common.errors import UsageError
+from mnas_search.common.units import parse_bytes, parse_duration, parse_latency, parse_size
 
 
 class _Parsed(click.ParamType[float]):

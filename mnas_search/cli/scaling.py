@@ -27,14 +27,14 @@ from mnas_search.cli.scaling_options import (
     rule_of,
     way_of,
 )
-from mnas_search.errors import UsageError, WorkFailed
+from mnas_search.common.errors import UsageError, WorkFailed
 
 if TYPE_CHECKING:
-    from mnas_search.architecture import Architecture
-    from mnas_search.scaling import CompoundRule, Rounding
-    from mnas_search.scaling.limits import Limit
-    from mnas_search.scaling.measured import Measuring
-    from mnas_search.work import Outcome
+    from mnas_search.architecture.scaling import CompoundRule, Rounding
+    from mnas_search.architecture.scaling.limits import Limit
+    from mnas_search.architecture.value import Architecture
+    from mnas_search.experiments.scaling.measured import Measuring
+    from mnas_search.nas.job import Outcome
 
 
 @click.command()
@@ -104,8 +104,8 @@ def scale(
     --compare        depth, width or resolution alone against all three; trains with --data or
                      --evaluator, else counts
     """
-    from mnas_search.resolve import resolve_architecture
-    from mnas_search.scaling.written import check_new, write_networks
+    from mnas_search.experiments.resolve import resolve_architecture
+    from mnas_search.experiments.scaling.save_networks import check_new, write_networks
 
     given = {name: value for name, value in options.items() if value is not None}
     way = way_of(given, family=family, phi=phi, grid_search=grid_search, compare=compare)
@@ -131,14 +131,14 @@ def scale(
 
 
 def _family(asked: str, base: "Architecture", form: str, *, both: bool) -> "list[Architecture]":
-    from mnas_search.report.families import (
+    from mnas_search.architecture.scaling import CompoundRule, Rounding, published_family
+    from mnas_search.experiments.scaling.families import (
         compound_rows,
         member_names,
         print_convention,
         print_family,
         published_rows,
     )
-    from mnas_search.scaling import CompoundRule, Rounding, published_family
 
     names = member_names(asked, base)
     members = list(published_family(base, names))
@@ -160,8 +160,12 @@ def _family(asked: str, base: "Architecture", form: str, *, both: bool) -> "list
 def _phi(
     base: "Architecture", text: str, rule: "CompoundRule", rounding: "Rounding", form: str
 ) -> "list[Architecture]":
-    from mnas_search.report.families import compound_rows, print_convention, print_family
-    from mnas_search.scaling import compound
+    from mnas_search.architecture.scaling import compound
+    from mnas_search.experiments.scaling.families import (
+        compound_rows,
+        print_convention,
+        print_family,
+    )
 
     phis = phis_of(text)
     rows = compound_rows(base, phis, rule, rounding)
@@ -180,8 +184,13 @@ def _largest(
     rounding: "Rounding",
     form: str,
 ) -> "list[Architecture]":
-    from mnas_search.report.families import fitted_row, print_convention, print_family, said_of
-    from mnas_search.scaling.limits import largest
+    from mnas_search.architecture.scaling.limits import largest
+    from mnas_search.experiments.scaling.families import (
+        fitted_row,
+        print_convention,
+        print_family,
+        said_of,
+    )
 
     fitted = largest(base, limits, rule, rounding)
     row = fitted_row(base, fitted, limits)
@@ -195,8 +204,13 @@ def _largest(
 
 
 def _grid(base: "Architecture", given: dict[str, Any], rounding: "Rounding", form: str) -> None:
-    from mnas_search.report.scaling import grid_record, grid_words, print_grid, write_grid
-    from mnas_search.scaling.grid import COMMAND, GridConfig, candidates, choose
+    from mnas_search.experiments.scaling.grid import COMMAND, GridConfig, candidates, choose
+    from mnas_search.experiments.scaling.report import (
+        grid_record,
+        grid_words,
+        print_grid,
+        write_grid,
+    )
 
     config = GridConfig(**{name: given[name] for name in ("step", "tolerance") if name in given})
     tried, dropped = candidates(base, config, limits_of(given), rounding)
@@ -229,8 +243,12 @@ def _compare(
     rounding: "Rounding",
     form: str,
 ) -> "list[Architecture]":
-    from mnas_search.report.scaling import comparison_rows, print_comparison, write_comparison
-    from mnas_search.scaling.comparison import COMMAND, comparison
+    from mnas_search.experiments.scaling.comparison import COMMAND, comparison
+    from mnas_search.experiments.scaling.report import (
+        comparison_rows,
+        print_comparison,
+        write_comparison,
+    )
 
     scaled = comparison(base, budgets_of(given.get("budgets")), rule, rounding)
     networks = [base, *(one.network for one in scaled)]
@@ -271,8 +289,8 @@ def _measured(
     output: Path | None,
 ) -> Any:
     """(The folder, the accuracies); says on standard error how it goes."""
-    from mnas_search.report.progress import Bar
-    from mnas_search.scaling.measured import Listener, measure, open_folder
+    from mnas_search.common.render.progress import Bar
+    from mnas_search.experiments.scaling.measured import Listener, measure, open_folder
 
     class Console(Listener):
         bar = Bar("trainings")

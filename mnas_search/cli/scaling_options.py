@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.errors import UsageError
+from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnas_search.scaling import CompoundRule, Rounding
-    from mnas_search.scaling.limits import Limit
-    from mnas_search.scaling.measured import Measuring
+    from mnas_search.architecture.scaling import CompoundRule, Rounding
+    from mnas_search.architecture.scaling.limits import Limit
+    from mnas_search.experiments.scaling.measured import Measuring
 
 # What each way of scaling takes; an option beside another way is refused by name.
 RULE = ("alpha", "beta", "gamma")
@@ -70,7 +70,7 @@ def option_name(name: str) -> str:
 
 def rule_of(given: dict[str, Any]) -> "CompoundRule":
     """The coefficients asked for, or the paper's; says where equation 3 is not kept."""
-    from mnas_search.scaling import CompoundRule
+    from mnas_search.architecture.scaling import CompoundRule
 
     rule = CompoundRule(**{name: given[name] for name in RULE if name in given})
     if not 1.8 <= rule.product <= 2.2:
@@ -84,7 +84,7 @@ def rule_of(given: dict[str, Any]) -> "CompoundRule":
 
 def rounding_of(given: dict[str, Any]) -> "Rounding":
     """The multiples asked for."""
-    from mnas_search.scaling import Rounding
+    from mnas_search.architecture.scaling import Rounding
 
     return Rounding(
         channels=given.get("divisor", 8), resolution=given.get("resolution_divisor", 1)
@@ -93,7 +93,7 @@ def rounding_of(given: dict[str, Any]) -> "Rounding":
 
 def limits_of(given: dict[str, Any]) -> "list[Limit]":
     """What the network has to keep."""
-    from mnas_search.scaling.limits import limits
+    from mnas_search.architecture.scaling.limits import limits
 
     return limits(**{name: given[name] for name in LIMITS if name in given})
 
@@ -114,14 +114,14 @@ def phis_of(text: str) -> list[float]:
 
 def budgets_of(text: str | None) -> list[float]:
     """FLOPs from `0.8G,1.6G`; none for the comparison's own."""
-    from mnas_search.units import parse_size
+    from mnas_search.common.units import parse_size
 
     return [] if text is None else [parse_size(part.strip()) for part in text.split(",")]
 
 
 def measuring_of(given: dict[str, Any]) -> "Measuring":
     """How networks are trained."""
-    from mnas_search.scaling.measured import Measuring
+    from mnas_search.experiments.scaling.measured import Measuring
 
     names = [name for name in TRAINED if name in given and name != "output"]
     return Measuring(**{name: given[name] for name in names})

@@ -22,10 +22,10 @@ from mnas_search.cli.options import (
     gpus_option,
     print_json,
 )
-from mnas_search.errors import UsageError
+from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnas_search.result import Result
+    from mnas_search.experiments.search.result import Result
 
 _workers = click.option(
     "--workers", type=int, help="evaluations at a time, over Ray; 0: in this process [one a CPU]"
@@ -113,8 +113,8 @@ _proxy = click.option(
 @format_option
 def run(output: Path | None, form: str, **options: Any) -> None:
     """The main job: search, scale the winner to a family, export it."""
-    from mnas_search.config import RunConfig
-    from mnas_search.run import start
+    from mnas_search.experiments.search.config import RunConfig
+    from mnas_search.experiments.search.run import start
 
     _finish(form, lambda reporter: start(RunConfig(**options), output, reporter))
 
@@ -129,8 +129,8 @@ def run(output: Path | None, form: str, **options: Any) -> None:
 @format_option
 def resume(folder: Path, form: str, **larger: Any) -> None:
     """Go on where a run or a training stopped, after anything."""
-    from mnas_search.run import resume as go_on
-    from mnas_search.run_folder import read_training
+    from mnas_search.common.folders import read_training
+    from mnas_search.experiments.search.run import resume as go_on
 
     if read_training(folder) is not None:
         training.go_on(folder, form, **larger)
@@ -139,8 +139,8 @@ def resume(folder: Path, form: str, **larger: Any) -> None:
 
 
 def _finish(form: str, work: Any) -> None:
-    from mnas_search.report.progress import ConsoleReporter
-    from mnas_search.report.summary import print_summary, summary
+    from mnas_search.experiments.search.report.reporter import ConsoleReporter
+    from mnas_search.experiments.search.report.summary import print_summary, summary
 
     reporter = ConsoleReporter()
     try:
@@ -180,13 +180,13 @@ def evaluate(
 ) -> None:
     """Accuracy of architectures by one evaluator, in this process; or their latency, by
     --evaluator latency."""
-    from mnas_search import plugins
-    from mnas_search.errors import WorkFailed
+    from mnas_search.common import plugins
+    from mnas_search.common.errors import WorkFailed
     from mnas_search.evaluators.function import as_evaluator
-    from mnas_search.interfaces import Meter
-    from mnas_search.resolve import resolve_architecture
-    from mnas_search.trials import Evaluation
-    from mnas_search.work import Work, measure
+    from mnas_search.experiments.resolve import resolve_architecture
+    from mnas_search.nas.evaluator import Meter
+    from mnas_search.nas.job import Work, measure
+    from mnas_search.nas.trial import Evaluation
 
     texts = [("", text) for text in architectures] + (_lines(file) if file else [])
     if not texts:
@@ -221,7 +221,7 @@ def evaluate(
 
 
 def _print_rows(rows: list[dict[str, Any]], form: str) -> None:
-    from mnas_search.report.tables import print_records
+    from mnas_search.common.render.tables import print_records
 
     if form == "json":
         print_json(rows)
@@ -231,7 +231,7 @@ def _print_rows(rows: list[dict[str, Any]], form: str) -> None:
 
 def _lines(file: Path) -> list[tuple[str, str]]:
     """Where, and what: one architecture a line; empty lines and those after # are passed over."""
-    from mnas_search.files import read_text
+    from mnas_search.common.files import read_text
 
     try:
         text = read_text(file)

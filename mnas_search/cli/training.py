@@ -15,10 +15,10 @@ from mnas_search.cli.options import (
     print_json,
     weights_of_option,
 )
-from mnas_search.errors import UsageError
+from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnas_search.training.full.session import Reporter, TrainingResult
+    from mnas_search.experiments.training.session import Reporter, TrainingResult
 
 
 @click.command()
@@ -69,9 +69,9 @@ def train(architecture: str, output: Path | None, form: str, **options: Any) -> 
     run's folder (its winner). Its classifier gets the data's classes. Interrupted, it goes on with
     `mnas-search resume FOLDER`.
     """
-    from mnas_search.resolve import resolve_architecture
-    from mnas_search.training.full.session import start
-    from mnas_search.training.full.settings import TrainingConfig
+    from mnas_search.experiments.resolve import resolve_architecture
+    from mnas_search.experiments.training.session import start
+    from mnas_search.experiments.training.settings import TrainingConfig
 
     config = TrainingConfig(architecture=resolve_architecture(architecture), **options)
     _finish(form, lambda reporter: start(config, output, reporter))
@@ -88,7 +88,7 @@ def go_on(
     ray_address: str | None,
 ) -> None:
     """What `resume` does with a training's folder."""
-    from mnas_search.training.full.session import resume
+    from mnas_search.experiments.training.session import resume
 
     of_runs = {"trials": trials, "time-budget": time_budget, "gpus-per-trial": gpus_per_trial}
     for name, value in of_runs.items():
@@ -105,7 +105,7 @@ def go_on(
 
 def _finish(form: str, work: "Callable[[Reporter], TrainingResult]") -> None:
     """Train with a progress bar, and print the result."""
-    from mnas_search.report.training import TrainingReporter, print_result
+    from mnas_search.experiments.training.report import TrainingReporter, print_result
 
     reporter = TrainingReporter()
     try:

@@ -4,10 +4,11 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
-from mnas_search import plugins
-from mnas_search.errors import UsageError
-from mnas_search.interfaces import Evaluator, Meter, Network, Resources
-from mnas_search.trials import Evaluation
+from mnas_search.architecture.traced_network import Network
+from mnas_search.common import plugins
+from mnas_search.common.errors import UsageError
+from mnas_search.nas.evaluator import Evaluator, Meter, Resources
+from mnas_search.nas.trial import Evaluation
 
 
 @final

@@ -7,15 +7,16 @@ from typing import Any, final
 
 import torch
 
-from mnas_search.architecture import Architecture
-from mnas_search.errors import UsageError, one_line
-from mnas_search.interfaces import Evaluator, Network, Resources
+from mnas_search.architecture.traced_network import Network
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import UsageError, one_line
+from mnas_search.data import Split, load
+from mnas_search.nas.evaluator import Evaluator, Resources
+from mnas_search.nas.trial import Evaluation
 from mnas_search.networks import build
 from mnas_search.training import devices, loop
-from mnas_search.training.data import Split, load
 from mnas_search.training.proxy import map_sizes, proxy_architecture
 from mnas_search.training.recipe import LARGEST_PROXY, Recipe, proxy_recipe
-from mnas_search.trials import Evaluation
 
 
 @final
@@ -25,7 +26,7 @@ class ProxyTraining(Evaluator):
     The test split of the data is not even handed to the workers.
 
     Args:
-        data: what `mnas_search.training.data.load` takes: the name of a data set (`mnas-search
+        data: what `mnas_search.data.load` takes: the name of a data set (`mnas-search
             list datasets`), the path of one's own images, `hf:NAME`, or `file.py:Name`: a
             `Dataset` or a function that gives one. None: scikit-learn's digits.
         proxy: what to change in the recipe for images of the data's size, as in

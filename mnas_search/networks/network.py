@@ -5,9 +5,15 @@ import importlib
 
 from torch import Tensor, nn
 
-from mnas_search import plugins
-from mnas_search.architecture import Architecture
-from mnas_search.blocks import BlockPlan, NetworkPlan, PartPlan, drop_path_rates, plan
+from mnas_search.architecture.blocks import (
+    BlockPlan,
+    NetworkPlan,
+    PartPlan,
+    drop_path_rates,
+    plan,
+)
+from mnas_search.architecture.value import Architecture
+from mnas_search.common import plugins
 from mnas_search.networks.layers import ACTIVATIONS, Means, Norm, chain, conv, initialise
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnas_search.errors import WorkFailed
+from mnas_search.common.errors import WorkFailed
 
 _STANDARD = ("", "ai.onnx")  # the two names of ONNX's own operators
 

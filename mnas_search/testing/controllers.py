@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mnas_search.choices import Choices, encode, sample
-from mnas_search.interfaces import Controller, Problem, SearchSpace
-from mnas_search.objective import Objective
-from mnas_search.search import Search, problem
+from mnas_search.nas.controller import Controller
+from mnas_search.nas.core import Search
+from mnas_search.nas.job import Outcome, Work
+from mnas_search.nas.journal import Journal
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.problem import Problem, problem
+from mnas_search.nas.space.choices import Choices, encode, sample
+from mnas_search.nas.space.contract import SearchSpace
+from mnas_search.nas.trial import Evaluation, Failure, Stopped, Trial
 from mnas_search.testing.toy import ToySpace, toy_accuracy
-from mnas_search.trials import Evaluation, Failure, Journal, Stopped, Trial
-from mnas_search.work import Outcome, Work
 
 MakeController = Callable[[Problem], Controller]
 

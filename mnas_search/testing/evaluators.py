@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from mnas_search.interfaces import Evaluator, Network, Resources
-from mnas_search.trials import Evaluation
-from mnas_search.work import check
+from mnas_search.architecture.traced_network import Network
+from mnas_search.nas.evaluator import Evaluator, Resources
+from mnas_search.nas.job import check
+from mnas_search.nas.trial import Evaluation
 
 
 class EvaluatorContract:

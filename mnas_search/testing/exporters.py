@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mnas_search.architecture import Architecture, Stem
-from mnas_search.errors import InvalidArchitecture, UsageError
-from mnas_search.interfaces import Exporter, Origin
+from mnas_search.architecture.stage import Stem
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import InvalidArchitecture, UsageError
+from mnas_search.export.base import Exporter, Origin
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -181,7 +182,7 @@ def _random_network(architecture: Architecture, seed: int) -> "tuple[nn.Module, 
     its batch norms have."""
     import torch
 
-    from mnas_search.exporters.comparison import randomise
+    from mnas_search.export.comparison import randomise
     from mnas_search.networks import build
 
     with torch.random.fork_rng(devices=[]):

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from mnas_search.choices import decode, encode, sample
-from mnas_search.cost import cost
-from mnas_search.interfaces import SearchSpace
-from mnas_search.space_cost import WalkingCost, space_cost
+from mnas_search.architecture.cost.count import cost
+from mnas_search.nas.space.choices import decode, encode, sample
+from mnas_search.nas.space.contract import SearchSpace
+from mnas_search.nas.space.cost import WalkingCost, space_cost
 
 
 class SearchSpaceContract:

@@ -1,8 +1,9 @@
 """A small problem with a known optimum, which the suites share."""
 
-from mnas_search.architecture import Architecture, Stage
-from mnas_search.choices import Choices, Decision
-from mnas_search.interfaces import StagewiseSpace
+from mnas_search.architecture.stage import Stage
+from mnas_search.architecture.value import Architecture
+from mnas_search.nas.space.choices import Choices, Decision
+from mnas_search.nas.space.contract import StagewiseSpace
 
 
 class ToySpace(StagewiseSpace):

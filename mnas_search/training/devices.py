@@ -8,7 +8,7 @@ import gc
 import torch
 from torch import nn
 
-from mnas_search.training.fast_layers import use_fast_layers
+from mnas_search.training.fast.layers import use_fast_layers
 from mnas_search.training.loop import Images
 from mnas_search.training.recipe import Recipe
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mnas_search.training import mixup
+from mnas_search.data import Split
+from mnas_search.training.augment import mixup
 from mnas_search.training.averaging import averaged
-from mnas_search.training.data import Split
 from mnas_search.training.recipe import Recipe
-from mnas_search.training.share import ALONE, Share
+from mnas_search.training.worker_context import ALONE, Share
 
 _EVALUATION_BATCH = 512
 _RESIZED_AT_A_TIME = 1024  # as floats they are four times as large

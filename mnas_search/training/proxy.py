@@ -9,10 +9,10 @@ a proxy uses 0.1. Stochastic depth and dropout are off.
 
 from dataclasses import replace
 
-from mnas_search.architecture import Architecture
-from mnas_search.blocks import plan
-from mnas_search.errors import UsageError
-from mnas_search.scaling import scale
+from mnas_search.architecture.blocks import plan
+from mnas_search.architecture.scaling import scale
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import UsageError
 
 SMALLEST_MAP = 4
 _BN_MOMENTUM = 0.1

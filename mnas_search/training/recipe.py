@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from mnas_search.errors import UsageError
-from mnas_search.training.augmentation import Augmentation, Flip, Shift
+from mnas_search.common.errors import UsageError
+from mnas_search.training.augment.pipeline import Augmentation, Flip, Shift
 from mnas_search.training.optimisers import Optimiser, Sgd
 from mnas_search.training.schedules import Schedule, Triangle
 

@@ -1,8 +1,8 @@
 """The recipes that have names."""
 
-from mnas_search.errors import UsageError
-from mnas_search.training.augmentation import Flip, RandomResizedCrop
-from mnas_search.training.auto_augment import AutoAugment, RandAugment
+from mnas_search.common.errors import UsageError
+from mnas_search.training.augment.auto_augment import AutoAugment, RandAugment
+from mnas_search.training.augment.pipeline import Flip, RandomResizedCrop
 from mnas_search.training.optimisers import AdamW, RmsProp, Sgd
 from mnas_search.training.recipe import PROXY, Recipe
 from mnas_search.training.schedules import Cosine, Staircase

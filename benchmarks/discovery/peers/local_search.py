@@ -12,9 +12,9 @@ import numpy as np
 
 from mnas_search.benchmarks.discovery.problems import Row, Told
 from mnas_search.benchmarks.discovery.searchers import Searcher
-from mnas_search.choices import encode, sample_codes, sizes
 from mnas_search.controllers.random_search import RandomSearch
-from mnas_search.interfaces import Problem
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import encode, sample_codes, sizes
 
 
 def neighbours(options: tuple[int, ...], row: Row) -> list[Row]:

@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler, GPSampler, TPESampler
 
 from mnas_search.benchmarks.discovery.problems import Row, Told
 from mnas_search.benchmarks.discovery.searchers import Searcher
-from mnas_search.interfaces import Problem
+from mnas_search.nas.problem import Problem
 
 
 @final

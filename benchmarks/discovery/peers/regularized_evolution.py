@@ -11,8 +11,8 @@ import numpy as np
 
 from mnas_search.benchmarks.discovery.problems import Row, Told
 from mnas_search.benchmarks.discovery.searchers import Searcher
-from mnas_search.choices import decode, encode, mutate, sample_codes
-from mnas_search.interfaces import Problem
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import decode, encode, mutate, sample_codes
 
 POPULATION, TOURNAMENT = 20, 10
 

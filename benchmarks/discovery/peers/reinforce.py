@@ -13,8 +13,8 @@ from torch import nn
 
 from mnas_search.benchmarks.discovery.problems import Row, Told
 from mnas_search.benchmarks.discovery.searchers import Searcher
-from mnas_search.choices import Decision
-from mnas_search.interfaces import Problem
+from mnas_search.nas.problem import Problem
+from mnas_search.nas.space.choices import Decision
 
 HIDDEN, EMBEDDING, RANGE = 100, 32, 0.1
 RATE, ENTROPY, MEMORY, BATCH = 3.5e-4, 1e-5, 0.95, 6

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search.choices import encode
 from mnas_search.evaluators.accel_nasbench.evidence import DATA, SEED_NOISE, SPACE, Evidence, load
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees, fit_kernel
+from mnas_search.nas.space.choices import encode
 
 
 def main(arguments: list[str]) -> None:

@@ -9,10 +9,9 @@ from typing import Any, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search.architecture import Architecture
-from mnas_search.choices import Codes, encode
-from mnas_search.encoding import encode_architecture
-from mnas_search.errors import InvalidArchitecture, UsageError
+from mnas_search.architecture.traced_network import Network
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import InvalidArchitecture, UsageError
 from mnas_search.evaluators.accel_nasbench.evidence import (
     ACCURACY,
     SEED_NOISE,
@@ -21,9 +20,12 @@ from mnas_search.evaluators.accel_nasbench.evidence import (
     load,
 )
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees, GaussianProcess, Model
-from mnas_search.gaussian_process import Kernel
-from mnas_search.interfaces import BatchAccuracy, Evaluator, Network, Recorded, SearchSpace
-from mnas_search.trials import Evaluation
+from mnas_search.nas.evaluator import Evaluator, Recorded
+from mnas_search.nas.space.choices import Codes, encode
+from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
+from mnas_search.nas.space.encoding import encode_architecture
+from mnas_search.nas.surrogate.gaussian_process import Kernel
+from mnas_search.nas.trial import Evaluation
 
 
 @final

@@ -19,8 +19,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search import plugins
-from mnas_search.interfaces import StagewiseSpace
+from mnas_search.common import plugins
+from mnas_search.nas.space.contract import StagewiseSpace
 
 SPACE: StagewiseSpace = plugins.load("search_spaces", "efficientnet")()
 ACCURACY = "16-epoch ImageNet top-1 (Accel-NASBench)"

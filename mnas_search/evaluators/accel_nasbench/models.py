@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 
-from mnas_search.choices import Codes
 from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE, SPACE
-from mnas_search.features import Features
-from mnas_search.gaussian_process import Kernel, Mean, Posterior, Prior, isotropic
+from mnas_search.nas.space.choices import Codes
+from mnas_search.nas.surrogate.features import Features
+from mnas_search.nas.surrogate.gaussian_process import Kernel, Mean, Posterior, Prior, isotropic
 
 _FEATURES = Features(SPACE.decisions)
 _FITTED_ON = 1_200  # networks that a kernel is fitted on; 800 predict as well to three digits

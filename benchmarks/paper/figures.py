@@ -1,0 +1,105 @@
+"""ImageNet accuracy against params and against FLOPs, with the points that the EfficientNet paper
+prints (Tables 2, 3, 7 and its introduction)."""
+
+from collections.abc import Iterator
+
+from mnas_search.benchmarks.paper.printed import (
+    BEFORE,
+    TABLE_2,
+    TABLE_3,
+    TABLE_7,
+    Printed,
+    Scaled,
+)
+from mnas_search.benchmarks.paper.run_family import OwnFamily
+from mnas_search.common.render.scatter import Point, Series, scatter
+
+# GPipe is a wider and deeper AmoebaNet-B.
+_SEARCHED = ("GPipe", "NASNet-A", "AmoebaNet-A", "AmoebaNet-C", "PNASNet")
+
+
+def params_figure(own: OwnFamily | None) -> str:
+    """Top-1 against params, Table 2 and the introduction."""
+    before = tuple(_point(name.split(",")[0], params, top1) for name, top1, params in BEFORE[:1])
+    return scatter(
+        [*_networks("params", before), *_own(own, "params")],
+        title="ImageNet top-1 against parameters, as printed",
+        across="parameters",
+        up="top-1, %",
+    )
+
+
+def flops_figure(own: OwnFamily | None) -> str:
+    """Top-1 against FLOPs, Table 2 and the scaled networks of Tables 3 and 7."""
+    rows = (*TABLE_3, *TABLE_7)
+    scaled = [row for row in rows if row.change != "baseline"]
+    bases = tuple(
+        _point(row.base, row.flops.text, row.top1.text)
+        for row in TABLE_3
+        if row.change == "baseline" and row.base.startswith("MobileNet")
+    )
+    return scatter(
+        [
+            *_networks("flops", bases),
+            _scaled("compound scaling of others and of B0 (Tables 3, 7)", scaled, compound=True),
+            _scaled("one dimension scaled (Tables 3, 7)", scaled, compound=False),
+            *_own(own, "macs"),
+        ],
+        title="ImageNet top-1 against FLOPs (multiply-adds), as printed",
+        across="FLOPs (multiply-adds)",
+        up="top-1, %",
+    )
+
+
+def _networks(cost: str, more: tuple[Point, ...]) -> Iterator[Series]:
+    groups: dict[str, list[Point]] = {"own": [], "designed": [], "searched": []}
+    for row in TABLE_2:
+        printed = row.params if cost == "params" else row.flops
+        if printed is None:
+            continue
+        group = "searched" if row.name in _SEARCHED else "designed" if row.cited else "own"
+        label = row.name.removeprefix("EfficientNet-")
+        groups[group].append(_point(label, printed.text, row.top1.text, row.name))
+    yield Series(
+        name="EfficientNet-B0 to B7", kind="first", points=tuple(groups["own"]), joined=True
+    )
+    yield Series(name="designed by hand", kind="second", points=(*groups["designed"], *more))
+    yield Series(name="found by search", kind="third", points=tuple(groups["searched"]))
+
+
+def _scaled(name: str, rows: list[Scaled], *, compound: bool) -> Series:
+    chosen = [row for row in rows if row.change.startswith("compound") == compound]
+    points = tuple(
+        _point("", row.flops.text, row.top1.text, f"{row.base}, {row.change}") for row in chosen
+    )
+    return Series(name=name, kind="first" if compound else "fourth", points=points, hollow=True)
+
+
+def _own(own: OwnFamily | None, cost: str) -> Iterator[Series]:
+    if own is None:
+        return
+    ticks = tuple(
+        Point(label=f"b{i}", x=x, y=None, title=f"{member.name}: {x:,}")
+        for i, member in enumerate(own.members)
+        for x in (getattr(member, cost),)
+    )
+    if own.predicted:
+        first = own.members[0]
+        said = f"{first.name}: {own.accuracy:.1%} predicted for 16 epochs"
+        point = Point(label="", x=getattr(first, cost), y=100 * own.accuracy, title=said)
+        yield Series(
+            name=f"winner of {own.name}, predicted for 16 epochs of ImageNet: another measure",
+            kind="own",
+            points=(point,),
+            hollow=True,
+        )
+    yield Series(name=f"family of {own.name}, without accuracies", kind="own", points=ticks)
+
+
+def _point(label: str, cost: str, top1: str, name: str = "") -> Point:
+    return Point(
+        label=label,
+        x=Printed(cost).value,
+        y=Printed(top1).value,
+        title=f"{name or label}: {top1} at {cost}",
+    )

@@ -1,0 +1,205 @@
+"""`mnas-search report --paper`: the paper's figures beside this code's, as tables, JSON, page."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnas_search.architecture.cost.base import CONVENTION
+from mnas_search.benchmarks.paper import ROUNDING, Line, Table
+from mnas_search.benchmarks.paper.figures import flops_figure, params_figure
+from mnas_search.benchmarks.paper.printed import PAPER, Printed
+from mnas_search.benchmarks.paper.run_family import OwnFamily
+from mnas_search.common.errors import UsageError
+from mnas_search.common.files import write_atomically
+from mnas_search.common.render.document import document
+from mnas_search.common.render.markup import escaped, items, paragraph, table
+from mnas_search.common.render.tables import console, print_table
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_LEGEND = (
+    f"{PAPER}: figures as printed, and in brackets those of versions 1 to 3 where they differ; "
+    "beside each, under 'here', what this code computes and by how much that is more; '-' where "
+    "it computes nothing"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """A table as text, with what its letters mean."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    reasons: tuple[str, ...]
+
+
+def record(tables: Sequence[Table], own: OwnFamily | None) -> dict[str, Any]:
+    """Everything as plain JSON values: a list of lines, one a figure."""
+    return {
+        "paper": PAPER,
+        "convention": CONVENTION,
+        "lines": [_line(t, line) for t in tables for line in t.lines],
+        "notes": [{"table": t.title, "note": note} for t in tables for note in t.said],
+        "family": None
+        if own is None
+        else {
+            "name": own.name,
+            "accuracy": own.accuracy,
+            "note": own.said,
+            "members": [{"name": m.name, "params": m.params, "macs": m.macs} for m in own.members],
+        },
+    }
+
+
+def _line(t: Table, line: Line) -> dict[str, Any]:
+    return {
+        "table": t.key,
+        "title": t.title,
+        "row": line.row,
+        "quantity": line.quantity,
+        "printed": None if line.printed is None else line.printed.text,
+        "value": None if line.printed is None else line.printed.value,
+        "earlier": None if line.earlier is None else line.earlier.text,
+        "computed": line.computed,
+        "difference": line.difference,
+        "reason": line.reason or None,
+    }
+
+
+def print_paper(tables: Sequence[Table], own: OwnFamily | None) -> None:
+    """Tables for people."""
+    for t in tables:
+        cells = _cells(t)
+        print_table(cells.columns, cells.rows, title=t.title)
+        for said in (*cells.reasons, *t.said):
+            console().print(said, markup=False, highlight=False)
+    if own is not None:
+        print_table(_FAMILY, _family(own), title=f"The family of {own.name}")
+        console().print(own.said, markup=False, highlight=False)
+    console().print(f"\n{_LEGEND}\n{CONVENTION}", markup=False, highlight=False)
+
+
+def write_paper(folder: Path, tables: Sequence[Table], own: OwnFamily | None) -> list[Path]:
+    """Write the page, the figures and the JSON."""
+    figures = {"params.svg": params_figure(own), "flops.svg": flops_figure(own)}
+    text = json.dumps(record(tables, own), indent=2) + "\n"
+    return [
+        write_atomically(folder / "paper.html", _page(tables, own, list(figures.values()))),
+        *(write_atomically(folder / name, svg) for name, svg in figures.items()),
+        write_atomically(folder / "paper.json", text),
+    ]
+
+
+def as_printed(printed: Printed, value: float) -> str:
+    """A value in the unit of a printed figure, with two more digits."""
+    unit = printed.text.lstrip("-0123456789.")
+    digits = printed.text.rstrip(unit).partition(".")[2]
+    scale = printed.value / float(printed.text.rstrip(unit)) if unit else 1.0
+    return f"{value / scale:.{len(digits) + 2}f}{unit}"
+
+
+def check_output(folder: Path, *, force: bool) -> None:
+    """Raise `UsageError` for a file, and for a folder that holds something without `force`."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{str(folder)!r} is a file; allowed: a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise UsageError(f"{str(folder)!r} is not empty; allowed: a new folder, or --force")
+
+
+def _page(tables: Sequence[Table], own: OwnFamily | None, figures: Sequence[str]) -> str:
+    title = "The figures of the EfficientNet paper, counted again"
+    parts = [f"<h1>{escaped(title)}</h1>", paragraph(_LEGEND), paragraph(CONVENTION)]
+    parts += [f'<figure>\n<div class="wide">{svg}</div>\n</figure>' for svg in figures]
+    if own is not None:
+        parts += [f"<h2>{escaped(f'The family of {own.name}')}</h2>", table(_FAMILY, _family(own))]
+        parts.append(paragraph(own.said))
+    for t in tables:
+        cells = _cells(t)
+        parts.append(f"<h2>{escaped(t.title)}</h2>")
+        parts.append(table(cells.columns, cells.rows))
+        if said := (*cells.reasons, *t.said):
+            parts.append(items(said))
+    return document(title, "\n".join(parts))
+
+
+_FAMILY = ("name", "params", "FLOPs")
+
+
+def _family(own: OwnFamily) -> list[tuple[str, ...]]:
+    return [(m.name, f"{m.params:,}", f"{m.macs:,}") for m in own.members]
+
+
+def _cells(t: Table) -> _Cells:
+    """Rows of the paper's table; computed figures stand beside the printed ones."""
+    rows: dict[str, dict[str, Line]] = {}
+    for line in t.lines:
+        rows.setdefault(line.row, {})[line.quantity] = line
+    quantities = tuple(dict.fromkeys(line.quantity for line in t.lines))
+    computed = {line.quantity for line in t.lines if line.computed is not None}
+    printed = {line.quantity for line in t.lines if line.printed is not None}
+    reasons = dict.fromkeys(line.reason for line in t.lines if _differs(line))
+    letters = dict(zip(reasons, _LETTERS, strict=False))
+    explained = any(line.difference for line in t.lines)
+    columns = [t.rows]
+    for quantity in quantities:
+        columns += [quantity] if quantity in printed else []
+        here = "here" if quantity in printed else f"{quantity} here"
+        columns += [here] if quantity in computed else []
+    cells = []
+    for name, lines in rows.items():
+        row = [name]
+        for quantity in quantities:
+            found = lines.get(quantity)
+            row += [_printed(found)] if quantity in printed else []
+            row += [_here(found)] if quantity in computed else []
+        cells.append((*row, *([_why(lines.values(), letters)] if explained else [])))
+    return _Cells(
+        columns=(*columns, *(["why"] if explained else [])),
+        rows=cells,
+        reasons=(
+            *(f"({letter}) {reason}" for reason, letter in letters.items()),
+            *_not_computed(t),
+        ),
+    )
+
+
+def _differs(line: Line) -> bool:
+    """Whether printed and computed figure differ by more than rounding."""
+    return line.difference is not None and line.reason not in ("", ROUNDING)
+
+
+def _why(lines: Iterable[Line], letters: Mapping[str, str]) -> str:
+    lines = list(lines)
+    found = sorted({letters[line.reason] for line in lines if _differs(line)})
+    rounded = any(line.reason == ROUNDING for line in lines)
+    return ", ".join([*found, *(["rounding"] if rounded else [])])
+
+
+def _not_computed(t: Table) -> Iterator[str]:
+    reasons = dict.fromkeys(
+        line.reason for line in t.lines if line.computed is None and line.printed is not None
+    )
+    if reasons:
+        yield f"not computed: {'; '.join(reasons)}"
+
+
+def _printed(line: Line | None) -> str:
+    if line is None or line.printed is None:
+        return "-"
+    earlier = "" if line.earlier is None else f" ({line.earlier.text})"
+    return f"{line.printed.text}{earlier}"
+
+
+def _here(line: Line | None) -> str:
+    if line is None or line.computed is None:
+        return "-"
+    if line.printed is None:
+        return _size(line.computed)
+    if line.difference is None or not line.reason:
+        return line.printed.text
+    return f"{as_printed(line.printed, line.computed)} {line.difference:+.1f}%"
+
+
+def _size(value: float) -> str:
+    return f"{value / 1e9:.3g}B" if value >= 1e9 else f"{value / 1e6:.3g}M"

@@ -1,0 +1,83 @@
+"""The family of somebody's own run, for the figures of `mnas-search report --paper RUN`."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnas_search.common.errors import RunFolderError
+from mnas_search.common.files import read_json
+from mnas_search.evaluators.defaults import EVIDENCE
+from mnas_search.experiments.search import folder as run_folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A scaled network: its name, params and multiply-adds."""
+
+    name: str
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFamily:
+    """The winner of a run and its family.
+
+    Attributes:
+        name: the run's.
+        members: the smallest first; the first is the winner.
+        accuracy: the winner's, a fraction.
+        predicted: whether it is a prediction of a short training on ImageNet.
+        said: what the accuracy is, and what is not drawn.
+    """
+
+    name: str
+    members: tuple[Member, ...]
+    accuracy: float
+    predicted: bool
+    said: str
+
+
+def own_family(folder: Path) -> OwnFamily:
+    """Read a run's folder; raises `RunFolderError` where it has no winner or no family."""
+    config = run_folder.read_config(folder)
+    name = folder.resolve().name
+    table, best = folder / "family.csv", folder / "best.json"
+    if not best.is_file():
+        raise RunFolderError(f"the run {str(folder)!r} has no best.json: it has no winner yet")
+    if not table.is_file():
+        raise RunFolderError(
+            f"the run {str(folder)!r} has no family.csv; allowed: a run whose winner is a chain "
+            "of stages"
+        )
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            members = tuple(
+                Member(name=row["name"], params=int(row["params"]), macs=int(row["macs"]))
+                for row in csv.DictReader(file)
+            )
+        winner = read_json(best)
+        accuracy = float(winner.get("check", winner)["accuracy"])
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunFolderError(
+            f"{str(folder)!r} has a family that cannot be read: {error}"
+        ) from None
+    if not members:
+        raise RunFolderError(f"{str(table)!r} has no rows; allowed: a member a row")
+    evaluator = config.get("evaluator")
+    predicted = evaluator == EVIDENCE
+    if predicted:
+        said = (
+            f"{name}: the winner's {accuracy:.1%} is predicted for 16 epochs on ImageNet "
+            "(Accel-NASBench), where EfficientNet-B0 reads about 65.7% and not 77.1%: it does not "
+            "compare with the published accuracies; the larger members have none and are ticks "
+            "on the axis"
+        )
+    else:
+        data = config.get("data")
+        measure = f"by {evaluator}" + (f" on {data}" if data else "")
+        said = (
+            f"{name}: the winner's accuracy, {accuracy:.1%} {measure}, is not ImageNet's and is "
+            "not drawn; the members are ticks on the axis"
+        )
+    return OwnFamily(name=name, members=members, accuracy=accuracy, predicted=predicted, said=said)

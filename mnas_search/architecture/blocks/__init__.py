@@ -1,0 +1,38 @@
+"""Architecture -> plans: every integer of a network, resolved once.
+
+The only place with stride, padding, rounding and channel arithmetic. Cost, networks and exporters
+read what stands here, so they cannot disagree.
+
+    arithmetic   rounding rules and padding
+    plans        what a plan holds
+    pen          writes plans, following live and saved tensors
+    kinds        the built-in block kinds, one plan function each
+    network      a whole network: stem, blocks, head
+"""
+
+from mnas_search.architecture.blocks.arithmetic import (
+    drop_path_rates,
+    make_divisible,
+    padding,
+    strided,
+)
+from mnas_search.architecture.blocks.network import NetworkPlan, PartPlan, plan, plan_stage
+from mnas_search.architecture.blocks.plan_builder import LayerPen, finish_block
+from mnas_search.architecture.kind import BlockKind, BlockPlan, BlockSpec, Layer
+
+__all__ = [
+    "BlockKind",
+    "BlockPlan",
+    "BlockSpec",
+    "Layer",
+    "LayerPen",
+    "NetworkPlan",
+    "PartPlan",
+    "drop_path_rates",
+    "finish_block",
+    "make_divisible",
+    "padding",
+    "plan",
+    "plan_stage",
+    "strided",
+]

@@ -1,0 +1,185 @@
+"""The built-in block kinds, one plan function each; names and layouts are timm's.
+
+cn          convolution
+ds          depthwise separable: depthwise k x k, 1x1                  (MobileNetV1, MBConv1)
+dsa         the same with an activation after the 1x1, without a skip  (MobileNetV1)
+ir          inverted residual: 1x1 expansion, depthwise k x k, 1x1     (MobileNetV2, MBConv)
+er          edge residual: k x k expansion, 1x1                        (Fused-MBConv)
+basic       k x k, k x k, activation after the sum                     (ResNet-18, -34)
+bottleneck  1x1 reduction, k x k, 1x1, activation after the sum        (ResNet-50 and deeper)
+"""
+
+from typing import TYPE_CHECKING
+
+from mnas_search.architecture.blocks.arithmetic import make_divisible, squeeze_channels
+from mnas_search.architecture.blocks.plan_builder import LayerPen, finish_block
+from mnas_search.architecture.kind import BlockKind, BlockPlan, BlockSpec
+from mnas_search.common.errors import InvalidArchitecture
+
+if TYPE_CHECKING:
+    from mnas_search.architecture.stage import Stage
+
+
+def _pen(spec: BlockSpec) -> LayerPen:
+    return LayerPen(spec.in_channels, spec.in_size, spec.padding, shortcut=spec.shortcut)
+
+
+def plan_conv(spec: BlockSpec) -> BlockPlan:
+    """`cn`: k x k convolution, batch norm, activation, squeeze-and-excitation."""
+    pen = _pen(spec)
+    squeezed = squeeze_channels(spec.in_channels, spec.se_ratio)
+    pad = pen.conv("conv", spec.out_channels, kernel=spec.kernel, stride=spec.stride)
+    pen.batch_norm("bn1")
+    pen.activation(spec.activation)
+    pen.squeeze_excite("se", squeezed, spec.activation)
+    return finish_block(spec, pen, mid_channels=spec.out_channels, pad=pad, se_channels=squeezed)
+
+
+def plan_depthwise_separable(spec: BlockSpec) -> BlockPlan:
+    """`ds`, `dsa`: depthwise k x k, squeeze-and-excitation, 1x1; of `dsa` activated."""
+    pen = _pen(spec)
+    width = spec.in_channels
+    squeezed = squeeze_channels(width, spec.se_ratio)
+    pad = pen.conv("conv_dw", width, kernel=spec.kernel, stride=spec.stride, groups=width)
+    pen.batch_norm("bn1")
+    pen.activation(spec.activation)
+    pen.squeeze_excite("se", squeezed, spec.activation)
+    pen.conv("conv_pw", spec.out_channels)
+    pen.batch_norm("bn2")
+    return finish_block(
+        spec,
+        pen,
+        mid_channels=width,
+        pad=pad,
+        se_channels=squeezed,
+        last_activation=spec.kind == "dsa",
+    )
+
+
+def plan_inverted_residual(spec: BlockSpec) -> BlockPlan:
+    """`ir`: 1x1 expansion, depthwise k x k, squeeze-and-excitation, 1x1 without activation."""
+    pen = _pen(spec)
+    width = make_divisible(spec.in_channels * spec.expansion)
+    squeezed = squeeze_channels(spec.in_channels, spec.se_ratio)
+    pen.conv("conv_pw", width)
+    pen.batch_norm("bn1")
+    pen.activation(spec.activation)
+    pad = pen.conv("conv_dw", width, kernel=spec.kernel, stride=spec.stride, groups=width)
+    pen.batch_norm("bn2")
+    pen.activation(spec.activation)
+    pen.squeeze_excite("se", squeezed, spec.activation)
+    pen.conv("conv_pwl", spec.out_channels)
+    pen.batch_norm("bn3")
+    return finish_block(spec, pen, mid_channels=width, pad=pad, se_channels=squeezed)
+
+
+def plan_edge_residual(spec: BlockSpec) -> BlockPlan:
+    """`er`: k x k expansion, squeeze-and-excitation, 1x1 without activation."""
+    pen = _pen(spec)
+    width = make_divisible(spec.in_channels * spec.expansion)
+    squeezed = squeeze_channels(spec.in_channels, spec.se_ratio)
+    pad = pen.conv("conv_exp", width, kernel=spec.kernel, stride=spec.stride)
+    pen.batch_norm("bn1")
+    pen.activation(spec.activation)
+    pen.squeeze_excite("se", squeezed, spec.activation)
+    pen.conv("conv_pwl", spec.out_channels)
+    pen.batch_norm("bn2")
+    return finish_block(spec, pen, mid_channels=width, pad=pad, se_channels=squeezed)
+
+
+def plan_basic(spec: BlockSpec) -> BlockPlan:
+    """`basic`: two k x k convolutions, the first with the stride (arXiv 1512.03385, figure 5)."""
+    pen = _pen(spec)
+    pad = pen.conv("conv1", spec.out_channels, kernel=spec.kernel, stride=spec.stride)
+    pen.batch_norm("bn1")
+    pen.activation(spec.activation)
+    pen.conv("conv2", spec.out_channels, kernel=spec.kernel)
+    pen.batch_norm("bn2")
+    return finish_block(
+        spec, pen, mid_channels=spec.out_channels, pad=pad, se_channels=0, last_activation=True
+    )
+
+
+def plan_bottleneck(spec: BlockSpec) -> BlockPlan:
+    """`bottleneck`: 1x1 reduction to a share of the *output* width, k x k with the stride, 1x1.
+
+    The stride's place is that of ResNet "v1.5"; the paper has it in the first convolution.
+    """
+    pen = _pen(spec)
+    width = make_divisible(spec.out_channels * spec.expansion)
+    pen.conv("conv1", width)
+    pen.batch_norm("bn1")
+    pen.activation(spec.activation)
+    pad = pen.conv("conv2", width, kernel=spec.kernel, stride=spec.stride)
+    pen.batch_norm("bn2")
+    pen.activation(spec.activation)
+    pen.conv("conv3", spec.out_channels)
+    pen.batch_norm("bn3")
+    return finish_block(
+        spec, pen, mid_channels=width, pad=pad, se_channels=0, last_activation=True
+    )
+
+
+def _no_expansion(stage: "Stage") -> None:
+    if stage.expansion != 1:
+        raise InvalidArchitecture(
+            f"expansion is {stage.expansion} on {stage.kind!r}; allowed: 1 (ir, er and bottleneck "
+            "have a width of their own inside)"
+        )
+
+
+def _no_squeeze(stage: "Stage") -> None:
+    if stage.se_ratio:
+        raise InvalidArchitecture(f"se_ratio is {stage.se_ratio} on {stage.kind!r}; allowed: 0")
+
+
+def _neither(stage: "Stage") -> None:
+    _no_expansion(stage)
+    _no_squeeze(stage)
+
+
+_LAYERS = "mnas_search.networks.layers"
+
+CN = BlockKind(
+    plan=plan_conv,
+    module=f"{_LAYERS}:ConvBlock",
+    default_skip="none",
+    check=_no_expansion,
+)
+DS = BlockKind(
+    plan=plan_depthwise_separable,
+    module=f"{_LAYERS}:DepthwiseSeparable",
+    check=_no_expansion,
+)
+DSA = BlockKind(
+    plan=plan_depthwise_separable,
+    module=f"{_LAYERS}:DepthwiseSeparableAct",
+    skips=("none",),
+    default_skip="none",
+    check=_no_expansion,
+)
+IR = BlockKind(
+    plan=plan_inverted_residual,
+    module=f"{_LAYERS}:InvertedResidual",
+    default_expansion=None,
+)
+ER = BlockKind(
+    plan=plan_edge_residual,
+    module=f"{_LAYERS}:EdgeResidual",
+    default_expansion=None,
+)
+BASIC = BlockKind(
+    plan=plan_basic,
+    module=f"{_LAYERS}:BasicBlock",
+    skips=("none", "projection"),
+    default_skip="projection",
+    check=_neither,
+)
+BOTTLENECK = BlockKind(
+    plan=plan_bottleneck,
+    module=f"{_LAYERS}:Bottleneck",
+    skips=("none", "projection"),
+    default_skip="projection",
+    default_expansion=0.25,
+    check=_no_squeeze,
+)

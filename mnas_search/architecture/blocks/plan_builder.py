@@ -1,0 +1,217 @@
+"""The pen that writes a plan: one layer after the other, and what they keep in memory.
+
+Sizes are elements of one image. A tensor is live from the layer that writes it to the last that
+reads it; a part's input is live throughout, since the caller holds it. Batch norm and sums write a
+new tensor, activations but GELU work in place.
+
+For the backward pass autograd keeps what a gradient is computed from, and a tensor that two layers
+ask for is kept once:
+
+    convolution, linear     the input; its padded copy where one side is padded more
+    batch norm              the input
+    relu                    the result
+    other activations       the input: a copy of it, since they overwrite it, but for gelu
+    squeeze-and-excitation  the map, the gate, and what its two convolutions take
+    max pool                the input, and indices of eight bytes
+    average pool            the input
+    mean, sum               nothing
+"""
+
+from mnas_search.architecture.blocks.arithmetic import padding, strided
+from mnas_search.architecture.kind import BlockPlan, BlockSpec, Layer, pointwise
+
+_FROM_RESULT = ("relu",)  # activations whose gradient is computed from their result
+_NEW_TENSOR = ("gelu",)  # those that do not work in place
+_INDEX = 2  # an int64 in elements
+
+
+class LayerPen:
+    """Writes layers down, following width, size, live tensors and those kept for gradients.
+
+    Attributes:
+        layers: those with parameters, in the order of a state dict.
+        channels, size: of the current map.
+        peak: largest number of live elements so far.
+        saved: elements kept for the backward pass, without the part's input.
+        saves_input: whether the input is kept too.
+    """
+
+    def __init__(self, channels: int, size: int, padding: str, *, shortcut: str = "none") -> None:
+        self.layers: list[Layer] = []
+        self.channels, self.size = channels, size
+        self.peak, self.saved, self.saves_input = 0, 0, False
+        self._padding, self._shortcut = padding, shortcut
+        self._in_channels, self._in_size = channels, size
+        self._at_input, self._current_saved = True, False
+
+    @property
+    def saves_output(self) -> bool:
+        """Whether the current map is among `saved`."""
+        return self._current_saved
+
+    def conv(
+        self, path: str, out_channels: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
+    ) -> tuple[int, int]:
+        """A convolution without bias; returns its padding (before, after)."""
+        pad = padding(self._padding, self.size, kernel, stride)
+        layer = Layer(
+            path=path,
+            op="conv",
+            in_channels=self.channels,
+            out_channels=out_channels,
+            in_size=self.size,
+            out_size=strided(self.size, stride),
+            kernel=kernel,
+            stride=stride,
+            groups=groups,
+            pad=pad,
+        )
+        copied = 0 if pad[0] == pad[1] else self.channels * (self.size + sum(pad)) ** 2
+        if copied:
+            self.saved += copied
+        else:
+            self._save()
+        self._write(layer, beside=copied)
+        return pad
+
+    def batch_norm(self, path: str) -> None:
+        """A batch norm over the current map."""
+        self._save()
+        self._write(pointwise(path, "batch_norm", self.channels, self.channels, self.size))
+
+    def linear(self, path: str, out_features: int) -> None:
+        """A linear layer with bias over a map of size 1."""
+        self._save()
+        self._write(pointwise(path, "linear", self.channels, out_features, self.size, bias=True))
+
+    def activation(self, name: str) -> None:
+        """An activation of the current map; plan functions say where there is one."""
+        if name in _FROM_RESULT:
+            self._save()
+        elif name in _NEW_TENSOR:
+            self._save()
+            self._become(self.channels, self.size)
+        else:
+            self.saved += self._elements  # the copy; the result is still to be asked for
+
+    def squeeze_excite(self, path: str, squeezed: int, activation: str) -> None:
+        """Pool, two 1x1 convolutions with bias, and a product with the map; nothing for 0."""
+        if not squeezed:
+            return
+        self.layers += [
+            pointwise(f"{path}.conv_reduce", "conv", self.channels, squeezed, 1, bias=True),
+            pointwise(f"{path}.conv_expand", "conv", squeezed, self.channels, 1, bias=True),
+        ]
+        self._save()
+        # Means, what the activation gives (and takes, unless it is kept as its result), sigmoids.
+        inside = squeezed if activation in _FROM_RESULT else 2 * squeezed
+        self.saved += 2 * self.channels + inside
+        self._become(self.channels, self.size, beside=2 * self.channels)
+
+    def max_pool(self, stride: int) -> None:
+        """A max pool, which writes indices beside its result."""
+        self._save()
+        size = strided(self.size, stride)
+        indices = _INDEX * self.channels * size**2
+        self.saved += indices
+        self._become(self.channels, size, beside=indices)
+
+    def global_pool(self) -> None:
+        """The average over the whole map."""
+        self._become(self.channels, 1)
+
+    def add_shortcut(self, stride: int) -> None:
+        """The sum with the block's input, which is pooled or projected with the stride first where
+        the shortcut is so; nothing without a shortcut."""
+        if self._shortcut == "none":
+            return
+        if self._shortcut == "projection":
+            self._project("downsample", stride)
+        if self._shortcut == "identity":
+            self._become(self.channels, self.size)
+        else:
+            self.saves_input = True
+            self._become(self.channels, self.size, beside=self._elements)
+
+    def _project(self, path: str, stride: int) -> None:
+        conv = Layer(
+            path=f"{path}.0",
+            op="conv",
+            in_channels=self._in_channels,
+            out_channels=self.channels,
+            in_size=self._in_size,
+            out_size=self.size,
+            stride=stride,
+        )
+        norm = pointwise(f"{path}.1", "batch_norm", self.channels, self.channels, self.size)
+        self.layers += [conv, norm]
+        self.saved += self._elements  # the batch norm's input
+        self._alive(3 * self._elements)  # the branch, the batch norm's input and output
+
+    def _write(self, layer: Layer, *, beside: int = 0) -> None:
+        self.layers.append(layer)
+        self._become(layer.out_channels, layer.out_size, beside=beside)
+
+    def _become(self, channels: int, size: int, *, beside: int = 0) -> None:
+        """A new map takes the place of the current one; `beside` elements are live meanwhile."""
+        before = 0 if self._at_input else self._elements
+        self.channels, self.size = channels, size
+        self._at_input, self._current_saved = False, False
+        self._alive(before + self._elements + beside)
+
+    @property
+    def _elements(self) -> int:
+        return self.channels * self.size**2
+
+    def _alive(self, elements: int) -> None:
+        self.peak = max(self.peak, self._in_channels * self._in_size**2 + elements)
+
+    def _save(self) -> None:
+        if self._at_input:
+            self.saves_input = True
+        elif not self._current_saved:
+            self.saved += self._elements
+            self._current_saved = True
+
+
+def finish_block(
+    spec: BlockSpec,
+    pen: LayerPen,
+    *,
+    mid_channels: int,
+    pad: tuple[int, int],
+    se_channels: int,
+    last_activation: bool = False,
+) -> BlockPlan:
+    """Close a plan: the shortcut, the sums over the layers.
+
+    Args:
+        last_activation: whether an activation follows the sum with the shortcut.
+    """
+    pen.add_shortcut(spec.stride)
+    if last_activation:
+        pen.activation(spec.activation)
+    pool_pad = padding(spec.padding, spec.in_size, 3, spec.stride)
+    return BlockPlan(
+        kind=spec.kind,
+        in_channels=spec.in_channels,
+        mid_channels=mid_channels,
+        out_channels=pen.channels,
+        kernel=spec.kernel,
+        stride=spec.stride,
+        pad=pad,
+        se_channels=se_channels,
+        shortcut=spec.shortcut,
+        pool_pad=pool_pad,
+        activation=spec.activation,
+        in_size=spec.in_size,
+        out_size=pen.size,
+        layers=tuple(pen.layers),
+        params=sum(layer.params for layer in pen.layers),
+        macs=sum(layer.macs for layer in pen.layers),
+        held=sum(layer.held for layer in pen.layers),
+        peak=pen.peak,
+        saved=pen.saved,
+        saves_input=pen.saves_input,
+        saves_output=pen.saves_output,
+    )

@@ -1,0 +1,46 @@
+"""What a network costs: parameters, multiply-adds, memory.
+
+FLOPs here and everywhere in mnas-search are multiply-adds (MACs) of convolutions and linear
+layers, squeeze-and-excitation included, at batch 1 and the deployment resolution; biases, batch
+norm, activations and pooling count nothing. This is the papers' convention, in which
+EfficientNet-B0 has 385,814,752. Other tools count other things: fvcore adds batch norm and
+pooling, torch's flop counter doubles (a multiply and an add).
+"""
+
+from typing import TYPE_CHECKING
+
+from mnas_search.architecture.blocks.network import plan_head, plan_stage, plan_stem
+from mnas_search.architecture.cost.base import BYTES_PER_ELEMENT, Cost
+from mnas_search.architecture.value import Architecture
+
+if TYPE_CHECKING:
+    from mnas_search.architecture.traced_network import TracedNetwork
+
+
+def cost(network: "Architecture | TracedNetwork") -> Cost:
+    """Count one network: from its plan, or for a `TracedNetwork` by torch on the meta device."""
+    if not isinstance(network, Architecture):
+        from mnas_search.architecture.cost.traced import traced_cost
+
+        return traced_cost(network)
+    stem = plan_stem(network.stem, network.resolution, network.padding, network.activation)
+    params, macs, held, peak = stem.params, stem.macs, stem.held, 0
+    channels, size = stem.out_channels, stem.out_size
+    for stage in network.stages:
+        for block in plan_stage(stage, channels, size, network.padding):
+            params += block.params
+            macs += block.macs
+            held += block.held
+            peak = max(peak, block.peak)
+            channels, size = block.out_channels, block.out_size
+    head = plan_head(
+        network.head_channels, network.num_classes, channels, size, network.activation
+    )
+    peak = max(peak, head.peak)
+    image = 3 * network.resolution**2  # the stem's own input, which the caller holds
+    return Cost(
+        params=params + head.params,
+        macs=macs + head.macs,
+        memory=max(stem.peak, peak) * BYTES_PER_ELEMENT,
+        inference_memory=held + head.held + max(stem.peak, image + peak) * BYTES_PER_ELEMENT,
+    )

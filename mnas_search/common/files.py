@@ -1,0 +1,189 @@
+"""Files that are there whole or not at all."""
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mnas_search.common.errors import RunFolderError, WorkFailed
+
+MOST_TEXT = 10_000_000  # bytes; an architecture has some thousand
+_STAGED = ".mnas-search.tmp"
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file that somebody may have handed over.
+
+    Raises:
+        OSError: it cannot be read, or is no ordinary file.
+        ValueError: it is no JSON, nested too deeply or too large.
+    """
+    try:
+        return json.loads(read_text(path))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def read_text(path: Path, most: int = MOST_TEXT) -> str:
+    """The text of a file that somebody may have handed over, of at most `most` bytes.
+
+    Raises:
+        OSError: it cannot be read, or is no ordinary file.
+        ValueError: it is too large, or no UTF-8.
+    """
+    check_ordinary(path)
+    if path.stat().st_size > most:
+        raise ValueError(f"{path.stat().st_size:,} bytes; allowed: {most:,}")
+    return path.read_text(encoding="utf-8")
+
+
+def check_ordinary(path: Path) -> None:
+    """Raise `OSError` for what may never end (a pipe, a device), and where there is nothing."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "no ordinary file", str(path))
+
+
+def write_atomically(path: Path, content: str | bytes) -> Path:
+    """Replace the file in one step: whoever reads it sees the old content or the new, whole."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    if isinstance(content, str):
+        content = content.encode("utf-8", errors="backslashreplace")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise WorkFailed(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+@contextlib.contextmanager
+def replacement(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` once it is whole and on the disk; on any
+    error `path` stays as it was."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        if hasattr(os, "O_DIRECTORY"):  # else the new name could be lost with the power
+            folder = os.open(path.parent, os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A temporary folder whose files move to `folder` once all of them are written; on any error
+    `folder` stays as it was, or is not made.
+
+    A new folder appears in one step, with all that is in it. Of one that exists, each file is
+    replaced in one step; the temporary folder is then inside it, and so on the same disk. What
+    a killed process left behind goes the next time.
+    """
+    new = not folder.exists()
+    around = folder
+    while not around.exists():
+        around = around.parent
+    temporary = around / f"{_prefix(folder)}{secrets.token_hex(4)}{_STAGED}"
+    try:
+        remove_leftovers(folder)
+        temporary.mkdir()
+    except OSError as error:
+        raise WorkFailed(f"cannot write {folder}: {error.strerror}") from error
+    try:
+        with _held(temporary):
+            yield temporary
+            try:
+                _move(temporary, folder, new=new)
+            except OSError as error:
+                raise WorkFailed(f"cannot write {folder}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Take away the temporary folders of `staged` whose process was killed."""
+    try:
+        import fcntl
+    except ImportError:  # nothing tells there whether a process is at work in them
+        return
+    for around in (folder, folder.parent):
+        for left in around.glob(f"{_prefix(folder).replace('[', '[[]')}*{_STAGED}"):
+            with contextlib.suppress(OSError):
+                opened = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(left, ignore_errors=True)
+                finally:
+                    os.close(opened)
+
+
+def _prefix(folder: Path) -> str:
+    return f".{folder.name[:100]}."
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Mark a temporary folder as being worked in, for as long as this process lives."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # file systems without locks
+            fcntl.flock(opened, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _move(temporary: Path, folder: Path, *, new: bool) -> None:
+    if new:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(temporary, folder)
+        return
+    files = sorted(path for path in temporary.rglob("*") if path.is_file())
+    targets = [folder / file.relative_to(temporary) for file in files]
+    for target in targets:  # before the first of them is replaced
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, f"{target.name!r} is a folder there")
+    for file, target in zip(files, targets, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, target)
+
+
+def lock(file: BinaryIO, folder: Path) -> None:
+    """Hold an open file of a folder against other processes, until it is closed."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock; a second writer goes unnoticed there
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise RunFolderError(
+            f"{folder} is in use by another mnas-search; wait until it has ended"
+        ) from None

@@ -1,0 +1,131 @@
+"""Where everything pluggable is found: entry points, and `file.py:Name` for one's own files.
+
+The framework never imports a search space, controller, evaluator, exporter, data set or block kind
+by name, its own included: all come in through the entry-point groups below and are loaded when
+they are first asked for.
+"""
+
+import functools
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from mnas_search.common.errors import UnknownName, UsageError, where
+
+if TYPE_CHECKING:
+    pass
+
+GROUPS = ("search_spaces", "controllers", "evaluators", "exporters", "datasets", "blocks")
+
+
+_FILE_MODULE = "_mnas_search_file_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """An installed plug-in: its name, the package it comes from and where its object lies."""
+
+    name: str
+    package: str
+    target: str
+
+
+@functools.cache
+def _installed(group: str) -> Mapping[str, EntryPoint]:
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"mnas_search.{group}"):
+        other = found.setdefault(point.name, point)
+        if other.value != point.value:
+            raise UsageError(
+                f"two packages install {point.name!r} in {group}: {_package(other)} and "
+                f"{_package(point)}; uninstall one"
+            )
+    return found
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "unknown"
+
+
+def installed(group: str) -> tuple[Plugin, ...]:
+    """All plug-ins of a group, by name."""
+    return tuple(
+        Plugin(name=name, package=_package(point), target=point.value)
+        for name, point in sorted(_installed(group).items())
+    )
+
+
+def load(group: str, name: str) -> Any:
+    """The object called `name`: an entry point of `group`, or `path/to/file.py:Name`."""
+    if is_file_reference(name):
+        path, _, attribute = name.rpartition(":")
+        module = load_file(Path(path))
+        try:
+            return getattr(module, attribute)
+        except AttributeError:
+            public = ", ".join(sorted(n for n in vars(module) if not n.startswith("_")))
+            raise UnknownName(f"no {attribute!r} in {path}; it defines: {public}") from None
+    points = _installed(group)
+    if name not in points:
+        what = group.removesuffix("s").replace("_", " ")
+        known = ", ".join(sorted(points))
+        raise UnknownName(f"unknown {what} {name!r}; allowed: {known}, or file.py:Name")
+    return points[name].load()
+
+
+def make(cls: Callable[..., Any], name: str, **arguments: Any) -> Any:
+    """Construct a plug-in; what it does not accept is wrong usage."""
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        takes = ", ".join(arguments) or "no arguments"
+        raise UsageError(f"{name!r} cannot be made with {takes}: {where(error)}") from error
+
+
+def is_file_reference(name: str) -> bool:
+    """Whether `name` has the form `file.py:Name`."""
+    return name.rpartition(":")[0].endswith(".py")
+
+
+def absolute(name: str) -> str:
+    """One spelling a file, wherever it is named from; other names as they are."""
+    if not is_file_reference(name):
+        return name
+    path, _, attribute = name.rpartition(":")
+    return f"{Path(path).resolve()}:{attribute}"
+
+
+def content_hash(reference: str) -> str:
+    """SHA-256 of the file that `file.py:Name` names."""
+    return hashlib.sha256(Path(reference.rpartition(":")[0]).read_bytes()).hexdigest()
+
+
+@functools.cache
+def load_file(path: Path) -> ModuleType:
+    """Import one Python file as a module of its own, once a process."""
+    path = path.resolve()
+    if not path.is_file():
+        raise UnknownName(f"no file {str(path)!r}")
+    name = f"{_FILE_MODULE}{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UnknownName(f"{str(path)!r} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickling look a module up by its name
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise UsageError(f"{path.name} does not load: {where(error)}") from error
+    return module
+
+
+def modules_from_files() -> tuple[ModuleType, ...]:
+    """What `load_file` has made: other processes cannot import these modules by name."""
+    return tuple(m for name, m in sys.modules.items() if name.startswith(_FILE_MODULE))

@@ -1,0 +1,51 @@
+"""Tables on standard output."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mnas_search.common.errors import one_line, printable
+
+# Piped output has no width of its own; tables there are as wide as they need to be.
+_WIDE = 400
+_FIGURE = re.compile(r"-|[-+]?\d[\d,.:]*(e[-+]?\d+)?[a-zA-Z%]*( ± \S+)?")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that breaks lines only where there is a terminal, and prints text as it is: names
+    and folders are called whatever people call them, `[/]` too."""
+    shared = Console(stderr=stderr, markup=False)
+    return shared if shared.is_terminal else Console(stderr=stderr, markup=False, width=_WIDE)
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None
+) -> None:
+    """A table; columns whose cells all begin with a digit, sign or dash are set right."""
+    if title is not None:
+        console().print(Text(f"\n{one_line(title)}", style="bold"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(columns):
+        cells = [row[index] for row in rows]
+        numeric = bool(cells) and all(_FIGURE.fullmatch(cell) for cell in cells)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console().print(table)
+
+
+def print_records(records: Sequence[Mapping[str, Any]]) -> None:
+    """Records with the same keys as a table; floats to four digits, None as a dash."""
+
+    def text(value: Any) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+    columns = tuple(records[0])
+    print_table(columns, [tuple(text(record[c]) for c in columns) for record in records])

@@ -1,0 +1,168 @@
+"""A folder of images, one folder a class, in splits or not."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mnas_search.common.errors import UsageError
+from mnas_search.data.decode import SUFFIXES, decode_all
+from mnas_search.data.source import Source, stamps
+from mnas_search.data.splits import assemble, named
+from mnas_search.data.values import Dataset
+
+LAYOUT = "one folder of images a class, with or without train, val and test above them"
+_SPLITS = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+
+@dataclass(slots=True)
+class _Listing:
+    """What a walk has found: (split, class, file) a row, and what it passed over."""
+
+    rows: list[tuple[str, str, Path]] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    loose: int = 0  # images outside of class folders
+    nested: int = 0  # images in folders below class folders
+    others: Counter[str] = field(default_factory=Counter)  # files that are no images, by suffix
+    beside: list[str] = field(default_factory=list)  # folders of images beside the splits
+
+    @property
+    def notes(self) -> list[str]:
+        said = []
+        if self.empty:
+            said.append(f"{len(self.empty)} folders without images: {named(self.empty)}")
+        if self.loose:
+            said.append(f"{self.loose} images lie in no class's folder and are passed over")
+        if self.nested:
+            said.append(f"{self.nested} images lie in subfolders of their class's folder")
+        if self.others:
+            suffixes = named([suffix for suffix, _ in self.others.most_common()])
+            said.append(
+                f"{self.others.total()} files are no images by their names and are passed over: "
+                f"{suffixes}"
+            )
+        said += [f"{name} is no split with class folders: passed over" for name in self.beside]
+        return said
+
+
+def find(root: Path) -> Source:
+    """The images below a folder; raises `UsageError` where there are none in class folders."""
+    listing = _Listing()
+    splits = _split_folders(root)
+    if splits:
+        for split, above in splits.items():
+            count = len(listing.rows)
+            _list_classes(above, split, listing)
+            if split != "train" and len(listing.rows) == count:
+                listing.beside.append(f"{above.name}/")
+        other = [p for p in _folders(root) if p not in splits.values()]
+        listing.beside += [f"{p.name}/" for p in other if any(_images(p, Counter()))]
+    else:
+        _list_classes(root, "train", listing)
+    if not listing.rows:
+        found = "images, but no class's folder" if listing.loose else "no images"
+        raise UsageError(f"data {str(root)!r} has {found}; allowed: {LAYOUT}")
+    files = [file for _, _, file in listing.rows]
+    return Source(
+        name=root.name or str(root),
+        identity=("folder", *stamps(root, files), *listing.notes),
+        read=lambda side: _read(root, listing, side),
+    )
+
+
+def _read(root: Path, listing: _Listing, side: int) -> Dataset:
+    name = root.name or str(root)
+    classes = sorted({called for _, called, _ in listing.rows})
+    number = {called: index for index, called in enumerate(classes)}
+    found = decode_all(
+        name,
+        ((str(file.relative_to(root)), file) for _, _, file in listing.rows),
+        count=len(listing.rows),
+        side=side,
+    )
+    labels = np.array([number[called] for _, called, _ in listing.rows], np.int64)[found.kept]
+    splits = np.array([split for split, _, _ in listing.rows])[found.kept]
+    whole = len(set(splits.tolist())) == 1  # no copy of all images for a single split
+    given = {
+        split: (found.images if whole else found.images[splits == split], labels[splits == split])
+        for split in dict.fromkeys(splits.tolist())
+    }
+    return assemble(name, given, class_names=classes, notes=(*listing.notes, *found.notes))
+
+
+def _split_folders(root: Path) -> Mapping[str, Path]:
+    """Folders of splits, by split; empty where the folders are those of classes."""
+    found: dict[str, Path] = {}
+    for folder in _folders(root):
+        split = _SPLITS.get(folder.name.lower())
+        if split is None:
+            continue
+        if split in found:
+            raise UsageError(
+                f"data {str(root)!r} has both {found[split].name}/ and {folder.name}/; allowed: "
+                "one of them"
+            )
+        found[split] = folder
+    # Classes may be called so too: trains, for one. Those hold images, splits hold folders.
+    if not any(_folders(folder) for folder in found.values()):
+        return {}
+    if "train" not in found:
+        names = ", ".join(f"{folder.name}/" for folder in found.values())
+        raise UsageError(f"data {str(root)!r} has {names} but no train/; allowed: {LAYOUT}")
+    return found
+
+
+def _list_classes(above: Path, split: str, listing: _Listing) -> None:
+    for folder in _folders(above):
+        others: Counter[str] = Counter()
+        files = list(_images(folder, others))
+        listing.rows += [(split, folder.name, file) for file in files]
+        listing.nested += sum(file.parent != folder for file in files)
+        if files:
+            listing.others += others
+        else:
+            listing.empty.append(folder.name)
+    listing.loose += sum(
+        not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        for name in _entries(above)
+    )
+
+
+def _folders(root: Path) -> list[Path]:
+    paths = [root / name for name in _entries(root) if not name.startswith(".")]
+    return [path for path in paths if os.path.isdir(path)]
+
+
+def _entries(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise UsageError(f"cannot read {str(folder)!r}: {error.strerror}") from None
+
+
+def _images(
+    folder: Path, others: Counter[str], above: frozenset[str] = frozenset()
+) -> Iterator[Path]:
+    """Image files below a class's folder, sorted; hidden ones are passed over, links followed."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return  # a link to a folder that it lies in
+    for name in _entries(folder):
+        path = folder / name
+        if name.startswith("."):
+            continue
+        if os.path.isdir(path):  # unlike pathlib's, no error where that cannot be known
+            yield from _images(path, others, above | {real})
+        elif path.suffix.lower() in SUFFIXES:
+            yield path
+        else:
+            others[path.suffix.lower() or name] += 1

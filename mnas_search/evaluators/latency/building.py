@@ -1,0 +1,123 @@
+"""The table of a search space, or of single networks: every part that occurs is timed.
+
+Parts are timed in lots, and the table is handed on after each: what has been timed is kept,
+whatever happens next. At the end whole networks are timed, for offset and factor. The table
+keeps them, too: those of one space count on when another is added.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from mnas_search.architecture.cost.latency.conditions import Conditions, in_words, machine
+from mnas_search.architecture.cost.latency.parts import Part, parts_of, work_of
+from mnas_search.architecture.cost.latency.table import LatencyTable, TimedNetwork, TimedPart
+from mnas_search.architecture.traced_network import Network
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import UsageError
+from mnas_search.evaluators.latency.devices import module_of, prepare, ready
+from mnas_search.evaluators.latency.measuring import network_run, reference_run
+from mnas_search.evaluators.latency.space_parts import distinct, parts_of_space
+from mnas_search.evaluators.latency.stopwatch import TURNS, Run, Session, measure
+from mnas_search.nas.space.choices import sample
+from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
+
+_LOT = 32  # parts that are in memory together
+_WHOLE = 12  # networks that are timed for offset and factor
+CALIBRATION_SEED = 0  # of those; checks of a table draw with other ones
+
+
+def build_table(
+    space: SearchSpace | None,
+    architectures: Sequence[Architecture],
+    conditions: Conditions,
+    *,
+    begun: LatencyTable | None = None,
+    turns: int = TURNS,
+    note: Callable[[str], None] = lambda text: None,
+    keep: Callable[[LatencyTable], object] = lambda table: None,
+) -> LatencyTable:
+    """Time what `begun` does not have of a space and of further architectures.
+
+    Args:
+        keep: called with the table as it grows; one that is begun anew is finished the last time.
+    """
+    if space is not None and not isinstance(space, StagewiseSpace):
+        raise UsageError(
+            f"a latency table of {type(space).__name__}, whose stages are not decided one by one; "
+            "allowed: a StagewiseSpace, or a list of architectures"
+        )
+    parts = parts_of_space(space) if space is not None else []
+    parts = distinct([*parts, *(part for one in architectures for part in parts_of(one))])
+    whole = [] if space is None else drawn(space, _WHOLE, CALIBRATION_SEED)
+    chains = [one for one in whole if isinstance(one, Architecture)]  # all, of a StagewiseSpace
+    with ready(conditions):
+        table = begun
+        if table is not None:
+            _check_same(table, conditions)
+        reference = reference_run(conditions)
+        missing = [p for p in parts if table is None or p.key not in table.parts]
+        for start in range(0, len(missing), _LOT):
+            lot = missing[start : start + _LOT]
+            place = f"parts {start + 1} to {start + len(lot)} of {len(missing)}"
+            runs = [_part_run(part, conditions) for part in lot]
+            session = measure(runs, reference, turns=turns, note=_prefixed(note, place))
+            table = _extended(table, lot, session, conditions)
+            keep(table)
+        if table is None:
+            raise UsageError("a latency table of nothing; allowed: a space, or architectures")
+        networks = {n.fingerprint: n for n in [*chains, *architectures]}
+        networks = {key: n for key, n in networks.items() if key not in table.whole}
+        runs = [network_run(one, conditions) for one in networks.values()]
+        session = measure(runs, reference, turns=turns, note=_prefixed(note, "whole networks"))
+    new = {
+        key: TimedNetwork(parts=table.alone(network), seconds=latency.seconds)
+        for (key, network), latency in zip(
+            networks.items(), session.latencies(table.reference), strict=True
+        )
+    }
+    table = replace(table, whole={**table.whole, **new}).fitted()
+    keep(table)
+    return table
+
+
+def drawn(space: SearchSpace, count: int, seed: int) -> list[Network]:
+    """Networks of a space, each choice drawn uniformly."""
+    rng = np.random.default_rng(seed)
+    return [space.decode(sample(space.decisions, rng)) for _ in range(count)]
+
+
+def _part_run(part: Part, conditions: Conditions) -> Run:
+    images = torch.randn(conditions.batch_size, *part.shape)
+    return prepare(module_of(part), images, conditions)
+
+
+def _extended(
+    table: LatencyTable | None, lot: Sequence[Part], session: Session, conditions: Conditions
+) -> LatencyTable:
+    """The table with what a session has timed; all at the speed of the first session."""
+    if table is None:
+        here = machine(conditions)
+        reference = session.reference
+        table = LatencyTable(conditions=conditions, machine=here, reference=reference, parts={})
+    new = {
+        part.key: TimedPart(latency=latency, work=work_of(part.plan, conditions.batch_size))
+        for part, latency in zip(lot, session.latencies(table.reference), strict=True)
+    }
+    return replace(table, parts={**table.parts, **new})
+
+
+def _check_same(table: LatencyTable, conditions: Conditions) -> None:
+    """Refuse to mix devices, machines or packages in one table."""
+    here = machine(conditions)
+    if table.conditions != conditions or dict(table.machine) != here:
+        raise UsageError(
+            f"a table of {table.conditions} on {in_words(table.machine)}; allowed: to go on with "
+            f"it there, not with {conditions} on {in_words(here)}"
+        )
+
+
+def _prefixed(note: Callable[[str], None], place: str) -> Callable[[str], None]:
+    return lambda text: note(f"{place}: {text}")

@@ -1,0 +1,87 @@
+"""Predicted and measured, side by side."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from mnas_search.architecture.cost.latency.table import Latency, LatencyTable
+from mnas_search.architecture.traced_network import Network
+from mnas_search.evaluators.latency.measuring import measure_networks
+from mnas_search.evaluators.latency.stopwatch import TURNS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """One network.
+
+    Attributes:
+        predicted: seconds.
+        measured: at the speed that the machine had when the table was built.
+    """
+
+    predicted: float
+    measured: Latency
+
+    @property
+    def error(self) -> float:
+        """Of the prediction, relative to what was measured."""
+        return self.predicted / self.measured.seconds - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Several networks.
+
+    Attributes:
+        networks: each, in the order that was asked for.
+        drift: how much longer the reference takes now than when the table was built.
+    """
+
+    networks: tuple[Checked, ...]
+    drift: float
+
+    @property
+    def error(self) -> float:
+        """The median of the errors' sizes."""
+        return median(abs(one.error) for one in self.networks)
+
+    @property
+    def tau(self) -> float | None:
+        """Kendall's tau-b of predictions and measurements; None below three networks."""
+        from scipy.stats import kendalltau
+
+        if len(self.networks) < 3:
+            return None
+        pairs = [(one.predicted, one.measured.seconds) for one in self.networks]
+        return float(kendalltau(*zip(*pairs, strict=True)).statistic)
+
+    @property
+    def said(self) -> list[str]:
+        """What is to be read with the rows."""
+        lines = [f"median error {self.error:.1%}"]
+        if self.tau is not None:
+            lines[0] += f", Kendall's tau {self.tau:.3f} over {len(self.networks)} networks"
+        lines.append(
+            f"the reference network takes {self.drift:.2f} times what it took when the table was "
+            "built, which is taken off the measured times"
+        )
+        return lines
+
+
+def check(
+    networks: Sequence[Network],
+    table: LatencyTable,
+    *,
+    turns: int | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Check:
+    """Measure networks under the table's conditions, on this machine."""
+    session = measure_networks(networks, table.conditions, turns=turns or TURNS, note=note)
+    rows = zip(networks, session.latencies(table.reference), strict=True)
+    return Check(
+        networks=tuple(
+            Checked(predicted=table.predict(network).seconds, measured=measured)
+            for network, measured in rows
+        ),
+        drift=session.reference / table.reference,
+    )

@@ -1,0 +1,274 @@
+"""Which networks are measured, and by what."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnas_search.architecture.cost.base import Cost
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.traced_network import Network
+from mnas_search.common import plugins
+from mnas_search.common.errors import UnknownName, UsageError
+from mnas_search.data import sources
+from mnas_search.evaluators.function import as_evaluator
+from mnas_search.experiments.fidelity.config import FidelityConfig
+from mnas_search.nas.core import training_seed
+from mnas_search.nas.evaluator import Evaluator, Recorded
+from mnas_search.nas.space.choices import Codes, decode, sample_codes
+from mnas_search.nas.space.contract import SearchSpace, make_space
+from mnas_search.training.recipe import ProxyRecipe
+
+DEFAULT = "default"  # what the recipe is called that nothing is changed in
+_PATIENCE = 1_000  # networks that were drawn before, in a row
+_LONGER = 3  # times the epochs of the default recipe: the default reference
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """A way to measure networks.
+
+    Attributes:
+        name: what was changed in the default recipe, or an evaluator's name.
+        key: the whole recipe, by which trainings are found again; the name where it has none.
+        evaluator: measures.
+        reference: whether it is one. Its seeds are odd, a proxy's are even: a common
+            initialisation or order of the images would make the two agree.
+        repeats: how often each network is measured.
+    """
+
+    name: str
+    key: str
+    evaluator: Evaluator
+    reference: bool
+    repeats: int
+
+    def seeds(self, seed: int, fingerprint: str) -> tuple[int, ...]:
+        """Of the trainings of a network."""
+        return tuple(
+            training_seed(seed, fingerprint, repeat=k) & ~1 | self.reference
+            for k in range(self.repeats)
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """A reference that was measured long ago.
+
+    Attributes:
+        name: of the evaluator that knows it.
+        accuracy: of the plan's networks [N].
+        std: between two trainings of one network; None where unknown.
+        note: what it is.
+    """
+
+    name: str
+    accuracy: NDArray[np.float64]
+    std: float | None
+    note: str
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Networks, proxies and references.
+
+    Attributes:
+        config: with nothing left open.
+        networks: all different.
+        costs: of each, at deployment.
+        proxies: what is judged.
+        references: what it is judged by.
+        seen: hash of the images that proxies see, where they are files of the user's.
+    """
+
+    config: FidelityConfig
+    networks: tuple[Network, ...]
+    costs: tuple[Cost, ...]
+    proxies: tuple[Judge, ...]
+    references: tuple[Judge | Records, ...]
+    seen: str | None
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """As config.json holds it."""
+        recorded = self.config.recorded | {"networks_of": self.networks_of}
+        if self.seen is not None:
+            recorded["sha256"] |= {"data": self.seen}
+        return recorded
+
+    @property
+    def judges(self) -> tuple[Judge, ...]:
+        """All that measure, references first: the long trainings are not left to the end."""
+        return (*(r for r in self.references if isinstance(r, Judge)), *self.proxies)
+
+    @property
+    def networks_of(self) -> str:
+        """Where the networks come from: the reference that has records of them, or the space."""
+        return next((r.name for r in self.references if isinstance(r, Records)), "the space")
+
+
+def make_plan(config: FidelityConfig) -> Plan:
+    """Resolve every name and draw the networks."""
+    assert config.space is not None and config.evaluator is not None
+    space = make_space(config.space)
+    target = plugins.load("evaluators", config.evaluator)
+
+    def by_recipe(text: str | None) -> Evaluator:
+        return as_evaluator(target, data=config.data, proxy=text)
+
+    plain = by_recipe(None)
+    usual = getattr(plain, "recipe", None)
+    usual = usual if isinstance(usual, ProxyRecipe) else None
+    config = _with_defaults(config, usual)
+    assert config.architectures is not None  # nothing is open any more
+    proxies = {j.key: j for j in (_recipe(t, by_recipe, usual, config) for t in config.proxies)}
+    references: list[Judge | tuple[str, Recorded]] = []
+    for text in config.references:
+        if "=" in text and not plugins.is_file_reference(text):
+            references.append(_recipe(text, by_recipe, usual, config, reference=True))
+        else:
+            references.append(_named(text, config, space))
+    pool = [found for found in references if not isinstance(found, Judge)]
+    if len(pool) > 1:
+        raise UsageError(
+            f"references {pool[0][0]!r} and {pool[1][0]!r} both bring networks of their own; "
+            "allowed: one of them"
+        )
+    rng = np.random.default_rng(config.seed)
+    drawn: Iterator[tuple[Codes, float]]
+    if pool:
+        rows = rng.permutation(len(pool[0][1].codes))
+        drawn = ((pool[0][1].codes[row], float(pool[0][1].accuracy[row])) for row in rows)
+    else:
+        drawn = _uniform(space, rng)
+    networks, accuracy = _distinct(space, drawn, config.architectures)
+    return Plan(
+        config=config,
+        networks=networks,
+        costs=tuple(map(cost, networks)),
+        proxies=tuple(proxies.values()),
+        references=tuple(
+            r
+            if isinstance(r, Judge)
+            else Records(name=r[0], accuracy=accuracy, std=r[1].std, note=r[1].note)
+            for r in references
+        ),
+        seen=_seen(config, plain),
+    )
+
+
+def _seen(config: FidelityConfig, evaluator: Evaluator) -> str | None:
+    """Files that were copied or touched are the same data."""
+    outside = config.data is not None and sources.is_outside(config.data)
+    return getattr(evaluator, "data_sha256", None) if outside else None
+
+
+def default_proxies(usual: ProxyRecipe) -> tuple[str, ...]:
+    """Recipes cheaper than the usual one, each in one respect; and itself."""
+    epochs, resolution = usual.training.epochs, usual.resolution
+    texts = (
+        f"epochs={math.ceil(epochs / 5)}",
+        f"epochs={math.ceil(2 * epochs / 5)}",
+        f"resolution={max(4, resolution // 2)}",
+        f"width={usual.width / 2:g}",
+        f"fraction={usual.fraction / 2:g}",
+    )
+    return (*(t for t in texts if usual.changed(t) != usual), DEFAULT)
+
+
+def _with_defaults(config: FidelityConfig, usual: ProxyRecipe | None) -> FidelityConfig:
+    if usual is None and not (config.proxies and config.references):
+        missing = "reference" if config.proxies else "proxy"
+        raise UsageError(
+            f"no {missing} for evaluator {config.evaluator!r}; allowed: at least one --{missing}"
+        )
+    if usual is not None and not config.proxies:
+        config = replace(config, proxies=default_proxies(usual))
+    if usual is not None and not config.references:
+        longer = f"epochs={_LONGER * usual.training.epochs}"
+        config = replace(config, references=(longer,))
+    return config
+
+
+def _recipe(
+    text: str,
+    make: Callable[[str | None], Evaluator],
+    usual: ProxyRecipe | None,
+    config: FidelityConfig,
+    *,
+    reference: bool = False,
+) -> Judge:
+    evaluator = make(None if text.strip() in ("", DEFAULT) else text)
+    name = key = text.strip() or DEFAULT
+    own = getattr(evaluator, "recipe", None)
+    if usual is not None and isinstance(own, ProxyRecipe):
+        words = zip(own.text.split(","), usual.text.split(","), strict=True)
+        name = ",".join(word for word, old in words if word != old) or DEFAULT
+        key = own.text
+    return Judge(
+        name=name,
+        key=key,
+        evaluator=evaluator,
+        reference=reference,
+        repeats=_repeats(evaluator, config),
+    )
+
+
+def _repeats(evaluator: Evaluator, config: FidelityConfig) -> int:
+    assert config.seeds is not None
+    return config.seeds if evaluator.noisy else 1
+
+
+def _named(name: str, config: FidelityConfig, space: SearchSpace) -> Judge | tuple[str, Recorded]:
+    """A reference that is an evaluator."""
+    try:
+        target: Any = plugins.load("evaluators", name)
+    except UnknownName as error:
+        raise UnknownName(f"reference: {error}, or a recipe such as epochs=15") from None
+    takes_data = isinstance(target, type) and "data" in inspect.signature(target).parameters
+    evaluator = as_evaluator(target, data=config.data if takes_data else None)
+    recorded = evaluator.recorded(space)
+    if recorded is not None:
+        return name, recorded
+    if evaluator.resources is None:
+        # One that cannot take such networks says so here, before a folder is made.
+        network = space.decode({d.name: d.options[0] for d in space.decisions})
+        next(iter(evaluator.evaluate(network, seed=0)))
+    return Judge(
+        name=name,
+        key=name,
+        evaluator=evaluator,
+        reference=True,
+        repeats=_repeats(evaluator, config),
+    )
+
+
+def _uniform(space: SearchSpace, rng: np.random.Generator) -> Iterator[tuple[Codes, float]]:
+    while True:
+        yield sample_codes(space.decisions, 1, rng)[0], math.nan
+
+
+def _distinct(
+    space: SearchSpace, drawn: Iterator[tuple[Codes, float]], count: int
+) -> tuple[tuple[Network, ...], NDArray[np.float64]]:
+    """The first `count` different networks, with what is recorded of them: more of them later
+    begin with the same."""
+    found: dict[str, tuple[Network, float]] = {}
+    repeated = 0
+    for codes, accuracy in drawn:
+        network = space.decode(decode(space.decisions, codes))
+        repeated = repeated + 1 if network.fingerprint in found else 0
+        found.setdefault(network.fingerprint, (network, accuracy))
+        if len(found) == count or repeated == _PATIENCE:
+            break
+    if len(found) < count:
+        raise UsageError(f"architectures {count}; allowed: at most {len(found)}, all there are")
+    networks: Sequence[Network] = [network for network, _ in found.values()]
+    return tuple(networks), np.array([accuracy for _, accuracy in found.values()])

@@ -1,0 +1,301 @@
+"""Agreement of proxies with a reference, beside what counting alone agrees.
+
+Tau is Kendall's tau-b of one training's accuracies, which is what a search sees, against the mean
+over the reference's seeds, averaged over the proxy's seeds. Intervals are bootstraps over the
+networks; a difference is taken on the same samples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnas_search.common.statistics import (
+    Interval,
+    Pairs,
+    Values,
+    interval,
+    leave_pair_out,
+    order,
+    pair_count,
+    pooled_std,
+    quantile_groups,
+    resamples,
+    same,
+    tau_b,
+)
+from mnas_search.experiments.fidelity.config import FEWEST
+from mnas_search.experiments.fidelity.plan import Judge, Plan, Records
+from mnas_search.experiments.fidelity.trainings import Trainings
+
+_QUARTILES = 4
+FIT = "linear fit"  # of log MACs and log params
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How well something ranks.
+
+    Attributes:
+        tau: over all pairs of networks; None where undefined (all values equal).
+        within: over pairs in one quartile of multiply-adds.
+        networks, pairs: how many are in `tau`, and in `within` (the fewest of all seeds).
+    """
+
+    tau: Interval | None
+    within: Interval | None
+    networks: int
+    pairs: int
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """What trainings by one recipe took and how far apart they were.
+
+    Attributes:
+        seconds: of a training, on its worker, the median; None where there is none.
+        trained, failed: how many.
+        noise: pooled standard deviation between seeds of one network; None with one seed.
+        spread: standard deviation between networks, of means over seeds.
+    """
+
+    seconds: float | None
+    trained: int
+    failed: int
+    noise: float | None
+    spread: float | None
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """A proxy against one reference.
+
+    Attributes:
+        judge: which.
+        effort: of its trainings.
+        one: agreement of one training.
+        mean: tau of the mean over its seeds; None with one seed.
+        difference: tau less the best baseline's, on the same networks.
+    """
+
+    judge: Judge
+    effort: Effort
+    one: Agreement
+    mean: Interval | None
+    difference: Interval | None
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """All proxies against one reference.
+
+    Attributes:
+        reference: which.
+        values: its accuracies, means over seeds [N]; NaN where missing.
+        effort: of its trainings; None where it was recorded.
+        noise: between its seeds, measured or recorded.
+        spread: standard deviation between networks.
+        ceiling: tau of one seed against the mean of the others; None where it was recorded or has
+            one seed.
+        baselines: by name, what counting alone agrees.
+        proxies: in the plan's order.
+        target: the tau that is asked for.
+    """
+
+    reference: Judge | Records
+    values: NDArray[np.float64]
+    effort: Effort | None
+    noise: float | None
+    spread: float | None
+    ceiling: Interval | None
+    baselines: dict[str, Agreement]
+    proxies: tuple[Proxy, ...]
+    target: float
+
+    @property
+    def networks(self) -> int:
+        """How many have a reference."""
+        return int(np.isfinite(self.values).sum())
+
+    @property
+    def best_baseline(self) -> str | None:
+        """The one with the largest tau; None where all are undefined."""
+        return _largest(self.baselines)
+
+    @property
+    def best(self) -> Proxy | None:
+        """The proxy with the largest tau; None where all are undefined."""
+        known = [p for p in self.proxies if p.one.tau is not None]
+        return max(known, key=_tau, default=None)
+
+    @property
+    def cheapest(self) -> Proxy | None:
+        """The fastest proxy that reaches the target; None where none does."""
+        reaching = [p for p in self.proxies if p.one.tau is not None and _tau(p) >= self.target]
+        return min(reaching, key=lambda p: p.effort.seconds or 0.0, default=None)
+
+
+def compare(plan: Plan, trainings: Trainings, target: float) -> tuple[Comparison, ...]:
+    """The plan's proxies against each of its references, by the trainings that are there.
+
+    References of fewer than four networks are left out.
+    """
+    compared = (_compare(plan, trainings, reference, target) for reference in plan.references)
+    return tuple(c for c in compared if c.networks >= FEWEST)
+
+
+def effort_of(trainings: Trainings, judge: Judge) -> Effort:
+    """What a judge's trainings took."""
+    done = [t for row in trainings.of(judge) for t in row if t is not None]
+    good = [t.seconds for t in done if t.accuracy is not None]
+    values = trainings.accuracies(judge)
+    return Effort(
+        seconds=float(np.median(good)) if good else None,
+        trained=len(good),
+        failed=len(done) - len(good),
+        noise=pooled_std(values),
+        spread=_spread(_means(values)),
+    )
+
+
+def _compare(
+    plan: Plan, trainings: Trainings, reference: Judge | Records, target: float
+) -> Comparison:
+    if isinstance(reference, Records):
+        repeats, effort, noise = reference.accuracy[:, None], None, reference.std
+    else:
+        repeats, effort = trainings.accuracies(reference), effort_of(trainings, reference)
+        noise = effort.noise
+    values = _means(repeats)
+    there = np.flatnonzero(np.isfinite(values))
+    spread = _spread(values)
+    if len(there) < FEWEST:
+        return Comparison(
+            reference=reference,
+            values=values,
+            effort=effort,
+            noise=noise,
+            spread=spread,
+            ceiling=None,
+            baselines={},
+            proxies=(),
+            target=target,
+        )
+    macs = np.log([plan.costs[i].macs for i in there])
+    params = np.log([plan.costs[i].params for i in there])
+    truth = order(values[there])
+    table = _Table(len(there), same(quantile_groups(macs, _QUARTILES)))
+    counted = {
+        "MACs": order(macs),
+        "params": order(params),
+        FIT: leave_pair_out(np.column_stack([macs, params]), values[there]),
+    }
+    baselines = {name: table.agreement([(pairs, truth)]) for name, pairs in counted.items()}
+    best = _largest(baselines)
+    proxies = []
+    for judge in plan.proxies:
+        own = trainings.accuracies(judge)[there]
+        pairs = [(order(column), truth) for column in own.T]
+        proxies.append(
+            Proxy(
+                judge=judge,
+                effort=effort_of(trainings, judge),
+                one=table.agreement(pairs),
+                mean=table.tau([(order(_means(own)), truth)]) if own.shape[1] > 1 else None,
+                difference=None if best is None else table.difference(pairs, counted[best]),
+            )
+        )
+    return Comparison(
+        reference=reference,
+        values=values,
+        effort=effort,
+        noise=noise,
+        spread=spread,
+        ceiling=table.tau(_against_itself(repeats[there])),
+        baselines=baselines,
+        proxies=tuple(proxies),
+        target=target,
+    )
+
+
+@final
+class _Table:
+    """Statistics of orders of the same networks, all on the same bootstrap samples."""
+
+    def __init__(self, networks: int, quartile: NDArray[np.bool_]) -> None:
+        self._weights = resamples(networks)
+        self._quartile = quartile
+
+    def tau(
+        self, pairs: Sequence[tuple[Pairs, Pairs]], among: NDArray[np.bool_] | None = None
+    ) -> Interval | None:
+        """Mean of the taus of pairs of orders."""
+        value, sampled = self._mean(pairs, among)
+        return interval(value, sampled)
+
+    def agreement(self, pairs: Sequence[tuple[Pairs, Pairs]]) -> Agreement:
+        """Over all pairs of networks, and within quartiles."""
+        counts = [pair_count(one, two, self._quartile) for one, two in pairs]
+        networks = [int((~np.isnan(np.diag(one + two))).sum()) for one, two in pairs]
+        return Agreement(
+            tau=self.tau(pairs),
+            within=self.tau(pairs, self._quartile),
+            networks=min(networks),
+            pairs=min(counts),
+        )
+
+    def difference(self, pairs: Sequence[tuple[Pairs, Pairs]], baseline: Pairs) -> Interval | None:
+        """Mean tau of pairs of orders, less the baseline's on the networks that they have."""
+        theirs = [(baseline, np.where(np.isnan(one), np.nan, two)) for one, two in pairs]
+        value, sampled = self._mean(pairs, None)
+        other, others = self._mean(theirs, None)
+        return interval(value - other, sampled - others)
+
+    def _mean(
+        self, pairs: Sequence[tuple[Pairs, Pairs]], among: NDArray[np.bool_] | None
+    ) -> tuple[float, Values]:
+        if not pairs:
+            return np.nan, np.full(len(self._weights), np.nan)
+        values = [tau_b(one, two, among=among)[0] for one, two in pairs]
+        sampled = [tau_b(one, two, among=among, weights=self._weights) for one, two in pairs]
+        return float(np.mean(values)), np.mean(sampled, axis=0)
+
+
+def _against_itself(repeats: Values) -> list[tuple[Pairs, Pairs]]:
+    """Each seed against the mean of the others [N, S]; nothing with one seed."""
+    if repeats.shape[1] < 2:
+        return []
+    return [
+        (order(column), order(_means(np.delete(repeats, k, axis=1))))
+        for k, column in enumerate(repeats.T)
+    ]
+
+
+def _means(values: Values) -> Values:
+    """Means of rows, NaN left out; NaN for rows without any."""
+    there = np.isfinite(values)
+    count = there.sum(axis=1)
+    total = np.where(there, values, 0.0).sum(axis=1)
+    means: Values = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return means
+
+
+def _spread(values: Values) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.std(ddof=1)) if len(known) > 1 else None
+
+
+def _tau(proxy: Proxy) -> float:
+    assert proxy.one.tau is not None
+    return proxy.one.tau.value
+
+
+def _largest(baselines: dict[str, Agreement]) -> str | None:
+    known = {name: a.tau.value for name, a in baselines.items() if a.tau is not None}
+    return max(known, key=lambda name: known[name], default=None)

@@ -1,0 +1,93 @@
+"""A drawing of a network: its stages from left to right, and where params and MACs lie."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.render.markup import escaped
+from mnas_search.common.render.svg import text
+from mnas_search.common.units import format_size
+from mnas_search.experiments.profile.tables import profiles
+
+_COLUMN, _LEFT = 96, 76  # the least width of a stage
+_CHARACTER = 7  # width of one, at most, in the mean of a word
+_MAPS_BOTTOM, _TALLEST = 190, 140
+_BLOCK, _GAP = 11, 3  # width of a block, and between two
+_MOST_BLOCKS = 6  # drawn one by one; of more, a number says how many
+_BARS_TOP, _BAR, _LONGEST = 262, 15, 84
+
+_STYLE = """
+text { font: 12px system-ui, sans-serif; fill: #1b2530; }
+.page { fill: #ffffff; }
+.title { font-weight: 600; font-size: 13px; }
+.soft { fill: #556372; }
+.map { fill: #cfe0ef; stroke: #1f6fb2; }
+.macs { fill: #1f6fb2; }
+.params { fill: #b26b00; }
+"""
+
+
+def drawing(architecture: Architecture) -> str:
+    """One SVG that stands alone. A block is as tall as its output map; below each stage stand its
+    operators, its output, and its shares of MACs and params."""
+    (row,) = profiles([architecture], layers=False)
+    stages = row["stages"]
+    longest = max(len(_operator(stage["name"])) for stage in stages)
+    column = max(_COLUMN, _CHARACTER * longest + 10)
+    width = _LEFT + column * len(stages) + 12
+    height = _BARS_TOP + 3 * _BAR + 40
+    title = f"{row['name']}: {row['params']:,} params, {row['macs']:,} MACs"
+    if len(title) > width / 7:
+        title = f"{row['params']:,} params, {row['macs']:,} MACs"
+    repeats = [1, *(stage.repeats for stage in architecture.stages), 1]
+    parts = [
+        text(8, 20, f"{title} at {row['resolution']} pixels", kind="title"),
+        text(8, _BARS_TOP + 11, "MACs", kind="soft"),
+        text(8, _BARS_TOP + _BAR + 15, "params", kind="soft"),
+    ]
+    for number, (stage, count) in enumerate(zip(stages, repeats, strict=True)):
+        parts += _stage(_LEFT + column * number, stage, count, row)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{escaped(title)}">\n<style>{_STYLE}</style>\n'
+        f'<rect class="page" width="{width}" height="{height}"/>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
+    )
+
+
+def _stage(x: float, stage: dict[str, Any], count: int, row: dict[str, Any]) -> Iterator[str]:
+    side = max(6.0, _TALLEST * (stage["out_size"] / row["resolution"]) ** 0.5)
+    top = _MAPS_BOTTOM - side
+    drawn = min(count, _MOST_BLOCKS)
+    yield f"<g><title>{escaped(stage['name'])}</title>"
+    for block in range(drawn):
+        across = x + block * (_BLOCK + _GAP)
+        yield (
+            f'<rect class="map" x="{across:g}" y="{top:.1f}" width="{_BLOCK}" '
+            f'height="{side:.1f}"/>'
+        )
+    if count > drawn:
+        yield text(x + drawn * (_BLOCK + _GAP), top + 10, f"x{count}", kind="soft")
+    yield "</g>"
+    yield text(x, _MAPS_BOTTOM + 17, _operator(stage["name"]))
+    output = f"{stage['out_channels']} x {stage['out_size']}²"
+    yield text(x, _MAPS_BOTTOM + 33, output, kind="soft")
+    for line, what in enumerate(("macs", "params")):
+        share = stage[what] / row[what]
+        y = _BARS_TOP + line * (_BAR + 4)
+        yield (
+            f'<rect class="{what}" x="{x:g}" y="{y:g}" width="{max(1.0, share * _LONGEST):.1f}" '
+            f'height="{_BAR - 3}"><title>{format_size(stage[what])}</title></rect>'
+        )
+        yield text(x + max(1.0, share * _LONGEST) + 4, y + 11, f"{100 * share:.0f} %")
+
+
+def _operator(word: str) -> str:
+    """What of a block string's word fits below a stage: kind, kernel, stride, expansion, SE."""
+    kind, *parts = word.split("_")
+    shown = [
+        p for p in parts if p[0] in "kse" and p[:2] not in ("sk", "se") and p not in ("s1", "e1")
+    ]
+    squeeze = ["SE"] if any(p.startswith("se") for p in parts) else []
+    return " ".join([kind, *shown, *squeeze])

@@ -1,0 +1,80 @@
+"""What stands for an architecture: a name, a quoted block string, a JSON file, the folder of a run
+or a training."""
+
+from pathlib import Path
+
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import InvalidArchitecture, RunFolderError, UnknownName
+from mnas_search.common.files import read_json
+from mnas_search.common.folders import read_training
+
+_MOST_BYTES = 10_000_000
+_ALLOWED = "a block string, a JSON file, or a run's folder"
+
+
+def resolve_architecture(text: str) -> Architecture:
+    """The architecture that `text` stands for."""
+    if not text.strip():
+        raise UnknownName(f"architecture {text!r}; allowed: {_ALLOWED}")
+    if text in reference.names():
+        return reference.architecture(text)
+    if is_path(text):
+        path = Path(text)
+        return _from_run(path) if path.is_dir() else _from_file(path)
+    try:
+        return Architecture.from_block_string(text)
+    except InvalidArchitecture as error:
+        if "_" in text.split("_", 1)[-1] or " " in text.strip():
+            raise  # it was meant as a block string
+        raise UnknownName(
+            f"unknown architecture {text!r}; allowed: {', '.join(reference.names())}, {_ALLOWED}"
+        ) from error
+
+
+def is_path(text: str) -> bool:
+    """Whether something in the file system is called so."""
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long for a path, or no path at all
+        return False
+
+
+def _from_file(path: Path) -> Architecture:
+    if not path.is_file():
+        raise UnknownName(f"{str(path)!r} is no ordinary file; allowed: {_ALLOWED}")
+    if path.stat().st_size > _MOST_BYTES:
+        raise InvalidArchitecture(
+            f"{str(path)!r} has {path.stat().st_size:,} bytes; allowed: {_MOST_BYTES:,}"
+        )
+    try:
+        return Architecture.from_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise InvalidArchitecture(
+            f"{str(path)!r} is no text; allowed: an architecture's JSON"
+        ) from None
+    except InvalidArchitecture as error:
+        raise InvalidArchitecture(f"{str(path)!r}: {error}") from None
+
+
+def _from_run(folder: Path) -> Architecture:
+    training = read_training(folder)
+    if training is not None:
+        return Architecture.from_dict(training.get("architecture"))
+    best = folder / "best.json"
+    if not (folder / "journal.jsonl").exists():
+        raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no journal.jsonl")
+    if not best.exists():
+        raise RunFolderError(f"the run {str(folder)!r} has no best.json: it has no winner yet")
+    try:
+        winner = read_json(best)
+        if winner["architecture"] is None and "fingerprint" in winner:
+            raise UnknownName(
+                f"the winner of {str(folder)!r} is the traced network {winner['fingerprint']!r}; "
+                "allowed: networks of stages"
+            )
+        return Architecture.from_dict(winner["architecture"])
+    except UnknownName:
+        raise
+    except (ValueError, LookupError, TypeError) as error:
+        raise RunFolderError(f"{str(best)!r} holds no architecture: {error}") from error

@@ -1,0 +1,291 @@
+"""Work over Ray workers, as one Ray Tune experiment.
+
+Tune asks our searcher for a trial whenever a worker is free; the searcher asks the source, and
+never for more than there are workers, so that nothing is proposed ahead of what could be known.
+Actors are reused from trial to trial (starting one and importing torch costs seconds), the
+evaluator with its data is put into the object store once, and a worker that dies is replaced and
+its work tried once more. A trial reports at every rung of its training, and a scheduler passes
+on to Tune what the source says: go on, or stop. Tune's own checkpoints and resume are not used:
+the journal is ours.
+
+Importing this module imports Ray.
+"""
+
+import math
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from typing import Any, final
+
+from mnas_search.common import plugins
+from mnas_search.common.errors import MnasSearchError, WorkFailed, one_line
+from mnas_search.common.machine import keep_freed_memory
+from mnas_search.common.ray_cluster import cluster
+from mnas_search.nas.evaluator import Evaluator, Resources
+from mnas_search.nas.job import Measurement, Outcome, Panel, Source, Work
+from mnas_search.nas.trial import Evaluation, Failure, Stopped
+
+# Tune reads these when it is imported or started.
+for _name, _value in {
+    # Tune's own handler swallows the first Ctrl-C; without it, Ctrl-C ends the run.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # No CSV, JSON and TensorBoard files of Tune's own, and hardly a snapshot of its state.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "100000",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import ray
+    from ray import cloudpickle, tune
+    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+    from ray.tune.search import Searcher
+
+_PATIENCE = 60.0  # seconds that workers wait for each other at the start
+
+_PACE = 0.2  # seconds between their starts
+
+
+def run_on_ray(
+    source: Source,
+    evaluator: Evaluator | Panel,
+    *,
+    workers: int,
+    gpus_per_trial: float | None = None,
+    address: str | None = None,
+) -> None:
+    """Evaluate until the source has finished.
+
+    Args:
+        workers: pieces of work in flight, at most.
+        gpus_per_trial: overrides the evaluator's own wish; by default trainings share all GPUs.
+        address: of a Ray cluster to join; None starts a private one on this machine, with as many
+            CPUs as the workers need, which ends with the run.
+    """
+    wanted = evaluator.resources or Resources()
+    gpus = wanted.gpus if gpus_per_trial is None else gpus_per_trial
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with cluster(address, cpus=workers * wanted.cpus, gpus=gpus or 0, what="a trial") as found:
+            if gpus is None:
+                # A whole one, or a half, a third, ...: other shares would leave workers without.
+                gpus = 1 / max(1, math.ceil(workers / found)) if found else 0
+            _tune(source, evaluator, workers, {"CPU": wanted.cpus, "GPU": gpus})
+
+
+def _tune(
+    source: Source, evaluator: Evaluator | Panel, workers: int, resources: dict[str, float]
+) -> None:
+    # Tune starts this many actors at a time; its default of one would start them in turn.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
+    for module in plugins.modules_from_files():
+        cloudpickle.register_pickle_by_value(module)  # the users' own files travel by content
+    feeder = _Feeder(source, workers)
+    scratch = tempfile.mkdtemp(prefix="mnas-search-")
+    try:
+        tune.Tuner(
+            tune.with_resources(tune.with_parameters(_Worker, evaluator=evaluator), resources),
+            tune_config=tune.TuneConfig(
+                search_alg=feeder,
+                scheduler=_Scheduler(feeder),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=1),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+    except RuntimeError as error:
+        # Tune's way to say what it did not expect, such as workers killed for want of memory.
+        first = str(error).splitlines()[:1]
+        raise WorkFailed(f"Ray Tune ended: {one_line(''.join(first))[:300]}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if feeder.error is not None:
+        raise feeder.error
+    if not source.finished:
+        raise WorkFailed("Ray Tune ended before the work was done")
+
+
+def _trial_name(trial: Any) -> str:
+    return f"trial_{trial.trial_id}"
+
+
+class _Meeting:
+    """Where the workers wait for each other before any work is handed out.
+
+    Tune gives a waiting trial to whichever actor is free first and stops the one that was being
+    started for it: without this, short trials would all end up on a single worker.
+    """
+
+    def __init__(self, expected: int) -> None:
+        self._expected, self._there = expected, 0
+
+    def arrive(self) -> int:
+        self._there += 1
+        return self._there
+
+    def complete(self) -> bool:
+        return self._there >= self._expected
+
+
+@final
+class _Feeder(Searcher):  # type: ignore[misc]
+    """Tune's view of the source: first a meeting of all workers, then the work."""
+
+    def __init__(self, source: Source, workers: int) -> None:
+        super().__init__(metric="accuracy", mode="max")
+        self._source, self._workers = source, workers
+        self._meeting = ray.remote(num_cpus=0)(_Meeting).remote(workers)
+        self._invitations = workers
+        self._open: dict[str, Work | None] = {}
+        self.error: BaseException | None = None  # what ends the run
+
+    def __reduce__(self) -> Any:
+        # Tune writes a copy of itself to disk that we never read; the source cannot be pickled.
+        return Searcher, ()
+
+    def suggest(self, trial_id: str) -> Any:
+        if self.error is not None:
+            return Searcher.FINISHED
+        if self._invitations:
+            self._invitations -= 1
+            self._open[trial_id] = None
+            return {"work": None, "meeting": self._meeting}
+        full = len(self._open) >= self._workers
+        try:
+            work = None if full else self._source.next()
+        except Exception as error:
+            self.error = error
+            return Searcher.FINISHED
+        if work is None:
+            return Searcher.FINISHED if not full and self._source.finished else None
+        self._open[trial_id] = work
+        return {"work": work}
+
+    def goes_on(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether a trial that has come to a rung is gone on with."""
+        work = self._open.get(trial_id)
+        if work is None or self.error is not None:
+            return False
+        try:
+            return self._source.goes_on(work, result["outcome"].evaluation, result["seconds"])
+        except Exception as unexpected:
+            self.error = unexpected
+            return False
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        work = self._open.pop(trial_id, None)
+        if work is None:
+            if not self._invitations and None not in self._open.values():
+                ray.kill(self._meeting)  # an idle actor costs a hundredth of a CPU, and memory
+            return
+        if self.error is not None:
+            return
+        # An exception would make Tune call this again; it is kept, and raised at the end.
+        try:
+            if error or result is None:
+                self._source.record(work, Failure(reason="worker lost, twice"), 0.0)
+            elif result["error"] is not None:
+                self.error = result["error"]
+            else:
+                self._source.record(work, result["outcome"], result["seconds"])
+        except Exception as unexpected:
+            self.error = unexpected
+
+    def save(self, checkpoint_path: str) -> None:
+        """The journal is the only record."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """The journal is the only record."""
+
+
+@final
+class _Scheduler(FIFOScheduler):  # type: ignore[misc]
+    """What the source says of a rung, for Tune: a run's ASHA is the source's, and outlives it."""
+
+    def __init__(self, feeder: _Feeder) -> None:
+        super().__init__()
+        self._feeder = feeder
+
+    def __reduce__(self) -> Any:
+        return FIFOScheduler, ()  # as the searcher's
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        goes_on = self._feeder.goes_on(trial.trial_id, result)
+        decision: str = self.CONTINUE if goes_on else self.STOP
+        return decision
+
+
+def asha_scheduler(*, reduction: int, longest: int) -> Any:
+    """Ray Tune's ASHA over results with `rung` and `reward`; stops none at the end of its own."""
+    return ASHAScheduler(
+        time_attr="rung",
+        metric="reward",
+        mode="max",
+        grace_period=1,
+        reduction_factor=reduction,
+        max_t=longest,
+    )
+
+
+class _Worker(tune.Trainable):  # type: ignore[misc]
+    """An actor: one piece of work a trial, one rung of it a step."""
+
+    def setup(self, config: dict[str, Any], evaluator: Evaluator | Panel) -> None:
+        # torch, and what its optimisers import: takes seconds, once, before any work.
+        import torch._dynamo  # noqa: F401
+
+        keep_freed_memory()
+        self._evaluator = evaluator
+        self._measurement: Measurement | None = None
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        if self._measurement is not None and self._measurement.rung is not None:
+            self._measurement.stop()
+        work: Work | None = new_config["work"]
+        self._measurement = None if work is None else Measurement(self._evaluator, work)
+        self._meeting: Any = new_config.get("meeting")
+        return True
+
+    def step(self) -> dict[str, Any]:
+        measurement = self._measurement
+        if measurement is None:
+            self._meet()
+            return {"accuracy": 0.0, "done": True}
+        # An exception would end the actor, so every outcome goes back as a value.
+        error, done = None, True
+        try:
+            measurement.advance()
+            outcome: Outcome = measurement.outcome
+            if measurement.rung is not None:  # what the outcome is, unless it goes on
+                outcome, done = Stopped(evaluation=measurement.rung), False
+        except MnasSearchError as raised:
+            error, outcome = raised, Failure(reason="wrong usage")
+        return {
+            "accuracy": outcome.accuracy if isinstance(outcome, Evaluation) else 0.0,
+            "outcome": outcome,
+            "seconds": measurement.seconds,
+            "error": error,
+            "done": done,
+        }
+
+    def _meet(self) -> None:
+        place: int = ray.get(self._meeting.arrive.remote())
+        # On a busy cluster some workers may come much later: the others then go ahead.
+        patience = time.monotonic() + _PATIENCE
+        while time.monotonic() < patience and not ray.get(self._meeting.complete.remote()):
+            time.sleep(0.05)
+        # One after the other, since of actors that get free at the same moment Tune keeps one.
+        time.sleep(place * _PACE)

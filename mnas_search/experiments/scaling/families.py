@@ -1,0 +1,132 @@
+"""`mnas-search scale`: a family's members with their cost."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.cost.base import CONVENTION
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.scaling import (
+    PUBLISHED,
+    CompoundRule,
+    Rounding,
+    compound,
+    published_family,
+)
+from mnas_search.architecture.scaling.limits import Fitted, Limit
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.render.tables import console, print_table
+from mnas_search.common.units import format_size
+
+Row = dict[str, Any]
+
+
+def member_names(asked: str, base: Architecture) -> tuple[str, ...]:
+    """`efficientnet_b0` to `b7` for EfficientNet's own base; others are named after theirs."""
+    stem = "efficientnet" if asked == reference.names()[0] else base.name or "scaled"
+    separator = "_" if stem == "efficientnet" else "-"
+    return tuple(f"{stem}{separator}b{i}" for i in range(len(PUBLISHED)))
+
+
+def published_rows(base: Architecture, names: tuple[str, ...]) -> list[Row]:
+    """The base under each published coefficient, without a phi: they are not alpha^phi.
+
+    `implied_phi` is what phi would be by depth, width and resolution alone: log d / log alpha.
+    """
+    rule = CompoundRule()
+    rows = []
+    for number, member in enumerate(published_family(base, names)):
+        c = PUBLISHED[number]
+        ratios = (c.depth, c.width, c.resolution / PUBLISHED[0].resolution)
+        implied = [
+            round(math.log(ratio) / math.log(constant), 2)
+            for ratio, constant in zip(ratios, (rule.alpha, rule.beta, rule.gamma), strict=True)
+        ]
+        rows.append(_row(base, member, None, number) | {"implied_phi": implied})
+    return rows
+
+
+def compound_rows(
+    base: Architecture, phis: Sequence[float], rule: CompoundRule, rounding: Rounding
+) -> list[Row]:
+    """The base at each phi of equation 3."""
+    return [_row(base, compound(base, phi, rule, rounding), phi, phi) for phi in phis]
+
+
+def fitted_row(base: Architecture, fitted: Fitted, limits: Sequence[Limit]) -> Row:
+    """The largest member within limits, what binds, and how much of each limit it takes."""
+    taken = {one.name: {"of": one.most, "is": one.measure(fitted.member)} for one in limits}
+    row = _row(base, fitted.member, fitted.phi, fitted.phi)
+    return row | {"binding": list(fitted.binding), "limits": taken}
+
+
+def _row(base: Architecture, member: Architecture, phi: float | None, nominal: float) -> Row:
+    counted = cost(member)
+    return {
+        "name": member.label,
+        "phi": phi,
+        "params": counted.params,
+        "macs": counted.macs,
+        "memory": counted.memory,
+        "inference_memory": counted.inference_memory,
+        "resolution": member.resolution,
+        "dropout": round(member.dropout_rate, 4),
+        "block_string": member.block_string,
+        "macs_ratio": counted.macs / cost(base).macs,
+        "two_to_phi": 2.0**nominal,
+    }
+
+
+def print_family(rows: Sequence[Row], title: str | None = None) -> None:
+    """A table for people."""
+    implied = any("implied_phi" in row for row in rows)
+    print_table(
+        (
+            "name",
+            "phi by d, w, r" if implied else "phi",
+            "resolution",
+            "params",
+            "MACs",
+            "MACs / base",
+            "2^i of Bi" if implied else "2^phi",
+            "memory",
+            "dropout",
+        ),
+        [
+            (
+                row["name"],
+                ", ".join(f"{phi:g}" for phi in row["implied_phi"])
+                if implied
+                else f"{row['phi']:g}",
+                str(row["resolution"]),
+                f"{row['params']:,}",
+                f"{row['macs']:,}",
+                f"{row['macs_ratio']:.3g}",
+                f"{row['two_to_phi']:.3g}",
+                f"{format_size(row['memory'])}B",
+                f"{row['dropout']:g}",
+            )
+            for row in rows
+        ],
+        title=title,
+    )
+
+
+def print_convention() -> None:
+    """What the figures are."""
+    console().print(
+        f"{CONVENTION}, at the resolution shown; memory: peak of activations, fp32 inference"
+    )
+
+
+def said_of(fitted: Fitted, limits: Sequence[Limit]) -> str:
+    """What binds, in words."""
+    if not fitted.binding:
+        return f"phi {fitted.phi:g} is the largest that can be scaled; no limit binds"
+    taken = ", ".join(
+        f"{one.name} {format_size(one.measure(fitted.member))} of {format_size(one.most)}"
+        for one in limits
+    )
+    binding = " and ".join(fitted.binding)
+    return f"phi {fitted.phi:g} is the largest that fits ({taken}); what binds: {binding}"

@@ -1,0 +1,159 @@
+"""The search for alpha, beta and gamma at phi = 1 (EfficientNet section 3.3, step 1).
+
+Every triple of a grid with alpha * beta^2 * gamma^2 near 2 is one network, the base scaled by it;
+each is trained with several seeds. The paper's result on ImageNet, (1.2, 1.1, 1.15), always takes
+part, and stays the choice unless another triple is better by more than a standard error: with few
+and short trainings the largest mean is mostly luck.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from mnas_search.architecture.cost.base import Cost
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.scaling.equations import CompoundRule, Rounding, compound
+from mnas_search.architecture.scaling.limits import Limit
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import InvalidArchitecture, UsageError
+from mnas_search.experiments.scaling.measured import Scores
+
+COMMAND = "grid-search"
+PAPER = CompoundRule()
+_MOST = 1000  # triples
+_EXACT = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridConfig:
+    """Which triples are tried.
+
+    Attributes:
+        step: between values of alpha, of beta and of gamma, which start at 1.
+        tolerance: largest distance of alpha * beta^2 * gamma^2 from 2.
+    """
+
+    step: float = 0.1
+    tolerance: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.step) and 0.01 <= self.step <= 1):
+            raise UsageError(f"grid step {self.step!r}; allowed: a number from 0.01 to 1")
+        if not (math.isfinite(self.tolerance) and 0 < self.tolerance <= 1):
+            raise UsageError(f"tolerance {self.tolerance!r}; allowed: a number in (0, 1]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A triple with the base that it scales at phi = 1."""
+
+    rule: CompoundRule
+    network: Architecture
+    cost: Cost
+
+
+def triples(config: GridConfig) -> tuple[CompoundRule, ...]:
+    """The grid's triples near the constraint of equation (3), the paper's own first.
+
+    Raises:
+        UsageError: the grid has none, or more than a thousand.
+    """
+    values = [
+        round(1 + number * config.step, 9) for number in range(int(1 / config.step + _EXACT) + 1)
+    ]
+    near = [
+        rule
+        for a, b, c in itertools.product(values, values, values)
+        if abs((rule := CompoundRule(alpha=a, beta=b, gamma=c)).product - 2)
+        <= config.tolerance + _EXACT
+    ]
+    if not near or len(near) > _MOST:
+        raise UsageError(
+            f"a grid of step {config.step:g} has {len(near)} triples with alpha * beta^2 * "
+            f"gamma^2 within {config.tolerance:g} of 2; allowed: 1 to {_MOST} (a smaller or a "
+            "larger step or tolerance)"
+        )
+    return tuple(dict.fromkeys([PAPER, *near]))
+
+
+def candidates(
+    base: Architecture,
+    config: GridConfig,
+    limits: Sequence[Limit] = (),
+    rounding: Rounding | None = None,
+) -> tuple[tuple[Candidate, ...], int]:
+    """(Networks to train, number of triples that were dropped since a limit is not kept).
+
+    Raises:
+        UsageError: none is left.
+    """
+    kept, dropped = [], 0
+    for rule in triples(config):
+        try:
+            network = compound(base, 1, rule, rounding)
+        except (UsageError, InvalidArchitecture):
+            dropped += 1
+            continue
+        if all(limit.kept(network) for limit in limits):
+            kept.append(Candidate(rule=rule, network=network, cost=cost(network)))
+        else:
+            dropped += 1
+    if not kept:
+        raise UsageError(
+            f"none of {dropped} triples keeps the limits; allowed: larger ones ("
+            + ", ".join(f"{limit.name} {limit.most:g}" for limit in limits)
+            + ")"
+        )
+    return tuple(kept), dropped
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What the trainings say.
+
+    Attributes:
+        candidates: best mean first; those whose trainings all failed last.
+        scores: their accuracies.
+        error: standard error of a mean.
+        equals: those within one standard error of the best.
+        chosen: the paper's triple where it is among these, else the best.
+    """
+
+    candidates: tuple[Candidate, ...]
+    scores: Scores
+    error: float
+    equals: tuple[Candidate, ...]
+    chosen: Candidate
+
+    @property
+    def separable(self) -> bool:
+        """Whether any triple stands out: not all are within a standard error of the best."""
+        return len(self.equals) < len(self.candidates)
+
+    @property
+    def paper(self) -> Candidate | None:
+        """The paper's triple; None where it breaks a limit."""
+        return next((one for one in self.candidates if one.rule == PAPER), None)
+
+    @property
+    def beaten(self) -> bool:
+        """Whether the paper's triple is worse than the best by more than a standard error."""
+        return self.paper is None or self.paper not in self.equals
+
+
+def choose(tried: Sequence[Candidate], scores: Scores) -> Choice:
+    """Rank the candidates and choose."""
+
+    def mean(one: Candidate) -> float:
+        value = scores.mean(one.network)
+        return -1.0 if value is None else value
+
+    ranked = tuple(sorted(tried, key=mean, reverse=True))
+    best = ranked[0]
+    error = scores.error(best.network) or 0.0
+    equals = tuple(one for one in ranked if mean(one) >= mean(best) - error)
+    chosen = next((one for one in equals if one.rule == PAPER), best)
+    return Choice(candidates=ranked, scores=scores, error=error, equals=equals, chosen=chosen)

@@ -1,0 +1,216 @@
+"""What the grid search and the comparison of `mnas-search scale` found: words, tables, files."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.scaling import CompoundRule
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.files import write_atomically
+from mnas_search.common.folders import csv_text
+from mnas_search.common.render.tables import console, print_table
+from mnas_search.common.units import format_size
+from mnas_search.experiments.scaling.comparison import BASE, Scaled
+from mnas_search.experiments.scaling.families import Row, print_convention
+from mnas_search.experiments.scaling.figures import comparison_figure, grid_figure
+from mnas_search.experiments.scaling.grid import PAPER, Candidate, Choice
+from mnas_search.experiments.scaling.measured import Scores
+
+# -- the grid search --------------------------------------------------------------------------
+
+
+def grid_rows(choice: Choice) -> list[Row]:
+    """A row a triple, best mean first."""
+    equals = set(map(id, choice.equals))
+    return [
+        {
+            "alpha": one.rule.alpha,
+            "beta": one.rule.beta,
+            "gamma": one.rule.gamma,
+            "product": round(one.rule.product, 4),
+            "resolution": one.network.resolution,
+            "params": one.cost.params,
+            "macs": one.cost.macs,
+            "accuracy": choice.scores.mean(one.network),
+            "accuracies": list(choice.scores.of(one.network)),
+            "within_one_error": id(one) in equals,
+            "paper": one.rule == PAPER,
+            "chosen": one is choice.chosen,
+            "fingerprint": one.network.fingerprint,
+        }
+        for one in choice.candidates
+    ]
+
+
+def grid_record(choice: Choice, folder: Path, dropped: int, words: Sequence[str]) -> Row:
+    """Everything as plain JSON values."""
+    return {
+        "folder": str(folder),
+        "chosen": _triple(choice.chosen),
+        "paper": {"alpha": PAPER.alpha, "beta": PAPER.beta, "gamma": PAPER.gamma},
+        "separable": choice.separable,
+        "paper_beaten": choice.beaten,
+        "standard_error": choice.error,
+        "std_between_seeds": choice.scores.std,
+        "dropped": dropped,
+        "triples": grid_rows(choice),
+        "notes": list(words),
+    }
+
+
+def grid_words(choice: Choice, *, demonstration: bool) -> Iterator[str]:
+    """What follows, a sentence at a time."""
+    best, count = choice.candidates[0], len(choice.candidates)
+    mean = choice.scores.mean(best.network)
+    assert mean is not None  # else every training had failed
+    yield (
+        f"best mean: {_said(best)} with {mean:.4f}; {len(choice.equals)} of {count} triples lie "
+        f"within one standard error ({choice.error:.4f}) of it"
+    )
+    distinct = len({one.network.fingerprint for one in choice.candidates})
+    if distinct < count:
+        yield f"rounding makes {count} triples {distinct} networks; equal ones were trained once"
+    if not choice.separable:
+        yield "not separable: these trainings do not tell any triple from another"
+    if choice.paper is None:
+        yield f"the paper's {_said_rule(PAPER)} breaks a limit; chosen: {_said(choice.chosen)}"
+    elif choice.beaten:
+        yield (
+            f"the paper's {_said_rule(PAPER)} is worse by more than that; chosen: "
+            f"{_said(choice.chosen)}"
+        )
+    else:
+        yield f"chosen: the paper's {_said_rule(PAPER)}, which is not beaten beyond that"
+    if demonstration:
+        yield (
+            "a demonstration: digits of 8x8 pixels hold nothing that a larger resolution could "
+            "show; --data DIR searches on images of yours"
+        )
+
+
+def print_grid(choice: Choice, words: Sequence[str]) -> None:
+    """A table for people, and what follows."""
+    print_table(
+        ("alpha", "beta", "gamma", "product", "resolution", "MACs", "accuracy", "seeds", ""),
+        [
+            (
+                f"{row['alpha']:g}",
+                f"{row['beta']:g}",
+                f"{row['gamma']:g}",
+                f"{row['product']:.3f}",
+                str(row["resolution"]),
+                f"{row['macs']:,}",
+                "failed" if row["accuracy"] is None else f"{row['accuracy']:.4f}",
+                " ".join(f"{a:.3f}" for a in row["accuracies"]),
+                ", ".join(name for name in ("chosen", "paper") if row[name])
+                + (" ~" if row["within_one_error"] else ""),
+            )
+            for row in grid_rows(choice)
+        ],
+        title="alpha, beta, gamma at phi = 1 (~: within one standard error of the best)",
+    )
+    for sentence in words:
+        console().print(sentence, soft_wrap=True)
+
+
+def write_grid(choice: Choice, folder: Path, dropped: int, words: Sequence[str]) -> None:
+    """grid.json, grid.csv and grid.svg."""
+    record = grid_record(choice, folder, dropped, words)
+    write_atomically(folder / "grid.json", json.dumps(record, indent=2) + "\n")
+    rows = grid_rows(choice)
+    columns = [name for name in rows[0] if name != "accuracies"]
+    table = [{name: row[name] for name in columns} for row in rows]
+    write_atomically(folder / "grid.csv", csv_text(columns, table))
+    write_atomically(folder / "grid.svg", grid_figure(choice))
+
+
+def _triple(one: Candidate) -> Mapping[str, float]:
+    return {"alpha": one.rule.alpha, "beta": one.rule.beta, "gamma": one.rule.gamma}
+
+
+def _said(one: Candidate) -> str:
+    return _said_rule(one.rule)
+
+
+def _said_rule(rule: CompoundRule) -> str:
+    return f"({rule.alpha:g}, {rule.beta:g}, {rule.gamma:g})"
+
+
+# -- one dimension against compound -----------------------------------------------------------
+
+
+def comparison_rows(
+    base: Architecture, scaled: Sequence[Scaled], scores: Scores | None
+) -> list[Row]:
+    """A row a network, the base first, as the dimension `base`."""
+    counted = cost(base)
+    itself = Scaled(
+        dimension=BASE,
+        budget=float(counted.macs),
+        depth=1.0,
+        width=1.0,
+        resolution=1.0,
+        network=base,
+        cost=counted,
+    )
+    return [
+        {
+            "name": one.network.label,
+            "dimension": one.dimension,
+            "budget": one.budget,
+            "depth": round(one.depth, 4),
+            "width": round(one.width, 4),
+            "resolution_ratio": round(one.resolution, 4),
+            "params": one.cost.params,
+            "macs": one.cost.macs,
+            "memory": one.cost.memory,
+            "resolution": one.network.resolution,
+            "accuracy": None if scores is None else scores.mean(one.network),
+            "standard_error": None if scores is None else scores.error(one.network),
+            "block_string": one.network.block_string,
+        }
+        for one in (itself, *scaled)
+    ]
+
+
+def print_comparison(rows: Sequence[Row]) -> None:
+    """A table for people."""
+    print_table(
+        ("budget", "by", "d", "w", "r", "params", "MACs", "off by", "memory", "accuracy"),
+        [
+            (
+                format_size(row["budget"]),
+                row["dimension"],
+                f"{row['depth']:.3g}",
+                f"{row['width']:.3g}",
+                f"{row['resolution_ratio']:.3g}",
+                f"{row['params']:,}",
+                f"{row['macs']:,}",
+                f"{100 * (row['macs'] / row['budget'] - 1):+.1f} %",
+                f"{format_size(row['memory'])}B",
+                _accuracy(row),
+            )
+            for row in rows
+        ],
+    )
+    print_convention()
+    console().print(
+        "budgets are met by counting; the rows of the paper's tables 3 and 7 that scale one "
+        "dimension do not recount to the FLOPs printed there",
+        soft_wrap=True,
+    )
+
+
+def write_comparison(rows: Sequence[Row], folder: Path) -> None:
+    """comparison.json, comparison.csv and comparison.svg."""
+    write_atomically(folder / "comparison.json", json.dumps(list(rows), indent=2) + "\n")
+    write_atomically(folder / "comparison.csv", csv_text(list(rows[0]), rows))
+    write_atomically(folder / "comparison.svg", comparison_figure(rows))
+
+
+def _accuracy(row: Row) -> str:
+    if row["accuracy"] is None:
+        return "-"
+    error = row["standard_error"]
+    return f"{row['accuracy']:.4f}" + ("" if error is None else f" ± {error:.4f}")

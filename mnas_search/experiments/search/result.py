@@ -1,0 +1,230 @@
+"""What a run has found."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from mnas_search.architecture.cost.base import Cost
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.cost.latency.table import Latency
+from mnas_search.architecture.cost.metrics import METRICS
+from mnas_search.architecture.scaling import PUBLISHED, published_member
+from mnas_search.architecture.traced_network import Network
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import InvalidArchitecture
+from mnas_search.experiments.search.config import Setup
+from mnas_search.experiments.search.parts import Parts
+from mnas_search.experiments.search.stages.baseline_comparison import Verdict
+from mnas_search.experiments.search.stages.finalist_check import Scored
+from mnas_search.nas.trial import Trial, believed, rank
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Where a session's time went, in seconds.
+
+    Attributes:
+        startup: until the first evaluation began.
+        search: from the first ask to the last tell.
+        repeats: the trainings that measure the seed noise.
+        busy: share of the search time that the workers spent evaluating.
+        finals: second opinions and trainings of the finalists.
+    """
+
+    startup: float
+    search: float
+    repeats: float
+    busy: float
+    finals: float = 0.0
+
+
+class Result:
+    """What a run has found."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        folder: Path,
+        parts: Parts,
+        timing: Timing | None,
+    ) -> None:
+        self.config, self.objective = setup.config, setup.objective
+        self.folder, self.timing = folder, timing
+        search, repeats = parts.search, parts.repeats
+        self.trials = search.trials
+        self.asked, self.exhausted = search.asked, search.exhausted
+        self.stalled = search.stalled
+        self.repeats = repeats.pairs
+        self.seed_noise = repeats.noise
+        self.space, self.evaluator, self.check = setup.space, setup.evaluator, setup.check
+        self._search = search
+        self._finals = parts.finals if search.finished else None
+        self._verdict = parts.verdict if search.finished else None
+        self._remeasured = parts.remeasured
+
+    @property
+    def name(self) -> str:
+        """The run's name: its folder's."""
+        return self.folder.resolve().name
+
+    @cached_property
+    def networks(self) -> Mapping[int, Network]:
+        """The network of every trial, by number."""
+        return {trial.number: self._search.network(trial) for trial in self.trials}
+
+    @cached_property
+    def good(self) -> tuple[Trial, ...]:
+        """Trials with a reward, best first."""
+        good = [t for t in self.trials if t.reward is not None]
+        return tuple(sorted(good, key=rank))
+
+    @cached_property
+    def limited(self) -> tuple[Trial, ...]:
+        """Those with a reward that keep all limits, whether they keep the target or not."""
+
+        def kept(trial: Trial) -> bool:
+            return all(
+                getattr(trial, METRICS[name].count) <= most
+                for name, most in self.objective.bounds.items()
+                if name != self.objective.metric
+            )
+
+        return tuple(filter(kept, self.good))
+
+    @cached_property
+    def stopped(self) -> tuple[Trial, ...]:
+        """Trials that were given up at a rung, by number; they can win nothing."""
+        return tuple(t for t in self.trials if t.status == "stopped")
+
+    @cached_property
+    def best(self) -> Trial | None:
+        """The winner within the constraints: the finalist that the check likes best; the candidate
+        that further trainings like best; without either, the largest reward, by the controller's
+        estimates of noisy accuracies where it has them."""
+        if self.finalists:
+            return None if self.opinion is None else self.opinion.trial
+        if self._verdict is not None and self._verdict.winner is not None:
+            return self._verdict.winner.trial
+        return self.best_under(self.objective.target)
+
+    @cached_property
+    def estimates(self) -> Mapping[int, float]:
+        """What the controller believes noisy accuracies to be, by number of the trial."""
+        return self._search.estimates() if self.evaluator.noisy else {}
+
+    @cached_property
+    def finalists(self) -> tuple[Scored, ...]:
+        """Candidates with a second opinion, the best by it first."""
+        return () if self._finals is None else self._finals.finalists
+
+    @cached_property
+    def vetoed(self) -> tuple[Scored, ...]:
+        """Finalists that could not be trained."""
+        return () if self._finals is None else self._finals.vetoed
+
+    @cached_property
+    def opinion(self) -> Scored | None:
+        """The winner with its second opinion."""
+        return None if self._finals is None else self._finals.winner
+
+    @cached_property
+    def baseline(self) -> Scored | None:
+        """EfficientNet-B0 with its second opinion."""
+        return None if self._finals is None else self._finals.baseline
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """The best candidates beside the baselines, where both were trained at the end."""
+        return self._verdict if self._verdict is not None and self._verdict.gains else None
+
+    def best_under(self, most: float) -> Trial | None:
+        """The largest reward with at most so much of what is targeted (multiply-adds, seconds,
+        bytes) within the limits, by estimates where there are, of those that are not vetoed."""
+        vetoed = {one.trial.number for one in self.vetoed if one.trial is not None}
+        fitting = [
+            t
+            for t in self.limited
+            if self.objective.targeted(t) <= most and t.number not in vetoed
+        ]
+
+        def value(trial: Trial) -> float:
+            return believed(trial, self.estimates, self.objective)
+
+        return max(fitting, key=value, default=None)
+
+    @cached_property
+    def leading(self) -> dict[str, Network]:
+        """The winner, the other best ones and the baselines that they are compared with, by what
+        they are called; each network once."""
+        named: list[tuple[str, Network]] = []
+        if self.best is not None:
+            winner = f"trial {self.best.number}, winner"
+            named.append((winner, self.networks[self.best.number]))
+        if self._verdict is not None:
+            contenders = (*self._verdict.candidates, *self._verdict.baselines)
+            named += [(one.label, one.network) for one in contenders]
+        named += [
+            (f"trial {one.trial.number}", one.network) for one in self.finalists if one.trial
+        ]
+        if self.baseline is not None:
+            named.append((self.baseline.network.label, self.baseline.network))
+        first: dict[str, tuple[str, Network]] = {}
+        for label, network in named:
+            first.setdefault(network.fingerprint, (label, network))
+        return dict(first.values())
+
+    @cached_property
+    def latencies(self) -> dict[str, tuple[float, Latency]]:
+        """Of the leading networks that were measured on the device: the seconds that were
+        predicted, and those that were measured; the winner first, where it is among them."""
+        table = self.objective.latency
+        if table is None:
+            return {}
+        measured = [(label, n, self._remeasured.of(n)) for label, n in self.leading.items()]
+        return {
+            label: (table.predict(network).seconds, one)
+            for label, network, one in measured
+            if one is not None
+        }
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What the evaluator wants said beside its accuracies."""
+        network = None if self.best is None else self.networks[self.best.number]
+        return () if network is None else self.evaluator.caveats(network)
+
+    @cached_property
+    def pareto(self) -> tuple[Trial, ...]:
+        """Trials within the limits that no other beats in both accuracy and what is targeted,
+        cheapest first."""
+        front: list[Trial] = []
+        targeted = self.objective.targeted
+        for trial in sorted(self.limited, key=lambda t: (targeted(t), -(t.accuracy or 0.0))):
+            if not front or (trial.accuracy or 0.0) > (front[-1].accuracy or 0.0):
+                front.append(trial)
+        return tuple(front)
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """The winner's architecture, named after the run; None where it is no chain of stages."""
+        network = None if self.best is None else self.networks[self.best.number]
+        return replace(network, name=self.name) if isinstance(network, Architecture) else None
+
+    @cached_property
+    def family(self) -> tuple[tuple[Architecture, Cost], ...]:
+        """The winner scaled by EfficientNet's published coefficients, with each member's cost.
+
+        Members that cannot be (a resolution or width beyond all bounds) are left out.
+        """
+        if self.architecture is None:
+            return ()
+        members = []
+        for index, coefficients in enumerate(PUBLISHED):
+            with contextlib.suppress(InvalidArchitecture):  # wider or deeper than can be
+                member = published_member(
+                    self.architecture, coefficients, name=f"{self.name}-b{index}"
+                )
+                members.append((member, cost(member)))
+        return tuple(members)

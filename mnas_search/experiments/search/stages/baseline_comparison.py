@@ -1,0 +1,266 @@
+"""Was the search worth it? Its best candidates beside networks that anybody could have taken.
+
+After a search that trained its candidates, the best few of them and fixed baselines, scaled to the
+same budget of FLOPs, are trained three times each under the same proxy. Their means on
+the validation split choose the winner; how far it is from a baseline is read on the test split,
+which nothing has seen before.
+
+The best of three means is in part luck. So each of the winner's test accuracies is that of the
+candidate which the *other* seeds' validation accuracies choose: no training helps to choose
+itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, final
+
+import numpy as np
+
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.traced_network import Network
+from mnas_search.architecture.value import Architecture
+from mnas_search.experiments.trainings import NO_TRIAL, Trainings
+from mnas_search.nas.core import Search, training_seed
+from mnas_search.nas.job import Work
+from mnas_search.nas.journal import Events
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.trial import Trial, believed, rank
+
+TOP = 3
+TRAININGS = 3
+_FIRST = 2  # repeats 0 and 1 of a network are the search's own and the seed noise's
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A network with its trainings.
+
+    Attributes:
+        label: what to call it.
+        trial: of the search, or of the random search; None for a baseline.
+        network: what was trained.
+        macs, params: its cost.
+        validation, test: accuracies, a training each; empty where one failed or is missing.
+    """
+
+    label: str
+    trial: Trial | None
+    network: Network
+    macs: int
+    params: int
+    validation: tuple[float, ...]
+    test: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """How much better one is than the other on the test split.
+
+    Attributes:
+        over: what is compared with.
+        difference: of the mean accuracies, as a fraction.
+        margin: half the width of the 95 % interval.
+    """
+
+    over: Contender
+    difference: float
+    margin: float
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval lies above zero."""
+        return self.difference > self.margin
+
+
+@final
+class Verdict:
+    """Trains the best of a search beside baselines, and compares them.
+
+    Args:
+        search: must have finished before anything is asked of this.
+        objective: the reward and the constraints.
+        baselines: within the constraints; the first one is what a user would take without a
+            search.
+        rival: a random search of the same budget; None for none.
+        seed: of the run.
+        journal: where outcomes go; trainings that it holds already are not repeated.
+
+    Attributes:
+        trainings: the work.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        objective: Objective,
+        *,
+        baselines: Sequence[Architecture],
+        rival: Search | None,
+        seed: int,
+        journal: Events,
+    ) -> None:
+        self._search, self._rival = search, rival
+        self._objective, self._seed = objective, seed
+        self._baselines = tuple(baselines)
+        self.trainings = Trainings("verdict", phase="verdict", works=self._works, journal=journal)
+
+    # -- what has come out --------------------------------------------------------------------
+
+    @property
+    def candidates(self) -> tuple[Contender, ...]:
+        """The best of the search, best first."""
+        return self._ranked(self._contenders(self._search, "trial"))
+
+    @property
+    def rivals(self) -> tuple[Contender, ...]:
+        """The best of the random search, best first."""
+        return () if self._rival is None else self._ranked(self._contenders(self._rival, "random"))
+
+    @property
+    def baselines(self) -> tuple[Contender, ...]:
+        """The baselines, in their order."""
+        return tuple(self._contender(a.label, None, a) for a in self._baselines)
+
+    @property
+    def winner(self) -> Contender | None:
+        """The candidate with the largest reward by its mean on the validation split."""
+        return next((one for one in self.candidates if one.validation), None)
+
+    @property
+    def gains(self) -> tuple[Gain, ...]:
+        """The winner over each baseline and the random search, where both were trained."""
+        candidates, baselines, rivals = self.candidates, self.baselines, self.rivals
+        mine = self._chosen_by_others(candidates)
+        if not mine:
+            return ()
+        margin = _margin([*candidates, *baselines, *rivals])
+        others = [(one, one.test) for one in baselines]
+        others += [(one, self._chosen_by_others(rivals)) for one in rivals[:1]]
+        return tuple(
+            Gain(over=one, difference=fmean(mine) - fmean(test), margin=margin)
+            for one, test in others
+            if test
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """All of it, as plain JSON values."""
+        return {
+            "networks": [
+                {
+                    "name": one.label,
+                    "trial": None if one.trial is None else one.trial.number,
+                    "architecture": one.network.label,
+                    "macs": one.macs,
+                    "params": one.params,
+                    "validation": list(one.validation),
+                    "test": list(one.test),
+                }
+                for one in (*self.candidates, *self.baselines, *self.rivals)
+            ],
+            "gains": [
+                {
+                    "over": gain.over.label,
+                    "difference": gain.difference,
+                    "margin": gain.margin,
+                    "beats": gain.shown,
+                }
+                for gain in self.gains
+            ],
+        }
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _works(self) -> list[Work]:
+        networks: list[tuple[int, Network]] = [
+            (trial.number, self._search.network(trial)) for trial in self._best(self._search)
+        ]
+        networks += [(NO_TRIAL, a) for a in self._baselines]
+        if self._rival is not None:
+            networks += [(NO_TRIAL, self._rival.network(t)) for t in self._best(self._rival)]
+        # By seed: a network that stands there twice is trained as the first.
+        works: dict[int, Work] = {}
+        for number, network in networks:
+            for seed in self._seeds(network):
+                works.setdefault(seed, Work(number=number, network=network, seed=seed))
+        return list(works.values())
+
+    def _seeds(self, network: Network) -> list[int]:
+        repeats = range(_FIRST, _FIRST + TRAININGS)
+        return [training_seed(self._seed, network.fingerprint, repeat=k) for k in repeats]
+
+    def _best(self, search: Search) -> list[Trial]:
+        """By reward, with the controller's estimates of accuracies where it has them."""
+        estimates = search.estimates()
+
+        def value(trial: Trial) -> float:
+            return believed(trial, estimates, self._objective)
+
+        good = [t for t in search.trials if t.reward is not None and t.within_target]
+        return sorted(sorted(good, key=rank), key=value, reverse=True)[:TOP]
+
+    def _contenders(self, search: Search, word: str) -> list[Contender]:
+        return [
+            self._contender(f"{word} {trial.number}", trial, search.network(trial))
+            for trial in self._best(search)
+        ]
+
+    def _contender(self, label: str, trial: Trial | None, network: Network) -> Contender:
+        counted = cost(network)
+        done = [self.trainings.done.get(seed) for seed in self._seeds(network)]
+        whole = [
+            (one.accuracy, one.test)
+            for one in done
+            if one is not None and one.accuracy is not None and one.test is not None
+        ]
+        if len(whole) < TRAININGS:
+            whole = []
+        return Contender(
+            label=label,
+            trial=trial,
+            network=network,
+            macs=counted.macs,
+            params=counted.params,
+            validation=tuple(validation for validation, _ in whole),
+            test=tuple(test for _, test in whole),
+        )
+
+    def _ranked(self, contenders: Sequence[Contender]) -> tuple[Contender, ...]:
+        """By the reward of the mean on validation; those that were not trained come last."""
+
+        def key(one: Contender) -> float:
+            if not one.validation:
+                return float("-inf")
+            return self._objective.reward_of(fmean(one.validation), one.network)
+
+        return tuple(sorted(contenders, key=key, reverse=True))
+
+    def _chosen_by_others(self, contenders: Sequence[Contender]) -> tuple[float, ...]:
+        trained = [one for one in contenders if one.validation]
+        if not trained:
+            return ()
+        test = []
+        for seed in range(TRAININGS):
+            rewards = [
+                self._objective.reward_of(
+                    fmean(a for other, a in enumerate(one.validation) if other != seed),
+                    one.network,
+                )
+                for one in trained
+            ]
+            test.append(trained[int(np.argmax(rewards))].test[seed])
+        return tuple(test)
+
+
+def _margin(contenders: Sequence[Contender]) -> float:
+    """Student's interval of a difference of two means, with the standard deviation between seeds
+    pooled over all networks that were trained."""
+    from scipy.stats import t
+
+    trained = [one.test for one in contenders if one.test]
+    freedom = len(trained) * (TRAININGS - 1)
+    squares = sum(float(np.var(test, ddof=1)) for test in trained)
+    between_seeds = (squares / len(trained)) ** 0.5
+    quantile = t.ppf((1 + CONFIDENCE) / 2, freedom)
+    return float(quantile * between_seeds * (2 / TRAININGS) ** 0.5)

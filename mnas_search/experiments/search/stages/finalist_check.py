@@ -1,0 +1,182 @@
+"""The end of a search by predictions: a second opinion, and a check that the finalists train.
+
+A search exploits the errors of what it is told by: the best of many predictions is better than it
+is true. So the candidates with the largest rewards, the finalists, are scored again by a
+predictor of another kind that was fitted on other networks, and the reward by that one decides.
+Then the finalists and a baseline are really trained. Small and short as that is, it says nothing
+about their rank; a finalist that cannot be trained is vetoed, and none is chosen for it.
+"""
+
+from dataclasses import dataclass
+from statistics import fmean
+from typing import final
+
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.traced_network import Network
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import MnasSearchError
+from mnas_search.experiments.trainings import NO_TRIAL, Trainings
+from mnas_search.nas.core import Search, training_seed
+from mnas_search.nas.evaluator import Evaluator
+from mnas_search.nas.job import Work, measure
+from mnas_search.nas.journal import Events
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.trial import Evaluation, Trial, rank
+
+FINALISTS = 5
+TRAININGS = 2
+VETO = 0.5  # of the baseline's accuracy: below it, a network is taken not to train
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A network with both opinions.
+
+    Attributes:
+        trial: of the search; None for the baseline.
+        network: what was scored.
+        macs, params: its cost.
+        searched, checked: what the search's predictor and the other one say.
+        reward: by the other one.
+        trainings: accuracies of the trainings that are there; None where one failed.
+    """
+
+    trial: Trial | None
+    network: Network
+    macs: int
+    params: int
+    searched: Evaluation
+    checked: Evaluation
+    reward: float
+    trainings: tuple[float | None, ...]
+
+    @property
+    def trained(self) -> float | None:
+        """Mean accuracy of the trainings; None where there is none or one failed."""
+        good = [accuracy for accuracy in self.trainings if accuracy is not None]
+        return fmean(good) if good and len(good) == len(self.trainings) else None
+
+
+@final
+class Finals:
+    """Scores and trains the finalists of a search.
+
+    Args:
+        search: must have finished before anything is asked of this.
+        objective: the reward and the constraints.
+        searched, check: the two evaluators.
+        baseline: trained and scored beside the finalists; None for none.
+        seed: of the run.
+        journal: where outcomes go; trainings that it holds already are not repeated.
+
+    Attributes:
+        trainings: the work.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        objective: Objective,
+        *,
+        searched: Evaluator,
+        check: Evaluator,
+        baseline: Architecture | None,
+        seed: int,
+        journal: Events,
+    ) -> None:
+        self._search, self._objective = search, objective
+        self._searched, self._check = searched, check
+        self._network_of_baseline, self._seed = baseline, seed
+        self._opinions: dict[str, tuple[Evaluation, Evaluation] | None] = {}
+        self.trainings = Trainings("final", phase="finals", works=self._works, journal=journal)
+
+    # -- what has come out --------------------------------------------------------------------
+
+    @property
+    def baseline(self) -> Scored | None:
+        """The baseline, with both opinions."""
+        network = self._network_of_baseline
+        return None if network is None else self._score(None, network)
+
+    @property
+    def finalists(self) -> tuple[Scored, ...]:
+        """The largest rewards of the search within the constraints, best by the check first; those
+        that the check could not score are left out."""
+        scored = [self._score(trial, self._search.network(trial)) for trial in self._candidates()]
+        return tuple(sorted(filter(None, scored), key=lambda one: -one.reward))
+
+    @property
+    def vetoed(self) -> tuple[Scored, ...]:
+        """Finalists that did not train."""
+        return tuple(one for one in self.finalists if not self._trains(one))
+
+    @property
+    def winner(self) -> Scored | None:
+        """The best finalist by the check that is not vetoed; None where there is none."""
+        return next((one for one in self.finalists if self._trains(one)), None)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _candidates(self) -> list[Trial]:
+        good = [t for t in self._search.trials if t.reward is not None and t.within_target]
+        return sorted(good, key=rank)[:FINALISTS]
+
+    def _score(self, trial: Trial | None, network: Network) -> Scored | None:
+        opinion = self._opinion(network)
+        if opinion is None:
+            return None
+        searched, checked = opinion
+        done = self.trainings.done
+        counted = cost(network)
+        return Scored(
+            trial=trial,
+            network=network,
+            macs=counted.macs,
+            params=counted.params,
+            searched=searched,
+            checked=checked,
+            reward=self._objective.reward_of(checked.accuracy, network),
+            trainings=tuple(done[seed].accuracy for seed in self._seeds(network) if seed in done),
+        )
+
+    def _opinion(self, network: Network) -> tuple[Evaluation, Evaluation] | None:
+        key = network.fingerprint
+        if key not in self._opinions:
+            work = Work(number=0, network=network, seed=0)
+            judges = (self._searched, self._check)
+            try:
+                given = [measure(judge, work)[0] for judge in judges]
+            except MnasSearchError:  # a baseline of another space or size is refused
+                given = []
+            good = [outcome for outcome in given if isinstance(outcome, Evaluation)]
+            self._opinions[key] = (good[0], good[1]) if len(good) == len(judges) else None
+        return self._opinions[key]
+
+    def _trains(self, one: Scored) -> bool:
+        """Whether no training failed or fell far behind the baseline's.
+
+        Where the baseline's failed too, that says nothing about the finalists.
+        """
+        baseline = self.baseline
+        if not one.trainings or (baseline and baseline.trainings and baseline.trained is None):
+            return True
+        if one.trained is None:
+            return False
+        return one.trained >= VETO * ((baseline and baseline.trained) or 0.0)
+
+    def _seeds(self, network: Network) -> list[int]:
+        return [training_seed(self._seed, network.fingerprint, repeat=k) for k in range(TRAININGS)]
+
+    def _works(self) -> list[Work]:
+        networks = {
+            NO_TRIAL if one.trial is None else one.trial.number: one.network
+            for one in (*self.finalists, self.baseline)
+            if one is not None
+        }
+        # By seed: a finalist that is the baseline is trained as one of them only.
+        works = {
+            seed: Work(number=number, network=network, seed=seed)
+            for number, network in networks.items()
+            for seed in self._seeds(network)
+        }
+        return list(works.values())

@@ -1,0 +1,121 @@
+"""What a run begins with: architectures to try first, trials of earlier runs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mnas_search.architecture import published as reference
+from mnas_search.common.errors import (
+    InvalidArchitecture,
+    MnasSearchError,
+    RunFolderError,
+    UsageError,
+)
+from mnas_search.common.folders import is_run, read_config
+from mnas_search.experiments.resolve import is_path, resolve_architecture
+from mnas_search.nas.journal import read_events
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.space.choices import Choices, encode
+from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
+from mnas_search.nas.space.encoding import encode_architecture
+from mnas_search.nas.trial import Trial
+
+# What accuracies depend on, and so what an earlier run must share.
+_NAMES = ("space", "evaluator", "data", "proxy", "space_sha256", "evaluator_sha256", "data_sha256")
+_SAME = (*_NAMES, "resolution", "num_classes")
+
+
+def warm_start(
+    texts: Sequence[str], space: SearchSpace, objective: Objective, config: Mapping[str, Any]
+) -> tuple[list[Choices], list[Trial]]:
+    """Choices to try first, and finished trials of earlier runs.
+
+    Each text is a run's folder, whose trials are taken, or stands for an architecture, which is
+    tried first. `config` is the new run's, as config.json holds it.
+    """
+    wanted: list[Choices] = []
+    known: dict[str, Trial] = {}
+    for text in texts:
+        if _is_folder(text):
+            for trial in _trials(Path(text), space, objective, config):
+                known.setdefault(trial.fingerprint, trial)
+        else:
+            wanted.append(_choices(text, space))
+    return wanted, list(known.values())
+
+
+def absolute(text: object) -> str:
+    """A folder's text as one that means the same from everywhere; any other as it is."""
+    return str(Path(str(text)).resolve()) if _is_folder(str(text)) else str(text)
+
+
+def _is_folder(text: str) -> bool:
+    return text not in reference.names() and is_path(text) and Path(text).is_dir()
+
+
+def _choices(text: str, space: SearchSpace) -> Choices:
+    if not isinstance(space, StagewiseSpace):
+        raise UsageError(
+            f"start from {text!r}; allowed: a run's folder, since only a space of stages tells "
+            "which choices an architecture comes from"
+        )
+    try:
+        return encode_architecture(space, resolve_architecture(text), any_activation=True)
+    except InvalidArchitecture as error:
+        raise InvalidArchitecture(f"start from {text!r}: {error}") from None
+
+
+def _trials(
+    folder: Path, space: SearchSpace, objective: Objective, config: Mapping[str, Any]
+) -> list[Trial]:
+    if not is_run(folder):
+        raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no config.json")
+    earlier = read_config(folder)
+    for name in _SAME:
+        if earlier.get(name) != config.get(name):
+            raise UsageError(
+                f"start from {str(folder)!r}, whose {name} is {earlier.get(name)!r}; allowed: a "
+                f"run with this one's, {config.get(name)!r}, or its accuracies mean something else"
+            )
+    trials, asked = [], {}
+    try:
+        for event in read_events(folder / "journal.jsonl"):
+            if event["event"] == "ask" and event["duplicate_of"] is None:
+                asked[event["trial"]] = event
+            elif event["event"] == "tell" and event["trial"] in asked and _whole(event):
+                trials.append((asked[event["trial"]], event))
+            elif event["event"] == "warm start":
+                trials += [(result, result) for result in event["known"] if _whole(result)]
+        return [_trial(ask, tell, space, objective) for ask, tell in trials]
+    except (LookupError, TypeError, MnasSearchError) as error:
+        raise RunFolderError(f"the journal of {str(folder)!r} cannot be used: {error}") from error
+
+
+def _whole(tell: Mapping[str, Any]) -> bool:
+    """Whether a trial came to its end: a stopped one's accuracy compares with none of these."""
+    return bool(tell["status"] != "stopped")
+
+
+def _trial(
+    ask: Mapping[str, Any], tell: Mapping[str, Any], space: SearchSpace, objective: Objective
+) -> Trial:
+    encode(space.decisions, ask["choices"])
+    network = space.decode(ask["choices"])
+    counts = objective.counts(network)  # at this run's resolution
+    memory = counts.get("inference_memory")
+    accuracy = tell["accuracy"]
+    return Trial(
+        number=0,
+        choices=ask["choices"],
+        fingerprint=network.fingerprint,
+        status=tell["status"],
+        accuracy=accuracy,
+        macs=int(counts["macs"]),
+        params=int(counts["params"]),
+        inference_memory=None if memory is None else int(memory),
+        latency=counts.get("latency"),
+        reward=None if accuracy is None else objective.reward(accuracy, counts[objective.count]),
+        within_target=objective.within(**counts),
+        seconds=tell["seconds"],
+        error=tell["error"],
+    )

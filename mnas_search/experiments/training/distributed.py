@@ -1,0 +1,121 @@
+"""A training in several processes, on one machine or many: Ray Train's `TorchTrainer`.
+
+Ray Train starts the workers and torch's process group (NCCL where each has GPUs, else gloo); the
+checkpoints are our own. Worker 0 writes them, so that on several machines the folder must lie
+where all of them see it, as Ray Train's own storage must.
+
+Importing this module imports Ray.
+"""
+
+import os
+import shutil
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mnas_search.common import plugins, ray_cluster
+from mnas_search.common.errors import MnasSearchError, WorkFailed, where
+from mnas_search.experiments.training import checkpoints
+from mnas_search.experiments.training.checkpoints import Epoch
+from mnas_search.experiments.training.epochs import Job, train_epochs
+from mnas_search.training.worker_context import Share
+
+# Ray Train reads these when it is imported or started.
+for _name, _value in {
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",  # importing torch on a busy machine
+}.items():
+    os.environ.setdefault(_name, _value)
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import ray
+    from ray import cloudpickle, train
+    from ray.train.torch import TorchTrainer, get_device
+
+_POLL = 0.3  # seconds between looks at metrics.jsonl
+
+cluster = ray_cluster.cluster
+
+
+def train_on_ray(
+    job: Job,
+    folder: Path,
+    *,
+    workers: int,
+    gpus_per_worker: float,
+    finished: Callable[[Epoch], None],
+) -> None:
+    """`train_epochs` by so many workers, inside a `cluster`.
+
+    Raises:
+        WorkFailed: as `train_epochs`, or a worker was lost.
+    """
+    for module in plugins.modules_from_files():
+        cloudpickle.register_pickle_by_value(module)  # the users' own files travel by content
+    scratch = tempfile.mkdtemp(prefix="mnas-search-")
+    errors: list[BaseException] = []
+
+    def fit() -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                TorchTrainer(
+                    _work,
+                    # By reference: the images lie in shared memory once a machine.
+                    train_loop_config={"job": ray.put(job), "folder": str(folder.resolve())},
+                    scaling_config=train.ScalingConfig(
+                        num_workers=workers,
+                        use_gpu=gpus_per_worker > 0,
+                        resources_per_worker={"CPU": 1}
+                        | ({"GPU": gpus_per_worker} if gpus_per_worker else {}),
+                    ),
+                    run_config=train.RunConfig(name="training", storage_path=scratch),
+                ).fit()
+        except BaseException as error:
+            errors.append(error)
+
+    # In a thread of its own, where Ray Train leaves Ctrl-C alone.
+    thread = threading.Thread(target=fit, daemon=True)
+    thread.start()
+    heard = len(checkpoints.read_metrics(folder))
+    try:
+        going = True
+        while going:
+            thread.join(_POLL)
+            going = thread.is_alive()  # before the last look
+            for epoch in checkpoints.read_metrics(folder)[heard:]:
+                heard += 1
+                finished(epoch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if errors:
+        raise _failure(errors[0])
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What a worker does."""
+    context = train.get_context()
+    train_epochs(
+        ray.get(config["job"]),
+        Path(config["folder"]),
+        device=str(get_device()),
+        share=Share(rank=context.get_world_rank(), count=context.get_world_size()),
+    )
+
+
+def _failure(error: BaseException) -> BaseException:
+    """What a worker said, out of what Ray wraps it in."""
+    failures = getattr(error, "worker_failures", None) or {}
+    for failure in [*(failures[rank] for rank in sorted(failures)), error]:
+        inner: BaseException | None = failure
+        while inner is not None:
+            if isinstance(inner, MnasSearchError):
+                return inner
+            inner = inner.__cause__ or getattr(inner, "cause", None)
+    cause = next(iter(failures.values()), error)
+    return WorkFailed(f"a worker failed: {where(cause)}")

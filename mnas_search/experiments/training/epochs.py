@@ -1,0 +1,141 @@
+"""A full training's epochs, in one process or as one of several, with a checkpoint after each."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import WorkFailed
+from mnas_search.data import Dataset, Split
+from mnas_search.experiments.training import checkpoints
+from mnas_search.experiments.training.checkpoints import Checkpoint, Epoch
+from mnas_search.experiments.training.scores import Score, score
+from mnas_search.networks import build
+from mnas_search.training import loop
+from mnas_search.training.recipe import Recipe
+from mnas_search.training.worker_context import ALONE, Share
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """All that a training is a function of; travels to the workers by pickle.
+
+    Attributes:
+        architecture: with the data's classes, at the resolution that it is trained at.
+        data: its test split is not touched here.
+        normalisation: of the images.
+        start: weights to start from; what they lack, or all without any, is freshly initialised.
+    """
+
+    architecture: Architecture
+    data: Dataset
+    recipe: Recipe
+    normalisation: loop.Normalisation
+    seed: int
+    start: dict[str, Tensor] | None = None
+
+    def images(self, split: Split, device: str) -> loop.Images:
+        """A split as the network takes it."""
+        return loop.Images(
+            split,
+            resolution=self.architecture.resolution,
+            normalisation=self.normalisation,
+            flips=self.data.flips,
+            device=device,
+        )
+
+
+def train_epochs(
+    job: Job,
+    folder: Path,
+    *,
+    device: str,
+    share: Share = ALONE,
+    finished: Callable[[Epoch], None] = lambda epoch: None,
+) -> None:
+    """Train from where the folder's last checkpoint stands to the recipe's last epoch.
+
+    Every epoch ends with a checkpoint, written by process 0; `finished` is called after it.
+
+    Raises:
+        WorkFailed: the loss is no number any more, memory is short, or a checkpoint cannot be
+            written; the checkpoints of before are there.
+    """
+    with loop.one_thread(), torch.random.fork_rng():
+        torch.manual_seed(job.seed)
+        checkpoint = checkpoints.read(folder / checkpoints.LAST)
+        try:
+            network = _network(job.architecture, device)
+            if job.start is not None:
+                network.load_state_dict(network.state_dict() | job.start)
+            train, validation = (
+                job.images(split, device) for split in (job.data.train, job.data.validation)
+            )
+            training = loop.Training(network, train, job.recipe, seed=job.seed, share=share)
+            history: tuple[Epoch, ...] = ()
+            batch = job.recipe.batch_size // share.count
+            if checkpoint is not None:
+                training.restore(checkpoint.training)
+                history = checkpoint.history
+            share.wait()  # none writes a checkpoint that another has still to read
+            while not training.finished:
+                history += (_epoch(training, validation, share, batch),)
+                if share.rank == 0:
+                    weights = training.evaluated.state_dict()
+                    checkpoints.save(
+                        folder,
+                        Checkpoint(weights=weights, training=training.state(), history=history),
+                    )
+                    finished(history[-1])
+        except FloatingPointError as error:
+            kept = f"; epoch {len(history)} is kept in {folder}" if history else ""
+            raise WorkFailed(
+                f"epoch {training.epoch}: {error}; a new training with a smaller --learning-rate "
+                f"may help{kept}"
+            ) from error
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise WorkFailed(
+                f"out of memory with batches of {job.recipe.batch_size} images at "
+                f"{job.architecture.resolution} pixels; a smaller --batch-size needs less"
+            ) from error
+
+
+def _epoch(training: loop.Training, validation: loop.Images, share: Share, batch: int) -> Epoch:
+    start = time.perf_counter()
+    loss = training.train_epoch()
+    found = score(training.evaluated, validation, batch=batch, share=share)
+    return Epoch(
+        epoch=training.epoch,
+        loss=loss,
+        learning_rate=training.learning_rate,
+        top1=found.top1,
+        top5=found.top5,
+        seconds=round(time.perf_counter() - start, 3),
+    )
+
+
+def tested(job: Job, weights: dict[str, Tensor], *, device: str) -> Score:
+    """The test split, by a network of these weights."""
+    with loop.one_thread(), torch.random.fork_rng():
+        network = _network(job.architecture, device)
+        network.load_state_dict(weights)
+        data = job.images(job.data.test, device)
+        return score(network, data, batch=job.recipe.batch_size)
+
+
+def _network(architecture: Architecture, device: str) -> nn.Module:
+    # Channels last is 2 to 4 times as fast on CPUs; weights follow the images.
+    network: nn.Module = build(architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

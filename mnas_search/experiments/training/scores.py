@@ -1,0 +1,77 @@
+"""How well a network classifies a split, and how far off so many images can be."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import nn
+
+from mnas_search.training.loop import Images
+from mnas_search.training.worker_context import ALONE, Share
+
+_LARGEST_BATCH = 256
+_TOP = 5
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Images classified correctly.
+
+    Attributes:
+        right: whose class is the likeliest one.
+        right5: whose class is among the five likeliest; None where there are no more than five
+            classes.
+        count: all.
+    """
+
+    right: int
+    right5: int | None
+    count: int
+
+    @property
+    def top1(self) -> float:
+        """Share of images, a fraction."""
+        return self.right / self.count
+
+    @property
+    def top5(self) -> float | None:
+        """Share of images, a fraction."""
+        return None if self.right5 is None else self.right5 / self.count
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of top-1 for a random sample of so many images (E. B. Wilson,
+        JASA 22, 1927)."""
+        return wilson(self.right, self.count)
+
+
+def wilson(right: int, count: int, *, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's interval of a share; `z` is the standard normal's two-sided quantile."""
+    share, spread = right / count, z * z / count
+    middle = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * (share * (1 - share) / count + spread / count / 4) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def score(
+    network: nn.Module, data: Images, *, batch: int = _LARGEST_BATCH, share: Share = ALONE
+) -> Score:
+    """Classify a split; each process takes its part, and all get the whole score.
+
+    Args:
+        batch: images at a time that memory is known to be enough for; never more than 256.
+    """
+    network.eval()
+    device = data.labels.device
+    indices = torch.arange(len(data), device=device)[share.part]
+    rights = torch.zeros(2, dtype=torch.int64, device=device)
+    classes = _TOP
+    with torch.inference_mode():
+        for index in torch.split(indices, min(batch, _LARGEST_BATCH)):
+            logits = network(data.normalised(data.batch(index)))
+            classes = logits.shape[1]
+            found = logits.topk(min(_TOP, classes)).indices == data.labels[index, None]
+            rights += torch.stack([found[:, 0].sum(), found.sum()])
+        right, right5 = share.sum(rights).tolist()
+    return Score(right=right, right5=right5 if classes > _TOP else None, count=len(data))

@@ -1,0 +1,306 @@
+"""What a full training is asked for, and all of it resolved and checked."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from mnas_search.architecture.cost.memory import check_room
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import RunFolderError, UsageError
+from mnas_search.data import Dataset, load
+from mnas_search.data.sources import DEFAULT, absolute
+from mnas_search.experiments.training.epochs import Job
+from mnas_search.networks.weights import loading as weights
+from mnas_search.networks.weights import remap
+from mnas_search.networks.weights.settings import WeightSettings, settings_of
+from mnas_search.training import loop
+from mnas_search.training.recipe import Recipe
+from mnas_search.training.recipes import recipe_named
+
+# What most published weights were trained with (torchvision, timm); in the order R, G, B.
+IMAGENET = loop.Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+_NORMALISATIONS = ("data", "imagenet")
+_TEXT, _WHOLE = ((str, Path), "text"), ((int,), "a whole number")
+_TYPES = {
+    **dict.fromkeys(("data", "recipe", "init", "normalisation", "ray_address"), _TEXT),
+    **dict.fromkeys(("epochs", "batch_size", "resolution", "seed", "workers"), _WHOLE),
+    **dict.fromkeys(("learning_rate", "gpus_per_worker"), ((int, float), "a number")),
+}
+_NEEDED = ("normalisation", "seed", "workers")
+_LARGEST = 1e30  # that arithmetic can still work with
+_MAY_DIFFER = ("workers", "gpus_per_worker", "ray_address")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """What a training is asked for.
+
+    Attributes:
+        architecture: its classes are replaced by the data's.
+        data: name of a data set, or what else `load` reads; None for digits.
+        recipe: by name; None for `finetune` with `init`, else `scratch`.
+        epochs, batch_size, learning_rate: instead of the recipe's. The learning rate is the peak
+            at this very batch.
+        resolution: side of the images; None for the architecture's own.
+        init: weights to start from (`mnas_search.networks.weights.loading`).
+        weights_of: whose settings they were trained with, of `weight_settings.SOURCES`; None for
+            what their file says, else the architecture's own.
+        remap: whether they are another network's (`mnas_search.networks.weights.remap`).
+        normalisation: `data` for the training split's own, or `imagenet`.
+        seed: of the initialisation and of all that is drawn.
+        workers: processes that share every batch, over Ray where there are several.
+        gpus_per_worker: 0 for the CPU; None for one where there are any.
+        ray_address: a Ray cluster to join.
+    """
+
+    architecture: Architecture
+    data: str | None = None
+    recipe: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    resolution: int | None = None
+    init: str | None = None
+    weights_of: str | None = None
+    remap: bool = False
+    normalisation: str = "data"
+    seed: int = 0
+    workers: int = 1
+    gpus_per_worker: float | None = None
+    ray_address: str | None = None
+
+
+@final
+class Setup:
+    """A configuration with everything resolved; raises `UsageError` for what cannot be.
+
+    Args:
+        config: what is asked for.
+        settings: those of the weights to start from. A training takes them once, as it begins
+            (`settings_to_start_from`), and again from its config.json: the file may be gone.
+
+    Attributes:
+        config: with nothing left open but what a resume may change.
+        settings: of the weights to start from; None where nothing tells them.
+        notes: sentences on what they changed in the architecture.
+        architecture: that is trained.
+        data, recipe, normalisation: of the training.
+        device: of a training in this process.
+        gpus: that each worker takes.
+    """
+
+    def __init__(self, config: TrainingConfig, settings: WeightSettings | None = None) -> None:
+        _check(config)
+        name = config.recipe or ("scratch" if config.init is None else "finetune")
+        recipe = _recipe(name, config)
+        resolution = config.resolution
+        if resolution is None:
+            resolution = config.architecture.resolution
+        self.data: Dataset = load(config.data, side=resolution)
+        # As it will be: no batch is larger than the data, and the peak is that of this batch.
+        batch = min(recipe.batch_size, len(self.data.train.labels))
+        self.recipe = replace(
+            recipe, batch_size=batch, learning_rate=recipe.peak(batch), reference_batch=None
+        )
+        architecture = replace(
+            config.architecture, resolution=resolution, num_classes=self.data.num_classes
+        )
+        self.settings = settings
+        self.architecture = architecture if settings is None else settings.of(architecture)
+        changed = settings is not None and self.architecture != architecture
+        self.notes = (settings.text,) if settings is not None and changed else ()
+        check_room(self.architecture, copies=2, batch_size=1)  # weights and gradients, at least
+        self.config = replace(
+            config,
+            architecture=self.architecture,
+            data=absolute(config.data or DEFAULT),
+            init=None if config.init is None else str(Path(config.init).resolve()),
+            recipe=name,
+            epochs=self.recipe.epochs,
+            batch_size=self.recipe.batch_size,
+            learning_rate=self.recipe.learning_rate,
+            resolution=resolution,
+        )
+        imagenet = config.normalisation == "imagenet"
+        self.normalisation = IMAGENET if imagenet else loop.normalisation(self.data.train)
+        found = torch.cuda.device_count()
+        self.gpus = min(found, 1) if config.gpus_per_worker is None else config.gpus_per_worker
+        self.device = "cuda" if self.gpus else "cpu"
+        if self.gpus > found and not self.on_ray:
+            raise UsageError(
+                f"{self.gpus:g} GPUs a worker; allowed: at most {found}, all there are"
+            )
+        self._check_batch()
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether workers train, rather than this process."""
+        return self.config.workers > 1 or self.config.ray_address is not None
+
+    def fitted(self) -> weights.Fitted | remap.Remapped | None:
+        """The weights to start from."""
+        init = self.config.init
+        if init is None:
+            return None
+        given = weights.read(Path(init))
+        if self.config.remap:
+            return remap.remap(given, self.architecture, seed=self.config.seed)
+        try:
+            return weights.fit(given, self.architecture)
+        except UsageError as error:
+            raise UsageError(f"{error}; others with --remap") from None
+
+    def job(self, fitted: weights.Fitted | remap.Remapped | None) -> Job:
+        """What the workers are told."""
+        return Job(
+            architecture=self.architecture,
+            data=self.data,
+            recipe=self.recipe,
+            normalisation=self.normalisation,
+            seed=self.config.seed,
+            start=None if fitted is None else fitted.weights,
+        )
+
+    def recorded(self) -> dict[str, Any]:
+        """The configuration as config.json holds it, with what it stands for."""
+        return {
+            **{n: getattr(self.config, n) for n in _names() if n != "architecture"},
+            "weight_settings": None if self.settings is None else asdict(self.settings),
+            "data_name": self.data.name,
+            "data_sha256": self.data.sha256,
+            # Another version of a recipe is noticed.
+            "settings": repr(replace(self.recipe, epochs=1)),
+            "architecture": json.loads(self.architecture.to_json()),
+        }
+
+    def _check_batch(self) -> None:
+        batch, workers = self.recipe.batch_size, self.config.workers
+        if batch % workers or batch < 2 * workers:
+            whole = batch == len(self.data.train.labels)
+            raise UsageError(
+                f"batch size {batch}{' (the whole training split)' * whole} with {workers} "
+                f"worker{'s' * (workers > 1)}; allowed: as many images for each worker, at least "
+                "2, which batch norm needs"
+            )
+
+
+def settings_to_start_from(config: TrainingConfig) -> WeightSettings | None:
+    """What the weights of a new training say of the settings that they were trained with."""
+    if config.init is None:
+        return None
+    source = Path(config.init)
+    return settings_of(weights.file_of(source), weights.read(source), config.weights_of)
+
+
+def recorded_settings(folder: Path, recorded: Mapping[str, Any]) -> WeightSettings | None:
+    """The settings that a training's folder began with."""
+    told = recorded.get("weight_settings")
+    try:
+        return None if told is None else WeightSettings(**told)
+    except (TypeError, UsageError) as error:
+        raise _no_configuration(folder, error) from error
+
+
+def from_recorded(folder: Path, recorded: Mapping[str, Any]) -> TrainingConfig:
+    """The configuration of a training's folder."""
+    try:
+        # Of trainings that are older than these options.
+        earlier = {"remap": False, "weights_of": None} | dict(recorded)
+        known = {name: earlier[name] for name in _names() if name != "architecture"}
+        architecture = Architecture.from_dict(recorded["architecture"])
+        return TrainingConfig(architecture=architecture, **known)
+    except (LookupError, TypeError, ValueError) as error:
+        raise _no_configuration(folder, error) from error
+
+
+def _no_configuration(folder: Path, error: Exception) -> RunFolderError:
+    return RunFolderError(
+        f"{str(folder / 'config.json')!r} is no training's configuration: {error}"
+    )
+
+
+def check_same_training(
+    folder: Path, recorded: Mapping[str, Any], asked: Mapping[str, Any], *, ended: bool
+) -> None:
+    """Raise `RunFolderError`, by name, for options that would make it another training.
+
+    Args:
+        ended: whether the test split has been looked at, after which epochs may not grow.
+    """
+    for name, value in asked.items():
+        old = recorded.get(name)
+        if value == old or name in _MAY_DIFFER or (name not in recorded and not value):
+            continue
+        where = f"the training {str(folder)!r}"
+        if name == "epochs" and isinstance(old, int) and value > old:
+            if not ended:
+                continue
+            raise RunFolderError(
+                f"epochs is {value}, but {where} has ended after {old} and was measured on the "
+                f"test split; allowed: a new one from its weights, with --init {folder}"
+            )
+        if name == "data_sha256":
+            raise RunFolderError(
+                f"data {asked['data']!r} have changed since {where} began; allowed: as they were"
+            )
+        if name == "settings":
+            raise RunFolderError(
+                f"recipe {asked['recipe']!r} is not what it was when {where} began; allowed: the "
+                "version of mnas-search in its config.json"
+            )
+        if name == "architecture":
+            raise RunFolderError(
+                f"architecture is another than that of {where}; allowed: "
+                f"{Architecture.from_dict(old).label}"
+            )
+        more = " or more" if name == "epochs" else ""
+        raise RunFolderError(
+            f"{name} is {value!r}, but {where} has another; allowed: "
+            f"{'none' if old is None else repr(old)}{more}"
+        )
+
+
+def _names() -> list[str]:
+    return [f.name for f in fields(TrainingConfig)]
+
+
+def _check(config: TrainingConfig) -> None:
+    for name, (kinds, allowed) in _TYPES.items():
+        value = getattr(config, name)
+        if value is None and name not in _NEEDED:
+            continue
+        beyond = isinstance(value, int | float) and not abs(value) < _LARGEST
+        if not isinstance(value, kinds) or isinstance(value, bool) or beyond:
+            raise UsageError(f"{name} is {value!r}; allowed: {allowed}")
+    if config.normalisation not in _NORMALISATIONS:
+        allowed = ", ".join(_NORMALISATIONS)
+        raise UsageError(f"normalisation {config.normalisation!r}; allowed: {allowed}")
+    if config.resolution is not None and config.resolution < 1:
+        raise UsageError(f"resolution {config.resolution}; allowed: 1 and above")
+    if config.remap and config.init is None:
+        raise UsageError("--remap without --init; allowed: with the weights to remap")
+    if config.weights_of is not None and config.init is None:
+        raise UsageError(f"--weights-of {config.weights_of} without --init; allowed: with it")
+    if config.workers < 1:
+        raise UsageError(f"workers {config.workers}; allowed: 1 and above")
+    if not 0 <= config.seed < 2**63:
+        raise UsageError(f"seed {config.seed}; allowed: from 0 to 2^63 - 1")
+    if config.gpus_per_worker is not None and not config.gpus_per_worker >= 0:
+        raise UsageError(f"GPUs a worker {config.gpus_per_worker}; allowed: 0 and above")
+
+
+def _recipe(name: str, config: TrainingConfig) -> Recipe:
+    recipe = recipe_named(name)
+    if config.epochs is not None:
+        recipe = replace(recipe, epochs=config.epochs)
+    if config.batch_size is not None:
+        recipe = replace(recipe, batch_size=config.batch_size)
+    if config.learning_rate is not None:
+        # As it is given, not in proportion to the batch.
+        recipe = replace(recipe, learning_rate=config.learning_rate, reference_batch=None)
+    return recipe

@@ -1,0 +1,199 @@
+"""Trained networks: an architecture with weights, and what the images have to be for them.
+
+What a training writes beside its weights (`weights.json`) says which classes there are, at which
+resolution it saw the images and how they were normalised. Weights from elsewhere say none of it:
+their classes have numbers alone, the resolution is the architecture's own, and the normalisation
+ImageNet's.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mnas_search.architecture.cost.memory import check_room
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import UsageError
+from mnas_search.common.files import read_json
+from mnas_search.common.folders import read_training
+from mnas_search.data import Split
+from mnas_search.data.decode import Pixels
+from mnas_search.experiments.resolve import is_path, resolve_architecture
+from mnas_search.experiments.training.settings import IMAGENET
+from mnas_search.networks import build
+from mnas_search.networks.weights import loading as weights
+from mnas_search.networks.weights.settings import settings_of
+from mnas_search.training.loop import Images, Normalisation
+
+_LONGEST_NAME = 1_000  # of a class; ImageNet's have up to 121 characters
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trained:
+    """A trained network.
+
+    Attributes:
+        label: what to call it: the name of its folder or file, else the architecture's.
+        architecture: with the classes of the weights, at the resolution that they are for.
+        network: in evaluation mode, on the CPU.
+        class_names: in the order of the logits; empty where they are not known.
+        normalisation: of the images.
+        notes: sentences on what had to be assumed.
+    """
+
+    label: str
+    architecture: Architecture
+    network: nn.Module
+    class_names: tuple[str, ...]
+    normalisation: Normalisation
+    notes: tuple[str, ...]
+
+    def prepared(self, pixels: Pixels) -> Tensor:
+        """An image uint8 [R, R, 3] as the network takes it, [1, 3, R, R]."""
+        split = Split(images=pixels[None], labels=np.zeros(1, np.int64))
+        images = Images(
+            split,
+            resolution=self.architecture.resolution,
+            normalisation=self.normalisation,
+            flips=False,
+        )
+        return images.normalised(images.batch(slice(None)))
+
+
+def load_trained(text: str, source: str | None = None, weights_of: str | None = None) -> Trained:
+    """The network that `text` stands for, with the weights of a file or folder.
+
+    Args:
+        text: an architecture, as everywhere; or the folder of a training, which has weights.
+        source: of the weights; None for those of the training.
+        weights_of: whose settings they were trained with (`weight_settings.SOURCES`); None for
+            what their file says, else the architecture's own.
+
+    Raises:
+        UsageError: there are no weights, they do not fit, or they are untrained.
+    """
+    architecture = resolve_architecture(text)
+    if source is None and not (is_path(text) and Path(text).is_dir()):
+        raise UsageError(
+            f"{text!r} comes without weights; allowed: --weights (or ARCH=WEIGHTS) with a "
+            "safetensors file, a torch file or the folder of a training, or such a folder as ARCH"
+        )
+    path = Path(text if source is None else source)
+    found = weights.read(path)
+    file = weights.file_of(path)
+    words = _words(file)
+    classes = weights.classes_of(found)
+    if classes is None:
+        raise UsageError(f"the weights of {str(path)!r} have no classifier; allowed: with one")
+    resolution = words.resolution or architecture.resolution
+    architecture = replace(architecture, num_classes=classes, resolution=resolution)
+    settings = settings_of(file, found, weights_of)
+    notes: tuple[str, ...] = ()
+    if settings is not None and settings.of(architecture) != architecture:
+        architecture = settings.of(architecture)
+        notes = (f"{architecture.label}: {settings.text}",)
+    fitted = weights.fit(found, architecture)
+    if fitted.new:
+        raise UsageError(
+            f"the weights of {str(path)!r} have no {' and '.join(fitted.new)} of "
+            f"{architecture.label!r}; allowed: those of the whole network"
+        )
+    if weights.saw_no_image(fitted.weights):
+        raise UsageError(
+            f"the weights of {str(path)!r} are untrained: no batch norm has seen an image; "
+            "allowed: those of a training"
+        )
+    check_room(architecture, copies=2, batch_size=1)
+    with torch.random.fork_rng(devices=[]):
+        network = build(architecture)
+    network.load_state_dict(network.state_dict() | fitted.weights)
+    if words.normalisation is None:
+        notes += (
+            f"{path} does not say how its images were normalised: ImageNet's mean and deviation "
+            "are taken",
+        )
+    return Trained(
+        label=_label(text, architecture),
+        architecture=architecture,
+        network=network.eval(),
+        class_names=words.class_names if len(words.class_names) == classes else (),
+        normalisation=words.normalisation or IMAGENET,
+        notes=notes,
+    )
+
+
+def _label(text: str, architecture: Architecture) -> str:
+    """Two trainings of one network are told apart by their folders."""
+    if not is_path(text):
+        return architecture.label
+    path = Path(text).resolve()
+    return path.name if path.is_dir() else path.stem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Words:
+    """What stands beside weights; empty or None for what does not."""
+
+    normalisation: Normalisation | None = None
+    class_names: tuple[str, ...] = ()
+    resolution: int | None = None
+
+
+def _words(file: Path) -> _Words:
+    """Read the weights.json that belongs to a file of weights."""
+    training = read_training(file.parent) is not None  # its checkpoint, then
+    beside = (
+        file.parent / "export" / "weights.json" if training else file.with_name("weights.json")
+    )
+    if not training and file.stem != "weights":
+        return _Words()
+    try:
+        value = read_json(beside)
+    except FileNotFoundError:
+        if training:
+            raise UsageError(
+                f"the training {str(file.parent)!r} has not ended; allowed: one that has "
+                f"(mnas-search resume {file.parent})"
+            ) from None
+        return _Words()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{str(beside)!r} cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{str(beside)!r} holds no JSON object; allowed: what a training writes")
+    try:
+        return _Words(
+            normalisation=_normalisation(value.get("normalisation")),
+            class_names=_names(value.get("class_names")),
+            resolution=value.get("resolution"),
+        )
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"{str(beside)!r} is not what a training writes: {error}") from None
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"class_names {ascii(value)[:80]}; allowed: a list of texts")
+    for name in value:
+        if len(name) > _LONGEST_NAME:
+            raise ValueError(
+                f"class name {name[:40]!r} of {len(name):,} characters; allowed: {_LONGEST_NAME:,}"
+            )
+    return tuple(value)
+
+
+def _normalisation(value: Any) -> Normalisation | None:
+    if value is None:
+        return None
+    mean, std = ([float(x) for x in value[name]] for name in ("mean", "std"))
+    if len(mean) != 3 or len(std) != 3 or not all(math.isfinite(x) for x in (*mean, *std)):
+        raise ValueError(f"normalisation {value!r}; allowed: three means and deviations")
+    if min(std) <= 0:
+        raise ValueError(f"deviations {std!r}; allowed: above 0")
+    return Normalisation(mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]))

@@ -1,0 +1,64 @@
+"""`model.onnx`, compared through ONNX Runtime."""
+
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.extras import need
+from mnas_search.common.files import write_atomically
+from mnas_search.export.base import Exporter
+from mnas_search.export.comparison import compare, images_for
+from mnas_search.export.weights import network_with
+from mnas_search.networks.onnx_graph import simplified, translated
+
+_TOLERANCE = 1e-4  # of the largest output: ONNX Runtime fuses and reorders sums
+
+
+@final
+class OnnxExporter(Exporter):
+    """`model.onnx`: `images` [N, 3, R, R] to `logits` [N, classes] for any N, weights inside,
+    operators of the ONNX standard alone."""
+
+    def export(
+        self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
+    ) -> tuple[Path, ...]:
+        """Translate, run by ONNX Runtime, compare; write it."""
+        need("onnx", "onnx", "onnxscript", "onnxruntime")
+        network = network_with(architecture, weights)
+        images = images_for(architecture, any_size=False)
+        graph = translated(network, images)
+        content = simplified(graph)
+
+        def run(images: Tensor, other: dict[str, Tensor] | None) -> Tensor:
+            if other is None:
+                return _outputs(content, images)
+            return _outputs(simplified(_with_weights(graph, other)), images)
+
+        compare(network, run, images, trained=weights is not None, tolerance=_TOLERANCE)
+        return (write_atomically(path / "model.onnx", content),)
+
+
+def _with_weights(model: Any, weights: dict[str, Tensor]) -> Any:
+    """A copy of the model with other weights in it."""
+    from onnx import ModelProto, numpy_helper
+
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    for tensor in copied.graph.initializer:
+        if tensor.name in weights:
+            value = weights[tensor.name].detach().numpy()
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    return copied
+
+
+def _outputs(content: bytes, images: Tensor) -> Tensor:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"images": images.numpy()})
+    return torch.from_numpy(logits)

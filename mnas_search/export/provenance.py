@@ -1,0 +1,109 @@
+"""Where a network and its weights come from, read from the folders they were found in."""
+
+from pathlib import Path
+from typing import Any
+
+from mnas_search.architecture.cost.metrics import METRICS, TARGETS
+from mnas_search.common.files import read_json
+from mnas_search.export.base import Origin
+from mnas_search.export.weights import GIVEN, UNTRAINED
+
+_LARGEST = 1e6  # of a mean or deviation; images are in [0, 1] or [0, 255]
+
+
+def origin(found_in: Path | None, weights: Path | None) -> Origin:
+    """What the folder of a run or a training, and the words beside the weights, say.
+
+    Args:
+        found_in: what the architecture was read from; None for a name or a block string.
+        weights: the file or folder that weights were read from; None for untrained ones.
+    """
+    facts: tuple[tuple[str, str], ...] = ()
+    if found_in is not None and found_in.is_dir():
+        facts = _of_training(found_in) or _of_run(found_in)
+    if weights is None:
+        return Origin(weights=UNTRAINED, facts=facts)
+    if not facts and weights.is_dir():
+        facts = _of_training(weights)
+    words = _words(weights)
+    normalisation = _object(words.get("normalisation"))
+    names = words.get("class_names")
+    return Origin(
+        weights=str(words.get("weights", f"{GIVEN}, from {weights.name!r}")),
+        facts=facts,
+        class_names=tuple(map(str, names)) if isinstance(names, list) else (),
+        mean=_channels(normalisation.get("mean")),
+        std=_channels(normalisation.get("std")),
+    )
+
+
+def _words(weights: Path) -> dict[str, Any]:
+    folders = (weights / "export", weights) if weights.is_dir() else (weights.parent,)
+    for folder in folders:
+        if words := _read(folder / "weights.json"):
+            return words
+    return {}
+
+
+def _of_run(folder: Path) -> tuple[tuple[str, str], ...]:
+    config = _object(_read(folder / "config.json").get("config"))
+    best = _read(folder / "best.json")
+    if not config or not best:
+        return ()
+    accuracy = best.get("accuracy")
+    facts = [
+        ("search space", str(config.get("space"))),
+        ("controller", f"{config.get('controller')}, seed {config.get('seed')}"),
+        ("networks tried", f"at most {config.get('trials')}"),
+        (
+            "judged by",
+            f"{config.get('evaluator')} on {config.get('data') or 'recorded trainings'}",
+        ),
+    ]
+    targets = {name: config.get(f"target_{name}") for name in TARGETS}
+    amounts = [METRICS[n].text(t) for n, t in targets.items() if isinstance(t, int | float)]
+    if amounts:
+        facts.insert(0, ("target", " and ".join(amounts)))
+    if isinstance(accuracy, int | float):
+        facts.append(
+            ("accuracy in the search", f"{accuracy:.4f}, by that judge: not of these weights")
+        )
+    return tuple(facts)
+
+
+def _of_training(folder: Path) -> tuple[tuple[str, str], ...]:
+    config = _object(_read(folder / "config.json").get("training"))
+    if not config:
+        return ()
+    facts = [
+        ("trained on", str(config.get("data_name"))),
+        ("recipe", f"{config.get('recipe')}, seed {config.get('seed')}"),
+    ]
+    result = _read(folder / "result.json")
+    test = _object(result.get("test"))
+    top1, count = test.get("top1"), test.get("n")
+    if isinstance(top1, int | float):
+        facts.append(("test accuracy", f"{top1:.4f} of {count} images, looked at once"))
+    else:
+        facts.append(("test accuracy", "not measured: the training had not ended"))
+    return tuple(facts)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return _object(read_json(path))
+    except (OSError, ValueError):
+        return {}
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _channels(value: object) -> tuple[float, ...] | None:
+    """Three finite numbers; what else a file says is no normalisation."""
+    if not isinstance(value, list) or len(value) != 3:
+        return None
+    if not all(isinstance(v, int | float) and -_LARGEST < v < _LARGEST for v in value):
+        return None
+    return tuple(float(v) for v in value)

@@ -1,0 +1,171 @@
+"""A folder as the Hugging Face Hub and timm's loader understand it.
+
+timm makes a network from `config.json`: the name of an architecture in its registry and the
+arguments to it. Arguments are plain JSON and none of them are block strings, so that a network
+which timm does not have by name brings `model.py` along, which registers it.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from mnas_search.architecture import published as reference
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import WorkFailed
+from mnas_search.common.extras import absent, imports
+from mnas_search.common.files import staged, write_atomically
+from mnas_search.export.base import Exporter, Origin
+from mnas_search.export.comparison import compare, images_for
+from mnas_search.export.timm.block_args import timm_words
+from mnas_search.export.timm.model import (
+    EXTRA,
+    build_written,
+    entry_point,
+    executed,
+    normalisation,
+    timm_source,
+)
+from mnas_search.export.timm.model_card import model_card
+from mnas_search.export.weights import UNTRAINED, network_with, safetensors
+from mnas_search.networks import Network
+
+_NOT_RUN = (
+    "so that it has not loaded the folder: the network was made of its block strings, read back, "
+    "and compared with the weights in the folder"
+)
+_IN_TIMM = {
+    **{f"efficientnet_b{i}": f"efficientnet_b{i}" for i in range(8)},
+    "mnasnet_a1": "semnasnet_100",
+    "mnasnet_b1": "mnasnet_100",
+    "mobilenet_v1": "mobilenetv1_100",
+    "mobilenet_v2": "mobilenetv2_100",
+}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class HuggingFaceExporter(Exporter):
+    """`config.json`, `model.safetensors`, the model card `README.md`; `model.py` where timm does
+    not have the network by name."""
+
+    origin: Origin | None = None
+
+    def about(self, origin: Origin) -> "HuggingFaceExporter":
+        """The same, with what the model card says."""
+        return HuggingFaceExporter(origin)
+
+    def caveats(self) -> tuple[str, ...]:
+        """That timm itself was not there to run."""
+        return () if imports("timm") else (f"{absent('timm', EXTRA)}, {_NOT_RUN}",)
+
+    def export(
+        self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
+    ) -> tuple[Path, ...]:
+        """Write the files, have timm load the folder, compare; only then they stay."""
+        words = timm_words(architecture)
+        network = network_with(architecture, weights)
+        name = timm_name(architecture)
+        origin = self.origin if self.origin is not None else Origin(weights=UNTRAINED)
+        source = timm_source(architecture, words, origin)
+        with staged(path) as folder:
+            texts = {
+                "config.json": json.dumps(_config(architecture, origin), indent=2) + "\n",
+                "README.md": model_card(architecture, origin, registered=name is None),
+            }
+            if name is None:
+                texts["model.py"] = source
+            for file, text in texts.items():
+                write_atomically(folder / file, text)
+            write_atomically(
+                folder / "model.safetensors", safetensors(network.state_dict(), architecture)
+            )
+            written = _written(architecture, words, source, folder)
+            _compare(network, written, architecture, trained=weights is not None)
+        return tuple(path / file for file in (*texts, "model.safetensors"))
+
+
+def timm_name(architecture: Architecture) -> str | None:
+    """What timm calls the network, apart from its settings; None for one that it does not have."""
+    own = ("num_classes", "resolution", "bn_eps", "bn_momentum", "padding")
+    for name, theirs in _IN_TIMM.items():
+        published = reference.architecture(name)
+        shared = replace(published, **{n: getattr(architecture, n) for n in own})
+        if shared.fingerprint == architecture.fingerprint:
+            return theirs
+    return None
+
+
+def _config(architecture: Architecture, origin: Origin) -> dict[str, Any]:
+    mean, std = normalisation(origin)
+    name = timm_name(architecture)
+    arguments: dict[str, Any] = {}
+    if name is not None:
+        arguments = {
+            "act_layer": architecture.activation,
+            "bn_eps": architecture.bn_eps,
+            "bn_momentum": architecture.bn_momentum,
+            "drop_rate": architecture.dropout_rate,
+            "drop_path_rate": architecture.stochastic_depth_rate,
+        }
+        if architecture.padding == "same":
+            arguments["pad_type"] = "same"
+    side = architecture.resolution
+    config: dict[str, Any] = {
+        "architecture": entry_point(architecture) if name is None else name,
+        "num_classes": architecture.num_classes,
+        "model_args": arguments,
+        "pretrained_cfg": {
+            "tag": "mnas_search",
+            "custom_load": False,
+            "input_size": [3, side, side],
+            "fixed_input_size": False,
+            "interpolation": "bicubic",
+            "crop_pct": 0.875,
+            "crop_mode": "center",
+            "mean": list(mean),
+            "std": list(std),
+            "num_classes": architecture.num_classes,
+            "first_conv": "conv_stem",
+            "classifier": "classifier",
+        },
+    }
+    if len(origin.class_names) == architecture.num_classes:
+        config["label_names"] = list(origin.class_names)
+    return config
+
+
+def _written(
+    architecture: Architecture, words: tuple[str, ...], source: str, folder: Path
+) -> nn.Module:
+    """The network of the written folder, as timm loads it."""
+    if not imports("timm"):
+        from safetensors.torch import load_file
+
+        written = build_written(architecture, words, source)
+        written.load_state_dict(load_file(folder / "model.safetensors"))
+        return written
+    import timm
+
+    if (folder / "model.py").exists():
+        executed(source, entry_point(architecture))
+    try:
+        network: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except Exception as error:
+        raise WorkFailed(f"the installed timm cannot load the exported folder: {error}") from error
+    return network.eval()
+
+
+def _compare(
+    network: Network, written: nn.Module, architecture: Architecture, *, trained: bool
+) -> None:
+    def run(images: Tensor, other: dict[str, Tensor] | None) -> Tensor:
+        if other is not None:
+            written.load_state_dict(other)
+        logits: Tensor = written(images)
+        return logits
+
+    images = images_for(architecture, any_size=True)
+    compare(network, run, images, trained=trained)

@@ -1,0 +1,41 @@
+"""`model.pt2`: the traced program with its weights, for `torch.export.load`."""
+
+import io
+from pathlib import Path
+from typing import final
+
+import torch
+from torch import Tensor
+
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.files import write_atomically
+from mnas_search.export.base import Exporter
+from mnas_search.export.comparison import compare, images_for
+from mnas_search.export.weights import network_with
+
+
+@final
+class TorchExportExporter(Exporter):
+    """`model.pt2`: images [N, 3, R, R] to logits for any N, in inference mode."""
+
+    def export(
+        self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
+    ) -> tuple[Path, ...]:
+        """Trace, save and load again; compare what was loaded; write it."""
+        network = network_with(architecture, weights)
+        images = images_for(architecture, any_size=False)
+        batch = torch.export.Dim("batch", min=1)
+        program = torch.export.export(network, (images,), dynamic_shapes={"images": {0: batch}})
+        saved = io.BytesIO()
+        torch.export.save(program, saved)
+        saved.seek(0)
+        loaded = torch.export.load(saved).module()
+
+        def run(images: Tensor, other: dict[str, Tensor] | None) -> Tensor:
+            if other is not None:
+                loaded.load_state_dict(other)
+            logits: Tensor = loaded(images)
+            return logits
+
+        compare(network, run, images, trained=weights is not None)
+        return (write_atomically(path / "model.pt2", saved.getvalue()),)

@@ -1,0 +1,216 @@
+"""A torchvision EfficientNet: MBConv settings, and weights under torchvision's names."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from mnas_search.architecture.block_string import format_stages
+from mnas_search.architecture.blocks import BlockPlan, plan
+from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.stage import Stage
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import InvalidArchitecture, WorkFailed
+from mnas_search.common.extras import absent, imports
+from mnas_search.common.files import write_atomically
+from mnas_search.export.base import Exporter
+from mnas_search.export.comparison import compare, images_for
+from mnas_search.export.model_py.model_source import comment
+from mnas_search.export.weights import network_with, safetensors
+from mnas_search.networks.weights.torchvision_names import EFFICIENTNET_KINDS, torchvision_names
+
+_MODULE = "torchvision.models.efficientnet"
+_STAND_IN = "mnas_search.export.torchvision.layout"
+_NOT_RUN = "so that model.py was run with a stand-in of the same structure and names"
+_ALLOWED = (
+    "ir and ds with squeeze-and-excitation 0.25 or none, er and cn without, SiLU, identity "
+    "shortcuts, symmetric padding, widths in multiples of 8, a stem 3x3 of stride 2, a head"
+)
+
+
+@final
+class TorchvisionExporter(Exporter):
+    """`model.py` with the settings of `torchvision.models.efficientnet`, and
+    `model.safetensors`."""
+
+    def caveats(self) -> tuple[str, ...]:
+        """That torchvision itself was not there to run."""
+        return () if imports(_MODULE) else (f"{absent('torchvision', 'torchvision')}, {_NOT_RUN}",)
+
+    def export(
+        self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
+    ) -> tuple[Path, ...]:
+        """Write both files, after `model.py` has been run."""
+        source = torchvision_source(architecture)
+        network = network_with(architecture, weights)
+        content = safetensors(_renamed(architecture, network.state_dict()), architecture)
+        written = run_source(source)
+
+        def run(images: Tensor, other: dict[str, Tensor] | None) -> Tensor:
+            from safetensors.torch import load
+
+            written.load_state_dict(
+                load(content) if other is None else _renamed(architecture, other)
+            )
+            logits: Tensor = written(images)
+            return logits
+
+        images = images_for(architecture, any_size=True)
+        compare(network, run, images, trained=weights is not None)
+        return (
+            write_atomically(path / "model.py", source),
+            write_atomically(path / "model.safetensors", content),
+        )
+
+
+def _renamed(architecture: Architecture, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    names = torchvision_names(architecture, weights)
+    return {names[name]: tensor for name, tensor in weights.items()}
+
+
+def run_source(source: str) -> nn.Module:
+    """The network that `model.py` makes, by torchvision or by its stand-in."""
+    if not imports(_MODULE):
+        source = source.replace(f"from {_MODULE} import", f"from {_STAND_IN} import")
+    namespace: dict[str, Any] = {"__name__": "exported", "__file__": "model.py"}
+    try:
+        exec(compile(source, "model.py", "exec"), namespace)
+        make: Callable[[], nn.Module] = namespace["model"]
+        return make().eval()
+    except (AttributeError, ImportError, TypeError) as error:
+        raise WorkFailed(f"the installed torchvision cannot run model.py: {error}") from error
+
+
+def torchvision_source(architecture: Architecture) -> str:
+    """The text of `model.py`.
+
+    Raises:
+        InvalidArchitecture: torchvision cannot express the network or a stage, which is named.
+    """
+    why = _obstacle(architecture)
+    if why is not None:
+        raise InvalidArchitecture(f"torchvision cannot express {why}; allowed: {_ALLOWED}")
+    stages = plan(architecture).stages
+    pairs = tuple(zip(architecture.stages, stages, strict=True))
+    for index, (stage, blocks) in enumerate(pairs):
+        why = _obstacle_of_stage(stage, blocks)
+        if why is not None:
+            word = format_stages((stage,))
+            raise InvalidArchitecture(
+                f"torchvision cannot express stage {index}, {word!r}: {why}; allowed: {_ALLOWED}"
+            )
+    lines = [_setting(stage, blocks[0]) for stage, blocks in pairs]
+    used = ["EfficientNet"]
+    used += [
+        n for n in ("FusedMBConvConfig", "MBConvConfig") if any(x.startswith(n) for x in lines)
+    ]
+    plain = any("block=plain" in line for line in lines)
+    counted = cost(architecture)
+    return _TEMPLATE.format(
+        name=comment(architecture.label),
+        params=f"{counted.params:,}",
+        macs=f"{counted.macs:,}",
+        resolution=architecture.resolution,
+        module=_MODULE,
+        names=", ".join(sorted([*used, *(["MBConv"] if plain else [])])),
+        plain=_PLAIN if plain else "",
+        settings="\n".join(f"    {line}," for line in lines),
+        classes=architecture.num_classes,
+        dropout=f"{architecture.dropout_rate:g}",
+        depth=f"{architecture.stochastic_depth_rate:g}",
+        eps=architecture.bn_eps,
+        momentum=architecture.bn_momentum,
+        head=architecture.head_channels,
+    )
+
+
+def _obstacle(architecture: Architecture) -> str | None:
+    stem = architecture.stem
+    if (stem.kernel, stem.stride, stem.pool) != (3, 2, False) or stem.channels % 8:
+        return (
+            f"a stem of {stem.channels} channels, {stem.kernel}x{stem.kernel} with stride "
+            f"{stem.stride}{' and a pool' * stem.pool}"
+        )
+    if architecture.activation != "silu":
+        return f"{architecture.activation!r} in stem and head"
+    if architecture.head_channels is None:
+        return "a network without a head convolution"
+    return None if architecture.padding == "symmetric" else f"{architecture.padding!r} padding"
+
+
+def _obstacle_of_stage(stage: Stage, blocks: tuple[BlockPlan, ...]) -> str | None:
+    if stage.kind not in EFFICIENTNET_KINDS:
+        return f"it has no block {stage.kind!r}"
+    if stage.activation != "silu":
+        return f"its blocks have no {stage.activation!r}"
+    if stage.out_channels % 8:
+        return "widths are rounded to multiples of 8"
+    for block in blocks:
+        adds = block.stride == 1 and block.in_channels == block.out_channels
+        if block.shortcut != ("identity" if adds else "none"):
+            return (
+                f"shortcut {block.shortcut!r} where it would be {'identity' if adds else 'none'!r}"
+            )
+        if block.se_channels not in (0, max(1, block.in_channels // 4)):
+            return (
+                f"squeeze-and-excitation is {max(1, block.in_channels // 4)} channels wide there"
+            )
+        if block.kind in ("er", "cn") and block.se_channels:
+            return "its fused blocks have no squeeze-and-excitation"
+        if block.kind in ("er", "ir") and block.mid_channels == block.in_channels:
+            return "without expansion, there is no expansion convolution"
+    return None
+
+
+def _setting(stage: Stage, first: BlockPlan) -> str:
+    fused = stage.kind in ("er", "cn")
+    plain = "" if fused or first.se_channels else ", block=plain"
+    return (
+        f"{'Fused' * fused}MBConvConfig({stage.expansion!r}, {stage.kernel}, {stage.stride}, "
+        f"{first.in_channels}, {stage.out_channels}, {stage.repeats}{plain})"
+    )
+
+
+_PLAIN = '''
+
+def no_squeeze(*arguments, **keywords):
+    """In the place of squeeze-and-excitation."""
+    return nn.Identity()
+
+
+plain = partial(MBConv, se_layer=no_squeeze)
+'''
+
+_TEMPLATE = '''\
+"""{name} as a torchvision EfficientNet.
+
+{params} parameters, {macs} multiply-adds at {resolution}x{resolution}. Written by mnas-search.
+
+    from safetensors.torch import load_file
+    network = model()
+    network.load_state_dict(load_file("model.safetensors"))
+"""
+
+from functools import partial
+
+from torch import nn
+from {module} import {names}
+{plain}
+# Expansion, kernel, stride, input channels, output channels, layers.
+SETTINGS = [
+{settings}
+]
+
+
+def model():
+    """Images [N, 3, {resolution}, {resolution}] to {classes} logits."""
+    return EfficientNet(
+        SETTINGS,
+        dropout={dropout},
+        stochastic_depth_prob={depth},
+        num_classes={classes},
+        norm_layer=partial(nn.BatchNorm2d, eps={eps!r}, momentum={momentum!r}),
+        last_channel={head},
+    )
+'''

@@ -1,0 +1,383 @@
+"""The passive core of a search: it asks the controller, keeps the journal, and can be resumed.
+
+    while (work := search.next()) is not None: search.record(work, outcome, seconds)
+
+Every event is in the journal before it counts. A search constructed over a journal with events
+takes them back in their order (the controller's `replay`), proposes nothing anew, and hands out
+again what was in flight. Ask k draws from a generator seeded with (run seed, k), and a network's
+training seed comes from (run seed, fingerprint): the same events give the same next ask, whoever
+trained what, where.
+"""
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, final
+
+import numpy as np
+
+from mnas_search.architecture.traced_network import Network
+from mnas_search.common.errors import RunFolderError, blame, where
+from mnas_search.nas.asha import Asha
+from mnas_search.nas.controller import Controller
+from mnas_search.nas.job import Outcome, Source, Work
+from mnas_search.nas.journal import Events
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.space.choices import Choices, encode
+from mnas_search.nas.space.contract import SearchSpace
+from mnas_search.nas.trial import (
+    Asked,
+    Evaluation,
+    Failure,
+    Stopped,
+    Trial,
+    rank,
+    read_asked,
+    read_trial,
+    results_of,
+)
+
+MOST_DUPLICATES = 1_000
+MOST_STOPPED = 1_000
+
+
+def training_seed(seed: int, fingerprint: str, repeat: int = 0) -> int:
+    """Seed in [0, 2^31) of a network's training; `repeat` numbers further trainings of it."""
+    digest = hashlib.sha256(f"{seed}/{fingerprint}/{repeat}".encode()).digest()
+    return int.from_bytes(digest[:4]) >> 1
+
+
+@final
+class Search(Source):
+    """A search over one space with one controller.
+
+    Args:
+        space: where the networks come from.
+        objective: the reward and the constraints.
+        controller: constructed for `problem(space, objective)`, without any history.
+        trials: distinct networks to finish, `ok` or `failed`.
+        seed: of the run.
+        journal: where events go; those it holds already are replayed.
+        deadline: `time.monotonic()` after which nothing more is asked.
+        stopping: stops trials at their rungs; None stops none.
+        on_trial: called with every newly finished trial that is no duplicate.
+    """
+
+    def __init__(
+        self,
+        *,
+        space: SearchSpace,
+        objective: Objective,
+        controller: Controller,
+        trials: int,
+        seed: int,
+        journal: Events,
+        deadline: float = float("inf"),
+        stopping: Asha | None = None,
+        on_trial: Callable[[Trial], None] = lambda trial: None,
+    ) -> None:
+        self._space, self._objective, self._controller = space, objective, controller
+        self._budget, self._seed, self._deadline = trials, seed, deadline
+        self._journal, self._stopping, self._on_trial = journal, stopping, on_trial
+        self._asked: list[Asked] = []
+        self._trials: dict[int, Trial] = {}  # by number, duplicates included
+        self._best: Trial | None = None
+        self._estimates: Mapping[int, float] | None = None  # until the next trial
+        self._warm: set[int] = set()  # trials of earlier runs
+        self._wanted: deque[Choices] = deque()  # to be asked before the controller is
+        self._counted = 0  # trials that count against the budget
+        self._first: dict[str, int] = {}  # fingerprint -> number of the trial that trains it
+        self._waiting: dict[int, list[Asked]] = {}  # duplicates, by the number they wait for
+        self._duplicates_in_a_row = 0
+        self._stopped_in_a_row = 0
+        self._in_flight: set[int] = set()
+        self._handed_back: deque[Asked] = deque()
+        self._untold: list[Asked] = []  # duplicates whose tell a crash cut off
+        self._replay()
+
+    def warm_start(self, wanted: Sequence[Choices], known: Sequence[Trial]) -> None:
+        """Begin a search that has no events yet with what is known already.
+
+        Args:
+            wanted: proposals to try before the controller's own.
+            known: finished trials of earlier runs by the same evaluator; the controller learns
+                from them, and they can win, but they do not count against the budget.
+        """
+        for choices in wanted:
+            encode(self._space.decisions, choices)
+        event = {
+            "event": "warm start",
+            "wanted": [dict(choices) for choices in wanted],
+            "known": [
+                {"choices": dict(t.choices), "fingerprint": t.fingerprint, **results_of(t)}
+                for t in known
+            ],
+            "phase": "start-up",
+        }
+        self._journal.append(event, sync=True)  # one line: there whole or not at all
+        self._take_warm_start(event)
+
+    # -- what has come out --------------------------------------------------------------------
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Finished trials without duplicates, by number."""
+        return tuple(
+            trial for _, trial in sorted(self._trials.items()) if trial.duplicate_of is None
+        )
+
+    @property
+    def best(self) -> Trial | None:
+        """The largest reward within the constraints."""
+        return self._best
+
+    @property
+    def done(self) -> int:
+        """Number of trials that count against the budget."""
+        return self._counted
+
+    @property
+    def asked(self) -> int:
+        """Number of proposals, duplicates included."""
+        return len(self._asked)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the controller proposed nothing new 1,000 times in a row."""
+        return self._duplicates_in_a_row >= MOST_DUPLICATES
+
+    @property
+    def stalled(self) -> bool:
+        """Whether 1,000 trials in a row were stopped early."""
+        return self._stopped_in_a_row >= MOST_STOPPED
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is in flight and nothing will come."""
+        return not self._in_flight and not self._handed_back and not self._has_room()
+
+    def estimates(self) -> Mapping[int, float]:
+        """What the controller believes the accuracies of the `ok` trials to be, by number; empty
+        where it has no opinion."""
+        told = [trial for trial in self.trials if trial.status == "ok"]
+        if self._estimates is None and told:
+            codes = np.array([encode(self._space.decisions, trial.choices) for trial in told])
+            with blame("the controller's estimate"):
+                means = self._controller.estimate(codes)  # may fit a model
+            pairs = () if means is None else zip(told, means, strict=True)
+            self._estimates = {trial.number: float(mean) for trial, mean in pairs}
+        return self._estimates or {}
+
+    def network(self, trial: Trial) -> Network:
+        """The network of a trial."""
+        return self._decode(trial.choices)
+
+    def choices(self, work: Work) -> Choices:
+        """What the controller chose for a piece of work."""
+        return self._asked[work.number].choices
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    def next(self) -> Work | None:
+        """The next network to evaluate; None where there is none now."""
+        while self._untold:
+            self._tell_duplicate(self._untold.pop(0))
+        if self._handed_back:
+            asked = self._handed_back.popleft()
+            return self._hand_out(asked, self._decode(asked.choices))
+        while self._has_room():
+            asked, network = self._ask()
+            if asked.duplicate_of is None:
+                self._duplicates_in_a_row = 0
+                return self._hand_out(asked, network)
+            self._duplicates_in_a_row += 1
+            if asked.duplicate_of in self._trials:
+                self._tell_duplicate(asked)
+            else:
+                self._waiting.setdefault(asked.duplicate_of, []).append(asked)
+        return None
+
+    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
+        """Journal what was measured at a rung, and hold its reward against the others' there."""
+        if self._stopping is None or evaluation.rung is None:
+            return True
+        with blame("counting the network"):
+            reward = self._objective.reward_of(evaluation.accuracy, work.network)
+        if not self._stopping.knows(work.number, evaluation.rung):
+            event = {
+                "event": "rung",
+                "trial": work.number,
+                "rung": evaluation.rung,
+                "accuracy": evaluation.accuracy,
+                "reward": reward,
+                "seconds": round(seconds, 3),
+                "phase": "search",
+            }
+            self._journal.append(event)
+        return self._stopping.goes_on(work.number, evaluation.rung, reward)
+
+    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+        """Finish a trial: journal it, then tell the controller, duplicates included."""
+        asked = self._asked[work.number]
+        with blame("counting the network"):
+            counts = self._objective.counts(work.network)
+        results: dict[str, Any] = {**counts, "seconds": round(seconds, 3)}
+        if isinstance(outcome, Failure):
+            results |= {"status": "failed", "error": outcome.reason}
+        elif isinstance(outcome, Stopped):
+            there = outcome.evaluation
+            results |= {"status": "stopped", "accuracy": there.accuracy, "rung": there.rung}
+        else:
+            reward = self._objective.reward(outcome.accuracy, counts[self._objective.count])
+            results |= {"status": "ok", "accuracy": outcome.accuracy, "reward": reward}
+        trial = read_trial(asked, results, self._objective)
+        self._tell(trial, sync=True)
+        self._in_flight.discard(work.number)
+        for duplicate in self._waiting.pop(work.number, []):
+            self._tell_duplicate(duplicate)
+        self._on_trial(trial)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _has_room(self) -> bool:
+        in_work = len(self._in_flight) + len(self._handed_back)
+        return (
+            self._counted + in_work < self._budget
+            and not self.exhausted
+            and not self.stalled
+            and time.monotonic() < self._deadline
+        )
+
+    def _ask(self) -> tuple[Asked, Network]:
+        number = len(self._asked)
+        if self._wanted:
+            choices = dict(self._wanted.popleft())
+            network = self._decode(choices)
+            asked = self._note_ask(choices, network)
+            with blame(f"the controller's replay of ask {number}"):
+                self._controller.replay(asked)
+            return asked, network
+        with blame(f"the controller's ask {number}"):
+            choices = dict(self._controller.ask(np.random.default_rng((self._seed, number))))
+            encode(self._space.decisions, choices)
+        network = self._decode(choices)
+        return self._note_ask(choices, network), network
+
+    def _note_ask(self, choices: Choices, network: Network) -> Asked:
+        asked = Asked(
+            number=len(self._asked),
+            choices=choices,
+            fingerprint=network.fingerprint,
+            duplicate_of=self._first.get(network.fingerprint),
+            seed=training_seed(self._seed, network.fingerprint),
+        )
+        event = {"event": "ask", "trial": asked.number, **asdict(asked), "phase": "search"}
+        del event["number"]
+        self._journal.append(event)
+        self._note(asked)
+        return asked
+
+    def _decode(self, choices: Choices) -> Network:
+        with blame("the search space's decode"):
+            network = self._space.decode(choices)
+            if not isinstance(network, Network):
+                raise TypeError(f"{network!r} is no Architecture or TracedNetwork")
+        return network
+
+    def _note(self, asked: Asked) -> None:
+        self._asked.append(asked)
+        self._first.setdefault(asked.fingerprint, asked.number)
+
+    def _hand_out(self, asked: Asked, network: Network) -> Work:
+        self._in_flight.add(asked.number)
+        return Work(number=asked.number, network=network, seed=asked.seed)
+
+    def _tell(self, trial: Trial, *, sync: bool) -> None:
+        event = {"event": "tell", "trial": trial.number, **results_of(trial), "phase": "search"}
+        self._journal.append(event, sync=sync)
+        self._keep(trial)
+        with blame(f"the controller's tell of trial {trial.number}"):
+            self._controller.tell(trial)
+
+    def _keep(self, trial: Trial) -> None:
+        self._trials[trial.number] = trial
+        self._estimates = None
+        if trial.duplicate_of is not None:
+            return
+        stopped = trial.status == "stopped"
+        self._stopped_in_a_row = self._stopped_in_a_row + 1 if stopped else 0
+        self._counted += not stopped and trial.number not in self._warm
+        if trial.reward is not None and trial.within_target:
+            self._best = trial if self._best is None else min(self._best, trial, key=rank)
+
+    def _tell_duplicate(self, asked: Asked) -> None:
+        assert asked.duplicate_of is not None
+        original = self._trials[asked.duplicate_of]
+        results = results_of(original) | {"seconds": 0.0}
+        self._tell(read_trial(asked, results, self._objective), sync=False)
+
+    def _replay(self) -> None:
+        try:
+            self._replay_events()
+        except (LookupError, TypeError) as error:
+            raise RunFolderError(
+                f"the journal does not fit together: {where(error)}; it was changed by something "
+                "else than mnas-search"
+            ) from error
+        for asked in self._asked:
+            if asked.number in self._trials:
+                continue
+            if asked.duplicate_of is None:
+                self._handed_back.append(asked)
+            elif asked.duplicate_of in self._trials:
+                self._untold.append(asked)
+            else:
+                self._waiting.setdefault(asked.duplicate_of, []).append(asked)
+
+    def _replay_events(self) -> None:
+        for event in self._journal.events:
+            if event["event"] == "warm start":
+                self._take_warm_start(event)
+            elif event["event"] == "ask":
+                asked = read_asked(event)
+                if asked.number != len(self._asked):
+                    raise RunFolderError(
+                        f"the journal asks trial {asked.number} after {len(self._asked) - 1}; "
+                        "it was changed by something else than mnas-search"
+                    )
+                self._note(asked)
+                if self._wanted:
+                    self._wanted.popleft()
+                repeated = asked.duplicate_of is not None
+                self._duplicates_in_a_row = self._duplicates_in_a_row + 1 if repeated else 0
+                self._controller.replay(asked)
+            elif event["event"] == "rung" and self._stopping is not None:
+                self._stopping.replay(event["trial"], event["rung"], event["reward"])
+            elif event["event"] == "tell":
+                trial = read_trial(self._asked[event["trial"]], event, self._objective)
+                self._keep(trial)
+                self._controller.replay(trial)
+
+    def _take_warm_start(self, event: Mapping[str, Any]) -> None:
+        for results in event["known"]:
+            asked = Asked(
+                number=len(self._asked),
+                choices=results["choices"],
+                fingerprint=results["fingerprint"],
+                duplicate_of=None,
+                seed=training_seed(self._seed, results["fingerprint"]),
+            )
+            reward = None
+            if results["status"] == "ok":  # under this run's target
+                count = results[self._objective.count]
+                reward = self._objective.reward(results["accuracy"], count)
+            trial = read_trial(asked, {**results, "reward": reward}, self._objective)
+            self._note(asked)
+            self._warm.add(asked.number)
+            self._keep(trial)
+            with blame("the controller's replay of a warm start"):
+                self._controller.replay(asked)
+                self._controller.replay(trial)
+        self._wanted.extend(event["wanted"])

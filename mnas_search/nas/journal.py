@@ -1,0 +1,115 @@
+"""TODO: mnas_search.nas.journal."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, final
+
+from mnas_search.common.errors import RunFolderError, WorkFailed
+from mnas_search.common.files import check_ordinary, lock
+
+
+class Events(Protocol):
+    """The record of a run, as the parts of a run use it."""
+
+    events: list[dict[str, Any]]
+
+    def append(self, event: Mapping[str, Any], *, sync: bool = False) -> None:
+        """Write one event."""
+
+
+@final
+class ReadJournal:
+    """A record that is only read; the run may go on meanwhile, and does not notice."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.events = read_events(path)
+
+    def append(self, event: Mapping[str, Any], *, sync: bool = False) -> None:
+        """Refused."""
+        del event, sync
+        raise WorkFailed(f"{self._path} is only read")
+
+
+class Journal:
+    """The append-only record of a run, locked against a second writer."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO = path.open("a+b")
+        lock(self._file, path.parent)
+        try:
+            self.events = self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, event: Mapping[str, Any], *, sync: bool = False) -> None:
+        """Write one event; `time` (seconds since 1970) is added."""
+        line = json.dumps({**event, "time": round(time.time(), 3)}, allow_nan=False) + "\n"
+        try:
+            self._file.write(line.encode())
+            self._file.flush()
+            if sync:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise WorkFailed(
+                f"cannot write {self._path}: {error.strerror}; started again, it goes on from "
+                "the last complete line"
+            ) from error
+
+    def close(self) -> None:
+        """Release the file and its lock."""
+        try:
+            self._file.close()
+        except OSError:
+            pass  # what could not be written was reported by append
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read(self) -> list[dict[str, Any]]:
+        self._file.seek(0)
+        content = self._file.read()
+        events, whole = _parse(content, self._path)
+        if whole < len(content):
+            self._file.truncate(whole)
+        return events
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """The complete events of a journal that is only read; it may be in use."""
+    try:
+        check_ordinary(path)
+        return _parse(path.read_bytes(), path)[0]
+    except OSError as error:
+        raise RunFolderError(f"cannot read {str(path)!r}: {error.strerror}") from None
+
+
+def _parse(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Events, and the length of the whole lines."""
+    whole = content[: content.rfind(b"\n") + 1]
+    events = []
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            event = json.loads(line)
+            event["event"], event["time"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise RunFolderError(
+                f"{path} line {number} is no event: {line[:60]!r}; it was changed by "
+                "something else than mnas-search"
+            ) from None
+        events.append(event)
+    return events, len(whole)

@@ -1,0 +1,109 @@
+"""Decisions and choices: what a search space leaves open, and one way to settle it.
+
+A `Decision` is a named finite choice. `Choices` map each decision's name to an option; codes are
+the same as positions: `codes[j]` is the index of the option in `decisions[j].options`. A generator
+is always passed in and consumed; nothing here draws from hidden state.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnas_search.common.errors import InvalidChoices
+
+Option = bool | int | float | str
+Choices = Mapping[str, Option]
+Codes = NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A named choice between at least one option, all different."""
+
+    name: str
+    options: tuple[Option, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.options, tuple) or not self.options:
+            raise InvalidChoices(
+                f"decision {self.name!r} has options {self.options!r}; allowed: a non-empty tuple"
+            )
+        # numpy's scalars are no JSON, and a tuple would come back from the journal as a list.
+        plain = tuple(o.item() if isinstance(o, np.generic) else o for o in self.options)
+        for option in plain:
+            if not isinstance(option, bool | int | float | str):
+                raise InvalidChoices(
+                    f"decision {self.name!r} has the option {option!r}; allowed: booleans, "
+                    "numbers, text"
+                )
+        object.__setattr__(self, "options", plain)
+        if len({(type(o) is bool, o) for o in self.options}) != len(self.options):
+            raise InvalidChoices(f"decision {self.name!r} repeats an option: {self.options}")
+
+    def code(self, option: object) -> int:
+        """Index of `option`; raises `InvalidChoices` where it is none."""
+        for index, own in enumerate(self.options):
+            if own == option and isinstance(own, bool) == isinstance(option, bool):
+                return index
+        allowed = ", ".join(map(repr, self.options))
+        raise InvalidChoices(f"{self.name} is {option!r}; allowed: {allowed}")
+
+
+def sizes(decisions: Sequence[Decision]) -> tuple[int, ...]:
+    """Number of options of each decision."""
+    return tuple(len(d.options) for d in decisions)
+
+
+def encode(decisions: Sequence[Decision], choices: Choices) -> tuple[int, ...]:
+    """Choices -> codes; raises `InvalidChoices` for a missing, unknown or foreign one."""
+    names = {d.name for d in decisions}
+    for name in choices:
+        if name not in names:
+            raise InvalidChoices(f"unknown decision {name!r}; allowed: {', '.join(sorted(names))}")
+    for decision in decisions:
+        if decision.name not in choices:
+            raise InvalidChoices(f"no choice for {decision.name!r}")
+    return tuple(d.code(choices[d.name]) for d in decisions)
+
+
+def decode(decisions: Sequence[Decision], codes: Sequence[int] | Codes) -> dict[str, Option]:
+    """Codes -> choices; raises `InvalidChoices` for codes out of range."""
+    if len(codes) != len(decisions):
+        raise InvalidChoices(f"{len(codes)} codes; allowed: {len(decisions)}, one a decision")
+    for decision, code in zip(decisions, codes, strict=True):
+        if not 0 <= code < len(decision.options):
+            raise InvalidChoices(
+                f"code {code} for {decision.name}; allowed: 0 to {len(decision.options) - 1}"
+            )
+    return {d.name: d.options[int(c)] for d, c in zip(decisions, codes, strict=True)}
+
+
+def sample_codes(
+    decisions: Sequence[Decision], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """`count` uniform draws, codes [count, D]."""
+    return rng.integers(0, np.array(sizes(decisions)), size=(count, len(decisions)))
+
+
+def sample(decisions: Sequence[Decision], rng: np.random.Generator) -> dict[str, Option]:
+    """One uniform draw."""
+    return decode(decisions, sample_codes(decisions, 1, rng)[0])
+
+
+def mutate(
+    decisions: Sequence[Decision], choices: Choices, rng: np.random.Generator
+) -> dict[str, Option]:
+    """`choices` with one decision, drawn uniformly, set to another of its options.
+
+    The mutation of regularized evolution (Real et al. 2019) on a fixed-length encoding.
+    """
+    open_decisions = [d for d in decisions if len(d.options) > 1]
+    if not open_decisions:
+        return dict(choices)
+    decision = open_decisions[rng.integers(len(open_decisions))]
+    others = [
+        o for i, o in enumerate(decision.options) if i != decision.code(choices[decision.name])
+    ]
+    return {**choices, decision.name: others[rng.integers(len(others))]}

@@ -1,0 +1,119 @@
+"""TODO: mnas_search.nas.space.contract."""
+
+import inspect
+import itertools
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnas_search.architecture.stage import Stage
+from mnas_search.architecture.traced_network import Network as Network
+from mnas_search.architecture.value import Architecture
+from mnas_search.common import plugins
+from mnas_search.common.errors import UsageError
+from mnas_search.nas.space.choices import Choices, Codes, Decision
+
+
+class SearchSpace(ABC):
+    """A finite set of networks."""
+
+    @property
+    @abstractmethod
+    def decisions(self) -> tuple[Decision, ...]:
+        """What is open, in a fixed order, with different names."""
+
+    @abstractmethod
+    def decode(self, choices: Choices) -> Network:
+        """The network that the choices stand for."""
+
+
+class StagewiseSpace(SearchSpace):
+    """A search space whose stages are decided one by one.
+
+    The framework composes `decode` from the parts, and counts whole batches of codes from one
+    exact cost table a stage.
+    """
+
+    @property
+    @abstractmethod
+    def template(self) -> Architecture:
+        """Everything but the stages: stem, head, resolution; its own stages are ignored."""
+
+    @property
+    @abstractmethod
+    def stage_decisions(self) -> tuple[tuple[Decision, ...], ...]:
+        """The decisions of each stage."""
+
+    @abstractmethod
+    def stage(self, index: int, choices: Choices) -> Stage:
+        """Stage `index` from its own decisions' choices (others may be there and are not read)."""
+
+    @property
+    @final
+    def decisions(self) -> tuple[Decision, ...]:
+        """All stages' decisions, stage by stage."""
+        return tuple(d for stage in self.stage_decisions for d in stage)
+
+    @final
+    def stages_at(self, index: int) -> list[Stage]:
+        """Stage `index` for every combination of its own options, the last decision fastest."""
+        names = [decision.name for decision in self.stage_decisions[index]]
+        combinations = itertools.product(*(d.options for d in self.stage_decisions[index]))
+        return [self.stage(index, dict(zip(names, c, strict=True))) for c in combinations]
+
+    @final
+    def decode(self, choices: Choices) -> Architecture:
+        """The template with every stage decided."""
+        stages = tuple(self.stage(i, choices) for i in range(len(self.stage_decisions)))
+        return replace(self.template, stages=stages)
+
+
+class BatchCost(Protocol):
+    """Exact cost of any batch of codes [N, D]."""
+
+    def __call__(self, codes: Codes, /) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Multiply-adds [N] and params [N]."""
+
+
+class BatchMemory(Protocol):
+    """Exact memory of any batch of codes [N, D]."""
+
+    def __call__(self, codes: Codes, /) -> NDArray[np.int64]:
+        """Bytes of fp32 inference at batch 1 [N] (`Cost.inference_memory`)."""
+
+
+class BatchLatency(Protocol):
+    """Predicted latency of any batch of codes [N, D]."""
+
+    def __call__(self, codes: Codes, /) -> NDArray[np.float64]:
+        """Seconds [N]."""
+
+
+class BatchAccuracy(Protocol):
+    """Predicted accuracy of any batch of codes [N, D]."""
+
+    def __call__(self, codes: Codes, /) -> NDArray[np.float64]:
+        """Fractions [N]."""
+
+
+def make_space(name: str, *, resolution: int = 224, num_classes: int | None = 1000) -> SearchSpace:
+    """The search space of a name, for deployment at a resolution with so many classes."""
+    target = plugins.load("search_spaces", name)
+    if isinstance(target, SearchSpace):
+        return target
+    if not (isinstance(target, type) and issubclass(target, SearchSpace)):
+        raise UsageError(f"space {name!r}; allowed: a SearchSpace class")
+    accepted = inspect.signature(target).parameters
+    given = {"resolution": resolution, "num_classes": num_classes}
+    defaults = {"resolution": 224, "num_classes": 1000}
+    for option, value in given.items():
+        if option not in accepted and value != defaults[option]:
+            raise UsageError(
+                f"{option} {value} with space {name!r}; allowed: none, the space fixes it"
+            )
+    fitting = {option: value for option, value in given.items() if option in accepted}
+    space: SearchSpace = plugins.make(target, name, **fitting)
+    return space

@@ -1,0 +1,48 @@
+"""What others count of the network that is built: for `profile --verify`, and for the tests."""
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mnas_search.architecture.value import Architecture
+from mnas_search.networks.network import build
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Counts of one network at its resolution, batch 1.
+
+    Attributes:
+        params: trainable ones, summed over the module.
+        fvcore: fvcore's flops of convolutions and linear layers, which are multiply-adds.
+        fvcore_all: with what fvcore counts beyond them: batch norm and pooling.
+        torch: torch's own counter, which counts a multiply and an add: twice the multiply-adds.
+    """
+
+    params: int
+    fvcore: int
+    fvcore_all: int
+    torch: int
+
+
+def count(architecture: Architecture) -> Counted:
+    """Build the network, and count it while it runs on one image."""
+    network = build(architecture).eval()
+    image = torch.zeros(1, 3, architecture.resolution, architecture.resolution)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fvcore's trace under a newer torch
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(network, image)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        by_operator = analysis.by_operator()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(image)
+    return Counted(
+        params=sum(p.numel() for p in network.parameters()),
+        fvcore=int(by_operator["conv"] + by_operator["linear"]),
+        fvcore_all=int(sum(by_operator.values())),
+        torch=counter.get_total_flops(),
+    )

@@ -1,0 +1,307 @@
+"""Weights to start from: read from where `--init` says, and fitted to a network.
+
+A state dict says nothing about batch norm's epsilon, padding or normalisation: these are the
+architecture's and the training's own.
+"""
+
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from mnas_search.architecture.blocks import plan
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import UsageError, one_line, shortened
+from mnas_search.common.files import read_json
+from mnas_search.networks.weights.reading import BEST, load
+from mnas_search.networks.weights.torchvision_names import is_named, torchvision_names
+
+_ALLOWED = (
+    "a safetensors file, a torch file that holds a state dict, or the folder of a training or an "
+    "export"
+)
+# Where training scripts keep the state dict inside a file; averages are what they evaluate.
+_NESTED = ("model_ema", "state_dict_ema", "weights", "state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_COUNTERS = ("num_batches_tracked", "n_averaged")
+_CLASSIFIER = "classifier"
+_BY_NAME, _BY_TABLE, _BY_ORDER = "name", "torchvision's names", "the order of layers"
+_FILES = ("weights.pt", "weights.safetensors", "model.safetensors")  # of exports
+_SHOWN, _LONG = 3, 120  # names in messages, and characters of one
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """Weights for a network, and where each of them comes from.
+
+    Attributes:
+        weights: by name of the network's state dict; without `new`.
+        new: names that were not there, or not in this shape: the classifier's.
+        taken: number of tensors that were.
+        matched_by: "name"; "torchvision's names"; or "the order of layers", of foreign names.
+        left: names of what was there and is not used.
+    """
+
+    weights: dict[str, Tensor]
+    new: tuple[str, ...]
+    taken: int
+    matched_by: str
+    left: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """What was taken, what is new, what was left over."""
+        how = "" if self.matched_by == _BY_NAME else f" by {self.matched_by}"
+        new = " and ".join(self.new) or "nothing"
+        return f"{self.taken} tensors taken{how}; new: {new}; left over: {some(self.left)}"
+
+
+def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
+    """Match a state dict to an architecture: by our names, which are those of timm's EfficientNet;
+    by those of torchvision's EfficientNet and ResNet; or by the order of layers.
+
+    The order serves torchvision's MobileNetV2 and others that name the same layers otherwise. The
+    classifier is taken where it has as many classes, and is else new.
+
+    Raises:
+        UsageError: any other parameter is missing, has another shape, or has no place; the
+            message names the first ones.
+    """
+    given = {k: v for k, v in weights.items() if k.rpartition(".")[2] not in _COUNTERS}
+    expected = _expected(architecture)
+    matched_by, pairs = _pairs(given, expected, architecture)
+    wrong = [
+        f"{name} {list(shape)} (there: {_described(pairs.get(name), given)})"
+        for name, shape in expected.items()
+        if not _fits(pairs.get(name), given, shape) and not _of_classifier(name)
+    ]
+    used = set(pairs.values())
+    left = [name for name in given if name not in used]
+    surplus = [f"{n} {list(given[n].shape)}" for n in left if not _of_classifier(n)]
+    for what, names in (("do not fit", wrong), ("have no place in it", surplus)):
+        if names:
+            raise UsageError(
+                f"weights for {architecture.label!r}: {len(names)} {what}: {some(names)}; "
+                "allowed: those of the same network, but for the classifier"
+            )
+    classifier = [n for n in expected if _of_classifier(n)]
+    kept = all(_fits(pairs.get(n), given, expected[n]) for n in classifier)
+    new = () if kept else tuple(classifier)
+    taken = {n: given[pairs[n]] for n in expected if n not in new}
+    left += [pairs[n] for n in new if n in pairs]
+    return Fitted(
+        weights=taken, new=new, taken=len(taken), matched_by=matched_by, left=tuple(left)
+    )
+
+
+def read(source: Path) -> dict[str, Tensor]:
+    """The state dict of a file or folder.
+
+    Raises:
+        UsageError: there is none, or the weights are untrained.
+    """
+    path = file_of(source)
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        try:
+            value: Any = load_file(path)
+        except Exception as error:  # whatever a file made by nobody's library brings about
+            raise _unreadable(path, error) from None
+    else:
+        try:
+            value = load(path)
+        except pickle.UnpicklingError:
+            raise UsageError(
+                f"{str(path)!r} holds more than tensors and cannot be read safely; allowed: a "
+                "state dict"
+            ) from None
+        except Exception as error:
+            raise _unreadable(path, error) from None
+    tensors = _state_dict(value, path)
+    for name, tensor in tensors.items():
+        if (why := _unusable(name, tensor, path.stat().st_size)) is not None:
+            raise UsageError(
+                f"{str(path)!r}: {shortened(name, _LONG)!r} {why}; allowed: dense tensors of "
+                "finite floating-point numbers"
+            )
+    return tensors
+
+
+def _unusable(name: str, tensor: Tensor, file_size: int) -> str | None:
+    """Why no network can have a tensor that a file of so many bytes holds; None where it can."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        kind = "quantized" if tensor.is_quantized else "without values"
+        return f"is {'sparse' if tensor.layout != torch.strided else kind}"
+    if name.rpartition(".")[2] in _COUNTERS:
+        return None
+    if not tensor.is_floating_point():
+        return f"is {str(tensor.dtype).removeprefix('torch.')}"
+    # One value can be made to look like any number of them.
+    if tensor.numel() * tensor.element_size() > file_size:
+        return f"has the shape {list(tensor.shape)} in a file of {file_size:,} bytes"
+    # In the precision of networks: 1e300 is infinite there.
+    return (
+        None
+        if bool(tensor.float().isfinite().all())
+        else "holds values that are not finite numbers"
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> UsageError:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return UsageError(f"cannot read {str(path)!r}: {reason}; allowed: {_ALLOWED}")
+
+
+def file_of(source: Path) -> Path:
+    """The file of weights that a path stands for; never one that is known to be untrained."""
+    if source.is_file():
+        if source.stem == "weights" and _untrained(source.with_name("weights.json")):
+            raise _of_no_training(source)
+        return source
+    if not source.is_dir():
+        raise UsageError(f"no weights {str(source)!r}; allowed: {_ALLOWED}")
+    for file in (folder / name for folder in (source / "export", source) for name in _FILES):
+        if file.is_file():
+            if _untrained(file.with_name("weights.json")):
+                raise _of_no_training(source)
+            return file
+    if (source / BEST).is_file():
+        return source / BEST
+    raise UsageError(f"{str(source)!r} holds no weights; allowed: {_ALLOWED}")
+
+
+def classes_of(weights: Mapping[str, Tensor]) -> int | None:
+    """How many classes the classifier of a state dict tells apart; None where it has none."""
+    rows = [len(t) for name, t in weights.items() if _of_classifier(name) and t.ndim == 2]
+    return rows[-1] if rows else None
+
+
+def saw_no_image(weights: Mapping[str, Tensor]) -> bool:
+    """Whether every batch norm has the statistics that it was made with: means 0, variances 1."""
+    made_with = {"running_mean": 0.0, "running_var": 1.0}
+    found = [
+        bool((tensor == made_with[part]).all())
+        for name, tensor in weights.items()
+        if (part := name.rpartition(".")[2]) in made_with
+    ]
+    return bool(found) and all(found)
+
+
+def _of_no_training(source: Path) -> UsageError:
+    return UsageError(
+        f"the weights of {str(source)!r} are untrained; allowed: those of a training"
+    )
+
+
+def _untrained(file: Path) -> bool:
+    try:
+        return str(read_json(file)["weights"]).startswith("untrained")
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def _state_dict(value: Any, path: Path) -> dict[str, Tensor]:
+    for name in _NESTED:
+        inner = value.get(name) if isinstance(value, dict) else None
+        if isinstance(inner, dict):
+            value = inner
+            break
+    tensors = {}
+    if isinstance(value, dict):
+        tensors = {str(k): v for k, v in value.items() if isinstance(v, Tensor)}
+    if not tensors:
+        raise UsageError(f"{str(path)!r} holds no state dict; allowed: {_ALLOWED}")
+    for prefix in _PREFIXES:
+        own = {k: v for k, v in tensors.items() if k.rpartition(".")[2] not in _COUNTERS}
+        if own and all(name.startswith(prefix) for name in own):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _expected(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Names and shapes in order of execution, without counters."""
+    shapes = {}
+    for layer in plan(architecture).layers():
+        for name, shape in layer.shapes.items():
+            shapes[f"{layer.path}.{name}"] = shape
+        if layer.op == "batch_norm":
+            for name in ("running_mean", "running_var"):
+                shapes[f"{layer.path}.{name}"] = (layer.out_channels,)
+    return shapes
+
+
+def _pairs(
+    given: Mapping[str, Tensor],
+    expected: Mapping[str, tuple[int, ...]],
+    architecture: Architecture,
+) -> tuple[str, dict[str, str]]:
+    """(how names were matched, the given name for each expected one)."""
+    own = {name: name for name in expected if name in given}
+    if is_named(architecture):
+        # Without squeeze-and-excitation, its place is empty or not there.
+        tables = [
+            torchvision_names(architecture, expected, empty_places=empty)
+            for empty in (True, False)
+        ]
+        found = [{ours: other for ours, other in t.items() if other in given} for t in tables]
+        best = max(found, key=len)
+        # A few may be missing, and are then named. The stem's batch norm of a ResNet is called so
+        # by both.
+        if len(best) > max(len(own), len(expected) / 2):
+            return _BY_TABLE, best
+    if own:
+        return _BY_NAME, own
+    return _BY_ORDER, _by_order(given, expected)
+
+
+def _by_order(given: Iterable[str], expected: Iterable[str]) -> dict[str, str]:
+    """The given name for each expected one: layer by layer, as far as both go."""
+    ours, theirs = _layers(expected), _layers(sorted(given, key=_natural))
+    return {
+        f"{own}.{part}": f"{other}.{part}"
+        for (own, parts), (other, there) in zip(ours, theirs, strict=False)
+        for part in parts
+        if part in there
+    }
+
+
+def _layers(names: Iterable[str]) -> list[tuple[str, set[str]]]:
+    layers: dict[str, set[str]] = {}
+    for name in names:
+        path, _, part = name.rpartition(".")
+        layers.setdefault(path, set()).add(part)
+    return list(layers.items())
+
+
+def _natural(name: str) -> tuple[bool, list[tuple[int, str]]]:
+    """Sorts names as their layers follow each other: by numbers; the classifier comes last."""
+    words = re.split(r"[._]", name)
+    return _of_classifier(name), [
+        (int(w), "") if re.fullmatch("[0-9]{1,18}", w) else (-1, w) for w in words
+    ]
+
+
+def _of_classifier(name: str) -> bool:
+    return name.split(".")[0] in (_CLASSIFIER, "fc", "head")
+
+
+def _fits(name: str | None, given: Mapping[str, Tensor], shape: tuple[int, ...]) -> bool:
+    return name is not None and tuple(given[name].shape) == shape
+
+
+def _described(name: str | None, given: Mapping[str, Tensor]) -> str:
+    return "nothing" if name is None else f"{name} {list(given[name].shape)}"
+
+
+def some(names: Iterable[str]) -> str:
+    """The first few names and the number of the others."""
+    listed = [shortened(one_line(name), _LONG) for name in names]
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return (", ".join(listed[:_SHOWN]) + more) or "nothing"

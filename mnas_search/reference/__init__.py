@@ -1,5 +1,0 @@
-"""Published architectures, by name."""
-
-from mnas_search.reference.published import architecture, names
-
-__all__ = ["architecture", "names"]

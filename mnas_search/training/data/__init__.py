@@ -1,8 +1,0 @@
-"""Data sets as values, and where they come from."""
-
-from mnas_search.training.data.digits import digits
-from mnas_search.training.data.sources import load
-from mnas_search.training.data.splits import assemble
-from mnas_search.training.data.values import Dataset, Split
-
-__all__ = ["Dataset", "Split", "assemble", "digits", "load"]
