@@ -1,7 +1,7 @@
 """EfficientNet-B0 exported by mnas-search, and timm's and torchvision's exported the same way.
 
-The three networks run in turns with the reference of `mnas_search.architecture.cost.latency`, untrained, at 224
-pixels, each exported whole: to ONNX Runtime, and compiled by torch.compile from `torch.export`.
+The three networks run in turns with the reference network of latency measurements, untrained, at
+224 pixels, each exported whole: to ONNX Runtime, and compiled by torch.compile from `torch.export`.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.cost.latency.conditions import Conditions, in_words, machine
 from mnas_search.common.extras import absent, imports
 from mnas_search.evaluators.latency.devices import prepare, ready

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.benchmarks.paper.printed import TABLE_4
 from mnas_search.networks import build
 

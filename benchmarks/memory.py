@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.cost.memory import inference_memory, training_memory
 from mnas_search.architecture.value import Architecture
 from mnas_search.networks import build

@@ -1,28 +1,113 @@
 """mnas-search: neural architecture search that reproduces the discovery of EfficientNet-B0.
 
-import mnas_search
-result = mnas_search.nas.core("400M", trials=48)
-print(result.architecture.block_string)
+    import mnas_search
+    result = mnas_search.search("400M", trials=48)
+    print(result.architecture.block_string)
+
+Everything that users and plug-in authors need is here, and is loaded when it is first used:
+importing this package loads neither torch, Ray nor Optuna. Block kinds find their parts in
+`mnas_search.blocks` and `mnas_search.networks.layers`, tests their suites in
+`mnas_search.testing`. All other modules are private.
 """
 
-# The function `search` shadows the module of the same name as an attribute of the package;
-# importing the module first makes the order certain. `from mnas_search.nas.core import ...` works.
-from mnas_search.architecture.cost.base import Cost
-from mnas_search.architecture.cost.count import cost
-from mnas_search.architecture.stage import Stage, Stem
-from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import MnasSearchError, UsageError, WorkFailed
-from mnas_search.experiments.search.api import search
-from mnas_search.nas import core as _core  # noqa: F401
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnas_search import reference
+    from mnas_search.architecture.cost.base import Cost
+    from mnas_search.architecture.cost.count import cost
+    from mnas_search.architecture.stage import Stage, Stem
+    from mnas_search.architecture.traced_network import TracedNetwork
+    from mnas_search.architecture.value import Architecture
+    from mnas_search.common.errors import (
+        InvalidArchitecture,
+        MnasSearchError,
+        UsageError,
+        WorkFailed,
+    )
+    from mnas_search.data.values import Dataset, Split
+    from mnas_search.experiments.search.api import search
+    from mnas_search.export.base import Exporter, Origin
+    from mnas_search.nas.controller import Controller
+    from mnas_search.nas.evaluator import Evaluator, Resources
+    from mnas_search.nas.objective import Objective
+    from mnas_search.nas.problem import Problem
+    from mnas_search.nas.space.choices import Choices, Codes, Decision
+    from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
+    from mnas_search.nas.trial import Evaluation, Trial
+
+_HOMES = {
+    "Architecture": "architecture.value",
+    "Choices": "nas.space.choices",
+    "Codes": "nas.space.choices",
+    "Controller": "nas.controller",
+    "Cost": "architecture.cost.base",
+    "Dataset": "data.values",
+    "Decision": "nas.space.choices",
+    "Evaluation": "nas.trial",
+    "Evaluator": "nas.evaluator",
+    "Exporter": "export.base",
+    "InvalidArchitecture": "common.errors",
+    "MnasSearchError": "common.errors",
+    "Objective": "nas.objective",
+    "Origin": "export.base",
+    "Problem": "nas.problem",
+    "Resources": "nas.evaluator",
+    "SearchSpace": "nas.space.contract",
+    "Split": "data.values",
+    "Stage": "architecture.stage",
+    "StagewiseSpace": "nas.space.contract",
+    "Stem": "architecture.stage",
+    "TracedNetwork": "architecture.traced_network",
+    "Trial": "nas.trial",
+    "UsageError": "common.errors",
+    "WorkFailed": "common.errors",
+    "cost": "architecture.cost.count",
+    "search": "experiments.search.api",
+}
 
 __all__ = [
     "Architecture",
+    "Choices",
+    "Codes",
+    "Controller",
     "Cost",
+    "Dataset",
+    "Decision",
+    "Evaluation",
+    "Evaluator",
+    "Exporter",
+    "InvalidArchitecture",
     "MnasSearchError",
+    "Objective",
+    "Origin",
+    "Problem",
+    "Resources",
+    "SearchSpace",
+    "Split",
     "Stage",
+    "StagewiseSpace",
     "Stem",
+    "TracedNetwork",
+    "Trial",
     "UsageError",
     "WorkFailed",
     "cost",
+    "reference",
     "search",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "reference":
+        return import_module("mnas_search.reference")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"mnas_search.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,7 +18,7 @@ contain none of the networks that the paper published. `mnasnet_published`, with
 
 from dataclasses import replace
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.blocks import make_divisible
 from mnas_search.architecture.stage import Stage
 from mnas_search.architecture.value import Architecture

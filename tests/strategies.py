@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from mnas_search.architecture.kind import block_kind
 from mnas_search.architecture.stage import ACTIVATIONS, Stage, Stem
 from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
@@ -39,7 +40,7 @@ def stages(draw):
         out_channels=draw(st.integers(1, 40)),
         repeats=draw(st.integers(1, 3)),
         se_ratio=0 if residual else draw(st.sampled_from([0, 0.25, 0.0625, 1])),
-        skip=draw(st.sampled_from(plugins.block_kind(kind).skips)),
+        skip=draw(st.sampled_from(block_kind(kind).skips)),
         activation=draw(st.sampled_from(ACTIVATIONS)),
     )
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from strategies import architectures, of_any_space
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.stage import Stage
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture

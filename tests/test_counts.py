@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from strategies import SPACES, architectures, codes, of_any_space
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture

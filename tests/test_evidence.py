@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import kendalltau
 from strategies import SPACES
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.common import plugins
 from mnas_search.common.errors import InvalidArchitecture, UsageError
 from mnas_search.evaluators.accel_nasbench import build, evaluator, evidence, models

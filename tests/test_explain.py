@@ -15,7 +15,7 @@ from PIL import Image
 from strategies import architectures
 from torch import nn
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError

@@ -18,7 +18,7 @@ from other_packages import need
 from safetensors.torch import load_file, save_file
 from strategies import SPACES, architectures
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.stage import Stem
 from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
@@ -452,7 +452,7 @@ def test_a_block_kind_that_imports_more_than_torch(tmp_path):
     info = tmp_path / "site" / "mnas_search_grouped-0.1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: grouped\nVersion: 0.1\n")
-    (info / "entry_points.txt").write_text("[mnas_search.architecture.blocks]\ngc = grouped:GC\n")
+    (info / "entry_points.txt").write_text("[mnas_search.blocks]\ngc = grouped:GC\n")
     for name in ("grouped.py", "grouped_module.py"):
         text = (example / name).read_text()
         text = text.replace("from torch import", "import numpy\nfrom torch import")

@@ -14,7 +14,7 @@ import pytest
 from evaluators_for_tests import Cheap, Contrary, by_params
 from test_search import OBJECTIVE, Scripted, codes_of, finish, make
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.cost.count import cost
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError

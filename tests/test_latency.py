@@ -21,7 +21,7 @@ from test_limits import Listed, every, random_space, stage
 from test_run import EVALUATOR, arguments, events
 
 import mnas_search
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.latency import Conditions, LatencyTable
 from mnas_search.architecture.cost.latency.conditions import machine

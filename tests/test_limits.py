@@ -14,7 +14,7 @@ from strategies import SPACES
 from test_run import EVALUATOR, arguments, events, timeless
 
 import mnas_search
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.memory import inference_memory

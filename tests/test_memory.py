@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import architectures, of_any_space
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.memory import inference_memory, saved_elements, training_memory

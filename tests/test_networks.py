@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from strategies import architectures, of_any_space
 from torch import nn
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.value import Architecture
 from mnas_search.networks import build

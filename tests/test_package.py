@@ -116,9 +116,9 @@ def test_examples_custom_space_and_block_kind(tmp_path):
     for name in ("grouped.py", "grouped_module.py"):
         (site / name).write_text((ROOT / "examples" / "block_kind" / name).read_text())
     config = tomllib.loads((ROOT / "examples" / "block_kind" / "pyproject.toml").read_text())
-    points = config["project"]["entry-points"]["mnas_search.architecture.blocks"]
+    points = config["project"]["entry-points"]["mnas_search.blocks"]
     lines = "".join(f"{name} = {target}\n" for name, target in points.items())
-    (info / "entry_points.txt").write_text(f"[mnas_search.architecture.blocks]\n{lines}")
+    (info / "entry_points.txt").write_text(f"[mnas_search.blocks]\n{lines}")
     (info / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: mnas-search-grouped\nVersion: 0.1\n"
     )

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from test_report import checked
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.scaling import scale
 from mnas_search.benchmarks import latency

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from strategies import architectures
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.experiments.profile import tables as profiles
 from mnas_search.experiments.profile.drawing import drawing
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import architectures
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.stage import Stem
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError

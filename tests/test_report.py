@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from mnas_search.architecture.traced_network import TracedNetwork
+from mnas_search.common import folders
 from mnas_search.common.errors import WorkFailed
 from mnas_search.common.render.svg import Axis
 from mnas_search.experiments.listener import Reporter
-from mnas_search.experiments.search import folder as run_folder
 from mnas_search.experiments.search.config import RunConfig, Setup
 from mnas_search.experiments.search.report.page import page
 from mnas_search.experiments.search.run import _run, reopen, report
@@ -117,7 +117,7 @@ def predicted(tmp_path_factory):
     )
     setup = Setup(config)
     setup.evaluator, setup.check, setup.trainer = Told("search"), Told("check"), Trains()
-    run_folder.write_config(folder, setup.recorded, {})
+    folders.write_config(folder, setup.recorded, {})
     return folder, _run(setup, folder, Reporter())
 
 
@@ -226,7 +226,7 @@ def test_hostile_names_and_errors_are_escaped_and_traced_winners_have_no_family(
         workers=0,
     )
     setup = Setup(config)
-    run_folder.write_config(folder, setup.recorded, {})
+    folders.write_config(folder, setup.recorded, {})
     result = _run(setup, folder, Reporter())
     text = (folder / "report.html").read_text()
     parsed, svg = checked(text)

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.kind import block_kind
 from mnas_search.architecture.scaling import scale
 from mnas_search.architecture.stage import Stem
 from mnas_search.architecture.value import Architecture
@@ -134,7 +135,7 @@ def test_a_proxy_keeps_the_last_strides():
 
 def test_every_kind_has_its_own_default_among_its_skips():
     for plugin in plugins.installed("blocks"):
-        kind = plugins.block_kind(plugin.name)
+        kind = block_kind(plugin.name)
         assert kind.default_skip in kind.skips
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import mnas_search
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture
 from mnas_search.experiments.resolve import resolve_architecture

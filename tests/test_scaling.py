@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import of_any_space
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.blocks.arithmetic import make_divisible
 from mnas_search.architecture.cost.count import cost

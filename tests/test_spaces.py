@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from strategies import SPACES
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture

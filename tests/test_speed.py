@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.benchmarks.proxy.plain import Settings, train_plainly
 from mnas_search.benchmarks.proxy.work_list import WorkList
 from mnas_search.benchmarks.proxy.workloads import Workload, candidates

@@ -9,7 +9,7 @@ import pytest
 from evaluators_for_tests import by_params
 from scipy import stats
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.scaling import scale, widest
 from mnas_search.common.errors import UsageError

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.stage import Stem
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mnas_search.architecture import published as reference
+from mnas_search import reference
 from mnas_search.architecture.cost.base import Cost
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.scaling import scale

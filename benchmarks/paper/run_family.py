@@ -4,10 +4,10 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnas_search.common import folders
 from mnas_search.common.errors import RunFolderError
 from mnas_search.common.files import read_json
 from mnas_search.evaluators.defaults import EVIDENCE
-from mnas_search.experiments.search import folder as run_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class OwnFamily:
 
 def own_family(folder: Path) -> OwnFamily:
     """Read a run's folder; raises `RunFolderError` where it has no winner or no family."""
-    config = run_folder.read_config(folder)
+    config = folders.read_config(folder)
     name = folder.resolve().name
     table, best = folder / "family.csv", folder / "best.json"
     if not best.is_file():

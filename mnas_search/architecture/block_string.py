@@ -16,8 +16,8 @@ squeeze-and-excitation on `cn`, and the activation word `nge`.
 import re
 from decimal import Decimal
 
+from mnas_search.architecture.kind import block_kind
 from mnas_search.architecture.stage import Stage
-from mnas_search.common import plugins
 from mnas_search.common.errors import InvalidArchitecture, shortened
 
 ACTIVATION_WORDS = {
@@ -69,7 +69,7 @@ def _format(stage: Stage) -> str:
         parts.append(f"se{_number_text(stage.se_ratio)}")
     if stage.activation != "silu":
         parts.append(_WORD_OF_ACTIVATION[stage.activation])
-    if stage.skip != plugins.block_kind(stage.kind).default_skip:
+    if stage.skip != block_kind(stage.kind).default_skip:
         parts.append(_WORD_OF_SKIP[stage.skip])
     return "_".join(parts)
 
@@ -83,7 +83,7 @@ def _number_text(value: float) -> str:
 def _parse(word: str) -> Stage:
     name, *parts = word.split("_")
     try:
-        kind = plugins.block_kind(name)
+        kind = block_kind(name)
         numbers: dict[str, str] = {}
         skip = activation = None
         for part in parts:

@@ -1,9 +1,9 @@
-"""TODO: mnas_search.architecture.value.stage."""
+"""One stage of a network, and the stem."""
 
 import math
 from dataclasses import dataclass
 
-from mnas_search.common import plugins
+from mnas_search.architecture.kind import block_kind
 from mnas_search.common.errors import InvalidArchitecture
 
 ACTIVATIONS = ("silu", "relu", "relu6", "hard_swish", "mish", "gelu")
@@ -94,7 +94,7 @@ class Stage:
         object.__setattr__(self, "se_ratio", float(self.se_ratio) + 0.0)  # no -0.0
         if self.kind == "ir" and self.expansion == 1:
             object.__setattr__(self, "kind", "ds")
-        kind = plugins.block_kind(self.kind)
+        kind = block_kind(self.kind)
         if self.skip not in kind.skips:
             raise InvalidArchitecture(
                 f"skip is {self.skip!r} on {self.kind!r}; allowed: {', '.join(kind.skips)}"

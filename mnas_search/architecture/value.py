@@ -1,7 +1,7 @@
 """The frozen value that everything else is a function of: a network as a chain of stages.
 
 An `Architecture` that exists is valid: construction raises `InvalidArchitecture` and nothing
-returns half a network. It holds choices, not sizes; `mnas_search.architecture.blocks` resolves every integer.
+returns half a network. It holds choices, not sizes; `architecture/blocks` resolves every integer.
 """
 
 import hashlib
@@ -120,7 +120,7 @@ class Architecture:
 
     @property
     def block_string(self) -> str:
-        """The stages in timm's grammar, one word a stage (`mnas_search.architecture.block_string`)."""
+        """The stages in timm's grammar, one word a stage."""
         from mnas_search.architecture.block_string import format_stages
 
         return format_stages(self.stages)

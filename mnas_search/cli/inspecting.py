@@ -122,7 +122,7 @@ _KINDS = {
 @format_option
 def list_(kind: str | None, form: str) -> None:
     """What is installed, and from which package; of datasets, also where well-known ones are."""
-    from mnas_search.architecture import published as reference
+    from mnas_search.architecture import published
     from mnas_search.common import plugins
     from mnas_search.common.render.tables import print_records
     from mnas_search.data.sources import PRESETS
@@ -144,8 +144,8 @@ def list_(kind: str | None, form: str) -> None:
             for name, preset in PRESETS.items()
         ]
     if kind in (None, "architectures"):
-        target = {"package": "mnas-search", "target": reference.__name__}
-        rows += [{"kind": "architectures", "name": n, **target} for n in reference.names()]
+        target = {"package": "mnas-search", "target": "mnas_search.reference"}
+        rows += [{"kind": "architectures", "name": n, **target} for n in published.names()]
     if form == "json":
         print_json(rows)
     else:

@@ -1,4 +1,4 @@
-"""TODO: mnas_search.common.folders."""
+"""Folders of experiments: new ones, what they hold, and whether they are continued unchanged."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""TODO: mnas_search.evaluators.defaults."""
+"""Names of the evaluators and data that a run falls back on."""
 
 TRAINING = "proxy_training"
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Everything with a folder, a journal and resume: searches, trainings and studies."""

@@ -1,4 +1,4 @@
-"""TODO: mnas_search.experiments.listener."""
+"""What listens to a run while it works."""
 
 from pathlib import Path
 

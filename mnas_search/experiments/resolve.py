@@ -3,7 +3,7 @@ or a training."""
 
 from pathlib import Path
 
-from mnas_search.architecture import published as reference
+from mnas_search.architecture import published
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture, RunFolderError, UnknownName
 from mnas_search.common.files import read_json
@@ -17,8 +17,8 @@ def resolve_architecture(text: str) -> Architecture:
     """The architecture that `text` stands for."""
     if not text.strip():
         raise UnknownName(f"architecture {text!r}; allowed: {_ALLOWED}")
-    if text in reference.names():
-        return reference.architecture(text)
+    if text in published.names():
+        return published.architecture(text)
     if is_path(text):
         path = Path(text)
         return _from_run(path) if path.is_dir() else _from_file(path)
@@ -28,7 +28,7 @@ def resolve_architecture(text: str) -> Architecture:
         if "_" in text.split("_", 1)[-1] or " " in text.strip():
             raise  # it was meant as a block string
         raise UnknownName(
-            f"unknown architecture {text!r}; allowed: {', '.join(reference.names())}, {_ALLOWED}"
+            f"unknown architecture {text!r}; allowed: {', '.join(published.names())}, {_ALLOWED}"
         ) from error
 
 

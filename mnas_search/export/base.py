@@ -1,4 +1,4 @@
-"""TODO: mnas_search.export.base."""
+"""The contract of exporters."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""TODO: mnas_search.nas.controller."""
+"""The contract of controllers: ask and tell."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""TODO: mnas_search.nas.journal."""
+"""The append-only record of a run, one JSON object a line."""
 
 import json
 import os

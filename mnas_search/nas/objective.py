@@ -12,7 +12,7 @@ under the constraints of EfficientNet's equation (2):
 A network that breaks one cannot win. The target may be one on latency (as in MnasNet) or on memory
 instead: `metric` says which, and that stands for FLOPS(m) above. Rewards know of the target alone.
 Memory is that of fp32 inference at batch 1: weights, the image and the peak of activations
-(`Cost.inference_memory`). Latency is what a table of the device predicts (`mnas_search.architecture.cost.latency`).
+(`Cost.inference_memory`). Latency is what a table of the device predicts.
 
 T^-w is one factor on every soft reward, so that `soft` ranks networks the same for every target.
 The target acts through the constraint alone, and the networks that `soft` likes best may lie far

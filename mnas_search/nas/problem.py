@@ -1,4 +1,4 @@
-"""TODO: mnas_search.nas.problem."""
+"""What a controller is told: decisions, objective and exact costs of any batch of codes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,6 +79,11 @@ class Problem:
         return counts
 
 
+def _memory(counter: SpaceCost) -> Range | None:
+    least = counter.least_memory  # the most is not known
+    return None if least is None else Range(low=least, high=least)
+
+
 _REACHABLE: dict[str, Callable[[SpaceCost], Range | None]] = {
     "flops": lambda counter: counter.reachable,
     "params": lambda counter: counter.reachable_params,
@@ -126,8 +131,3 @@ def check_reachable(objective: Objective, counter: SpaceCost, space: str) -> Non
             f"at most {text(most)} cannot be reached; allowed: space {space!r} goes from "
             f"{ends}{exact} ({_CONVENTIONS[name]})"
         )
-
-
-def _memory(counter: SpaceCost) -> Range | None:
-    least = counter.least_memory  # the most is not known
-    return None if least is None else Range(low=least, high=least)

@@ -16,7 +16,7 @@ Norm = Callable[[int], nn.Module]
 
 
 class Plan(Protocol):
-    """What the modules read of a block's plan (`mnas_search.architecture.blocks.BlockPlan`)."""
+    """What the modules read of a block's plan (`mnas_search.blocks.BlockPlan`)."""
 
     @property
     def in_channels(self) -> int: ...

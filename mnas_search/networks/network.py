@@ -12,8 +12,8 @@ from mnas_search.architecture.blocks import (
     drop_path_rates,
     plan,
 )
+from mnas_search.architecture.kind import block_kind
 from mnas_search.architecture.value import Architecture
-from mnas_search.common import plugins
 from mnas_search.networks.layers import ACTIVATIONS, Means, Norm, chain, conv, initialise
 
 
@@ -98,7 +98,7 @@ def head(architecture: Architecture, part: PartPlan) -> tuple[nn.Module, ...]:
 
 def block_class(kind: str) -> type[nn.Module]:
     """The module class of a block kind, loaded from where the kind says."""
-    module, _, name = plugins.block_kind(kind).module.partition(":")
+    module, _, name = block_kind(kind).module.partition(":")
     cls: type[nn.Module] = getattr(importlib.import_module(module), name)
     return cls
 

@@ -4,8 +4,7 @@ The only place with stride, padding, rounding and channel arithmetic. Cost, netw
 read what stands here, so they cannot disagree.
 
     arithmetic   rounding rules and padding
-    plans        what a plan holds
-    pen          writes plans, following live and saved tensors
+    plan_builder writes plans, following live and saved tensors
     kinds        the built-in block kinds, one plan function each
     network      a whole network: stem, blocks, head
 """

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from mnas_search.architecture.blocks.plan_builder import LayerPen
-from mnas_search.architecture.kind import BlockPlan, BlockSpec, Layer
+from mnas_search.architecture.kind import BlockPlan, BlockSpec, Layer, block_kind
 from mnas_search.architecture.stage import Stage, Stem
 from mnas_search.architecture.value import Architecture
-from mnas_search.common import plugins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +128,7 @@ def plan_stage(
 
 @functools.lru_cache(maxsize=65_536)
 def _plan_block(spec: BlockSpec) -> BlockPlan:
-    return plugins.block_kind(spec.kind).plan(spec)
+    return block_kind(spec.kind).plan(spec)
 
 
 def _part(pen: LayerPen) -> PartPlan:

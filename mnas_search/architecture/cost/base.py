@@ -1,4 +1,4 @@
-"""TODO: mnas_search.architecture.value.cost.base."""
+"""The cost of a network, and the conventions it is counted by."""
 
 from dataclasses import dataclass
 

@@ -3,7 +3,7 @@
 Running, it holds its weights and buffers, the images, and the largest set of activations that are
 live at once. A training step holds, of the parameters, weights, gradients and optimiser state; the
 average of weights and buffers; and what autograd saves for the backward pass. All tensors are
-followed layer by layer by the pen that writes the plans (`mnas_search.architecture.blocks.plan_builder`), and both
+followed layer by layer while plans are built (`architecture/blocks/plan_builder.py`), and both
 figures are held against torch's profiler (docs/memory.md). What libraries take beside tensors
 (kernels, workspaces, the process itself) is not in them, nor are labels and masks of dropout.
 """

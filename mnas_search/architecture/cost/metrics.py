@@ -1,4 +1,4 @@
-"""TODO: mnas_search.architecture.value.cost.metrics."""
+"""What can be a target or a limit: FLOPs, params, memory, latency."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""TODO: mnas_search.common.render.svg."""
+"""Axes and text of SVG figures."""
 
 import math
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from mnas_search.architecture import published as reference
+from mnas_search.architecture import published
 from mnas_search.architecture.cost.latency.conditions import Conditions
 from mnas_search.architecture.cost.latency.table import REFERENCE
 from mnas_search.architecture.traced_network import Network
@@ -32,7 +32,7 @@ def measure_networks(
 
 def reference_run(conditions: Conditions) -> Run:
     """One forward pass of the reference, whose share every time is taken of."""
-    return network_run(reference.architecture(REFERENCE), conditions)
+    return network_run(published.architecture(REFERENCE), conditions)
 
 
 def network_run(network: Network, conditions: Conditions) -> Run:

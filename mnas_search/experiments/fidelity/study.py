@@ -8,7 +8,7 @@ from typing import Protocol, final
 
 from threadpoolctl import threadpool_limits
 
-from mnas_search.common import plugins
+from mnas_search.common import folders, plugins
 from mnas_search.common.errors import RunFolderError, UsageError, WorkFailed
 from mnas_search.common.machine import cpu_count, versions
 from mnas_search.evaluators.defaults import DEFAULT_DATA
@@ -24,7 +24,6 @@ from mnas_search.experiments.fidelity.plan import Judge, Plan, make_plan
 from mnas_search.experiments.fidelity.scores import Comparison, compare
 from mnas_search.experiments.fidelity.trainings import Training, Trainings
 from mnas_search.experiments.runners import drive
-from mnas_search.experiments.search import folder as run_folder
 from mnas_search.nas.journal import Journal
 
 MEASUREMENTS = "measurements.jsonl"
@@ -107,7 +106,7 @@ def study(
     folder, plan = _open(wanted, output)
     deadline = float("inf") if time_budget is None else time.monotonic() + time_budget
     with Journal(folder / MEASUREMENTS) as journal:
-        run_folder.write_config(folder, plan.recorded, versions())
+        folders.write_config(folder, plan.recorded, versions())
 
         def on_done(judge: Judge, training: Training) -> None:
             heard.done(judge, training, trainings)
@@ -131,11 +130,11 @@ def study(
 def _open(wanted: FidelityConfig, output: Path | None) -> tuple[Path, Plan]:
     """The folder, made where it is not there, and the plan. Refuses before anything is made."""
     recorded = None
-    if output is not None and run_folder.is_run(output):
-        recorded = run_folder.read_config(output)
+    if output is not None and folders.is_run(output):
+        recorded = folders.read_config(output)
         check_folder(output, recorded)
     elif output is not None:
-        run_folder.check_free(output, f"folder of `mnas-search {COMMAND}`")
+        folders.check_free(output, f"folder of `mnas-search {COMMAND}`")
     folder = output or Path(COMMAND)
     plan = make_plan(wanted.over(folder, recorded))
     if recorded is not None:
@@ -147,7 +146,7 @@ def _open(wanted: FidelityConfig, output: Path | None) -> tuple[Path, Plan]:
             )
         return folder, plan
     if output is None:
-        return run_folder.new_folder(folder, _stem(plan.config.data)), plan
+        return folders.new_folder(folder, _stem(plan.config.data)), plan
     folder.mkdir(parents=True, exist_ok=True)
     return folder, plan
 

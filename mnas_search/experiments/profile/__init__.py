@@ -1,1 +1,1 @@
-"""TODO."""
+"""What `mnas-search profile` shows of a network."""

@@ -20,7 +20,7 @@ def profiles(
 
     Args:
         layers: every layer too.
-        verify: what others count of the network that is built (`mnas_search.networks.reference_counters`).
+        verify: what other counters find in the network that is built.
     """
     return [
         _profile(architecture, layers=layers)

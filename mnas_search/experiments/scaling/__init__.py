@@ -1,1 +1,1 @@
-"""TODO."""
+"""Compound scaling with trainings, figures and files: `mnas-search scale`."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from mnas_search.architecture import published as reference
+from mnas_search.architecture import published
 from mnas_search.architecture.cost.base import CONVENTION
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.scaling import (
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 def member_names(asked: str, base: Architecture) -> tuple[str, ...]:
     """`efficientnet_b0` to `b7` for EfficientNet's own base; others are named after theirs."""
-    stem = "efficientnet" if asked == reference.names()[0] else base.name or "scaled"
+    stem = "efficientnet" if asked == published.names()[0] else base.name or "scaled"
     separator = "_" if stem == "efficientnet" else "-"
     return tuple(f"{stem}{separator}b{i}" for i in range(len(PUBLISHED)))
 

@@ -9,14 +9,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mnas_search.architecture.value import Architecture
-from mnas_search.common import plugins
+from mnas_search.common import folders, plugins
 from mnas_search.common.errors import RunFolderError, UsageError, WorkFailed
 from mnas_search.common.machine import cpu_count, versions
 from mnas_search.data import sources
 from mnas_search.evaluators.defaults import DEFAULT_DATA, TRAINING
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.runners import drive
-from mnas_search.experiments.search import folder as run_folder
 from mnas_search.experiments.trainings import NO_TRIAL, Trainings
 from mnas_search.nas.core import training_seed
 from mnas_search.nas.evaluator import Evaluator
@@ -150,20 +149,20 @@ def open_folder(
     }
     if output is None:
         name = "".join(c if c.isalnum() else "-" for c in base.name or "network")
-        folder = run_folder.new_folder(Path(command), name[:100])
-    elif run_folder.is_run(output):
-        folder, old = output, run_folder.read_config(output)
+        folder = folders.new_folder(Path(command), name[:100])
+    elif folders.is_run(output):
+        folder, old = output, folders.read_config(output)
         if old.get("command") != command:
             raise RunFolderError(
                 f"{str(folder)!r} holds something else than `{command}`; allowed: a new folder, "
                 "or one of its own"
             )
-        run_folder.check_same_run(folder, old, recorded)
+        folders.check_same_run(folder, old, recorded)
     else:
-        run_folder.check_free(output, f"folder of `{command}`")
+        folders.check_free(output, f"folder of `{command}`")
         folder = output
         folder.mkdir(parents=True, exist_ok=True)
-    run_folder.write_config(folder, recorded, versions())
+    folders.write_config(folder, recorded, versions())
     return folder
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mnas_search.architecture import published as reference
+from mnas_search.architecture import published
 from mnas_search.architecture.cost.latency import Conditions, LatencyTable
 from mnas_search.architecture.cost.metrics import TARGETS
 from mnas_search.architecture.scaling import widest
@@ -47,8 +47,7 @@ class RunConfig:
             resolution, in seconds of one forward pass, or in bytes of fp32 inference at batch 1.
             At least one; of several, the first in this order is in the reward, and the others are
             limits.
-        device: what latency is of (`mnas_search.architecture.cost.latency.DEVICES`); None for the table's own, or
-            `cpu`.
+        device: the backend on which latency is measured; None for the table's own, or `cpu`.
         latency_table: file of the table that predicts latencies; None has one built, on `device`
             with one thread.
         max_params: the most parameters; None for no limit.
@@ -278,7 +277,7 @@ class Setup:
         found = []
         for name in _BASELINES:
             network = replace(
-                reference.architecture(name),
+                published.architecture(name),
                 resolution=self.config.resolution,
                 num_classes=self.config.num_classes or 1000,
             )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mnas_search.architecture import published as reference
+from mnas_search.architecture import published
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.latency import Remeasured
 from mnas_search.experiments.search.stages.baseline_comparison import Verdict
@@ -88,7 +88,7 @@ def _finals(setup: Setup, search: Search, journal: Events) -> Finals | None:
         setup.objective,
         searched=setup.evaluator,
         check=setup.check,
-        baseline=reference.architecture("efficientnet_b0"),
+        baseline=published.architecture("efficientnet_b0"),
         seed=setup.config.seed,
         journal=journal,
     )

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from mnas_search.architecture.cost.latency.table import read_table
 from mnas_search.architecture.cost.metrics import METRICS
-from mnas_search.common import plugins
+from mnas_search.common import folders, plugins
 from mnas_search.common.errors import RunFolderError, WorkFailed, where
 from mnas_search.common.machine import versions
 from mnas_search.experiments.listener import Reporter
@@ -39,33 +39,33 @@ _REWRITE_EVERY = 5.0  # seconds between rewrites of the derived tables during a 
 def start(config: RunConfig, output: Path | None, reporter: Reporter | None = None) -> Result:
     """Run a search into a new folder, or go on in one that holds the same run."""
     reporter = reporter or Reporter()
-    if output is not None and not run_folder.is_run(output):
-        run_folder.check_free(output, "run's folder")  # before a table is built, for minutes
+    if output is not None and not folders.is_run(output):
+        folders.check_free(output, "run's folder")  # before a table is built, for minutes
     try:
         setup = Setup(config, table_of(config, output, reporter.stage, reporter.note))
     finally:
         reporter.closed()
-    if output is None or not run_folder.is_run(output):
+    if output is None or not folders.is_run(output):
         setup.warm_start()
     if output is None:
-        folder = run_folder.new_folder(Path("runs"), _stem(setup.objective))
+        folder = folders.new_folder(Path("runs"), _stem(setup.objective))
     else:
         folder = output
-        if run_folder.is_run(folder):
-            recorded = run_folder.read_config(folder)
-            run_folder.check_same_run(folder, recorded, setup.recorded)
+        if folders.is_run(folder):
+            recorded = folders.read_config(folder)
+            folders.check_same_run(folder, recorded, setup.recorded)
         if len(folder.name) > _LONGEST_NAME:
             raise RunFolderError(
                 f"a folder name of {len(folder.name)} characters; allowed: {_LONGEST_NAME}, since "
                 "the family's files are named after it"
             )
         folder.mkdir(parents=True, exist_ok=True)
-    if not run_folder.is_run(folder):
+    if not folders.is_run(folder):
         # Before the journal: a folder is a run from here on, whatever happens next.
         try:
             if setup.objective.latency is not None:
                 setup.objective.latency.write(folder / TABLE)
-            run_folder.write_config(folder, setup.recorded, versions())
+            folders.write_config(folder, setup.recorded, versions())
         except BaseException:  # a table alone would be no run, and in the way of the next
             (folder / TABLE).unlink(missing_ok=True)
             raise
@@ -101,7 +101,7 @@ def report(folder: Path) -> Path:
 
 def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
     """A run's own configuration, resolved, with larger budgets where they are given."""
-    recorded = run_folder.read_config(folder)
+    recorded = folders.read_config(folder)
     if "command" in recorded:
         raise RunFolderError(
             f"{str(folder)!r} holds no run but a `{recorded['command']}`; allowed: the command "
@@ -117,7 +117,7 @@ def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
             f"{str(folder / 'config.json')!r} is no run's configuration: {where(error)}"
         ) from error
     setup = Setup(config, lambda space: read_table(folder / TABLE))
-    run_folder.check_same_run(folder, recorded, setup.recorded)
+    folders.check_same_run(folder, recorded, setup.recorded)
     return setup
 
 
@@ -137,7 +137,7 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
         rival = None
         if config.baseline is not None:
             rival = files.enter_context(Journal(folder / _RIVAL))
-        run_folder.write_config(folder, setup.recorded, versions())
+        folders.write_config(folder, setup.recorded, versions())
         budget = float("inf") if config.time_budget is None else config.time_budget
         deadline = time.monotonic() + budget - _spent(journal)
         written = time.monotonic()
@@ -269,7 +269,7 @@ def _finish(result: Result) -> None:
 
 
 def _write_report(result: Result) -> Path:
-    versions = run_folder.read_versions(result.folder)
+    versions = folders.read_versions(result.folder)
     return run_folder.write_report(result.folder, page(result, versions))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnas_search.architecture import published as reference
+from mnas_search.architecture import published
 from mnas_search.common.errors import (
     InvalidArchitecture,
     MnasSearchError,
@@ -50,7 +50,7 @@ def absolute(text: object) -> str:
 
 
 def _is_folder(text: str) -> bool:
-    return text not in reference.names() and is_path(text) and Path(text).is_dir()
+    return text not in published.names() and is_path(text) and Path(text).is_dir()
 
 
 def _choices(text: str, space: SearchSpace) -> Choices:

@@ -4,7 +4,7 @@
 before a folder is made. A training's folder:
 
 config.json          what was asked for, resolved, with versions
-checkpoint-last.pt, checkpoint-best.pt, metrics.jsonl     `mnas_search.experiments.training.checkpoints`
+checkpoint-last.pt, checkpoint-best.pt, metrics.jsonl     see `checkpoints`
 tensorboard/         the same metrics, where tensorboard is installed
 export/              model.py, weights.pt and .safetensors, weights.json
 result.json          the end of it, with the one look at the test split

@@ -1,1 +1,1 @@
-"""TODO."""
+"""`model.py`: a self-contained PyTorch module as source code."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""timm's and Hugging Face's formats."""

@@ -1,7 +1,7 @@
 """Stages in the words of timm's EfficientNet builder, and what it cannot express.
 
 timm (`timm/models/_efficientnet_builder.py`, `_efficientnet_blocks.py`) reads nearly the same
-grammar as `mnas_search.architecture.block_string`. Where a stage has no activation word, timm takes the whole
+grammar as `architecture/block_string.py`. Where a stage has no activation word, timm takes the whole
 network's; squeeze-and-excitation is round(mid * ratio / expansion) wide; `cn` has none. Its stem
 has stride 2 and no pool.
 """
@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from mnas_search.architecture.block_string import ACTIVATION_WORDS, format_stages, parse_stages
 from mnas_search.architecture.blocks import BlockPlan, plan
+from mnas_search.architecture.kind import block_kind
 from mnas_search.architecture.stage import Stage
 from mnas_search.architecture.value import Architecture
-from mnas_search.common import plugins
 from mnas_search.common.errors import InvalidArchitecture
 
 _KINDS = ("cn", "ds", "dsa", "ir", "er")
@@ -59,7 +59,7 @@ def _word(index: int, stage: Stage, blocks: tuple[BlockPlan, ...], activation: s
             f"timm cannot express stage {index}, {format_stages((stage,))!r}: {why}; "
             f"allowed: {_ALLOWED}"
         )
-    default = plugins.block_kind(stage.kind).default_skip
+    default = block_kind(stage.kind).default_skip
     skip = "none" if stage.skip == "pool" else stage.skip  # one that cannot act
     word = format_stages((replace(stage, skip=skip, activation="silu"),))
     if stage.activation == activation and activation in ("silu", "gelu"):

@@ -12,7 +12,7 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from mnas_search.architecture import published as reference
+from mnas_search.architecture import published
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import WorkFailed
 from mnas_search.common.extras import absent, imports
@@ -91,8 +91,8 @@ def timm_name(architecture: Architecture) -> str | None:
     """What timm calls the network, apart from its settings; None for one that it does not have."""
     own = ("num_classes", "resolution", "bn_eps", "bn_momentum", "padding")
     for name, theirs in _IN_TIMM.items():
-        published = reference.architecture(name)
-        shared = replace(published, **{n: getattr(architecture, n) for n in own})
+        known = published.architecture(name)
+        shared = replace(known, **{n: getattr(architecture, n) for n in own})
         if shared.fingerprint == architecture.fingerprint:
             return theirs
     return None

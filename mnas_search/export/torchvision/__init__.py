@@ -1,1 +1,1 @@
-"""TODO."""
+"""torchvision's format."""

@@ -1,1 +1,7 @@
-"""TODO."""
+"""Search spaces: decisions, codes, and exact costs of whole batches.
+
+contract  what a search space is
+choices   decisions and codes, sampling, mutation
+encoding  architecture -> choices
+cost      costs of batches of codes from tables, and the feasible ranges
+"""

@@ -1,4 +1,4 @@
-"""TODO: mnas_search.nas.space.contract."""
+"""The contract of search spaces."""
 
 import inspect
 import itertools

@@ -1,4 +1,4 @@
-"""TODO: mnas_search.networks.weights.reading."""
+"""Read weights from a file or from the folder of a training."""
 
 import warnings
 import zipfile

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnas_search.architecture import published as reference
+from mnas_search.architecture import published
 from mnas_search.architecture.blocks import Layer, padding
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
@@ -119,8 +119,8 @@ def _in_our_names(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _of_a_published_network(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    for name in reference.names():
-        architecture = reference.architecture(name)
+    for name in published.names():
+        architecture = published.architecture(name)
         classes = classes_of(given) or architecture.num_classes
         try:
             return fit(given, replace(architecture, num_classes=classes)).weights
@@ -128,7 +128,7 @@ def _of_a_published_network(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
     raise UsageError(
         f"weights of foreign names ({some(given)}) are those of no network that is known; "
-        f"allowed: timm's names, or the weights of {', '.join(reference.names())}"
+        f"allowed: timm's names, or the weights of {', '.join(published.names())}"
     )
 
 

@@ -1,1 +1,7 @@
-"""TODO."""
+"""Augmentation of whole batches as tensor operations.
+
+pipeline          crops, flips and the policies below, batch by batch
+auto_augment      AutoAugment and RandAugment policies
+image_operations  their operations on batches of images
+mixup             mixup and label smoothing
+"""

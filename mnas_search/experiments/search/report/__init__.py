@@ -1,1 +1,1 @@
-"""TODO."""
+"""The page and the summary of a run."""

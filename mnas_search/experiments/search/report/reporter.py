@@ -1,4 +1,4 @@
-"""TODO: mnas_search.experiments.search.report.reporter."""
+"""Progress of a run on the terminal."""
 
 import sys
 from pathlib import Path

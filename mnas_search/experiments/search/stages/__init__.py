@@ -1,1 +1,1 @@
-"""TODO."""
+"""What follows a search: replicates, the finalist check, the comparison with baselines."""
