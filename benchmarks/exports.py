@@ -1,7 +1,8 @@
 """EfficientNet-B0 exported by mnas-search, and timm's and torchvision's exported the same way.
 
-The three networks run in turns with the reference network of latency measurements, untrained, at
-224 pixels, each exported whole: to ONNX Runtime, and compiled by torch.compile from `torch.export`.
+The three networks run in turns with the reference network of latency measurements, untrained,
+at 224 pixels, each exported whole: to ONNX Runtime, and compiled by torch.compile
+from `torch.export`.
 """
 
 import importlib

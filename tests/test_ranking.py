@@ -18,14 +18,8 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.benchmarks import ranking
 from mnas_search.benchmarks.ranking import networks, scores, statistics, structure, table, tasks
 from mnas_search.benchmarks.ranking.features import RandomFeatures
-from mnas_search.benchmarks.ranking.running import (
-    Reading,
-    Store,
-    Structure,
-    Work,
-    ZeroCost,
-    measure,
-)
+from mnas_search.benchmarks.ranking.readings import Reading, Structure, ZeroCost
+from mnas_search.benchmarks.ranking.running import Store, Work, measure
 from mnas_search.benchmarks.ranking.trained import ShortTraining
 from mnas_search.benchmarks.ranking.trials import Combination, Trial
 from mnas_search.common.errors import UsageError

@@ -9,7 +9,7 @@ from typing import Any
 
 from mnas_search.benchmarks.ranking import statistics
 from mnas_search.benchmarks.ranking.networks import DRAWS, sample
-from mnas_search.benchmarks.ranking.running import Reading
+from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.benchmarks.ranking.statistics import Interval
 from mnas_search.benchmarks.ranking.table import (
     BUDGET,

@@ -18,7 +18,7 @@ from mnas_search.benchmarks.ranking.networks import (
     others,
     sample,
 )
-from mnas_search.benchmarks.ranking.running import Reading
+from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.benchmarks.ranking.statistics import Interval, Values
 from mnas_search.benchmarks.ranking.trials import Combination, Trial, asked
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.benchmarks.ranking import tasks
-from mnas_search.benchmarks.ranking.running import Reading
+from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.networks import build
 from mnas_search.training.proxy import proxy_architecture
 

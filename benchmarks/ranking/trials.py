@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from mnas_search.benchmarks.ranking.features import RandomFeatures
 from mnas_search.benchmarks.ranking.networks import DRAWS, MOST, sample
-from mnas_search.benchmarks.ranking.running import Measure, Structure, ZeroCost
+from mnas_search.benchmarks.ranking.readings import Measure, Structure, ZeroCost
 from mnas_search.benchmarks.ranking.trained import ShortTraining
 from mnas_search.common.errors import UsageError
 

@@ -1,16 +1,12 @@
-"""What a plan holds."""
+"""Block kinds, and what the plan of a block holds."""
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 from mnas_search.common.errors import InvalidArchitecture
 from mnas_search.common.plugins import _installed
-
-if TYPE_CHECKING:
-    from mnas_search.architecture.stage import Stage
-
 
 Operator = Literal["conv", "batch_norm", "linear"]
 
@@ -164,7 +160,47 @@ def pointwise(
     )
 
 
-def _accept(stage: "Stage") -> None:
+class StageFields(Protocol):
+    """The fields of a `Stage` that a block kind may check."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the block kind."""
+
+    @property
+    def kernel(self) -> int:
+        """Size of the spatial convolution."""
+
+    @property
+    def stride(self) -> int:
+        """Stride of the first block."""
+
+    @property
+    def out_channels(self) -> int:
+        """Output channels of every block."""
+
+    @property
+    def repeats(self) -> int:
+        """Number of blocks."""
+
+    @property
+    def expansion(self) -> float:
+        """Width inside a block over its input width."""
+
+    @property
+    def se_ratio(self) -> float:
+        """Squeeze-and-excitation width over the block's input width."""
+
+    @property
+    def skip(self) -> str:
+        """Kind of shortcut."""
+
+    @property
+    def activation(self) -> str:
+        """Name of the activation."""
+
+
+def _accept(stage: StageFields) -> None:
     del stage
 
 
@@ -188,7 +224,7 @@ class BlockKind:
     skips: tuple[str, ...] = ("none", "identity", "pool")
     default_skip: str = "identity"
     default_expansion: float | None = 1
-    check: Callable[["Stage"], None] = field(default=_accept)
+    check: Callable[[StageFields], None] = field(default=_accept)
 
 
 def block_kind(name: object) -> "BlockKind":

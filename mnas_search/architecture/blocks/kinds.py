@@ -9,15 +9,10 @@ basic       k x k, k x k, activation after the sum                     (ResNet-1
 bottleneck  1x1 reduction, k x k, 1x1, activation after the sum        (ResNet-50 and deeper)
 """
 
-from typing import TYPE_CHECKING
-
 from mnas_search.architecture.blocks.arithmetic import make_divisible, squeeze_channels
 from mnas_search.architecture.blocks.plan_builder import LayerPen, finish_block
-from mnas_search.architecture.kind import BlockKind, BlockPlan, BlockSpec
+from mnas_search.architecture.kind import BlockKind, BlockPlan, BlockSpec, StageFields
 from mnas_search.common.errors import InvalidArchitecture
-
-if TYPE_CHECKING:
-    from mnas_search.architecture.stage import Stage
 
 
 def _pen(spec: BlockSpec) -> LayerPen:
@@ -120,7 +115,7 @@ def plan_bottleneck(spec: BlockSpec) -> BlockPlan:
     )
 
 
-def _no_expansion(stage: "Stage") -> None:
+def _no_expansion(stage: StageFields) -> None:
     if stage.expansion != 1:
         raise InvalidArchitecture(
             f"expansion is {stage.expansion} on {stage.kind!r}; allowed: 1 (ir, er and bottleneck "
@@ -128,12 +123,12 @@ def _no_expansion(stage: "Stage") -> None:
         )
 
 
-def _no_squeeze(stage: "Stage") -> None:
+def _no_squeeze(stage: StageFields) -> None:
     if stage.se_ratio:
         raise InvalidArchitecture(f"se_ratio is {stage.se_ratio} on {stage.kind!r}; allowed: 0")
 
 
-def _neither(stage: "Stage") -> None:
+def _neither(stage: StageFields) -> None:
     _no_expansion(stage)
     _no_squeeze(stage)
 

@@ -39,6 +39,7 @@ from mnas_search.experiments.training.settings import (
 )
 from mnas_search.networks.weights import loading as weights
 from mnas_search.networks.weights import remap
+from mnas_search.networks.weights.reading import BEST
 
 _PACKAGES = ("mnas-search", "torch", "numpy", "ray")
 _LONGEST_NAME = 60
@@ -151,7 +152,7 @@ def _go_on(setup: Setup, folder: Path, reporter: Reporter) -> TrainingResult:
     if result is not None:
         reporter.opened(folder, result.epochs, result.epochs)
         return result
-    begun = any((folder / name).exists() for name in (checkpoints.LAST, checkpoints.BEST))
+    begun = any((folder / name).exists() for name in (checkpoints.LAST, BEST))
     # Weights to start from are not needed any more after the first epoch.
     fitted = None if begun else setup.fitted()
     with _workers(setup):
@@ -216,11 +217,11 @@ def _train(setup: Setup, job: Job, folder: Path, done: int, reporter: Reporter) 
 
 def _end(setup: Setup, job: Job, folder: Path, reporter: Reporter) -> TrainingResult:
     last = checkpoints.read(folder / checkpoints.LAST)
-    best = checkpoints.read(folder / checkpoints.BEST)
+    best = checkpoints.read(folder / BEST)
     if last is None:
         raise WorkFailed(f"{folder / checkpoints.LAST} cannot be read")
     if best is None:
-        reporter.note(f"{checkpoints.BEST} is torn or not there: the last epoch is taken for it")
+        reporter.note(f"{BEST} is torn or not there: the last epoch is taken for it")
     chosen = best or last
     _export(setup, folder, chosen, len(last.history))
     found = tested(job, chosen.weights, device=setup.device)

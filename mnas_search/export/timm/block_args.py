@@ -1,9 +1,9 @@
 """Stages in the words of timm's EfficientNet builder, and what it cannot express.
 
-timm (`timm/models/_efficientnet_builder.py`, `_efficientnet_blocks.py`) reads nearly the same
-grammar as `architecture/block_string.py`. Where a stage has no activation word, timm takes the whole
-network's; squeeze-and-excitation is round(mid * ratio / expansion) wide; `cn` has none. Its stem
-has stride 2 and no pool.
+timm (`timm/models/_efficientnet_builder.py`, `_efficientnet_blocks.py`) reads nearly the
+same grammar as `architecture/block_string.py`. Where a stage has no activation word, timm takes
+the whole network's; squeeze-and-excitation is round(mid * ratio / expansion) wide; `cn` has none.
+Its stem has stride 2 and no pool.
 """
 
 from dataclasses import replace
