@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from mnas_search.common import plugins
 from mnas_search.nas.space.choices import sample_codes
 from mnas_search.nas.space.contract import SearchSpace
-from mnas_search.nas.space.cost import WalkingCost, space_cost
+from mnas_search.nas.space.cost import PerNetworkCost, space_cost
 
 _REPEATS = 7
 _TABLES, _WALKED = 1_000_000, 2_000
@@ -53,7 +53,7 @@ class _Fresh:
         self._space = space
 
     def __call__(self, codes: np.ndarray[Any, Any]) -> object:
-        return WalkingCost(self._space)(codes)
+        return PerNetworkCost(self._space)(codes)
 
 
 def _rate(count: Any, codes: np.ndarray[Any, Any]) -> float:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from mnas_search import reference
-from mnas_search.architecture.cost.latency.conditions import Conditions, in_words, machine
+from mnas_search.architecture.cost.latency.conditions import Conditions, describe, machine
 from mnas_search.common.extras import absent, imports
 from mnas_search.evaluators.latency.devices import prepare, ready
 from mnas_search.evaluators.latency.measuring import reference_run
@@ -80,7 +80,7 @@ def _rows(
             "high": round(1e3 * latency.high, 3),
             "ours over it": round(float(ours / share), 3),
             "turns": turns,
-            "on": f"{in_words(machine(conditions))}, Python {platform.python_version()}",
+            "on": f"{describe(machine(conditions))}, Python {platform.python_version()}",
         }
         for library, latency, share in zip(
             makers, session.latencies(), session.shares[:, 0], strict=True

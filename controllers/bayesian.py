@@ -31,7 +31,7 @@ from mnas_search.nas.controller import Controller
 from mnas_search.nas.problem import Problem
 from mnas_search.nas.space.choices import Choices, Codes, decode, encode, sample_codes, sizes
 from mnas_search.nas.surrogate.features import Features
-from mnas_search.nas.surrogate.gaussian_process import Kernel, Posterior, Prior
+from mnas_search.nas.surrogate.gaussian_process import HyperPrior, Kernel, Posterior
 from mnas_search.nas.trial import Asked, Trial
 
 Array = NDArray[np.float64]
@@ -128,8 +128,8 @@ class Bayesian(Controller):
             return None
         if not self._start:
             return _row(pool[0])
-        targeted = self._problem.targeted(pool)
-        pool = pool[targeted >= np.median(targeted)]
+        target_cost = self._problem.target_cost(pool)
+        pool = pool[target_cost >= np.median(target_cost)]
         if not self._known:
             return _row(pool[0])
         distance = (pool[:, None] != np.array(list(self._known))).sum(axis=2).min(axis=1)
@@ -177,7 +177,7 @@ class Bayesian(Controller):
         """Features [N, F]: the decisions', the log of what is targeted, the prior."""
         columns = [self._features(codes)]
         if self._log_macs:
-            ratio = self._problem.targeted(codes) / self._problem.objective.target
+            ratio = self._problem.target_cost(codes) / self._problem.objective.target
             columns.append(np.log(ratio)[:, None])
         if self._problem.prior is not None:
             mean, scale = self._prior_scale
@@ -224,7 +224,7 @@ class Bayesian(Controller):
         return slope * mean + offset, slope * std
 
     def _line(self, codes: Codes) -> tuple[Array, Array]:
-        return self._problem.objective.line(self._problem.targeted(codes))
+        return self._problem.objective.line(self._problem.target_cost(codes))
 
     def _within(self, codes: Codes) -> Codes:
         return codes[self._problem.within(codes)]
@@ -244,7 +244,7 @@ class _Model:
         self._mean, self._scale = values.mean(), max(values.std(), 1e-6)
         self._values = (values - self._mean) / self._scale
         # Priors so narrow that a few dozen trials can afford a length scale a feature.
-        prior = Prior(kernel=start, spread=0.5)
+        prior = HyperPrior(kernel=start, spread=0.5)
         self._kernel = prior.fit(self._points, self._values, iterations=30)
         self._posterior = Posterior.of(self._kernel, self._points, self._values)
 

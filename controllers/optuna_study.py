@@ -114,4 +114,4 @@ class OptunaStudy:
         self._known += 1
 
     def _excess(self, codes: Sequence[int]) -> float:
-        return float(self._problem.excess(np.array([codes]))[0])
+        return float(self._problem.constraint_violation(np.array([codes]))[0])

@@ -35,9 +35,9 @@ class RandomSearch(Controller):
             within = np.flatnonzero(self._problem.within(codes))
             if within.size:
                 return decode(decisions, codes[within[0]])
-            excess = self._problem.excess(codes)
-            if excess.min() < least:
-                nearest, least = codes[excess.argmin()], excess.min()
+            constraint_violation = self._problem.constraint_violation(codes)
+            if constraint_violation.min() < least:
+                nearest, least = codes[constraint_violation.argmin()], constraint_violation.min()
         assert nearest is not None
         return decode(decisions, nearest)
 

@@ -1,7 +1,7 @@
 """Everything that a block kind of a plug-in needs: its plan's parts and the builder of plans."""
 
 from mnas_search.architecture.blocks.arithmetic import make_divisible, padding, strided
-from mnas_search.architecture.blocks.plan_builder import LayerPen, finish_block
+from mnas_search.architecture.blocks.plan_builder import PlanBuilder, finish_block
 from mnas_search.architecture.kind import BlockKind, BlockPlan, BlockSpec, Layer
 
 __all__ = [
@@ -9,7 +9,7 @@ __all__ = [
     "BlockPlan",
     "BlockSpec",
     "Layer",
-    "LayerPen",
+    "PlanBuilder",
     "finish_block",
     "make_divisible",
     "padding",

@@ -152,7 +152,7 @@ class Rungs(Evaluator):
     def __init__(self):
         self.rungs = ()
 
-    def with_rungs(self, factor):
+    def with_intermediate_reports(self, factor):
         one = type(self)()
         one.rungs = (1, factor)
         return one

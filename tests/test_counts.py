@@ -11,7 +11,7 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture
 from mnas_search.evaluators.accel_nasbench import evidence
 from mnas_search.nas.space.choices import decode, sample_codes
-from mnas_search.nas.space.cost import TableCost, WalkingCost, space_cost
+from mnas_search.nas.space.cost import LookupTableCost, PerNetworkCost, space_cost
 from mnas_search.networks.reference_counters import count
 
 # params and MACs of the released code at each network's own resolution (torchvision, timm)
@@ -112,7 +112,7 @@ def test_cost_is_what_fvcore_and_torch_count_in_the_spaces(architecture):
 def test_tables_count_what_walking_counts(name):
     space = SPACES[name]
     counter = space_cost(space)
-    assert isinstance(counter, TableCost)
+    assert isinstance(counter, LookupTableCost)
 
     @given(codes(space))
     def check(row):
@@ -123,7 +123,7 @@ def test_tables_count_what_walking_counts(name):
     check()
     batch = sample_codes(space.decisions, 10_000, np.random.default_rng(0))
     few = batch[:200]
-    for table, walked in zip(counter(few), WalkingCost(space)(few), strict=True):
+    for table, walked in zip(counter(few), PerNetworkCost(space)(few), strict=True):
         np.testing.assert_array_equal(table, walked)
     # Chunks, dtypes and memory orders make no difference.
     for other in (batch.astype(np.int8), np.asfortranarray(batch), batch.astype(np.uint16)):
@@ -136,9 +136,9 @@ def test_reachable_range_is_exact(name):
     """Coordinate descent from many starts finds nothing outside, and reaches both ends."""
     space = SPACES[name]
     counter = space_cost(space)
-    reachable = counter.reachable
+    feasible_range = counter.feasible_range
     rng = np.random.default_rng(0)
-    for sign, end in ((1, reachable.low), (-1, reachable.high)):
+    for sign, end in ((1, feasible_range.low), (-1, feasible_range.high)):
         best = None
         for start in sample_codes(space.decisions, 8, rng):
             best = (

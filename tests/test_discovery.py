@@ -189,7 +189,7 @@ def test_over_the_target_the_plain_reward_cannot_win():
     assert not told.within
     assert told.reward == pytest.approx(told.accuracy * 2**-0.07)
     assert told.penalised == pytest.approx(told.accuracy / 2)
-    assert told.excess == pytest.approx(np.log(2))
+    assert told.constraint_violation == pytest.approx(np.log(2))
     codes = np.array([row])
     assert scoring.rewards(toy(kind="soft", target=cost / 2), linear, codes)[0] == 0
 

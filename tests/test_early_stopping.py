@@ -24,7 +24,7 @@ from mnas_search.experiments.search.warm_start import warm_start
 from mnas_search.nas.asha import Asha
 from mnas_search.nas.core import MOST_STOPPED, Search
 from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import Work, measure
+from mnas_search.nas.job import Job, measure
 from mnas_search.nas.journal import Journal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import problem
@@ -69,7 +69,7 @@ class Toy(Evaluator):
     def __init__(self):
         self.rungs, self.epochs, self.closed = (), Counter(), 0
 
-    def with_rungs(self, factor):
+    def with_intermediate_reports(self, factor):
         one = copy(self)
         one.rungs = (1, factor)
         return one
@@ -106,7 +106,7 @@ def search(journal, *, controller=None, trials=12, stopping=True, objective=OBJE
 def toy(tmp_path_factory):
     """A search in this process: the journal, the search, the evaluator."""
     path = tmp_path_factory.mktemp("toy") / "journal.jsonl"
-    evaluator = Toy().with_rungs(3)
+    evaluator = Toy().with_intermediate_reports(3)
     with Journal(path) as journal:
         done = search(journal)
         run_in_process(done, evaluator)
@@ -116,23 +116,23 @@ def toy(tmp_path_factory):
 def test_the_best_third_goes_on():
     asha = Asha()
     rewards = np.random.default_rng(0).permutation(300) / 300
-    gone_on = [n for n, reward in enumerate(rewards) if asha.goes_on(n, 1, float(reward))]
+    gone_on = [n for n, reward in enumerate(rewards) if asha.should_continue(n, 1, float(reward))]
     assert gone_on[0] == 0
     assert 90 <= len(gone_on) <= 120
     assert int(rewards.argmax()) in gone_on
     assert int(rewards.argmin()) not in gone_on
     # Each rung has a bar of its own.
-    assert asha.goes_on(gone_on[1], 3, 0.0)
-    assert not asha.goes_on(gone_on[2], 3, -1.0)
+    assert asha.should_continue(gone_on[1], 3, 0.0)
+    assert not asha.should_continue(gone_on[2], 3, -1.0)
 
 
 def test_a_rung_counts_once_however_often_a_trial_comes_by():
     asha, twice = Asha(), Asha()
     for number, reward in enumerate([0.5, 0.9, 0.1, 0.8, 0.7, 0.95]):
-        expected = asha.goes_on(number, 1, reward)
+        expected = asha.should_continue(number, 1, reward)
         twice.replay(number, 1, reward)
-        assert twice.goes_on(number, 1, 0.0 if number % 2 else 1.0) == expected
-    assert asha.goes_on(9, 1, 0.85) == twice.goes_on(9, 1, 0.85)
+        assert twice.should_continue(number, 1, 0.0 if number % 2 else 1.0) == expected
+    assert asha.should_continue(9, 1, 0.85) == twice.should_continue(9, 1, 0.85)
 
 
 def test_bad_ones_are_stopped_and_the_best_is_trained_to_its_end(toy):
@@ -174,7 +174,7 @@ def test_cut_anywhere_and_resumed_the_journal_is_the_same(toy, tmp_path):
         again.write_text("".join(lines[:cut]))
         told = {e["trial"] for e in events(again, "tell")}
         fingerprints = {e["fingerprint"] for e in events(again, "ask") if e["trial"] in told}
-        evaluator = Toy().with_rungs(3)
+        evaluator = Toy().with_intermediate_reports(3)
         with Journal(again) as journal:
             run_in_process(search(journal), evaluator)
         assert timeless(again) == timeless(path), f"cut after {cut} events"
@@ -188,14 +188,14 @@ def test_the_bar_is_of_rewards_not_of_accuracies(tmp_path):
         going = search(journal, objective=Objective(target=400e3, exponent=-1))
         works = sorted((going.next() for _ in range(2)), key=lambda w: _macs(w.network))
         cheap, dear = works
-        assert going.goes_on(dear, Evaluation(accuracy=0.50, rung=1), 1.0)
-        assert going.goes_on(cheap, Evaluation(accuracy=0.49, rung=1), 1.0)
+        assert going.should_continue(dear, Evaluation(accuracy=0.50, rung=1), 1.0)
+        assert going.should_continue(cheap, Evaluation(accuracy=0.49, rung=1), 1.0)
     with Journal(tmp_path / "other.jsonl") as journal:
         going = search(journal, objective=Objective(target=400e3, exponent=-1))
         works = sorted((going.next() for _ in range(2)), key=lambda w: _macs(w.network))
         cheap, dear = works
-        assert going.goes_on(cheap, Evaluation(accuracy=0.49, rung=1), 1.0)
-        assert not going.goes_on(dear, Evaluation(accuracy=0.50, rung=1), 1.0)
+        assert going.should_continue(cheap, Evaluation(accuracy=0.49, rung=1), 1.0)
+        assert not going.should_continue(dear, Evaluation(accuracy=0.50, rung=1), 1.0)
 
 
 def _macs(network):
@@ -250,7 +250,7 @@ def test_what_goes_wrong_at_a_rung_is_a_failure():
             raise AssertionError("went on after NaN")
 
     asked = []
-    work = Work(number=0, network=NETWORK, seed=0)
+    work = Job(number=0, network=NETWORK, seed=0)
     outcome, _ = measure(Wrong(), work, lambda *rung: bool(asked.append(rung[1].rung) or True))
     assert outcome == Failure(reason="accuracy is nan")
     assert asked == [1]
@@ -277,7 +277,7 @@ class TestToy(EvaluatorContract):
 )
 def test_rungs_of_proxy_training_are_thirds_of_thirds(epochs, rungs):
     plain = ProxyTraining(proxy=f"epochs={epochs}")
-    stoppable = plain.with_rungs(3)
+    stoppable = plain.with_intermediate_reports(3)
     assert (None if stoppable is None else tuple(sorted(stoppable._rungs))) == rungs
     assert plain._rungs == ()  # without early stopping no time goes into them
 
@@ -534,4 +534,4 @@ def test_another_process_would_find_the_same_rungs():
     """An evaluator that was given rungs keeps them on its way to a worker."""
     import pickle
 
-    assert pickle.loads(pickle.dumps(Rungs().with_rungs(3))).rungs == (1, 3)
+    assert pickle.loads(pickle.dumps(Rungs().with_intermediate_reports(3))).rungs == (1, 3)

@@ -23,7 +23,7 @@ from mnas_search.experiments.fidelity.report import command, record, verdict
 from mnas_search.experiments.fidelity.scores import compare
 from mnas_search.experiments.fidelity.study import study
 from mnas_search.experiments.fidelity.trainings import Trainings
-from mnas_search.nas.job import Panel, Work, measure
+from mnas_search.nas.job import EvaluatorPool, Job, measure
 from mnas_search.nas.space.choices import encode
 from mnas_search.nas.space.encoding import encode_architecture
 from mnas_search.nas.trial import Evaluation, Failure
@@ -138,10 +138,10 @@ def test_the_work_is_done_network_by_network_and_given_to_its_judge():
     while (work := trainings.next()) is not None:
         works.append(work)
     assert [w.number for w in works] == sorted(w.number for w in works)
-    assert [w.judge for w in works[:4]] == [0, 0, 1, 1]  # the reference first
+    assert [w.evaluator_index for w in works[:4]] == [0, 0, 1, 1]  # the reference first
     assert not trainings.finished
     for work in reversed(works):
-        trainings.record(work, Evaluation(accuracy=work.judge / 2), 1.0)
+        trainings.record(work, Evaluation(accuracy=work.evaluator_index / 2), 1.0)
     assert trainings.finished
     assert (trainings.accuracies(plan.proxies[0]) == 0.5).all()
 
@@ -149,10 +149,10 @@ def test_the_work_is_done_network_by_network_and_given_to_its_judge():
 def test_a_panel_measures_with_the_judge_that_is_asked():
     network = make_plan(wanted("noise=1", architectures=4).over(Path("x"), None)).networks[0]
     ranking = plugins.load("evaluators", RANKING)
-    panel = Panel((ranking(), ranking(proxy="flat=1")))
+    panel = EvaluatorPool((ranking(), ranking(proxy="flat=1")))
     given = [
-        measure(panel, Work(number=0, network=network, seed=0, judge=judge))[0].accuracy
-        for judge in (0, 1)
+        measure(panel, Job(number=0, network=network, seed=0, evaluator_index=index))[0].accuracy
+        for index in (0, 1)
     ]
     assert given[1] == 0.5 != given[0]
     assert panel.resources is None

@@ -20,7 +20,11 @@ from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError
 from mnas_search.controllers.bayesian import Bayesian
 from mnas_search.experiments.search.config import RunConfig, Setup
-from mnas_search.experiments.search.stages.finalist_check import FINALISTS, TRAININGS, Finals
+from mnas_search.experiments.search.stages.finalist_check import (
+    FINALISTS,
+    TRAININGS,
+    FinalistCheck,
+)
 from mnas_search.nas.journal import Journal
 from mnas_search.nas.problem import problem
 from mnas_search.nas.space.choices import encode
@@ -48,7 +52,7 @@ def searched(journal, numbers):
 
 
 def finals_of(search, journal, baseline=None):
-    return Finals(
+    return FinalistCheck(
         search,
         OBJECTIVE,
         searched=Cheap(),
@@ -146,7 +150,7 @@ def test_a_network_without_a_second_opinion_is_left_out(tmp_path):
     with Journal(tmp_path / "journal.jsonl") as journal:
         search = searched(journal, NUMBERS)
         baseline = ToySpace().template
-        finals = Finals(
+        finals = FinalistCheck(
             search,
             OBJECTIVE,
             searched=Cheap(),

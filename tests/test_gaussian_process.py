@@ -12,9 +12,9 @@ from mnas_search.controllers.bayesian import log_expected_improvement, neighbour
 from mnas_search.nas.space.choices import Decision, sample_codes, sizes
 from mnas_search.nas.surrogate.features import Features
 from mnas_search.nas.surrogate.gaussian_process import (
+    HyperPrior,
     Kernel,
     Posterior,
-    Prior,
     _log_likelihood,
     isotropic,
 )
@@ -52,7 +52,7 @@ def test_posterior_is_scikit_learns():
 
 
 def test_gradient_by_finite_differences():
-    prior = Prior(kernel=KERNEL)
+    prior = HyperPrior(kernel=KERNEL)
     theta = prior._pack(KERNEL)
 
     def value(at):
@@ -67,7 +67,7 @@ def test_gradient_by_finite_differences():
 def test_a_fit_raises_the_likelihood_and_keeps_fixed_noise():
     start = isotropic(4, noise=0.02)
     centred = VALUES - VALUES.mean()
-    fitted = Prior(kernel=start, learn_noise=False).fit(POINTS, centred)
+    fitted = HyperPrior(kernel=start, learn_noise=False).fit(POINTS, centred)
     assert fitted.noise == 0.02
     before, after = (_log_likelihood(k, POINTS, centred)[0] for k in (start, fitted))
     assert after > before + 1

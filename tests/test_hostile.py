@@ -28,11 +28,11 @@ from mnas_search.architecture.value import MAX_BLOCKS, Architecture
 from mnas_search.common.errors import (
     InvalidArchitecture,
     UsageError,
-    one_line,
     printable,
     shortened,
+    single_line,
 )
-from mnas_search.common.files import staged
+from mnas_search.common.files import atomic_directory
 from mnas_search.experiments.training import checkpoints
 from mnas_search.export.base import Origin
 from mnas_search.networks import build
@@ -129,7 +129,7 @@ def test_block_strings(text, run_cli):
 def test_messages_keep_both_ends():
     assert shortened("a" * 30 + "z" * 30, 30) == "a" * 15 + " ... " + "z" * 10
     assert shortened("short", 30) == "short"
-    assert one_line("a\x1b[31m\n\tb\u202e\udcff") == "a\\x1b[31m b\\u202e\\udcff"
+    assert single_line("a\x1b[31m\n\tb\u202e\udcff") == "a\\x1b[31m b\\u202e\\udcff"
     assert printable("a\nb\r") == "a\nb\\r"
 
 
@@ -530,8 +530,8 @@ def test_what_a_killed_export_left_goes_with_the_next(exists, run_cli, tmp_path)
 
 
 def test_two_at_once_leave_each_other_alone(tmp_path):
-    with staged(tmp_path / "out") as first:
-        with staged(tmp_path / "out") as second:
+    with atomic_directory(tmp_path / "out") as first:
+        with atomic_directory(tmp_path / "out") as second:
             assert first.is_dir() and second.is_dir()
             (second / "a").touch()
         (first / "b").touch()

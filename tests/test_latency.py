@@ -48,7 +48,7 @@ from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import problem
 from mnas_search.nas.space.choices import decode, encode, sample, sample_codes
 from mnas_search.nas.space.contract import SearchSpace
-from mnas_search.nas.space.cost import WalkingCost, space_cost
+from mnas_search.nas.space.cost import PerNetworkCost, space_cost
 from mnas_search.testing import ToySpace
 
 B0 = reference.architecture("efficientnet_b0")
@@ -182,8 +182,8 @@ def test_batches_are_predicted_as_networks_are(name):
     assert all(one.timed == pytest.approx(1) for one in one_by_one)
     seconds = [one.seconds for one in one_by_one]
     np.testing.assert_allclose(space_cost(space, table).latency(codes), seconds)
-    np.testing.assert_allclose(WalkingCost(space, table).latency(codes), seconds)
-    np.testing.assert_allclose(problem(space, _latency(table)).targeted(codes), seconds)
+    np.testing.assert_allclose(PerNetworkCost(space, table).latency(codes), seconds)
+    np.testing.assert_allclose(problem(space, _latency(table)).target_cost(codes), seconds)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -191,8 +191,8 @@ def test_the_reachable_range_is_exact(seed):
     space = random_space(seed)
     counter = space_cost(space, table_of(space, seed=seed))
     seconds = counter.latency(every(space))
-    assert counter.reachable_latency.low == pytest.approx(seconds.min())
-    assert counter.reachable_latency.high == pytest.approx(seconds.max())
+    assert counter.feasible_latency.low == pytest.approx(seconds.min())
+    assert counter.feasible_latency.high == pytest.approx(seconds.max())
 
 
 def test_a_prediction_is_offset_and_factor_times_the_sum():
@@ -590,7 +590,7 @@ def test_every_controller_keeps_a_tight_latency(name):
     asked = [controller.ask(np.random.default_rng((0, k))) for k in range(30)]
     codes = np.array([encode(space.decisions, choices) for choices in asked])
     assert given_.within(codes).all()
-    assert (given_.targeted(codes) <= given_.objective.target).all()
+    assert (given_.target_cost(codes) <= given_.objective.target).all()
 
 
 # -- runs --------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ from mnas_search.common.errors import UsageError, WorkFailed
 from mnas_search.common.units import parse_bytes
 from mnas_search.experiments.search.config import RunConfig, Setup
 from mnas_search.experiments.search.report.discovery import _label
-from mnas_search.experiments.search.stages.baseline_comparison import TOP, Verdict
-from mnas_search.experiments.search.stages.finalist_check import Scored
+from mnas_search.experiments.search.stages.baseline_comparison import TOP, BaselineComparison
+from mnas_search.experiments.search.stages.finalist_check import Finalist
 from mnas_search.nas.controller import Controller
 from mnas_search.nas.core import Search
 from mnas_search.nas.journal import Journal
@@ -35,7 +35,7 @@ from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, problem
 from mnas_search.nas.space.choices import Decision, decode, encode, sample_codes, sizes
 from mnas_search.nas.space.contract import StagewiseSpace
-from mnas_search.nas.space.cost import WalkingCost, space_cost
+from mnas_search.nas.space.cost import PerNetworkCost, space_cost
 from mnas_search.nas.trial import Evaluation, Trial, rank
 from mnas_search.testing import ToySpace, toy_accuracy
 
@@ -123,7 +123,7 @@ def test_tables_count_the_memory_of_each_network(name):
     networks = [space.decode(decode(space.decisions, row)) for row in codes]
     assert memory.tolist() == [of_network(network) for network in networks]
     assert memory.tolist() == [cost(network).inference_memory for network in networks]
-    np.testing.assert_array_equal(memory, WalkingCost(space).inference_memory(codes))
+    np.testing.assert_array_equal(memory, PerNetworkCost(space).inference_memory(codes))
     many = np.tile(codes, (20, 1))  # more than are counted at a time
     np.testing.assert_array_equal(space_cost(space).inference_memory(many), np.tile(memory, 20))
 
@@ -138,9 +138,9 @@ def test_the_ends_of_a_space_are_exact(seed):
     space = random_space(seed)
     counter = space_cost(space)
     _, params = counter(every(space))
-    assert counter.reachable_params.low == params.min()
-    assert counter.reachable_params.high == params.max()
-    assert counter.least_memory == counter.inference_memory(every(space)).min()
+    assert counter.feasible_params.low == params.min()
+    assert counter.feasible_params.high == params.max()
+    assert counter.min_memory == counter.inference_memory(every(space)).min()
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -153,11 +153,11 @@ def test_no_network_of_the_spaces_needs_less(name):
         options = np.repeat(row[None], len(decision.options), axis=0)
         options[:, column] = np.arange(len(decision.options))
         row = options[counter.inference_memory(options).argmin()]
-    assert counter.least_memory == counter.inference_memory(row[None])[0]
+    assert counter.min_memory == counter.inference_memory(row[None])[0]
     draws = sample_codes(space.decisions, 5_000, np.random.default_rng(1))
-    assert counter.least_memory <= counter.inference_memory(draws).min()
-    assert counter.reachable_params.low <= counter(draws)[1].min()
-    assert counter.reachable_params.high >= counter(draws)[1].max()
+    assert counter.min_memory <= counter.inference_memory(draws).min()
+    assert counter.feasible_params.low <= counter(draws)[1].min()
+    assert counter.feasible_params.high >= counter(draws)[1].max()
 
 
 # -- the constraints ---------------------------------------------------------------------------
@@ -172,9 +172,9 @@ def test_each_limit_is_kept_to_the_last_one():
     for over in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
         counts = np.array([400_000_000, 4_000_000, 20_000_000]) + over
         assert not TIGHT.within(*counts.tolist())
-        assert TIGHT.excess(_counts(*counts[:, None]))[0] > 0
-    assert TIGHT.excess(_counts(*np.array([[4e8], [4e6], [2e7]])))[0] == 0
-    twice = TIGHT.excess(_counts(*np.array([[2e8, 8e8], [8e6, 2e6], [1e6, 1e6]])))
+        assert TIGHT.constraint_violation(_counts(*counts[:, None]))[0] > 0
+    assert TIGHT.constraint_violation(_counts(*np.array([[4e8], [4e6], [2e7]])))[0] == 0
+    twice = TIGHT.constraint_violation(_counts(*np.array([[2e8, 8e8], [8e6, 2e6], [1e6, 1e6]])))
     np.testing.assert_allclose(twice, np.log(2))
     assert TIGHT.within(400_000_000), "counts that are not given are held against no limit"
     assert TIGHT.reward(0.7, 300_000_000) == Objective(target=400e6).reward(0.7, 300_000_000)
@@ -236,7 +236,7 @@ def test_a_problem_tells_what_is_within(space):
         for c in costs
     ]
     assert within.tolist() == [objective.admits(network) for network in networks]
-    assert within.tolist() == (problem(space, objective).excess(codes) <= 0).tolist()
+    assert within.tolist() == (problem(space, objective).constraint_violation(codes) <= 0).tolist()
     assert 0 < within.sum() < 300
 
 
@@ -350,7 +350,7 @@ def test_controllers_that_know_flops_alone_go_on_working(tmp_path):
 def test_a_verdict_is_about_networks_within_all_limits(tmp_path):
     with Journal(tmp_path / "one") as one, Journal(tmp_path / "two") as two:
         search = searched(one)
-        verdict = Verdict(search, TOY, baselines=(), rival=search, seed=0, journal=two)
+        verdict = BaselineComparison(search, TOY, baselines=(), rival=search, seed=0, journal=two)
         contenders = (*verdict.candidates, *verdict.rivals)
     assert len(contenders) == 2 * TOP
     assert all(TOY.admits(contender.network) for contender in contenders)
@@ -609,7 +609,7 @@ def test_baselines_fill_all_limits():
 )
 def test_a_baseline_over_a_limit_is_marked(objective, label):
     counted, evaluation = cost(B0), Evaluation(accuracy=by_params(B0))
-    scored = Scored(
+    scored = Finalist(
         trial=None,
         network=B0,
         macs=counted.macs,

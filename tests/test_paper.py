@@ -17,7 +17,7 @@ from mnas_search.benchmarks.paper import all_tables as everything
 from mnas_search.benchmarks.paper.lines import FROM_PRINTED
 from mnas_search.benchmarks.paper.printed import TABLE_2, TABLE_3, TABLE_7, Printed
 from mnas_search.benchmarks.paper.report import as_printed
-from mnas_search.benchmarks.paper.run_family import own_family
+from mnas_search.benchmarks.paper.run_family import run_family
 from mnas_search.cli.app import main
 from mnas_search.common.errors import RunFolderError
 from mnas_search.common.render.scatter import Point, Series, scatter
@@ -273,14 +273,14 @@ def test_an_accuracy_on_other_data_is_not_drawn(capsys, folder, tmp_path):
 def test_a_run_without_winner_or_family_is_refused(folder, name):
     (folder / name).unlink()
     with pytest.raises(RunFolderError, match=re.escape(name)):
-        own_family(folder)
+        run_family(folder)
 
 
 @pytest.mark.parametrize("text", ["name,params\na,1\n", "name,params,macs\na,x,1\n", ""])
 def test_a_family_that_cannot_be_read(folder, text):
     (folder / "family.csv").write_text(text)
     with pytest.raises(RunFolderError):
-        own_family(folder)
+        run_family(folder)
 
 
 def test_labels_of_a_scatter_overlap_nothing():

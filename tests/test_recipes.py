@@ -29,7 +29,7 @@ from mnas_search.training.augment.pipeline import Cutout, Flip, RandomResizedCro
 from mnas_search.training.optimisers import AdamW, Sgd, TensorFlowRmsProp
 from mnas_search.training.recipe import PROXY, Recipe
 from mnas_search.training.recipes import EFFICIENTNET, FINETUNE, RECIPES, SCRATCH, recipe_named
-from mnas_search.training.schedules import Cosine, Staircase, Triangle
+from mnas_search.training.schedules import Cosine, ExponentialDecay, Triangular
 
 STRENGTHS = [0.1, 0.5, 0.82, 1.0, 1.36, 1.9]
 SHARES = st.floats(0.01, 0.9)
@@ -88,13 +88,13 @@ def test_without_an_average_the_network_is_evaluated():
 
 def test_the_staircase_is_the_papers():
     """350 epochs of 5 steps: 5 epochs up to 1, then 0.97 every 2.4 epochs from the first step."""
-    factors = [Staircase()(step, steps=1750, epochs=350) for step in range(1750)]
+    factors = [ExponentialDecay()(step, steps=1750, epochs=350) for step in range(1750)]
     assert factors[:25] == [step / 25 for step in range(25)]
     # 2.4 epochs are 12 steps: whole numbers, where the formula's 2.4 is none in binary.
     assert factors[25:] == [0.97 ** (step // 12) for step in range(25, 1750)]
     assert factors[25] == 0.97**2 and factors[-1] == 0.97**145
     # 5 of 61 epochs of 3 steps are 15, though 5 / 61 * 183 is less in binary.
-    assert Staircase()(14, steps=183, epochs=61) == 14 / 15
+    assert ExponentialDecay()(14, steps=183, epochs=61) == 14 / 15
 
 
 @given(epochs=st.integers(50, 1000), per_epoch=st.integers(1, 700), at=st.floats(0.1, 0.999))
@@ -102,14 +102,16 @@ def test_the_staircase_has_as_many_stairs_at_any_length(epochs, per_epoch, at):
     steps = epochs * per_epoch
     step = math.ceil(at * steps)
     stairs = Fraction(step, steps) * 350 / Fraction("2.4")
-    assert Staircase()(step, steps=steps, epochs=epochs) == 0.97 ** math.floor(stairs)
+    assert ExponentialDecay()(step, steps=steps, epochs=epochs) == 0.97 ** math.floor(stairs)
 
 
 @given(epochs=st.integers(1, 50), tens=st.integers(1, 50))
 def test_the_warm_up_is_at_most_a_tenth(epochs, tens):
     """Of so many steps an epoch that a tenth of the training is a whole number of them."""
     steps = 10 * tens * epochs
-    factors = [Staircase()(step, steps=steps, epochs=epochs) for step in range(steps // 10 + 1)]
+    factors = [
+        ExponentialDecay()(step, steps=steps, epochs=epochs) for step in range(steps // 10 + 1)
+    ]
     assert factors[:-1] == [step / (tens * epochs) for step in range(tens * epochs)]
     assert factors[-1] == 0.97**14  # 0.1 * 350 / 2.4 = 14.6
 
@@ -135,7 +137,7 @@ def test_the_cosine_is_independent_of_the_length(step, steps, half, warm):
 
 @given(steps=st.integers(1, 300), epochs=st.integers(1, 20))
 def test_no_schedule_leaves_its_range(steps, epochs):
-    for schedule in (Triangle(), Cosine(), Staircase()):
+    for schedule in (Triangular(), Cosine(), ExponentialDecay()):
         factors = [schedule(step, steps=steps, epochs=epochs) for step in range(steps)]
         assert all(0 <= factor <= 1 for factor in factors) and max(factors) > 0
 

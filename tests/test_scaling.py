@@ -339,7 +339,7 @@ def test_the_comparison_is_counted_at_once_and_trained_on_request(run_cli, tmp_p
 
 
 def test_proxies_keep_the_ratios_of_resolutions_and_the_bases_strides():
-    evaluator = ProxyTraining().relative_to(224)
+    evaluator = ProxyTraining().at_base_resolution(224)
     base, larger = evaluator.proxy(B0), evaluator.proxy(replace(B0, resolution=448))
     assert (base.resolution, larger.resolution) == (8, 16)
     assert [s.stride for s in base.stages] == [s.stride for s in larger.stages]
@@ -348,7 +348,7 @@ def test_proxies_keep_the_ratios_of_resolutions_and_the_bases_strides():
 
 
 def test_a_larger_resolution_is_trained_on_larger_images():
-    evaluator = ProxyTraining(proxy="epochs=1,fraction=0.05").relative_to(224)
+    evaluator = ProxyTraining(proxy="epochs=1,fraction=0.05").at_base_resolution(224)
     network = compound(B0, 1, CompoundRule(alpha=1, beta=1, gamma=2))
     [evaluation] = evaluator.evaluate(network, seed=0)
     assert 0 <= evaluation.accuracy <= 1

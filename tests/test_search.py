@@ -9,10 +9,10 @@ import pytest
 from mnas_search.architecture.cost.count import cost
 from mnas_search.common.errors import RunFolderError
 from mnas_search.controllers.random_search import RandomSearch
-from mnas_search.experiments.search.stages.replicates import Repeats
+from mnas_search.experiments.search.stages.replicates import Replicates
 from mnas_search.nas.controller import Controller
 from mnas_search.nas.core import MOST_DUPLICATES, Search, training_seed
-from mnas_search.nas.job import Chain, Timed, check
+from mnas_search.nas.job import SequentialQueue, TimedQueue, check
 from mnas_search.nas.journal import Journal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import problem
@@ -232,8 +232,8 @@ def test_a_second_writer_is_refused(path):
 def test_repeats_measure_the_noise_and_survive_a_resume(path):
     with Journal(path) as journal:
         search = make(journal, Scripted(codes_of(*range(8))), trials=8)
-        repeats = Repeats(search, count=4, seed=0, journal=journal)
-        work = Timed(Chain([search, repeats.trainings]))
+        repeats = Replicates(search, count=4, seed=0, journal=journal)
+        work = TimedQueue(SequentialQueue([search, repeats.trainings]))
         handed = []
         while (piece := work.next()) is not None:
             handed.append(piece)
@@ -248,7 +248,7 @@ def test_repeats_measure_the_noise_and_survive_a_resume(path):
         assert repeats.noise == pytest.approx(0.02 / np.sqrt(2))
     with Journal(path) as journal:
         search = make(journal, Scripted(codes_of(*range(8))), trials=8)
-        repeats = Repeats(search, count=4, seed=0, journal=journal)
+        repeats = Replicates(search, count=4, seed=0, journal=journal)
         assert search.finished
         again = repeats.trainings
         assert [again.next().number, again.next().number, again.next()] == [5, 7, None]

@@ -31,7 +31,7 @@ from mnas_search.networks import build
 from mnas_search.networks.weights import loading as weights
 from mnas_search.training import loop
 from mnas_search.training.recipe import Recipe
-from mnas_search.training.worker_context import Share
+from mnas_search.training.worker_context import WorkerContext
 
 COMMAND = [sys.executable, "-c", "from mnas_search.cli import main; main()"]
 NETWORK = "ds_r1_k3_s1_e1_c8 ir_r2_k3_s2_e3_c16_se0.25"
@@ -677,7 +677,7 @@ def in_a_process(rank, count, folder, job):
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count
     )
-    share = Share(rank=rank, count=count)
+    share = WorkerContext(rank=rank, count=count)
     with loop.one_thread():
         torch.save(train_plainly(share), folder / f"plain-{rank}.pt")
     for name, epochs in (("halves", (1, 3)), ("at-once", (3,))):
@@ -693,7 +693,7 @@ def test_two_processes_train_as_one(small, tmp_path):
         (tmp_path / name).mkdir()
     constant = replace(small, recipe=replace(small.recipe, schedule=_constant))
     processes.spawn(in_a_process, (2, tmp_path, constant), nprocs=2)
-    alone_losses, alone = train_plainly(Share())
+    alone_losses, alone = train_plainly(WorkerContext())
     both = [torch.load(tmp_path / f"plain-{rank}.pt") for rank in range(2)]
     assert both[0][0] == both[1][0] == pytest.approx(alone_losses, rel=1e-5)
     assert same(both[0][1], both[1][1])  # bit by bit

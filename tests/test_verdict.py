@@ -15,7 +15,11 @@ from mnas_search.architecture.scaling import scale, widest
 from mnas_search.common.errors import UsageError
 from mnas_search.controllers.random_search import RandomSearch
 from mnas_search.evaluators.proxy_training import ProxyTraining
-from mnas_search.experiments.search.stages.baseline_comparison import TOP, TRAININGS, Verdict
+from mnas_search.experiments.search.stages.baseline_comparison import (
+    TOP,
+    TRAININGS,
+    BaselineComparison,
+)
 from mnas_search.nas.core import Search
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.journal import Journal
@@ -67,7 +71,7 @@ def searched(journal, accuracy=by_params, seed=0):
 
 
 def judged(journal, search, rival=None, baselines=(B0,)):
-    return Verdict(
+    return BaselineComparison(
         search,
         OBJECTIVE,
         baselines=baselines,
@@ -187,14 +191,16 @@ def test_the_test_split_stays_at_home():
     assert evaluator._held_out is not None
     travelled = pickle.loads(pickle.dumps(evaluator))
     assert travelled._held_out is None and travelled._test is None
-    assert isinstance(evaluator.tested(), Evaluator)
-    assert pickle.loads(pickle.dumps(evaluator.tested()))._test is not None
+    assert isinstance(evaluator.with_test_split(), Evaluator)
+    assert pickle.loads(pickle.dumps(evaluator.with_test_split()))._test is not None
 
 
 def test_rungs_keep_the_test_split():
     """Else a run with early stopping would end without a verdict."""
-    evaluator = ProxyTraining(proxy="epochs=3,fraction=0.1,width=0.05").with_rungs(3)
-    *rungs, result = evaluator.tested().evaluate(B0, seed=0)
+    evaluator = ProxyTraining(proxy="epochs=3,fraction=0.1,width=0.05").with_intermediate_reports(
+        3
+    )
+    *rungs, result = evaluator.with_test_split().evaluate(B0, seed=0)
     assert [one.rung for one in rungs] == [1]
     assert 0 <= result.info["test"] <= 1
 

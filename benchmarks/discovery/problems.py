@@ -83,12 +83,12 @@ class Told:
     params: int
     reward: float
     penalised: float
-    excess: float
+    constraint_violation: float
 
     @property
     def within(self) -> bool:
         """Whether the network keeps the target."""
-        return self.excess <= 0
+        return self.constraint_violation <= 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ class DiscoveryProblem:
             params=params,
             reward=reward,
             penalised=reward if objective.within(cost) else min(reward, over),
-            excess=math.log(cost / objective.target),
+            constraint_violation=math.log(cost / objective.target),
         )
 
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from mnas_search.benchmarks.discovery import runs, scoring
 from mnas_search.benchmarks.discovery.problems import DiscoveryProblem
 from mnas_search.benchmarks.discovery.roster import entry, label
-from mnas_search.common.errors import MnasSearchError, where
+from mnas_search.common.errors import MnasSearchError, describe_exception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +179,9 @@ class _Books:
     def done(self, task: Task, error: BaseException | None) -> None:
         self._finished += 1
         if error is not None:
-            reason = str(error) if isinstance(error, MnasSearchError) else where(error)
+            reason = (
+                str(error) if isinstance(error, MnasSearchError) else describe_exception(error)
+            )
             self.failures.append(
                 f"{label(task.name)} on {task.problem}, seed {task.seed}: {reason}"
             )

@@ -12,7 +12,7 @@ from mnas_search.benchmarks.paper.tables import (
 from mnas_search.benchmarks.paper.text import before, figures_3_and_4, headlines, rule, settings
 
 
-def everything() -> tuple[Table, ...]:
+def all_tables() -> tuple[Table, ...]:
     """Every table and claim, counted again."""
     return (
         headlines(),

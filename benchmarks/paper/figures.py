@@ -11,14 +11,14 @@ from mnas_search.benchmarks.paper.printed import (
     Printed,
     Scaled,
 )
-from mnas_search.benchmarks.paper.run_family import OwnFamily
+from mnas_search.benchmarks.paper.run_family import RunFamily
 from mnas_search.common.render.scatter import Point, Series, scatter
 
 # GPipe is a wider and deeper AmoebaNet-B.
 _SEARCHED = ("GPipe", "NASNet-A", "AmoebaNet-A", "AmoebaNet-C", "PNASNet")
 
 
-def params_figure(own: OwnFamily | None) -> str:
+def params_figure(own: RunFamily | None) -> str:
     """Top-1 against params, Table 2 and the introduction."""
     before = tuple(_point(name.split(",")[0], params, top1) for name, top1, params in BEFORE[:1])
     return scatter(
@@ -29,7 +29,7 @@ def params_figure(own: OwnFamily | None) -> str:
     )
 
 
-def flops_figure(own: OwnFamily | None) -> str:
+def flops_figure(own: RunFamily | None) -> str:
     """Top-1 against FLOPs, Table 2 and the scaled networks of Tables 3 and 7."""
     rows = (*TABLE_3, *TABLE_7)
     scaled = [row for row in rows if row.change != "baseline"]
@@ -75,7 +75,7 @@ def _scaled(name: str, rows: list[Scaled], *, compound: bool) -> Series:
     return Series(name=name, kind="first" if compound else "fourth", points=points, hollow=True)
 
 
-def _own(own: OwnFamily | None, cost: str) -> Iterator[Series]:
+def _own(own: RunFamily | None, cost: str) -> Iterator[Series]:
     if own is None:
         return
     ticks = tuple(

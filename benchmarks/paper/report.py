@@ -10,7 +10,7 @@ from mnas_search.architecture.cost.base import CONVENTION
 from mnas_search.benchmarks.paper import ROUNDING, Line, Table
 from mnas_search.benchmarks.paper.figures import flops_figure, params_figure
 from mnas_search.benchmarks.paper.printed import PAPER, Printed
-from mnas_search.benchmarks.paper.run_family import OwnFamily
+from mnas_search.benchmarks.paper.run_family import RunFamily
 from mnas_search.common.errors import UsageError
 from mnas_search.common.files import write_atomically
 from mnas_search.common.render.document import document
@@ -34,7 +34,7 @@ class _Cells:
     reasons: tuple[str, ...]
 
 
-def record(tables: Sequence[Table], own: OwnFamily | None) -> dict[str, Any]:
+def record(tables: Sequence[Table], own: RunFamily | None) -> dict[str, Any]:
     """Everything as plain JSON values: a list of lines, one a figure."""
     return {
         "paper": PAPER,
@@ -67,7 +67,7 @@ def _line(t: Table, line: Line) -> dict[str, Any]:
     }
 
 
-def print_paper(tables: Sequence[Table], own: OwnFamily | None) -> None:
+def print_paper(tables: Sequence[Table], own: RunFamily | None) -> None:
     """Tables for people."""
     for t in tables:
         cells = _cells(t)
@@ -80,7 +80,7 @@ def print_paper(tables: Sequence[Table], own: OwnFamily | None) -> None:
     console().print(f"\n{_LEGEND}\n{CONVENTION}", markup=False, highlight=False)
 
 
-def write_paper(folder: Path, tables: Sequence[Table], own: OwnFamily | None) -> list[Path]:
+def write_paper(folder: Path, tables: Sequence[Table], own: RunFamily | None) -> list[Path]:
     """Write the page, the figures and the JSON."""
     figures = {"params.svg": params_figure(own), "flops.svg": flops_figure(own)}
     text = json.dumps(record(tables, own), indent=2) + "\n"
@@ -107,7 +107,7 @@ def check_output(folder: Path, *, force: bool) -> None:
         raise UsageError(f"{str(folder)!r} is not empty; allowed: a new folder, or --force")
 
 
-def _page(tables: Sequence[Table], own: OwnFamily | None, figures: Sequence[str]) -> str:
+def _page(tables: Sequence[Table], own: RunFamily | None, figures: Sequence[str]) -> str:
     title = "The figures of the EfficientNet paper, counted again"
     parts = [f"<h1>{escaped(title)}</h1>", paragraph(_LEGEND), paragraph(CONVENTION)]
     parts += [f'<figure>\n<div class="wide">{svg}</div>\n</figure>' for svg in figures]
@@ -126,7 +126,7 @@ def _page(tables: Sequence[Table], own: OwnFamily | None, figures: Sequence[str]
 _FAMILY = ("name", "params", "FLOPs")
 
 
-def _family(own: OwnFamily) -> list[tuple[str, ...]]:
+def _family(own: RunFamily) -> list[tuple[str, ...]]:
     return [(m.name, f"{m.params:,}", f"{m.macs:,}") for m in own.members]
 
 

@@ -20,7 +20,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnFamily:
+class RunFamily:
     """The winner of a run and its family.
 
     Attributes:
@@ -38,7 +38,7 @@ class OwnFamily:
     said: str
 
 
-def own_family(folder: Path) -> OwnFamily:
+def run_family(folder: Path) -> RunFamily:
     """Read a run's folder; raises `RunFolderError` where it has no winner or no family."""
     config = folders.read_config(folder)
     name = folder.resolve().name
@@ -80,4 +80,4 @@ def own_family(folder: Path) -> OwnFamily:
             f"{name}: the winner's accuracy, {accuracy:.1%} {measure}, is not ImageNet's and is "
             "not drawn; the members are ticks on the axis"
         )
-    return OwnFamily(name=name, members=members, accuracy=accuracy, predicted=predicted, said=said)
+    return RunFamily(name=name, members=members, accuracy=accuracy, predicted=predicted, said=said)

@@ -136,12 +136,12 @@ def settings() -> Table:
     """Constants of scaling, search and training, beside this code's defaults."""
     from mnas_search.training.optimisers import RmsProp  # loads torch
     from mnas_search.training.recipes import EFFICIENTNET
-    from mnas_search.training.schedules import Staircase
+    from mnas_search.training.schedules import ExponentialDecay
 
     own, base, last = CompoundRule(), known(B0), known("EfficientNet-B7")
     optimiser, schedule = EFFICIENTNET.optimiser, EFFICIENTNET.schedule
     assert isinstance(optimiser, RmsProp)
-    assert isinstance(schedule, Staircase)
+    assert isinstance(schedule, ExponentialDecay)
     assert EFFICIENTNET.bn_momentum is not None
     here = {
         "alpha": own.alpha,

@@ -15,7 +15,7 @@ from mnas_search.benchmarks.proxy.workloads import Workload, candidates
 from mnas_search.common.errors import WorkFailed
 from mnas_search.experiments.runners.ray_tune import run_on_ray
 from mnas_search.nas.evaluator import Evaluator, Resources
-from mnas_search.nas.job import Timed, Work
+from mnas_search.nas.job import Job, TimedQueue
 from mnas_search.nas.trial import Evaluation
 
 WORKERS = 2
@@ -40,11 +40,11 @@ def compare(
 
 
 def over_ray(
-    evaluator: Evaluator, work: Sequence[Work], *, workers: int
-) -> tuple[Timed, list[Evaluation], list[float]]:
+    evaluator: Evaluator, work: Sequence[Job], *, workers: int
+) -> tuple[TimedQueue, list[Evaluation], list[float]]:
     """Evaluate as a run does; a stopwatch, the evaluations in order of work, their seconds."""
     queue = WorkList(work)
-    timed = Timed(queue)
+    timed = TimedQueue(queue)
     with threadpool_limits(1):  # as a run does
         run_on_ray(timed, evaluator, workers=workers)
     evaluations = []
@@ -85,7 +85,7 @@ def _rows(
     plain: list[Trained] = []
     for repeat in range(repeats):
         jobs = [(number, 1 + repeat * count + number) for number in range(count)]
-        work = [Work(number=n, network=networks[n], seed=seed) for n, seed in jobs]
+        work = [Job(number=n, network=networks[n], seed=seed) for n, seed in jobs]
         timed, evaluations, seconds = over_ray(evaluator, work, workers=WORKERS)
         rates[0].append(count / timed.elapsed)
         for evaluation, s in zip(evaluations, seconds, strict=True):

@@ -3,30 +3,30 @@
 from collections.abc import Sequence
 from typing import final
 
-from mnas_search.nas.job import Outcome, Source, Work
+from mnas_search.nas.job import Job, JobQueue, Outcome
 
 
 @final
-class WorkList(Source):
+class WorkList(JobQueue):
     """Hands out a list in its order.
 
     Attributes:
         seconds: of each piece, in order of the list.
     """
 
-    def __init__(self, work: Sequence[Work]) -> None:
+    def __init__(self, work: Sequence[Job]) -> None:
         self._work = list(work)
         self._handed = 0
-        self._found: dict[Work, tuple[Outcome, float]] = {}
+        self._found: dict[Job, tuple[Outcome, float]] = {}
 
-    def next(self) -> Work | None:
+    def next(self) -> Job | None:
         """The next piece."""
         if self._handed == len(self._work):
             return None
         self._handed += 1
         return self._work[self._handed - 1]
 
-    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
         """Keep the outcome."""
         self._found[work] = outcome, seconds
 

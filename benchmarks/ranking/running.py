@@ -12,7 +12,7 @@ from pathlib import Path
 from mnas_search.benchmarks.ranking import networks
 from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.benchmarks.ranking.trials import Trial
-from mnas_search.common.errors import MnasSearchError, WorkFailed, where
+from mnas_search.common.errors import MnasSearchError, WorkFailed, describe_exception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,11 @@ def compute(
 
     def done(n: int, piece: Work, outcome: tuple[Reading, ...] | BaseException) -> None:
         if isinstance(outcome, BaseException):
-            reason = str(outcome) if isinstance(outcome, MnasSearchError) else where(outcome)
+            reason = (
+                str(outcome)
+                if isinstance(outcome, MnasSearchError)
+                else describe_exception(outcome)
+            )
             failures.append(f"{piece.trial.name} on network {piece.row}: {reason}")
             note(f"failed: {failures[-1]}")
         else:

@@ -11,7 +11,7 @@ from mnas_search.architecture.blocks import (
     BlockKind,
     BlockPlan,
     BlockSpec,
-    LayerPen,
+    PlanBuilder,
     finish_block,
 )
 from mnas_search.architecture.blocks.arithmetic import squeeze_channels
@@ -21,7 +21,7 @@ GROUPS = 4
 
 def plan(spec: BlockSpec) -> BlockPlan:
     """k x k convolution in four groups, batch norm, activation, SE, 1x1, batch norm."""
-    pen = LayerPen(spec.in_channels, spec.in_size, spec.padding, shortcut=spec.shortcut)
+    pen = PlanBuilder(spec.in_channels, spec.in_size, spec.padding, shortcut=spec.shortcut)
     width = spec.in_channels
     groups = GROUPS if width % GROUPS == 0 else 1
     squeezed = squeeze_channels(width, spec.se_ratio)

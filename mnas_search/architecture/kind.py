@@ -118,7 +118,7 @@ class BlockPlan:
         params, macs: their sums.
         held: bytes of parameters, and of batch norm's buffers.
         peak: largest number of live elements while the block runs.
-        saved: elements kept for the backward pass, without the input; all three by `LayerPen`.
+        saved: elements kept for the backward pass, without the input; all three by `PlanBuilder`.
         saves_input, saves_output: whether the input is kept too, and the output among `saved`.
     """
 

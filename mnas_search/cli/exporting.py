@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli.options import FOLDER, weights_of_option
-from mnas_search.common.errors import UsageError, blame
+from mnas_search.common.errors import UsageError, error_context
 
 if TYPE_CHECKING:
     from mnas_search.architecture.value import Architecture
@@ -39,7 +39,7 @@ def export(
     What is written is run once and compared with the network: nothing is left behind where the
     outputs differ.
     """
-    from mnas_search.common.files import staged
+    from mnas_search.common.files import atomic_directory
     from mnas_search.common.folders import read_training
     from mnas_search.experiments.resolve import is_path, resolve_architecture
     from mnas_search.export.provenance import origin
@@ -57,7 +57,7 @@ def export(
     elif weights_of is not None:
         raise UsageError(f"--weights-of {weights_of} without weights; allowed: with --weights")
     exporter = exporter.about(origin(folder, weights))
-    with blame(f"exporter {to!r}"), staged(output) as temporary:
+    with error_context(f"exporter {to!r}"), atomic_directory(output) as temporary:
         files = exporter.export(network, tensors, temporary)
         names = [file.relative_to(temporary) for file in files]
     for name in names:

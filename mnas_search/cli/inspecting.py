@@ -90,13 +90,13 @@ def _report_paper(
 ) -> None:
     from mnas_search.benchmarks.paper import all_tables as everything
     from mnas_search.benchmarks.paper.report import check_output, print_paper, record, write_paper
-    from mnas_search.benchmarks.paper.run_family import own_family
+    from mnas_search.benchmarks.paper.run_family import run_family
 
     if force and output is None:
         raise UsageError("--force without --output; allowed: with --output")
     if output is not None:
         check_output(output, force=force)
-    own = None if folder is None else own_family(folder)
+    own = None if folder is None else run_family(folder)
     tables = everything()
     files = [] if output is None else write_paper(output, tables, own)
     if form == "json":

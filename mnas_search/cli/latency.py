@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnas_search.architecture.cost.latency.conditions import describe
 from mnas_search.cli.options import FOLDER, device_option, format_option, print_json
 from mnas_search.common.errors import UsageError
 from mnas_search.common.units import format_latency
@@ -157,12 +158,11 @@ def _rows(
         }
         for network, one in zip(networks, predicted, strict=True)
     ]
-    from mnas_search.architecture.cost.latency.conditions import in_words
 
-    said = [f"{table.conditions} on {in_words(table.machine)}"]
+    said = [f"{table.conditions} on {describe(table.machine)}"]
     if not measure:
         return rows, said
-    from mnas_search.architecture.cost.latency.table import is_of_here
+    from mnas_search.architecture.cost.latency.table import matches_this_machine
     from mnas_search.common.render.progress import Note
     from mnas_search.evaluators.latency.checking import check
 
@@ -176,7 +176,7 @@ def _rows(
             "error": round(one.error, 4),
         }
     said += checked.said
-    if not is_of_here(table):
+    if not matches_this_machine(table):
         said.append("the table is of another machine, or of other packages, than was measured on")
     return rows, said
 

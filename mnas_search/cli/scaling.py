@@ -105,7 +105,7 @@ def scale(
                      --evaluator, else counts
     """
     from mnas_search.experiments.resolve import resolve_architecture
-    from mnas_search.experiments.scaling.save_networks import check_new, write_networks
+    from mnas_search.experiments.scaling.save_networks import check_new, save_networks
 
     given = {name: value for name, value in options.items() if value is not None}
     way = way_of(given, family=family, phi=phi, grid_search=grid_search, compare=compare)
@@ -126,7 +126,7 @@ def scale(
     else:
         networks = _compare(base, given, rule, rounding, form)
     if folder is not None:
-        for file in write_networks(base, networks, folder):
+        for file in save_networks(base, networks, folder):
             click.echo(f"written: {file}", err=True)
 
 

@@ -184,8 +184,8 @@ def evaluate(
     from mnas_search.common.errors import WorkFailed
     from mnas_search.evaluators.function import as_evaluator
     from mnas_search.experiments.resolve import resolve_architecture
-    from mnas_search.nas.evaluator import Meter
-    from mnas_search.nas.job import Work, measure
+    from mnas_search.nas.evaluator import Profiler
+    from mnas_search.nas.job import Job, measure
     from mnas_search.nas.trial import Evaluation
 
     texts = [("", text) for text in architectures] + (_lines(file) if file else [])
@@ -197,11 +197,11 @@ def evaluate(
             networks.append(resolve_architecture(text))
     rows: list[dict[str, Any]] = []
     target = plugins.load("evaluators", evaluator)
-    if isinstance(target, type) and issubclass(target, Meter):
+    if isinstance(target, type) and issubclass(target, Profiler):
         for name, value in (("data", data), ("proxy", proxy)):
             if value is not None:
                 raise UsageError(f"{name} {value!r} with {evaluator!r}; allowed: no {name}")
-        meter: Meter = plugins.make(target, evaluator, device=device)
+        meter: Profiler = plugins.make(target, evaluator, device=device)
         nothing = {"accuracy": None, "std": None}
         for network, figures in zip(networks, meter.measure(networks), strict=True):
             rows.append({"name": network.label, **nothing, **figures})
@@ -209,10 +209,10 @@ def evaluate(
         return
     if device is not None:
         raise UsageError(f"device {device!r} with {evaluator!r}; allowed: with latency")
-    judge = as_evaluator(target, data=data, proxy=proxy)
+    chosen = as_evaluator(target, data=data, proxy=proxy)
     for number, network in enumerate(networks):
         with _at(texts[number][0]):
-            outcome, seconds = measure(judge, Work(number=number, network=network, seed=seed))
+            outcome, seconds = measure(chosen, Job(number=number, network=network, seed=seed))
         if not isinstance(outcome, Evaluation):
             raise WorkFailed(f"{network.label}: {outcome.reason}")
         measured = {"accuracy": outcome.accuracy, "std": outcome.std}

@@ -44,7 +44,7 @@ class WorkFailed(MnasSearchError):
     """The input was fine, but the work could not be done."""
 
 
-def one_line(text: str) -> str:
+def single_line(text: str) -> str:
     """Text that fits one line of a terminal or a table, whatever an exception said."""
     return printable(" ".join(text.split()))
 
@@ -66,19 +66,19 @@ def shortened(text: str, most: int) -> str:
     return f"{text[: most - tail - 5]} ... {text[len(text) - tail :]}"
 
 
-def where(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """Type, message and innermost place of somebody else's exception, as one line."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return one_line(f"{type(error).__name__}: {error}{place}")
+    return single_line(f"{type(error).__name__}: {error}{place}")
 
 
 @contextlib.contextmanager
-def blame(what: str) -> Iterator[None]:
+def error_context(what: str) -> Iterator[None]:
     """Say which part of a search an unexpected exception came from."""
     try:
         yield
     except MnasSearchError:
         raise
     except Exception as error:
-        raise WorkFailed(f"{what} failed: {where(error)}") from error
+        raise WorkFailed(f"{what} failed: {describe_exception(error)}") from error

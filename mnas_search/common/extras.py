@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 
-from mnas_search.common.errors import UsageError, one_line
+from mnas_search.common.errors import UsageError, single_line
 
 
 def need(extra: str, *packages: str) -> None:
@@ -34,5 +34,5 @@ def _failure(package: str) -> str | None:
     try:
         importlib.import_module(package)
     except (ImportError, RuntimeError) as error:  # not there, or built for another torch
-        return one_line(f"{type(error).__name__}: {error}")
+        return single_line(f"{type(error).__name__}: {error}")
     return None

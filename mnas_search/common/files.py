@@ -69,7 +69,7 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
 
 
 @contextlib.contextmanager
-def replacement(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of `path` once it is whole and on the disk; on any
     error `path` stays as it was."""
     temporary = path.with_name(f".{path.name}.tmp")
@@ -92,7 +92,7 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def staged(folder: Path) -> Iterator[Path]:
+def atomic_directory(folder: Path) -> Iterator[Path]:
     """A temporary folder whose files move to `folder` once all of them are written; on any error
     `folder` stays as it was, or is not made.
 
@@ -122,7 +122,7 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Take away the temporary folders of `staged` whose process was killed."""
+    """Take away the temporary folders of `atomic_directory` whose process was killed."""
     try:
         import fcntl
     except ImportError:  # nothing tells there whether a process is at work in them

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from mnas_search.common.errors import UnknownName, UsageError, where
+from mnas_search.common.errors import UnknownName, UsageError, describe_exception
 
 if TYPE_CHECKING:
     pass
@@ -85,7 +85,9 @@ def make(cls: Callable[..., Any], name: str, **arguments: Any) -> Any:
         return cls(**arguments)
     except TypeError as error:
         takes = ", ".join(arguments) or "no arguments"
-        raise UsageError(f"{name!r} cannot be made with {takes}: {where(error)}") from error
+        raise UsageError(
+            f"{name!r} cannot be made with {takes}: {describe_exception(error)}"
+        ) from error
 
 
 def is_file_reference(name: str) -> bool:
@@ -122,7 +124,7 @@ def load_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UsageError(f"{path.name} does not load: {where(error)}") from error
+        raise UsageError(f"{path.name} does not load: {describe_exception(error)}") from error
     return module
 
 

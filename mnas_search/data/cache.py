@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from mnas_search.common.errors import UsageError, one_line
+from mnas_search.common.errors import UsageError, single_line
 from mnas_search.data.source import Source
 from mnas_search.data.splits import SPLITS
 from mnas_search.data.values import Dataset, Split
@@ -80,7 +80,7 @@ def _read(file: Path) -> Dataset | None:
         NotImplementedError,
     ) as error:
         said = "of another form" if isinstance(error, UsageError) else str(error)
-        _LOG.warning("the cache %s is broken and is made again: %s", file, one_line(said))
+        _LOG.warning("the cache %s is broken and is made again: %s", file, single_line(said))
         return None
 
 

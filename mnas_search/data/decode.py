@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mnas_search.architecture.cost.memory import physical_memory
-from mnas_search.common.errors import UsageError, one_line
+from mnas_search.common.errors import UsageError, single_line
 from mnas_search.data.splits import named
 
 SUFFIXES = frozenset(
@@ -96,7 +96,7 @@ def _said(error: BaseException) -> str:
     """What went wrong with an image, as one line."""
     if isinstance(error, UnidentifiedImageError):
         return "no image"
-    return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+    return single_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
 
 def _installed() -> Iterable[str]:

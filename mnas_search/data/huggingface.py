@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mnas_search.common.errors import UnknownName, UsageError, WorkFailed, where
+from mnas_search.common.errors import UnknownName, UsageError, WorkFailed, describe_exception
 from mnas_search.data.decode import Encoded, decode_all
 from mnas_search.data.source import Source, stamps
 from mnas_search.data.splits import assemble
@@ -67,8 +67,9 @@ def _from_disk(root: Path) -> Mapping[str, Any]:
         found = datasets.load_from_disk(str(root)) if saved else datasets.load_dataset(str(root))
     except Exception as error:  # of any of the readers that the library has
         raise UsageError(
-            f"data {str(root)!r} cannot be read by the package datasets: {where(error)}; allowed: "
-            "what its save_to_disk writes, and what its load_dataset reads"
+            f"data {str(root)!r} cannot be read by the package datasets: "
+            f"{describe_exception(error)}; allowed: what its save_to_disk "
+            "writes, and what its load_dataset reads"
         ) from None
     return _parts(found)
 
@@ -78,7 +79,9 @@ def _from_hub(name: str, config: str | None) -> Mapping[str, Any]:
     try:
         found = datasets.load_dataset(name, config)
     except Exception as error:  # network, rights, formats
-        raise WorkFailed(f"the package datasets cannot load {name!r}: {where(error)}") from None
+        raise WorkFailed(
+            f"the package datasets cannot load {name!r}: {describe_exception(error)}"
+        ) from None
     return _parts(found)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnas_search.common import plugins
-from mnas_search.common.errors import UnknownName, UsageError, one_line
+from mnas_search.common.errors import UnknownName, UsageError, single_line
 from mnas_search.data import cifar, folder, huggingface, npz
 from mnas_search.data.cache import cached
 from mnas_search.data.source import Source
@@ -128,7 +128,7 @@ def load(data: str | None, *, side: int) -> Dataset:
     else:
         dataset = cached(_find(data), side)
     for note in dataset.notes:
-        _LOG.warning("%s", one_line(f"data {dataset.name}: {note}"))
+        _LOG.warning("%s", single_line(f"data {dataset.name}: {note}"))
     return dataset
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search.common.errors import UsageError, one_line
+from mnas_search.common.errors import UsageError, single_line
 from mnas_search.data.values import Dataset, Split
 
 SPLITS = ("train", "validation", "test")
@@ -89,7 +89,7 @@ def assemble(
         test=splits["test"],
         class_names=tuple(class_names),
         notes=tuple(
-            map(one_line, (*notes, *_oddities(name, labels, splits, called, len(missing))))
+            map(single_line, (*notes, *_oddities(name, labels, splits, called, len(missing))))
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import Any, final
 from mnas_search.architecture.traced_network import Network
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError
-from mnas_search.nas.evaluator import Evaluator, Meter, Resources
+from mnas_search.nas.evaluator import Evaluator, Profiler, Resources
 from mnas_search.nas.trial import Evaluation
 
 
@@ -50,7 +50,7 @@ def as_evaluator(target: Any, *, data: str | None, proxy: str | None = None) -> 
     """
     if isinstance(target, Evaluator):
         return target
-    if isinstance(target, Meter) or (isinstance(target, type) and issubclass(target, Meter)):
+    if isinstance(target, Profiler) or (isinstance(target, type) and issubclass(target, Profiler)):
         raise UsageError(
             f"{target!r} measures no accuracy; allowed: an evaluator that does (--target-latency "
             "bounds latency, `mnas-search evaluate` measures it)"

@@ -9,7 +9,7 @@ import torch
 
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import UsageError, one_line
+from mnas_search.common.errors import UsageError, single_line
 from mnas_search.data import Split, load
 from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.trial import Evaluation
@@ -65,13 +65,13 @@ class ProxyTraining(Evaluator):
         other._original, other._held_out = self._original, self._held_out
         return other
 
-    def tested(self) -> "ProxyTraining":
+    def with_test_split(self) -> "ProxyTraining":
         """The same, measuring on the test split too."""
         other = self._copied()
         other._test = self._held_out
         return other
 
-    def relative_to(self, resolution: int) -> "ProxyTraining":
+    def at_base_resolution(self, resolution: int) -> "ProxyTraining":
         """The same, with proxies of other networks on images as much larger or smaller as the
         networks' resolution is than this one; images are resized from the data's own."""
         assert self._original is not None
@@ -97,7 +97,7 @@ class ProxyTraining(Evaluator):
         )
         if self._name == "digits":
             proxy += "; digits are a demonstration and say nothing about ImageNet"
-        return (proxy, *(one_line(f"data {self._name}: {note}") for note in self._notes))
+        return (proxy, *(single_line(f"data {self._name}: {note}") for note in self._notes))
 
     def proxy(self, network: Network) -> Architecture:
         """The small network that is trained for a candidate."""
@@ -116,7 +116,7 @@ class ProxyTraining(Evaluator):
             ratio=1.0 if self._base is None else network.resolution / self._base,
         )
 
-    def with_rungs(self, factor: int) -> "ProxyTraining | None":
+    def with_intermediate_reports(self, factor: int) -> "ProxyTraining | None":
         """Rungs after 1/factor, 1/factor^2, ... of the epochs, rounded down."""
         rungs, epochs = [], self.recipe.training.epochs // factor
         while epochs:
@@ -154,7 +154,7 @@ class ProxyTraining(Evaluator):
                 if not devices.out_of_memory(error):
                     raise
             finally:
-                devices.release()
+                devices.empty_cache()
         raise MemoryError(f"a batch of {max(1, recipe.batch_size // 2)} images")
 
     def _trained(self, proxy: Architecture, recipe: Recipe, seed: int) -> Iterator[Evaluation]:
@@ -164,7 +164,7 @@ class ProxyTraining(Evaluator):
             module = build(proxy).to(devices.device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
             train = self._images(self._train, proxy)
             training = loop.Training(module, train, recipe, seed=seed)
-            devices.quicken(module, train, recipe)
+            devices.optimize_for_device(module, train, recipe)
             while not training.finished:
                 training.train_epoch()
                 if training.epoch in self._rungs:

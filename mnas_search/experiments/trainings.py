@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from mnas_search.nas.job import Outcome, Source, Work
+from mnas_search.nas.job import Job, JobQueue, Outcome
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Evaluation
 
@@ -27,8 +27,8 @@ class Trained:
 
 
 @final
-class Trainings(Source):
-    """Pieces of work that are each done once, over all sessions of a run. A `Source`.
+class Trainings(JobQueue):
+    """Pieces of work that are each done once, over all sessions of a run. A `JobQueue`.
 
     Args:
         event, phase: what their events are called in the journal.
@@ -39,10 +39,10 @@ class Trainings(Source):
     """
 
     def __init__(
-        self, event: str, *, phase: str, works: Callable[[], Sequence[Work]], journal: Events
+        self, event: str, *, phase: str, works: Callable[[], Sequence[Job]], journal: Events
     ) -> None:
         self._event, self._phase, self._works, self._journal = event, phase, works, journal
-        self._todo: list[Work] | None = None
+        self._todo: list[Job] | None = None
         self._in_flight = 0
         self.done: dict[int, Trained] = {  # by seed
             event["seed"]: Trained(
@@ -57,7 +57,7 @@ class Trainings(Source):
         """Whether nothing is in flight and nothing will come."""
         return not self._in_flight and not self._remaining()
 
-    def next(self) -> Work | None:
+    def next(self) -> Job | None:
         """The next network to train."""
         remaining = self._remaining()
         if not remaining:
@@ -65,7 +65,7 @@ class Trainings(Source):
         self._in_flight += 1
         return remaining.pop(0)
 
-    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
         """Journal the outcome."""
         trial = None if work.number == NO_TRIAL else work.number
         trained, error = Trained(trial=trial, accuracy=None), None
@@ -89,7 +89,7 @@ class Trainings(Source):
         self.done[work.seed] = trained
         self._in_flight -= 1
 
-    def _remaining(self) -> list[Work]:
+    def _remaining(self) -> list[Job]:
         if self._todo is None:
             good = {seed for seed, trained in self.done.items() if trained.accuracy is not None}
             self._todo = [work for work in self._works() if work.seed not in good]

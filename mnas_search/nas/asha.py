@@ -50,7 +50,7 @@ class Asha:
         self._take_back()
         return (trial, rung) in self._decided
 
-    def goes_on(self, trial: int, rung: int, reward: float) -> bool:
+    def should_continue(self, trial: int, rung: int, reward: float) -> bool:
         """Whether a trial that has come to a rung is gone on with; the second time, as before."""
         self._take_back()
         if (trial, rung) not in self._decided:
@@ -60,7 +60,7 @@ class Asha:
     def _take_back(self) -> None:
         past, self._past = self._past, []
         for event in past:
-            self.goes_on(*event)
+            self.should_continue(*event)
 
     def _decide(self, trial: int, rung: int, reward: float) -> bool:
         from mnas_search.experiments.runners.ray_tune import asha_scheduler

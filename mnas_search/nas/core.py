@@ -19,10 +19,10 @@ from typing import Any, final
 import numpy as np
 
 from mnas_search.architecture.traced_network import Network
-from mnas_search.common.errors import RunFolderError, blame, where
+from mnas_search.common.errors import RunFolderError, describe_exception, error_context
 from mnas_search.nas.asha import Asha
 from mnas_search.nas.controller import Controller
-from mnas_search.nas.job import Outcome, Source, Work
+from mnas_search.nas.job import Job, JobQueue, Outcome
 from mnas_search.nas.journal import Events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.choices import Choices, encode
@@ -50,7 +50,7 @@ def training_seed(seed: int, fingerprint: str, repeat: int = 0) -> int:
 
 
 @final
-class Search(Source):
+class Search(JobQueue):
     """A search over one space with one controller.
 
     Args:
@@ -164,7 +164,7 @@ class Search(Source):
         told = [trial for trial in self.trials if trial.status == "ok"]
         if self._estimates is None and told:
             codes = np.array([encode(self._space.decisions, trial.choices) for trial in told])
-            with blame("the controller's estimate"):
+            with error_context("the controller's estimate"):
                 means = self._controller.estimate(codes)  # may fit a model
             pairs = () if means is None else zip(told, means, strict=True)
             self._estimates = {trial.number: float(mean) for trial, mean in pairs}
@@ -174,13 +174,13 @@ class Search(Source):
         """The network of a trial."""
         return self._decode(trial.choices)
 
-    def choices(self, work: Work) -> Choices:
+    def choices(self, work: Job) -> Choices:
         """What the controller chose for a piece of work."""
         return self._asked[work.number].choices
 
     # -- the loop -----------------------------------------------------------------------------
 
-    def next(self) -> Work | None:
+    def next(self) -> Job | None:
         """The next network to evaluate; None where there is none now."""
         while self._untold:
             self._tell_duplicate(self._untold.pop(0))
@@ -199,11 +199,11 @@ class Search(Source):
                 self._waiting.setdefault(asked.duplicate_of, []).append(asked)
         return None
 
-    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
+    def should_continue(self, work: Job, evaluation: Evaluation, seconds: float) -> bool:
         """Journal what was measured at a rung, and hold its reward against the others' there."""
         if self._stopping is None or evaluation.rung is None:
             return True
-        with blame("counting the network"):
+        with error_context("counting the network"):
             reward = self._objective.reward_of(evaluation.accuracy, work.network)
         if not self._stopping.knows(work.number, evaluation.rung):
             event = {
@@ -216,12 +216,12 @@ class Search(Source):
                 "phase": "search",
             }
             self._journal.append(event)
-        return self._stopping.goes_on(work.number, evaluation.rung, reward)
+        return self._stopping.should_continue(work.number, evaluation.rung, reward)
 
-    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
         """Finish a trial: journal it, then tell the controller, duplicates included."""
         asked = self._asked[work.number]
-        with blame("counting the network"):
+        with error_context("counting the network"):
             counts = self._objective.counts(work.network)
         results: dict[str, Any] = {**counts, "seconds": round(seconds, 3)}
         if isinstance(outcome, Failure):
@@ -256,10 +256,10 @@ class Search(Source):
             choices = dict(self._wanted.popleft())
             network = self._decode(choices)
             asked = self._note_ask(choices, network)
-            with blame(f"the controller's replay of ask {number}"):
+            with error_context(f"the controller's replay of ask {number}"):
                 self._controller.replay(asked)
             return asked, network
-        with blame(f"the controller's ask {number}"):
+        with error_context(f"the controller's ask {number}"):
             choices = dict(self._controller.ask(np.random.default_rng((self._seed, number))))
             encode(self._space.decisions, choices)
         network = self._decode(choices)
@@ -280,7 +280,7 @@ class Search(Source):
         return asked
 
     def _decode(self, choices: Choices) -> Network:
-        with blame("the search space's decode"):
+        with error_context("the search space's decode"):
             network = self._space.decode(choices)
             if not isinstance(network, Network):
                 raise TypeError(f"{network!r} is no Architecture or TracedNetwork")
@@ -290,15 +290,15 @@ class Search(Source):
         self._asked.append(asked)
         self._first.setdefault(asked.fingerprint, asked.number)
 
-    def _hand_out(self, asked: Asked, network: Network) -> Work:
+    def _hand_out(self, asked: Asked, network: Network) -> Job:
         self._in_flight.add(asked.number)
-        return Work(number=asked.number, network=network, seed=asked.seed)
+        return Job(number=asked.number, network=network, seed=asked.seed)
 
     def _tell(self, trial: Trial, *, sync: bool) -> None:
         event = {"event": "tell", "trial": trial.number, **results_of(trial), "phase": "search"}
         self._journal.append(event, sync=sync)
         self._keep(trial)
-        with blame(f"the controller's tell of trial {trial.number}"):
+        with error_context(f"the controller's tell of trial {trial.number}"):
             self._controller.tell(trial)
 
     def _keep(self, trial: Trial) -> None:
@@ -323,8 +323,8 @@ class Search(Source):
             self._replay_events()
         except (LookupError, TypeError) as error:
             raise RunFolderError(
-                f"the journal does not fit together: {where(error)}; it was changed by something "
-                "else than mnas-search"
+                f"the journal does not fit together: {describe_exception(error)}; it was "
+                "changed by something else than mnas-search"
             ) from error
         for asked in self._asked:
             if asked.number in self._trials:
@@ -377,7 +377,7 @@ class Search(Source):
             self._note(asked)
             self._warm.add(asked.number)
             self._keep(trial)
-            with blame("the controller's replay of a warm start"):
+            with error_context("the controller's replay of a warm start"):
                 self._controller.replay(asked)
                 self._controller.replay(trial)
         self._wanted.extend(event["wanted"])

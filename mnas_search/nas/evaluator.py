@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class TabularResults:
     """Networks of a search space that were trained before anybody asked.
 
     Attributes:
@@ -72,12 +72,12 @@ class Evaluator(ABC):
         del network
         return ()
 
-    def halves(self) -> "tuple[Evaluator, Evaluator] | None":
+    def independent_pair(self) -> "tuple[Evaluator, Evaluator] | None":
         """Two evaluators that err independently: a search by the first exploits its errors, so
         that the second scores what it finds. Override where there are two."""
         return None
 
-    def tested(self) -> "Evaluator | None":
+    def with_test_split(self) -> "Evaluator | None":
         """The same evaluator, measuring on a held-out test split too (`info["test"]`), for the
         last few networks of a run; override where there is such a split."""
         return None
@@ -88,20 +88,20 @@ class Evaluator(ABC):
         del space
         return None
 
-    def recorded(self, space: SearchSpace) -> Recorded | None:
+    def recorded(self, space: SearchSpace) -> TabularResults | None:
         """Networks of a space whose accuracies were recorded, not predicted; override where
         there are."""
         del space
         return None
 
-    def with_rungs(self, factor: int) -> "Evaluator | None":
+    def with_intermediate_reports(self, factor: int) -> "Evaluator | None":
         """This evaluator, measuring on its way too: at rungs, each at least `factor` times as far
         as the one before, where a run may stop it early. Its results are the same. Override where
         it has rungs."""
         del factor
         return None
 
-    def relative_to(self, resolution: int) -> "Evaluator":
+    def at_base_resolution(self, resolution: int) -> "Evaluator":
         """This evaluator for networks of several resolutions, of which `resolution` is the base's:
         one that measures at a resolution of its own keeps their ratios. Override there."""
         del resolution
@@ -118,7 +118,7 @@ class Evaluator(ABC):
         same. A run that has seen enough closes the iterator."""
 
 
-class Meter(ABC):
+class Profiler(ABC):
     """Measures something else than accuracy, of several networks beside each other.
 
     One that is found by name among the evaluators is constructed with `device=`: what `--device`

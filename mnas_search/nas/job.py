@@ -1,8 +1,8 @@
 """Work for a runner: networks to evaluate, and who hands them out.
 
-A runner drives a `Source`: it takes work with `next()`, evaluates it wherever it likes, asks at
-every rung whether it `goes_on()`, and gives the outcome back with `record()`. The source is
-passive; it owns all bookkeeping.
+A runner drives a `JobQueue`: it takes jobs with `next()`, evaluates them, asks at every rung
+whether the job `should_continue()`, and returns the outcome with `record()`. The queue is passive;
+it owns all bookkeeping.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import final
 
 from mnas_search.architecture.traced_network import Network
-from mnas_search.common.errors import MnasSearchError, one_line
+from mnas_search.common.errors import MnasSearchError, single_line
 from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.trial import Evaluation, Failure, Stopped
 
@@ -22,25 +22,25 @@ Outcome = Evaluation | Failure | Stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Job:
     """One network to evaluate.
 
     Attributes:
         number: of the trial it belongs to.
         network: what to evaluate.
         seed: of the evaluation.
-        judge: which evaluator of a `Panel` it is for.
+        judge: which evaluator of a `EvaluatorPool` it is for.
     """
 
     number: int
     network: Network = field(repr=False)
     seed: int
-    judge: int = 0
+    evaluator_index: int = 0
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Panel:
+class EvaluatorPool:
     """Several evaluators for one session of a runner; each piece of work names its own."""
 
     evaluators: tuple[Evaluator, ...]
@@ -57,21 +57,21 @@ class Panel:
         return Resources(cpus=cpus, gpus=None if shared else named)
 
 
-class Source(ABC):
+class JobQueue(ABC):
     """Hands out work, a piece at a time, and takes the outcomes in any order."""
 
     @abstractmethod
-    def next(self) -> Work | None:
+    def next(self) -> Job | None:
         """The next piece; None where there is none now."""
 
-    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
+    def should_continue(self, work: Job, evaluation: Evaluation, seconds: float) -> bool:
         """Take what was measured at a rung; whether the piece is to be gone on with. One that is
         not is recorded as `Stopped`. Override where some are."""
         del work, evaluation, seconds
         return True
 
     @abstractmethod
-    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
         """Take the outcome of a piece and the seconds it took."""
 
     @property
@@ -81,13 +81,13 @@ class Source(ABC):
 
 
 @final
-class Chain(Source):
+class SequentialQueue(JobQueue):
     """Sources one after the other; each starts when the one before has finished."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[JobQueue]) -> None:
         self._sources = list(sources)
 
-    def next(self) -> Work | None:
+    def next(self) -> Job | None:
         """The next piece of the first source that has not finished."""
         while self._sources:
             work = self._sources[0].next()
@@ -96,11 +96,11 @@ class Chain(Source):
             self._sources.pop(0)
         return None
 
-    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
+    def should_continue(self, work: Job, evaluation: Evaluation, seconds: float) -> bool:
         """What the source says that handed the work out: the current one."""
-        return self._sources[0].goes_on(work, evaluation, seconds)
+        return self._sources[0].should_continue(work, evaluation, seconds)
 
-    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
         """Give the outcome to the source that handed the work out: the current one."""
         self._sources[0].record(work, outcome, seconds)
 
@@ -111,10 +111,10 @@ class Chain(Source):
 
 
 @final
-class Timed(Source):
+class TimedQueue(JobQueue):
     """A source with a stopwatch."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: JobQueue) -> None:
         self._source = source
         self.first: float | None = None  # time.monotonic() when the first piece was handed out
         self._last = 0.0
@@ -125,7 +125,7 @@ class Timed(Source):
         """Seconds from the first piece handed out to the last outcome."""
         return 0.0 if self.first is None else max(0.0, self._last - self.first)
 
-    def next(self) -> Work | None:
+    def next(self) -> Job | None:
         """The source's next piece."""
         asked = time.monotonic()
         work = self._source.next()
@@ -133,11 +133,11 @@ class Timed(Source):
             self.first = asked
         return work
 
-    def goes_on(self, work: Work, evaluation: Evaluation, seconds: float) -> bool:
+    def should_continue(self, work: Job, evaluation: Evaluation, seconds: float) -> bool:
         """What the source says."""
-        return self._source.goes_on(work, evaluation, seconds)
+        return self._source.should_continue(work, evaluation, seconds)
 
-    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
         """Give the outcome to the source."""
         self._source.record(work, outcome, seconds)
         self.busy += seconds
@@ -161,9 +161,9 @@ class Measurement:
         seconds: spent evaluating.
     """
 
-    def __init__(self, evaluator: Evaluator | Panel, work: Work) -> None:
-        if isinstance(evaluator, Panel):
-            evaluator = evaluator.evaluators[work.judge]
+    def __init__(self, evaluator: Evaluator | EvaluatorPool, work: Job) -> None:
+        if isinstance(evaluator, EvaluatorPool):
+            evaluator = evaluator.evaluators[work.evaluator_index]
         self.rung: Evaluation | None = None
         self.outcome: Outcome = Failure(reason="the evaluator gave no evaluation")
         self.seconds = 0.0
@@ -187,7 +187,7 @@ class Measurement:
             self.outcome = Failure(reason="out of memory")
         except (Exception, SystemExit) as error:
             first = str(error).splitlines()[:1]
-            reason = one_line(f"{type(error).__name__}: {''.join(first)}")[:300]
+            reason = single_line(f"{type(error).__name__}: {''.join(first)}")[:300]
             self.outcome = Failure(reason=reason)
         self.seconds += time.perf_counter() - start
 
@@ -199,20 +199,22 @@ class Measurement:
             self._evaluations.close()
 
     @staticmethod
-    def _begun(evaluator: Evaluator, work: Work) -> Generator[Evaluation, None, None]:
+    def _begun(evaluator: Evaluator, work: Job) -> Generator[Evaluation, None, None]:
         yield from evaluator.evaluate(work.network, seed=work.seed)
 
 
 def measure(
-    evaluator: Evaluator | Panel,
-    work: Work,
-    goes_on: Callable[[Work, Evaluation, float], bool] = lambda work, evaluation, seconds: True,
+    evaluator: Evaluator | EvaluatorPool,
+    work: Job,
+    should_continue: Callable[[Job, Evaluation, float], bool] = lambda work, evaluation, seconds: (
+        True
+    ),
 ) -> tuple[Outcome, float]:
-    """The outcome of a piece of work, and the seconds spent; `goes_on` is asked at every rung."""
+    """Return a job's outcome and the seconds spent; `should_continue` is asked at every rung."""
     measurement = Measurement(evaluator, work)
     measurement.advance()
     while measurement.rung is not None:
-        if goes_on(work, measurement.rung, measurement.seconds):
+        if should_continue(work, measurement.rung, measurement.seconds):
             measurement.advance()
         else:
             measurement.stop()

@@ -134,7 +134,7 @@ class Objective:
         """What is targeted, by its name in counts and trials."""
         return METRICS[self.metric].count
 
-    def targeted(self, counted: object) -> float:
+    def target_cost(self, counted: object) -> float:
         """How much there is of what is targeted: an attribute of a trial."""
         found: float | None = getattr(counted, self.count)
         if found is None:
@@ -168,7 +168,7 @@ class Objective:
         )
         return kept
 
-    def excess(self, counts: Mapping[str, _Array]) -> NDArray[np.float64]:
+    def constraint_violation(self, counts: Mapping[str, _Array]) -> NDArray[np.float64]:
         """How far networks are beyond the constraint that they break most, as the logarithm of
         its count over what is allowed [N]; at most 0 where all are kept."""
         bounded = self._bounded(counts)

@@ -55,12 +55,12 @@ class Problem:
         can win."""
         return self.objective.keeps(self._bounded(codes))
 
-    def excess(self, codes: Codes) -> NDArray[np.float64]:
+    def constraint_violation(self, codes: Codes) -> NDArray[np.float64]:
         """How far networks of these codes [N, D] are beyond what they break most [N]: the
         logarithm of its count over what is allowed, at most 0 within."""
-        return self.objective.excess(self._bounded(codes))
+        return self.objective.constraint_violation(self._bounded(codes))
 
-    def targeted(self, codes: Codes) -> NDArray[np.int64 | np.float64]:
+    def target_cost(self, codes: Codes) -> NDArray[np.int64 | np.float64]:
         """How much networks of these codes [N, D] have of what the target is of [N]:
         multiply-adds, seconds or bytes."""
         if self.objective.metric == "latency" and self.latency is not None:
@@ -80,15 +80,15 @@ class Problem:
 
 
 def _memory(counter: SpaceCost) -> Range | None:
-    least = counter.least_memory  # the most is not known
+    least = counter.min_memory  # the most is not known
     return None if least is None else Range(low=least, high=least)
 
 
 _REACHABLE: dict[str, Callable[[SpaceCost], Range | None]] = {
-    "flops": lambda counter: counter.reachable,
-    "params": lambda counter: counter.reachable_params,
+    "flops": lambda counter: counter.feasible_range,
+    "params": lambda counter: counter.feasible_params,
     "memory": _memory,
-    "latency": lambda counter: counter.reachable_latency,
+    "latency": lambda counter: counter.feasible_latency,
 }
 
 
@@ -115,7 +115,7 @@ def problem(
     )
 
 
-def check_reachable(objective: Objective, counter: SpaceCost, space: str) -> None:
+def check_feasible(objective: Objective, counter: SpaceCost, space: str) -> None:
     """Raise `UsageError` for a target or limit that lies below all networks of the space called
     `space`; says what they have."""
     for name, most in objective.bounds.items():

@@ -164,7 +164,7 @@ def believed(trial: Trial, estimates: Mapping[int, float], objective: Objective)
     assert trial.reward is not None
     if trial.number not in estimates:
         return trial.reward
-    return objective.reward(estimates[trial.number], objective.targeted(trial))
+    return objective.reward(estimates[trial.number], objective.target_cost(trial))
 
 
 _RESULTS = ("status", "accuracy", "macs", "params", "reward", "seconds", "error", "rung")

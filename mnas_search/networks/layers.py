@@ -99,7 +99,7 @@ def chain(x: Tensor, *layers: nn.Module) -> Tensor:
     return x
 
 
-class Means(nn.Module):
+class GlobalAvgPool(nn.Module):
     """Each channel's mean, [N, C] of [N, C, H, W]."""
 
     def forward(self, x: Tensor) -> Tensor:

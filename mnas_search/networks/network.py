@@ -14,7 +14,7 @@ from mnas_search.architecture.blocks import (
 )
 from mnas_search.architecture.kind import block_kind
 from mnas_search.architecture.value import Architecture
-from mnas_search.networks.layers import ACTIVATIONS, Means, Norm, chain, conv, initialise
+from mnas_search.networks.layers import ACTIVATIONS, GlobalAvgPool, Norm, chain, conv, initialise
 
 
 def build(architecture: Architecture) -> "Network":
@@ -45,7 +45,7 @@ class Network(nn.Module):
             )
         )
         self.conv_head, self.bn2, self.act2, classifier = head(architecture, network_plan.head)
-        self.global_pool = Means()
+        self.global_pool = GlobalAvgPool()
         self.dropout = nn.Dropout(architecture.dropout_rate)
         self.classifier = classifier
 

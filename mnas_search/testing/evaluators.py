@@ -42,7 +42,7 @@ class EvaluatorContract:
 
     def test_rungs_change_no_result(self, evaluator: Evaluator, network: Network) -> None:
         """Measured on its way, ever further, an evaluation ends as it would have."""
-        if (stoppable := evaluator.with_rungs(3)) is None:
+        if (stoppable := evaluator.with_intermediate_reports(3)) is None:
             pytest.skip("has no rungs")
         *way, result = stoppable.evaluate(network, seed=3)
         *_, plain = evaluator.evaluate(network, seed=3)
@@ -54,7 +54,7 @@ class EvaluatorContract:
 
     def test_it_can_be_cut_off(self, evaluator: Evaluator, network: Network) -> None:
         """At its first rung, and evaluated anew afterwards."""
-        if (stoppable := evaluator.with_rungs(3)) is None:
+        if (stoppable := evaluator.with_intermediate_reports(3)) is None:
             pytest.skip("has no rungs")
         one, two = (_first(stoppable, network) for _ in range(2))
         assert one == two

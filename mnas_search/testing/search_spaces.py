@@ -8,7 +8,7 @@ import pytest
 from mnas_search.architecture.cost.count import cost
 from mnas_search.nas.space.choices import decode, encode, sample
 from mnas_search.nas.space.contract import SearchSpace
-from mnas_search.nas.space.cost import WalkingCost, space_cost
+from mnas_search.nas.space.cost import PerNetworkCost, space_cost
 
 
 class SearchSpaceContract:
@@ -48,7 +48,9 @@ class SearchSpaceContract:
         codes = rng.integers(
             0, [len(d.options) for d in space.decisions], (20, len(space.decisions))
         )
-        for batch, walked in zip(space_cost(space)(codes), WalkingCost(space)(codes), strict=True):
+        for batch, walked in zip(
+            space_cost(space)(codes), PerNetworkCost(space)(codes), strict=True
+        ):
             np.testing.assert_array_equal(batch, walked)
 
     def test_batch_memory_is_each_networks(self, space: SearchSpace) -> None:

@@ -20,7 +20,7 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def quicken(network: nn.Module, data: Images, recipe: Recipe) -> None:
+def optimize_for_device(network: nn.Module, data: Images, recipe: Recipe) -> None:
     """Make training steps cheaper, in place; the state dict stays as it is."""
     if data.labels.device.type == "cpu":
         use_fast_layers(network)
@@ -54,7 +54,7 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def release() -> None:
+def empty_cache() -> None:
     """Give back a GPU's memory: other workers may share it. Captured graphs are in cycles."""
     if torch.cuda.is_available():
         gc.collect()

@@ -17,7 +17,7 @@ from mnas_search.data import Split
 from mnas_search.training.augment import mixup
 from mnas_search.training.averaging import averaged
 from mnas_search.training.recipe import Recipe
-from mnas_search.training.worker_context import ALONE, Share
+from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
 
 _EVALUATION_BATCH = 512
 _RESIZED_AT_A_TIME = 1024  # as floats they are four times as large
@@ -125,7 +125,7 @@ class Training:
         recipe: Recipe,
         *,
         seed: int,
-        share: Share = ALONE,
+        share: WorkerContext = SINGLE_PROCESS,
     ) -> None:
         self.network, self._data, self._recipe, self._seed = network, data, recipe, seed
         self._share, self._shared = share, share.wrapped(network)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from mnas_search.common.errors import UsageError
 from mnas_search.training.augment.pipeline import Augmentation, Flip, Shift
 from mnas_search.training.optimisers import Optimiser, Sgd
-from mnas_search.training.schedules import Schedule, Triangle
+from mnas_search.training.schedules import Schedule, Triangular
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Recipe:
     batch_size: int = 32
     learning_rate: float = 0.1
     reference_batch: int | None = None
-    schedule: Schedule = field(default_factory=Triangle)
+    schedule: Schedule = field(default_factory=Triangular)
     optimiser: Optimiser = field(default_factory=Sgd)
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1

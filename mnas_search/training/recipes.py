@@ -5,7 +5,7 @@ from mnas_search.training.augment.auto_augment import AutoAugment, RandAugment
 from mnas_search.training.augment.pipeline import Flip, RandomResizedCrop
 from mnas_search.training.optimisers import AdamW, RmsProp, Sgd
 from mnas_search.training.recipe import PROXY, Recipe
-from mnas_search.training.schedules import Cosine, Staircase
+from mnas_search.training.schedules import Cosine, ExponentialDecay
 
 # Kornblith et al. 2019 (arXiv 1805.08974) fine-tune with Nesterov momentum and a cosine. For small
 # data, which give a few hundred steps: a rate at the upper end of theirs, batch norm that takes up
@@ -47,7 +47,7 @@ EFFICIENTNET = Recipe(
     batch_size=256,
     learning_rate=0.256,
     reference_batch=4096,
-    schedule=Staircase(factor=0.97, every=2.4, of=350, warmup=5),
+    schedule=ExponentialDecay(factor=0.97, every=2.4, of=350, warmup=5),
     optimiser=RmsProp(decay=0.9, momentum=0.9, epsilon=1e-3),
     weight_decay=1e-5,
     label_smoothing=0.1,

@@ -14,7 +14,7 @@ class Schedule(Protocol):
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Triangle:
+class Triangular:
     """Linear up to 1 within the share `warmup` of the steps, then linear down to 0."""
 
     warmup: float = 0.3
@@ -50,7 +50,7 @@ _LONGEST_WARMUP = 0.1  # share of a training
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Staircase:
+class ExponentialDecay:
     """Multiplied by `factor` every `every` of `of` epochs, and as many times at other lengths.
 
     Before that a warm-up, linear from 0 to 1, of `warmup` epochs, or of a tenth of the training

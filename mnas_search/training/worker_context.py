@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class WorkerContext:
     """Process `rank` of `count`; more than one need torch's process group.
 
     Attributes:
@@ -62,4 +62,4 @@ class Share:
             dist.barrier()
 
 
-ALONE = Share()
+SINGLE_PROCESS = WorkerContext()

@@ -45,7 +45,7 @@ class OptunaPeer(Searcher):
         assert self._open is not None
         trial = self._open[1]
         self._open = None
-        trial.set_constraint("cost", told.excess)
+        trial.set_constraint("cost", told.constraint_violation)
         self._study.tell(trial, told.reward)
 
 

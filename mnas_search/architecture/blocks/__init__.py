@@ -16,7 +16,7 @@ from mnas_search.architecture.blocks.arithmetic import (
     strided,
 )
 from mnas_search.architecture.blocks.network import NetworkPlan, PartPlan, plan, plan_stage
-from mnas_search.architecture.blocks.plan_builder import LayerPen, finish_block
+from mnas_search.architecture.blocks.plan_builder import PlanBuilder, finish_block
 from mnas_search.architecture.kind import BlockKind, BlockPlan, BlockSpec, Layer
 
 __all__ = [
@@ -24,9 +24,9 @@ __all__ = [
     "BlockPlan",
     "BlockSpec",
     "Layer",
-    "LayerPen",
     "NetworkPlan",
     "PartPlan",
+    "PlanBuilder",
     "drop_path_rates",
     "finish_block",
     "make_divisible",

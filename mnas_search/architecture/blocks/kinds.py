@@ -10,13 +10,13 @@ bottleneck  1x1 reduction, k x k, 1x1, activation after the sum        (ResNet-5
 """
 
 from mnas_search.architecture.blocks.arithmetic import make_divisible, squeeze_channels
-from mnas_search.architecture.blocks.plan_builder import LayerPen, finish_block
+from mnas_search.architecture.blocks.plan_builder import PlanBuilder, finish_block
 from mnas_search.architecture.kind import BlockKind, BlockPlan, BlockSpec, StageFields
 from mnas_search.common.errors import InvalidArchitecture
 
 
-def _pen(spec: BlockSpec) -> LayerPen:
-    return LayerPen(spec.in_channels, spec.in_size, spec.padding, shortcut=spec.shortcut)
+def _pen(spec: BlockSpec) -> PlanBuilder:
+    return PlanBuilder(spec.in_channels, spec.in_size, spec.padding, shortcut=spec.shortcut)
 
 
 def plan_conv(spec: BlockSpec) -> BlockPlan:

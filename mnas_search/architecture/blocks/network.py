@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from mnas_search.architecture.blocks.plan_builder import LayerPen
+from mnas_search.architecture.blocks.plan_builder import PlanBuilder
 from mnas_search.architecture.kind import BlockPlan, BlockSpec, Layer, block_kind
 from mnas_search.architecture.stage import Stage, Stem
 from mnas_search.architecture.value import Architecture
@@ -76,7 +76,7 @@ def plan(architecture: Architecture) -> NetworkPlan:
 @functools.lru_cache(maxsize=1024)
 def plan_stem(stem: Stem, resolution: int, padding: str, activation: str) -> PartPlan:
     """The stem over a 3-channel image."""
-    pen = LayerPen(3, resolution, padding)
+    pen = PlanBuilder(3, resolution, padding)
     pen.conv("conv_stem", stem.channels, kernel=stem.kernel, stride=stem.stride)
     pen.batch_norm("bn1")
     pen.activation(activation)
@@ -90,7 +90,7 @@ def plan_head(
     head_channels: int | None, num_classes: int, channels: int, size: int, activation: str
 ) -> PartPlan:
     """1x1 convolution, global average pool, classifier."""
-    pen = LayerPen(channels, size, "symmetric")
+    pen = PlanBuilder(channels, size, "symmetric")
     if head_channels is not None:
         pen.conv("conv_head", head_channels)
         pen.batch_norm("bn2")
@@ -131,7 +131,7 @@ def _plan_block(spec: BlockSpec) -> BlockPlan:
     return block_kind(spec.kind).plan(spec)
 
 
-def _part(pen: LayerPen) -> PartPlan:
+def _part(pen: PlanBuilder) -> PartPlan:
     return PartPlan(
         layers=tuple(pen.layers),
         out_channels=pen.channels,

@@ -25,7 +25,7 @@ _NEW_TENSOR = ("gelu",)  # those that do not work in place
 _INDEX = 2  # an int64 in elements
 
 
-class LayerPen:
+class PlanBuilder:
     """Writes layers down, following width, size, live tensors and those kept for gradients.
 
     Attributes:
@@ -176,7 +176,7 @@ class LayerPen:
 
 def finish_block(
     spec: BlockSpec,
-    pen: LayerPen,
+    pen: PlanBuilder,
     *,
     mid_channels: int,
     pad: tuple[int, int],

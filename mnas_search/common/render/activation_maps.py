@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mnas_search.common.errors import one_line
+from mnas_search.common.errors import single_line
 
 SIDE = 288  # pixels of an image in the picture
 _GAP, _TEXT, _LINE = 12, 14, 19  # around panels, height of letters, of a line of text
@@ -135,7 +135,7 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def _shortened(text: str) -> str:
     """Text that is no wider than a panel, in letters that the font can draw."""
-    text = one_line(text)
+    text = single_line(text)
     font = _font()
     if not isinstance(font, ImageFont.FreeTypeFont):  # Pillow without FreeType has Latin-1 alone
         text = text.encode("latin-1", "replace").decode("latin-1")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnas_search.common.errors import one_line, printable
+from mnas_search.common.errors import printable, single_line
 
 # Piped output has no width of its own; tables there are as wide as they need to be.
 _WIDE = 400
@@ -28,7 +28,7 @@ def print_table(
 ) -> None:
     """A table; columns whose cells all begin with a digit, sign or dash are set right."""
     if title is not None:
-        console().print(Text(f"\n{one_line(title)}", style="bold"))
+        console().print(Text(f"\n{single_line(title)}", style="bold"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
         cells = [row[index] for row in rows]

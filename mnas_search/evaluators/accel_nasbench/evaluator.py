@@ -20,7 +20,7 @@ from mnas_search.evaluators.accel_nasbench.evidence import (
     load,
 )
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees, GaussianProcess, Model
-from mnas_search.nas.evaluator import Evaluator, Recorded
+from mnas_search.nas.evaluator import Evaluator, TabularResults
 from mnas_search.nas.space.choices import Codes, encode
 from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
 from mnas_search.nas.space.encoding import encode_architecture
@@ -69,7 +69,7 @@ class AccelNasBench(Evaluator):
             "hard-sigmoid gates",
         )
 
-    def halves(self) -> tuple[Self, Self]:
+    def independent_pair(self) -> tuple[Self, Self]:
         """Another model of other networks, to check what a search by the first finds."""
         return type(self)(part="search"), type(self)(part="check")
 
@@ -79,7 +79,7 @@ class AccelNasBench(Evaluator):
             return None
         return self._predict
 
-    def recorded(self, space: SearchSpace) -> Recorded | None:
+    def recorded(self, space: SearchSpace) -> TabularResults | None:
         """The recorded networks where the space is the `efficientnet` space; means of those that
         were recorded twice."""
         if space.decisions != SPACE.decisions:
@@ -89,7 +89,7 @@ class AccelNasBench(Evaluator):
             evidence.codes.astype(np.int64), axis=0, return_inverse=True, return_counts=True
         )
         total = np.bincount(own.ravel(), weights=evidence.accuracy)
-        return Recorded(
+        return TabularResults(
             codes=codes,
             accuracy=total / count,
             std=SEED_NOISE,

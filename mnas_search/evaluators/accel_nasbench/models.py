@@ -15,7 +15,13 @@ from sklearn.linear_model import Ridge
 from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE, SPACE
 from mnas_search.nas.space.choices import Codes
 from mnas_search.nas.surrogate.features import Features
-from mnas_search.nas.surrogate.gaussian_process import Kernel, Mean, Posterior, Prior, isotropic
+from mnas_search.nas.surrogate.gaussian_process import (
+    HyperPrior,
+    Kernel,
+    Mean,
+    Posterior,
+    isotropic,
+)
 
 _FEATURES = Features(SPACE.decisions)
 _FITTED_ON = 1_200  # networks that a kernel is fitted on; 800 predict as well to three digits
@@ -78,7 +84,7 @@ def fit_kernel(codes: Codes, values: NDArray[np.float64], *, noise: float | None
     part = values[rows] - values.mean()
     spread = float(part.std())
     start = isotropic(_FEATURES.count, noise=(noise or 0.1 * spread) ** 2 / spread**2)
-    prior = Prior(kernel=start, learn_noise=noise is None)
+    prior = HyperPrior(kernel=start, learn_noise=noise is None)
     kernel = prior.fit(_FEATURES(codes[rows]), part / spread)
     return kernel.scaled(spread)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from mnas_search.architecture.cost.latency.conditions import Conditions, in_words, machine
+from mnas_search.architecture.cost.latency.conditions import Conditions, describe, machine
 from mnas_search.architecture.cost.latency.parts import Part, parts_of, work_of
 from mnas_search.architecture.cost.latency.table import LatencyTable, TimedNetwork, TimedPart
 from mnas_search.architecture.traced_network import Network
@@ -114,8 +114,8 @@ def _check_same(table: LatencyTable, conditions: Conditions) -> None:
     here = machine(conditions)
     if table.conditions != conditions or dict(table.machine) != here:
         raise UsageError(
-            f"a table of {table.conditions} on {in_words(table.machine)}; allowed: to go on with "
-            f"it there, not with {conditions} on {in_words(here)}"
+            f"a table of {table.conditions} on {describe(table.machine)}; allowed: to go on with "
+            f"it there, not with {conditions} on {describe(here)}"
         )
 
 

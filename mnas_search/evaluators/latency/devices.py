@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mnas_search.architecture.blocks import BlockPlan
 from mnas_search.architecture.cost.latency.conditions import Conditions
 from mnas_search.architecture.cost.latency.parts import Part
-from mnas_search.common.errors import UsageError, WorkFailed, one_line, shortened
+from mnas_search.common.errors import UsageError, WorkFailed, shortened, single_line
 from mnas_search.common.extras import need
 from mnas_search.common.machine import keep_freed_memory
 from mnas_search.evaluators.latency.stopwatch import Run
@@ -39,7 +39,9 @@ def ready(conditions: Conditions) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch's for all that goes wrong
-        raise WorkFailed(f"{conditions}: {shortened(one_line(str(error)), _LONGEST)}") from error
+        raise WorkFailed(
+            f"{conditions}: {shortened(single_line(str(error)), _LONGEST)}"
+        ) from error
     finally:
         torch.set_num_threads(threads)
 

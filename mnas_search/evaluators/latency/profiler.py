@@ -5,13 +5,13 @@ from typing import final
 
 from mnas_search.architecture.cost.latency import Conditions
 from mnas_search.architecture.traced_network import Network
-from mnas_search.nas.evaluator import Meter
+from mnas_search.nas.evaluator import Profiler
 
 _MS = 1e3
 
 
 @final
-class LatencyMeter(Meter):
+class LatencyMeter(Profiler):
     """Whole networks in turns with EfficientNet-B0, untrained, batch 1, fp32, one thread.
 
     Args:

@@ -18,7 +18,7 @@ from mnas_search.data import sources
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.fidelity.config import FidelityConfig
 from mnas_search.nas.core import training_seed
-from mnas_search.nas.evaluator import Evaluator, Recorded
+from mnas_search.nas.evaluator import Evaluator, TabularResults
 from mnas_search.nas.space.choices import Codes, decode, sample_codes
 from mnas_search.nas.space.contract import SearchSpace, make_space
 from mnas_search.training.recipe import ProxyRecipe
@@ -129,7 +129,7 @@ def make_plan(config: FidelityConfig) -> Plan:
     config = _with_defaults(config, usual)
     assert config.architectures is not None  # nothing is open any more
     proxies = {j.key: j for j in (_recipe(t, by_recipe, usual, config) for t in config.proxies)}
-    references: list[Judge | tuple[str, Recorded]] = []
+    references: list[Judge | tuple[str, TabularResults]] = []
     for text in config.references:
         if "=" in text and not plugins.is_file_reference(text):
             references.append(_recipe(text, by_recipe, usual, config, reference=True))
@@ -226,7 +226,9 @@ def _repeats(evaluator: Evaluator, config: FidelityConfig) -> int:
     return config.seeds if evaluator.noisy else 1
 
 
-def _named(name: str, config: FidelityConfig, space: SearchSpace) -> Judge | tuple[str, Recorded]:
+def _named(
+    name: str, config: FidelityConfig, space: SearchSpace
+) -> Judge | tuple[str, TabularResults]:
     """A reference that is an evaluator."""
     try:
         target: Any = plugins.load("evaluators", name)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.experiments.fidelity.plan import Judge, Plan
-from mnas_search.nas.job import Outcome, Panel, Source, Work
+from mnas_search.nas.job import EvaluatorPool, Job, JobQueue, Outcome
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Evaluation
 
@@ -33,8 +33,8 @@ class Training:
 
 
 @final
-class Trainings(Source):
-    """Every network by every judge, network by network. A `Source`.
+class Trainings(JobQueue):
+    """Every network by every judge, network by network. A `JobQueue`.
 
     So whatever ends it early, the networks that are done are done by all.
 
@@ -58,7 +58,7 @@ class Trainings(Source):
         self._deadline, self._on_done = deadline, on_done
         self._done = dict(map(_read, journal.events))
         works = [
-            Work(number=number, network=network, seed=seed, judge=index)
+            Job(number=number, network=network, seed=seed, evaluator_index=index)
             for number, network in enumerate(plan.networks)
             for index, judge in enumerate(plan.judges)
             for seed in judge.seeds(self._seed, network.fingerprint)
@@ -73,9 +73,9 @@ class Trainings(Source):
         self._in_flight = 0
 
     @property
-    def panel(self) -> Panel:
+    def panel(self) -> EvaluatorPool:
         """What the work is for."""
-        return Panel(tuple(judge.evaluator for judge in self._plan.judges))
+        return EvaluatorPool(tuple(judge.evaluator for judge in self._plan.judges))
 
     @property
     def remaining(self) -> int:
@@ -87,14 +87,14 @@ class Trainings(Source):
         """Whether nothing is in flight and nothing will come."""
         return not self._in_flight and (not self._todo or time.monotonic() > self._deadline)
 
-    def next(self) -> Work | None:
+    def next(self) -> Job | None:
         """The next training."""
         if not self._todo or time.monotonic() > self._deadline:
             return None
         self._in_flight += 1
         return self._todo.pop()
 
-    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
         """Journal the outcome of a training."""
         training = Training(
             accuracy=outcome.accuracy if isinstance(outcome, Evaluation) else None,
@@ -115,7 +115,7 @@ class Trainings(Source):
         self._journal.append(event, sync=True)
         self._done[self._key(work)] = training
         self._in_flight -= 1
-        self._on_done(self._plan.judges[work.judge], training)
+        self._on_done(self._plan.judges[work.evaluator_index], training)
 
     def of(self, judge: Judge) -> list[list[Training | None]]:
         """The judge's trainings, network by network and seed by seed; None where still to do."""
@@ -136,8 +136,8 @@ class Trainings(Source):
             ]
         )
 
-    def _key(self, work: Work) -> _Key:
-        return (self._plan.judges[work.judge].key, work.network.fingerprint, work.seed)
+    def _key(self, work: Job) -> _Key:
+        return (self._plan.judges[work.evaluator_index].key, work.network.fingerprint, work.seed)
 
 
 def _read(event: dict[str, Any]) -> tuple[_Key, Training]:

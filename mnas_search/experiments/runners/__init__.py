@@ -1,13 +1,13 @@
-"""Runners drive a `Source` of work: in this process, or over Ray workers."""
+"""Runners drive a `JobQueue` of work: in this process, or over Ray workers."""
 
 from mnas_search.experiments.runners.in_process import run_in_process
 from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import Panel, Source
+from mnas_search.nas.job import EvaluatorPool, JobQueue
 
 
 def drive(
-    source: Source,
-    evaluator: Evaluator | Panel,
+    source: JobQueue,
+    evaluator: Evaluator | EvaluatorPool,
     *,
     workers: int,
     gpus_per_trial: float | None,

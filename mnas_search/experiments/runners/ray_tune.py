@@ -20,11 +20,11 @@ import warnings
 from typing import Any, final
 
 from mnas_search.common import plugins
-from mnas_search.common.errors import MnasSearchError, WorkFailed, one_line
+from mnas_search.common.errors import MnasSearchError, WorkFailed, single_line
 from mnas_search.common.machine import keep_freed_memory
 from mnas_search.common.ray_cluster import cluster
 from mnas_search.nas.evaluator import Evaluator, Resources
-from mnas_search.nas.job import Measurement, Outcome, Panel, Source, Work
+from mnas_search.nas.job import EvaluatorPool, Job, JobQueue, Measurement, Outcome
 from mnas_search.nas.trial import Evaluation, Failure, Stopped
 
 # Tune reads these when it is imported or started.
@@ -50,8 +50,8 @@ _PACE = 0.2  # seconds between their starts
 
 
 def run_on_ray(
-    source: Source,
-    evaluator: Evaluator | Panel,
+    source: JobQueue,
+    evaluator: Evaluator | EvaluatorPool,
     *,
     workers: int,
     gpus_per_trial: float | None = None,
@@ -77,7 +77,10 @@ def run_on_ray(
 
 
 def _tune(
-    source: Source, evaluator: Evaluator | Panel, workers: int, resources: dict[str, float]
+    source: JobQueue,
+    evaluator: Evaluator | EvaluatorPool,
+    workers: int,
+    resources: dict[str, float],
 ) -> None:
     # Tune starts this many actors at a time; its default of one would start them in turn.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
@@ -106,7 +109,7 @@ def _tune(
     except RuntimeError as error:
         # Tune's way to say what it did not expect, such as workers killed for want of memory.
         first = str(error).splitlines()[:1]
-        raise WorkFailed(f"Ray Tune ended: {one_line(''.join(first))[:300]}") from error
+        raise WorkFailed(f"Ray Tune ended: {single_line(''.join(first))[:300]}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if feeder.error is not None:
@@ -141,12 +144,12 @@ class _Meeting:
 class _Feeder(Searcher):  # type: ignore[misc]
     """Tune's view of the source: first a meeting of all workers, then the work."""
 
-    def __init__(self, source: Source, workers: int) -> None:
+    def __init__(self, source: JobQueue, workers: int) -> None:
         super().__init__(metric="accuracy", mode="max")
         self._source, self._workers = source, workers
         self._meeting = ray.remote(num_cpus=0)(_Meeting).remote(workers)
         self._invitations = workers
-        self._open: dict[str, Work | None] = {}
+        self._open: dict[str, Job | None] = {}
         self.error: BaseException | None = None  # what ends the run
 
     def __reduce__(self) -> Any:
@@ -171,13 +174,15 @@ class _Feeder(Searcher):  # type: ignore[misc]
         self._open[trial_id] = work
         return {"work": work}
 
-    def goes_on(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def should_continue(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether a trial that has come to a rung is gone on with."""
         work = self._open.get(trial_id)
         if work is None or self.error is not None:
             return False
         try:
-            return self._source.goes_on(work, result["outcome"].evaluation, result["seconds"])
+            return self._source.should_continue(
+                work, result["outcome"].evaluation, result["seconds"]
+            )
         except Exception as unexpected:
             self.error = unexpected
             return False
@@ -222,8 +227,8 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         return FIFOScheduler, ()  # as the searcher's
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        goes_on = self._feeder.goes_on(trial.trial_id, result)
-        decision: str = self.CONTINUE if goes_on else self.STOP
+        should_continue = self._feeder.should_continue(trial.trial_id, result)
+        decision: str = self.CONTINUE if should_continue else self.STOP
         return decision
 
 
@@ -242,7 +247,7 @@ def asha_scheduler(*, reduction: int, longest: int) -> Any:
 class _Worker(tune.Trainable):  # type: ignore[misc]
     """An actor: one piece of work a trial, one rung of it a step."""
 
-    def setup(self, config: dict[str, Any], evaluator: Evaluator | Panel) -> None:
+    def setup(self, config: dict[str, Any], evaluator: Evaluator | EvaluatorPool) -> None:
         # torch, and what its optimisers import: takes seconds, once, before any work.
         import torch._dynamo  # noqa: F401
 
@@ -254,7 +259,7 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         if self._measurement is not None and self._measurement.rung is not None:
             self._measurement.stop()
-        work: Work | None = new_config["work"]
+        work: Job | None = new_config["work"]
         self._measurement = None if work is None else Measurement(self._evaluator, work)
         self._meeting: Any = new_config.get("meeting")
         return True

@@ -19,7 +19,7 @@ from mnas_search.experiments.runners import drive
 from mnas_search.experiments.trainings import NO_TRIAL, Trainings
 from mnas_search.nas.core import training_seed
 from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import Outcome, Source, Work
+from mnas_search.nas.job import Job, JobQueue, Outcome
 from mnas_search.nas.journal import Journal
 from mnas_search.nas.trial import Failure
 
@@ -61,7 +61,7 @@ class Measuring:
         """The evaluator, which keeps the ratios of resolutions to the base's."""
         target = plugins.load("evaluators", self.evaluator)
         evaluator = as_evaluator(target, data=self.data, proxy=self.proxy)
-        return evaluator.relative_to(base.resolution)
+        return evaluator.at_base_resolution(base.resolution)
 
     @property
     def embedded(self) -> bool:
@@ -188,10 +188,10 @@ def measure(
     heard = listener or Listener()
     distinct = {network.fingerprint: network for network in networks}
 
-    def works() -> list[Work]:
+    def works() -> list[Job]:
         # Seed by seed, so that whatever ends it early, all networks are as far.
         return [
-            Work(number=NO_TRIAL, network=network, seed=_seed(measuring, network, repeat))
+            Job(number=NO_TRIAL, network=network, seed=_seed(measuring, network, repeat))
             for repeat in range(measuring.seeds)
             for network in distinct.values()
         ]
@@ -232,7 +232,7 @@ def _seed(measuring: Measuring, network: Architecture, repeat: int) -> int:
 
 
 @final
-class _Reported(Source):
+class _Reported(JobQueue):
     """Trainings with somebody who hears of each."""
 
     def __init__(self, trainings: Trainings, total: int, listener: Listener) -> None:
@@ -244,11 +244,11 @@ class _Reported(Source):
         """Those that have an accuracy."""
         return sum(one.accuracy is not None for one in self._trainings.done.values())
 
-    def next(self) -> Work | None:
+    def next(self) -> Job | None:
         """The next training."""
         return self._trainings.next()
 
-    def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
+    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
         """Journal and report an outcome."""
         self._trainings.record(work, outcome, seconds)
         if isinstance(outcome, Failure):

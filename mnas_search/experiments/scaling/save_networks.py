@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
-from mnas_search.common.files import staged, write_atomically
+from mnas_search.common.files import atomic_directory, write_atomically
 
 _LONGEST = 60
 
@@ -19,7 +19,7 @@ def check_new(folder: Path) -> None:
         raise UsageError(f"{str(folder)!r} is {what}; allowed: a new folder")
 
 
-def write_networks(
+def save_networks(
     base: Architecture, networks: Sequence[Architecture], folder: Path
 ) -> tuple[Path, ...]:
     """Write each network as a JSON file named after it, and name it after its file.
@@ -42,7 +42,7 @@ def write_networks(
         # Rounded phis and budgets may look the same.
         alike = sum(re.fullmatch(rf"{re.escape(name)}(-\d+)?", one) is not None for one in names)
         names.append(f"{name}-{alike + 1}" if name in names else name)
-    with staged(folder) as temporary:
+    with atomic_directory(folder) as temporary:
         for name, network in zip(names, networks, strict=True):
             named = replace(network, name=name)
             write_atomically(temporary / f"{name}.json", named.to_json() + "\n")

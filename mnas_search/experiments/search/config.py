@@ -13,7 +13,7 @@ from mnas_search.architecture.cost.metrics import TARGETS
 from mnas_search.architecture.scaling import widest
 from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
-from mnas_search.common.errors import UsageError, blame
+from mnas_search.common.errors import UsageError, error_context
 from mnas_search.common.machine import cpu_count
 from mnas_search.data import sources
 from mnas_search.evaluators.defaults import DEFAULT_DATA, EVIDENCE, TRAINING
@@ -23,7 +23,7 @@ from mnas_search.nas.asha import REDUCTION, RULES
 from mnas_search.nas.controller import Controller
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.objective import Objective, exponent_of
-from mnas_search.nas.problem import Problem, check_reachable
+from mnas_search.nas.problem import Problem, check_feasible
 from mnas_search.nas.space.choices import Choices
 from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace, make_space
 from mnas_search.nas.space.cost import space_cost
@@ -185,11 +185,11 @@ class Setup:
         )
         if config.early_stopping is not None:
             found = _with_rungs(found, config)
-        halves = found.halves()
+        halves = found.independent_pair()
         self.evaluator: Evaluator = found if halves is None else halves[0]
         self.check: Evaluator | None = None if halves is None else halves[1]
         self.trainer: Evaluator | None = None
-        self.tested: Evaluator | None = found.tested()
+        self.tested: Evaluator | None = found.with_test_split()
         if config.baseline is not None and self.tested is None:
             raise UsageError(
                 f"baseline {config.baseline!r} with evaluator {config.evaluator!r}; allowed: with "
@@ -241,9 +241,9 @@ class Setup:
         self.config = replace(config, exponent=self.objective.exponent)
         counter = space_cost(self.space, latency)
         first = {d.name: d.options[0] for d in self.space.decisions}
-        with blame("the search space's decode"):
+        with error_context("the search space's decode"):
             self.objective.counts(self.space.decode(first))  # refuses what is not known of it
-        check_reachable(self.objective, counter, config.space)
+        check_feasible(self.objective, counter, config.space)
         self.problem = Problem(
             decisions=self.space.decisions,
             objective=self.objective,
@@ -326,7 +326,7 @@ def _recorded(config: RunConfig) -> bool:
 
 
 def _with_rungs(evaluator: Evaluator, config: RunConfig) -> Evaluator:
-    stoppable = evaluator.with_rungs(REDUCTION)
+    stoppable = evaluator.with_intermediate_reports(REDUCTION)
     if stoppable is None:
         raise UsageError(
             f"early_stopping {config.early_stopping!r} with evaluator {config.evaluator!r}, which "

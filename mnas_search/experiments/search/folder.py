@@ -22,8 +22,8 @@ from mnas_search.architecture.traced_network import Network, block_string
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.files import write_atomically
 from mnas_search.common.folders import csv_text
-from mnas_search.experiments.search.stages.baseline_comparison import Verdict
-from mnas_search.experiments.search.stages.finalist_check import Scored
+from mnas_search.experiments.search.stages.baseline_comparison import BaselineComparison
+from mnas_search.experiments.search.stages.finalist_check import Finalist
 from mnas_search.nas.trial import Trial
 
 TRIAL_COLUMNS = (
@@ -81,8 +81,8 @@ def write_best(
     trial: Trial,
     network: Network,
     *,
-    opinion: Scored | None,
-    verdict: Verdict | None,
+    opinion: Finalist | None,
+    verdict: BaselineComparison | None,
 ) -> None:
     """Write best.json; accuracy and reward are the search's, `check` holds a second opinion,
     `verdict` how the winner compares with the baselines."""

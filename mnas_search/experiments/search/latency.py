@@ -7,11 +7,11 @@ from typing import final
 from mnas_search.architecture.cost.latency.table import (
     Latency,
     LatencyTable,
-    is_of_here,
+    matches_this_machine,
     read_table,
 )
 from mnas_search.architecture.traced_network import Network
-from mnas_search.common.errors import RunFolderError, UsageError, where
+from mnas_search.common.errors import RunFolderError, UsageError, describe_exception
 from mnas_search.experiments.search.config import RunConfig
 from mnas_search.nas.journal import Events
 from mnas_search.nas.space.contract import SearchSpace
@@ -70,8 +70,8 @@ class Remeasured:
             }
         except (LookupError, TypeError, ValueError) as error:
             raise RunFolderError(
-                f"the journal's latencies do not fit together: {where(error)}; it was changed by "
-                "something else than mnas-search"
+                f"the journal's latencies do not fit together: {describe_exception(error)}; "
+                "it was changed by something else than mnas-search"
             ) from error
 
     def of(self, network: Network) -> Latency | None:
@@ -84,7 +84,7 @@ class Remeasured:
         from mnas_search.evaluators.latency.measuring import measure_networks
 
         missing = [network for network in networks if self.of(network) is None]
-        if not missing or not is_of_here(table):
+        if not missing or not matches_this_machine(table):
             return
         session = measure_networks(missing, table.conditions)
         for network, latency in zip(missing, session.latencies(table.reference), strict=True):

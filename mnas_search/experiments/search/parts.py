@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from mnas_search.architecture import published
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.latency import Remeasured
-from mnas_search.experiments.search.stages.baseline_comparison import Verdict
-from mnas_search.experiments.search.stages.finalist_check import Finals
-from mnas_search.experiments.search.stages.replicates import Repeats
+from mnas_search.experiments.search.stages.baseline_comparison import BaselineComparison
+from mnas_search.experiments.search.stages.finalist_check import FinalistCheck
+from mnas_search.experiments.search.stages.replicates import Replicates
 from mnas_search.nas.asha import Asha
 from mnas_search.nas.core import Search
 from mnas_search.nas.journal import Events
@@ -29,10 +29,10 @@ class Parts:
     """
 
     search: Search
-    repeats: Repeats
+    repeats: Replicates
     rival: Search | None
-    finals: Finals | None
-    verdict: Verdict | None
+    finals: FinalistCheck | None
+    verdict: BaselineComparison | None
     remeasured: Remeasured
 
 
@@ -59,7 +59,7 @@ def assemble(
     )
     # One trial in six, so that the noise costs little beside the search.
     count = max(2, min(8, trials // 6)) if setup.evaluator.noisy else 0
-    repeats = Repeats(search, count=count, seed=seed, journal=journal)
+    repeats = Replicates(search, count=count, seed=seed, journal=journal)
     rival = None
     if rival_journal is not None:
         rival = Search(
@@ -80,10 +80,10 @@ def assemble(
     )
 
 
-def _finals(setup: Setup, search: Search, journal: Events) -> Finals | None:
+def _finals(setup: Setup, search: Search, journal: Events) -> FinalistCheck | None:
     if setup.check is None:
         return None
-    return Finals(
+    return FinalistCheck(
         search,
         setup.objective,
         searched=setup.evaluator,
@@ -96,10 +96,10 @@ def _finals(setup: Setup, search: Search, journal: Events) -> Finals | None:
 
 def _verdict(
     setup: Setup, search: Search, rival: Search | None, journal: Events
-) -> Verdict | None:
+) -> BaselineComparison | None:
     if setup.tested is None:
         return None
-    return Verdict(
+    return BaselineComparison(
         search,
         setup.objective,
         baselines=setup.baselines(),

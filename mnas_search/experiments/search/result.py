@@ -16,8 +16,8 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.parts import Parts
-from mnas_search.experiments.search.stages.baseline_comparison import Verdict
-from mnas_search.experiments.search.stages.finalist_check import Scored
+from mnas_search.experiments.search.stages.baseline_comparison import BaselineComparison
+from mnas_search.experiments.search.stages.finalist_check import Finalist
 from mnas_search.nas.trial import Trial, believed, rank
 
 
@@ -115,27 +115,27 @@ class Result:
         return self._search.estimates() if self.evaluator.noisy else {}
 
     @cached_property
-    def finalists(self) -> tuple[Scored, ...]:
+    def finalists(self) -> tuple[Finalist, ...]:
         """Candidates with a second opinion, the best by it first."""
         return () if self._finals is None else self._finals.finalists
 
     @cached_property
-    def vetoed(self) -> tuple[Scored, ...]:
+    def vetoed(self) -> tuple[Finalist, ...]:
         """Finalists that could not be trained."""
         return () if self._finals is None else self._finals.vetoed
 
     @cached_property
-    def opinion(self) -> Scored | None:
+    def opinion(self) -> Finalist | None:
         """The winner with its second opinion."""
         return None if self._finals is None else self._finals.winner
 
     @cached_property
-    def baseline(self) -> Scored | None:
+    def baseline(self) -> Finalist | None:
         """EfficientNet-B0 with its second opinion."""
         return None if self._finals is None else self._finals.baseline
 
     @cached_property
-    def verdict(self) -> Verdict | None:
+    def verdict(self) -> BaselineComparison | None:
         """The best candidates beside the baselines, where both were trained at the end."""
         return self._verdict if self._verdict is not None and self._verdict.gains else None
 
@@ -146,7 +146,7 @@ class Result:
         fitting = [
             t
             for t in self.limited
-            if self.objective.targeted(t) <= most and t.number not in vetoed
+            if self.objective.target_cost(t) <= most and t.number not in vetoed
         ]
 
         def value(trial: Trial) -> float:
@@ -200,8 +200,8 @@ class Result:
         """Trials within the limits that no other beats in both accuracy and what is targeted,
         cheapest first."""
         front: list[Trial] = []
-        targeted = self.objective.targeted
-        for trial in sorted(self.limited, key=lambda t: (targeted(t), -(t.accuracy or 0.0))):
+        target_cost = self.objective.target_cost
+        for trial in sorted(self.limited, key=lambda t: (target_cost(t), -(t.accuracy or 0.0))):
             if not front or (trial.accuracy or 0.0) > (front[-1].accuracy or 0.0):
                 front.append(trial)
         return tuple(front)

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from mnas_search.architecture.cost.latency.table import read_table
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.common import folders, plugins
-from mnas_search.common.errors import RunFolderError, WorkFailed, where
+from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
 from mnas_search.common.machine import versions
 from mnas_search.experiments.listener import Reporter
 from mnas_search.experiments.runners import drive
@@ -26,7 +26,7 @@ from mnas_search.experiments.search.parts import Parts, assemble
 from mnas_search.experiments.search.report.page import page
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import Chain, Source, Timed
+from mnas_search.nas.job import JobQueue, SequentialQueue, TimedQueue
 from mnas_search.nas.journal import Journal, ReadJournal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Trial
@@ -114,7 +114,8 @@ def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
         config = RunConfig(**{**known, **given})
     except TypeError as error:
         raise RunFolderError(
-            f"{str(folder / 'config.json')!r} is no run's configuration: {where(error)}"
+            f"{str(folder / 'config.json')!r} is no run's configuration: "
+            f"{describe_exception(error)}"
         ) from error
     setup = Setup(config, lambda space: read_table(folder / TABLE))
     folders.check_same_run(folder, recorded, setup.recorded)
@@ -185,8 +186,8 @@ def _run(setup: Setup, folder: Path, reporter: Reporter) -> Result:
 
 def _drive(setup: Setup, parts: Parts) -> Timing | None:
     start = time.monotonic()
-    searching, repeating = Timed(parts.search), Timed(parts.repeats.trainings)
-    work = Chain([searching, repeating, *([] if parts.rival is None else [parts.rival])])
+    searching, repeating = TimedQueue(parts.search), TimedQueue(parts.repeats.trainings)
+    work = SequentialQueue([searching, repeating, *([] if parts.rival is None else [parts.rival])])
     if work.finished:
         return None
     workers = _evaluate(setup.config, work, setup.evaluator)
@@ -219,7 +220,7 @@ def _train(setup: Setup, parts: Parts, reporter: Reporter) -> float:
     return time.monotonic() - start
 
 
-def _evaluate(config: RunConfig, source: Source, evaluator: Evaluator) -> int:
+def _evaluate(config: RunConfig, source: JobQueue, evaluator: Evaluator) -> int:
     """Drive a source as the configuration says; the number of workers."""
     return drive(
         source,

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from mnas_search.common.errors import RunFolderError, WorkFailed
-from mnas_search.common.files import replacement, write_atomically
+from mnas_search.common.files import atomic_write, write_atomically
 from mnas_search.networks.weights.reading import BEST, load
 
 LAST = "checkpoint-last.pt"
@@ -151,7 +151,7 @@ def _write(path: Path, checkpoint: Checkpoint) -> None:
         "history": [asdict(epoch) for epoch in checkpoint.history],
     }
     try:
-        with replacement(path) as file:
+        with atomic_write(path) as file:
             torch.save(value, file)
     except (OSError, RuntimeError) as error:
         # torch's archive writer hides what the file said.

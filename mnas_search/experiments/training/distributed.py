@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from mnas_search.common import plugins, ray_cluster
-from mnas_search.common.errors import MnasSearchError, WorkFailed, where
+from mnas_search.common.errors import MnasSearchError, WorkFailed, describe_exception
 from mnas_search.experiments.training import checkpoints
 from mnas_search.experiments.training.checkpoints import Epoch
 from mnas_search.experiments.training.epochs import Job, train_epochs
-from mnas_search.training.worker_context import Share
+from mnas_search.training.worker_context import WorkerContext
 
 # Ray Train reads these when it is imported or started.
 for _name, _value in {
@@ -104,7 +104,7 @@ def _work(config: dict[str, Any]) -> None:
         ray.get(config["job"]),
         Path(config["folder"]),
         device=str(get_device()),
-        share=Share(rank=context.get_world_rank(), count=context.get_world_size()),
+        share=WorkerContext(rank=context.get_world_rank(), count=context.get_world_size()),
     )
 
 
@@ -118,4 +118,4 @@ def _failure(error: BaseException) -> BaseException:
                 return inner
             inner = inner.__cause__ or getattr(inner, "cause", None)
     cause = next(iter(failures.values()), error)
-    return WorkFailed(f"a worker failed: {where(cause)}")
+    return WorkFailed(f"a worker failed: {describe_exception(cause)}")

@@ -18,7 +18,7 @@ from mnas_search.experiments.training.scores import Score, score
 from mnas_search.networks import build
 from mnas_search.training import loop
 from mnas_search.training.recipe import Recipe
-from mnas_search.training.worker_context import ALONE, Share
+from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
 
 
 @final
@@ -56,7 +56,7 @@ def train_epochs(
     folder: Path,
     *,
     device: str,
-    share: Share = ALONE,
+    share: WorkerContext = SINGLE_PROCESS,
     finished: Callable[[Epoch], None] = lambda epoch: None,
 ) -> None:
     """Train from where the folder's last checkpoint stands to the recipe's last epoch.
@@ -108,7 +108,9 @@ def train_epochs(
             ) from error
 
 
-def _epoch(training: loop.Training, validation: loop.Images, share: Share, batch: int) -> Epoch:
+def _epoch(
+    training: loop.Training, validation: loop.Images, share: WorkerContext, batch: int
+) -> Epoch:
     start = time.perf_counter()
     loss = training.train_epoch()
     found = score(training.evaluated, validation, batch=batch, share=share)

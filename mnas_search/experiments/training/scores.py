@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mnas_search.training.loop import Images
-from mnas_search.training.worker_context import ALONE, Share
+from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
 
 _LARGEST_BATCH = 256
 _TOP = 5
@@ -55,7 +55,11 @@ def wilson(right: int, count: int, *, z: float = 1.959964) -> tuple[float, float
 
 
 def score(
-    network: nn.Module, data: Images, *, batch: int = _LARGEST_BATCH, share: Share = ALONE
+    network: nn.Module,
+    data: Images,
+    *,
+    batch: int = _LARGEST_BATCH,
+    share: WorkerContext = SINGLE_PROCESS,
 ) -> Score:
     """Classify a split; each process takes its part, and all get the whole score.
 

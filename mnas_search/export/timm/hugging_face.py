@@ -16,7 +16,7 @@ from mnas_search.architecture import published
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import WorkFailed
 from mnas_search.common.extras import absent, imports
-from mnas_search.common.files import staged, write_atomically
+from mnas_search.common.files import atomic_directory, write_atomically
 from mnas_search.export.base import Exporter, Origin
 from mnas_search.export.comparison import compare, images_for
 from mnas_search.export.timm.block_args import timm_words
@@ -70,7 +70,7 @@ class HuggingFaceExporter(Exporter):
         name = timm_name(architecture)
         origin = self.origin if self.origin is not None else Origin(weights=UNTRAINED)
         source = timm_source(architecture, words, origin)
-        with staged(path) as folder:
+        with atomic_directory(path) as folder:
             texts = {
                 "config.json": json.dumps(_config(architecture, origin), indent=2) + "\n",
                 "README.md": model_card(architecture, origin, registered=name is None),

@@ -4,7 +4,7 @@ import re
 
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import one_line
+from mnas_search.common.errors import single_line
 from mnas_search.export.base import Origin
 from mnas_search.export.model_py.model_source import comment
 
@@ -38,7 +38,7 @@ def model_card(architecture: Architecture, origin: Origin, *, registered: bool) 
 
 
 def _cell(text: str) -> str:
-    return _plain(one_line(text))
+    return _plain(single_line(text))
 
 
 def _plain(text: str) -> str:

@@ -61,34 +61,34 @@ class SpaceCost(Protocol):
         """Whether a batch is counted from tables, not one network after the other."""
 
     @property
-    def reachable(self) -> Range | None:
+    def feasible_range(self) -> Range | None:
         """The exact range of multiply-adds; None where only walking the space could tell."""
 
     @property
-    def reachable_params(self) -> Range | None:
+    def feasible_params(self) -> Range | None:
         """The same of params."""
 
     @property
-    def least_memory(self) -> int | None:
+    def min_memory(self) -> int | None:
         """The same of inference memory, its lower end."""
 
     @property
-    def reachable_latency(self) -> Range | None:
+    def feasible_latency(self) -> Range | None:
         """The same of predicted latency, in seconds."""
 
 
 def space_cost(space: SearchSpace, latency: LatencyTable | None = None) -> SpaceCost:
     """The fastest exact counter that the space allows; with a table, of latencies too."""
     if isinstance(space, StagewiseSpace):
-        return TableCost(space, latency)
-    return WalkingCost(space, latency)
+        return LookupTableCost(space, latency)
+    return PerNetworkCost(space, latency)
 
 
-class WalkingCost:
+class PerNetworkCost:
     """Counts one network after the other, for any space."""
 
     vectorised = False
-    reachable = reachable_params = least_memory = reachable_latency = None
+    feasible_range = feasible_params = min_memory = feasible_latency = None
 
     def __init__(self, space: SearchSpace, latency: LatencyTable | None = None) -> None:
         decisions = space.decisions
@@ -128,7 +128,7 @@ class WalkingCost:
         return np.array([self._seconds(tuple(row)) for row in codes.tolist()])
 
 
-class TableCost:
+class LookupTableCost:
     """Counts a stagewise space from one table a stage."""
 
     vectorised = True
@@ -261,17 +261,17 @@ class TableCost:
             state = following.ravel().take(entry) if following.any() else None
 
     @property
-    def reachable(self) -> Range:
+    def feasible_range(self) -> Range:
         """The exact range of multiply-adds."""
         return self._range(self._macs)
 
     @property
-    def reachable_params(self) -> Range:
+    def feasible_params(self) -> Range:
         """The exact range of params."""
         return self._range(self._params)
 
     @property
-    def least_memory(self) -> int:
+    def min_memory(self) -> int:
         """The exact inference memory of the network that needs least.
 
         Peaks are no sum over stages. But the least weights under a bound on the peak are, and only
@@ -291,7 +291,7 @@ class TableCost:
         return int(least)
 
     @property
-    def reachable_latency(self) -> Range | None:
+    def feasible_latency(self) -> Range | None:
         """The range of predicted latency, in seconds."""
         return None if self._latency is None else self._range(self._seconds)
 

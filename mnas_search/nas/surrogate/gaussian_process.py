@@ -71,7 +71,7 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prior:
+class HyperPrior:
     """Where the search for a kernel begins, and how freely it moves.
 
     Attributes:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import UsageError, one_line, shortened
+from mnas_search.common.errors import UsageError, shortened, single_line
 from mnas_search.common.files import read_json
 from mnas_search.networks.weights.reading import BEST, load
 from mnas_search.networks.weights.torchvision_names import is_named, torchvision_names
@@ -302,6 +302,6 @@ def _described(name: str | None, given: Mapping[str, Tensor]) -> str:
 
 def some(names: Iterable[str]) -> str:
     """The first few names and the number of the others."""
-    listed = [shortened(one_line(name), _LONG) for name in names]
+    listed = [shortened(single_line(name), _LONG) for name in names]
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     return (", ".join(listed[:_SHOWN]) + more) or "nothing"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnas_search.networks.layers import Means, SqueezeExcite
+from mnas_search.networks.layers import GlobalAvgPool, SqueezeExcite
 from mnas_search.training.fast.depthwise import STRIP, depthwise
 
 _FEW_PIXELS = 4096  # in a batch; of more, oneDNN's convolution is the faster one
@@ -56,8 +56,8 @@ class FastSqueezeExcite(nn.Module):
 
 
 @final
-class FastMeans(nn.Module):
-    """A `Means`."""
+class FastGlobalAvgPool(nn.Module):
+    """A `GlobalAvgPool`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W]."""
@@ -124,8 +124,8 @@ def use_fast_layers(network: nn.Module) -> None:
             module.inplace = False
         elif isinstance(module, SqueezeExcite):
             network.set_submodule(name, FastSqueezeExcite(module))
-        elif isinstance(module, Means):
-            network.set_submodule(name, FastMeans())
+        elif isinstance(module, GlobalAvgPool):
+            network.set_submodule(name, FastGlobalAvgPool())
         elif type(module) is nn.BatchNorm2d and _running(module):
             network.set_submodule(name, FastBatchNorm(module))
         elif isinstance(module, nn.Conv2d) and _wide_depthwise(module):

@@ -63,7 +63,7 @@ def machine(conditions: Conditions) -> dict[str, str]:
     return found
 
 
-def in_words(machine: Mapping[str, str]) -> str:
+def describe(machine: Mapping[str, str]) -> str:
     """AMD EPYC, torch 2.13.0."""
     others = [f"{name} {text}" for name, text in machine.items() if name != "processor"]
     return ", ".join([machine.get("processor", "unknown processor"), *others])

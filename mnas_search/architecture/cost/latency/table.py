@@ -28,7 +28,7 @@ from mnas_search.architecture.cost.latency.parts import (
 )
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import UnknownName, UsageError, one_line
+from mnas_search.common.errors import UnknownName, UsageError, single_line
 from mnas_search.common.files import read_json, write_atomically
 
 
@@ -230,7 +230,7 @@ def _table(value: Any) -> LatencyTable:
     }
     return LatencyTable(
         conditions=Conditions(**value["conditions"]),
-        machine={name: one_line(str(text)) for name, text in value["machine"].items()},
+        machine={name: single_line(str(text)) for name, text in value["machine"].items()},
         reference=_positive(value["reference"]["seconds"]),
         parts=parts,
         whole={
@@ -294,6 +294,6 @@ def fitted_rates(parts: Sequence[TimedPart]) -> tuple[float, ...] | None:
     return tuple((found / scale).tolist())
 
 
-def is_of_here(table: LatencyTable) -> bool:
+def matches_this_machine(table: LatencyTable) -> bool:
     """Whether a table is of this machine and its packages."""
     return dict(table.machine) == machine(table.conditions)

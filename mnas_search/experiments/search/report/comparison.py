@@ -9,9 +9,9 @@ from mnas_search.common.units import format_size
 from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.baseline_comparison import (
     TRAININGS,
-    Contender,
-    Gain,
-    Verdict,
+    BaselineComparison,
+    Candidate,
+    Improvement,
 )
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
@@ -45,7 +45,7 @@ def comparison(result: Result) -> Comparison | None:
     )
 
 
-def sentence(gain: Gain) -> str:
+def sentence(gain: Improvement) -> str:
     """`beats B0 by x ± y`, or `use B0`."""
     name, macs = gain.over.label, format_size(gain.over.macs)
     if gain.shown:
@@ -57,7 +57,7 @@ def sentence(gain: Gain) -> str:
     )
 
 
-def _against(gain: Gain) -> str:
+def _against(gain: Improvement) -> str:
     if gain.over.trial is not None:
         name = "the best of a random search with as many trials"
     else:
@@ -66,11 +66,11 @@ def _against(gain: Gain) -> str:
     return f"the winner {word} {name}: the difference is {_points(gain)}"
 
 
-def _points(gain: Gain) -> str:
+def _points(gain: Improvement) -> str:
     return f"{100 * gain.difference:+.2f} ± {100 * gain.margin:.2f} points"
 
 
-def _networks(verdict: Verdict) -> Table:
+def _networks(verdict: BaselineComparison) -> Table:
     header = ("", "validation", "test", "FLOPs", "params")
     winner = verdict.winner
     rows: list[tuple[str, ...]] = []
@@ -80,7 +80,7 @@ def _networks(verdict: Verdict) -> Table:
     return header, rows
 
 
-def _figures(one: Contender) -> tuple[str, str]:
+def _figures(one: Candidate) -> tuple[str, str]:
     if not one.validation:
         return "failed", "-"
     validation, test = (
@@ -90,7 +90,7 @@ def _figures(one: Contender) -> tuple[str, str]:
     return validation, test
 
 
-def _method(verdict: Verdict) -> tuple[str, ...]:
+def _method(verdict: BaselineComparison) -> tuple[str, ...]:
     count = len(verdict.candidates)
     return (
         f"the {count} best of the search and the baselines, as wide as the target lets them be, "

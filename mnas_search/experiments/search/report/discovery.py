@@ -10,7 +10,7 @@ from mnas_search.architecture.stage import Stage
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.units import format_size
 from mnas_search.experiments.search.result import Result
-from mnas_search.experiments.search.stages.finalist_check import TRAININGS, VETO, Scored
+from mnas_search.experiments.search.stages.finalist_check import TRAININGS, VETO, Finalist
 from mnas_search.nas.space.choices import sample
 from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
 
@@ -53,7 +53,7 @@ def _networks(result: Result) -> Table:
     return header, rows
 
 
-def _label(one: Scored, result: Result) -> str:
+def _label(one: Finalist, result: Result) -> str:
     if one.trial is None:
         within = result.objective.admits(one.network)
         count = result.objective.counts(one.network)[result.objective.count]
@@ -65,7 +65,7 @@ def _label(one: Scored, result: Result) -> str:
     return f"{name}, winner" if one == result.opinion else name
 
 
-def _figures(one: Scored) -> tuple[str, ...]:
+def _figures(one: Finalist) -> tuple[str, ...]:
     trainings = " ".join("failed" if a is None else f"{a:.3f}" for a in one.trainings)
     return (
         with_std(one.searched.accuracy, one.searched.std),
@@ -82,7 +82,7 @@ def with_std(accuracy: float, std: float | None) -> str:
     return f"{accuracy:.4f}" if std is None else f"{accuracy:.4f} ± {std:.4f}"
 
 
-def _stages(winner: Scored, baseline: Scored) -> Table | None:
+def _stages(winner: Finalist, baseline: Finalist) -> Table | None:
     one, two = winner.network, baseline.network
     if not (isinstance(one, Architecture) and isinstance(two, Architecture)):
         return None
@@ -141,7 +141,7 @@ def searched_and_fixed(space: SearchSpace) -> tuple[list[str], list[str]]:
     return [n for n in names if n in open_], [n for n in names if n not in open_ | hidden]
 
 
-def _decided(result: Result, winner: Scored) -> tuple[str, ...]:
+def _decided(result: Result, winner: Finalist) -> tuple[str, ...]:
     said = [
         f"the search was told accuracies by {evaluator_name(result.evaluator)}",
         f"the winner among the {len(result.finalists)} largest rewards was chosen by "

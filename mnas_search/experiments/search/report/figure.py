@@ -28,9 +28,9 @@ def figure(result: Result) -> str:
     assert best is not None
     assert best.accuracy is not None
     objective = result.objective
-    metric, targeted = METRICS[objective.metric], objective.targeted
-    points = [(targeted(t), t.accuracy or 0.0) for t in result.good]
-    marked = [("winner", targeted(best), best.accuracy)]
+    metric, target_cost = METRICS[objective.metric], objective.target_cost
+    points = [(target_cost(t), t.accuracy or 0.0) for t in result.good]
+    marked = [("winner", target_cost(best), best.accuracy)]
     if baseline is not None:
         cost = objective.counts(baseline.network)[objective.count]
         marked.append((baseline.network.label, cost, baseline.searched.accuracy))
@@ -46,8 +46,8 @@ def figure(result: Result) -> str:
     parts = [
         *_axes(x, y, lines, metric),
         *_target(x, top, target, metric.amount(target)),
-        *(_dot(x, y, t, targeted(t), metric) for t in result.good),
-        _front(x, y, [(targeted(t), t.accuracy or 0.0) for t in result.pareto]),
+        *(_dot(x, y, t, target_cost(t), metric) for t in result.good),
+        _front(x, y, [(target_cost(t), t.accuracy or 0.0) for t in result.pareto]),
         *_marks(x, y, marked),
     ]
     return (

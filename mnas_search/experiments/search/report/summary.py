@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mnas_search.architecture.cost.base import CONVENTION, MEMORY_CONVENTION
-from mnas_search.architecture.cost.latency.conditions import in_words
-from mnas_search.architecture.cost.latency.table import is_of_here
+from mnas_search.architecture.cost.latency.conditions import describe
+from mnas_search.architecture.cost.latency.table import matches_this_machine
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.render.tables import console, print_table
@@ -19,7 +19,7 @@ from mnas_search.experiments.search.folder import further_columns
 from mnas_search.experiments.search.report.comparison import comparison
 from mnas_search.experiments.search.report.discovery import discovery
 from mnas_search.experiments.search.result import Result
-from mnas_search.experiments.search.stages.finalist_check import Scored
+from mnas_search.experiments.search.stages.finalist_check import Finalist
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Trial
 
@@ -100,7 +100,7 @@ def _trial(result: Result, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _scored(result: Result, one: Scored) -> dict[str, Any]:
+def _scored(result: Result, one: Finalist) -> dict[str, Any]:
     return {
         "trial": None if one.trial is None else one.trial.number,
         "architecture": one.network.label,
@@ -122,10 +122,10 @@ def spread(result: Result) -> float | None:
 
 def budgets(result: Result) -> list[tuple[float, Trial]]:
     """The best candidate under 100M, 200M, ... (the target's power of ten) where it is another."""
-    targeted = result.objective.targeted
+    target_cost = result.objective.target_cost
     step = 10.0 ** math.floor(math.log10(result.objective.target))
     rows: list[tuple[float, Trial]] = []
-    most = max((targeted(t) for t in result.good), default=0)
+    most = max((target_cost(t) for t in result.good), default=0)
     for count in range(1, min(_MOST_BUDGETS, math.ceil(most / step)) + 1):
         budget = count * step
         trial = result.best_under(budget)
@@ -194,9 +194,9 @@ def _binding(objective: Objective, best: Trial) -> list[str]:
             f"the limit on {name.removeprefix('max_')} {word}: the winner has "
             f"{metric.amount(count)} of {metric.amount(most)}"
         )
-    targeted = objective.targeted(best)
-    if objective.kind == "soft" and targeted < _BINDS * objective.target:
-        amount = METRICS[objective.metric].amount(targeted)
+    target_cost = objective.target_cost(best)
+    if objective.kind == "soft" and target_cost < _BINDS * objective.target:
+        amount = METRICS[objective.metric].amount(target_cost)
         lies = f"the reward's optimum among the candidates lies at {amount}"
         more = "a limit binds instead" if held else "--objective hard spends the whole budget"
         said.append(f"the target does not bind: {lies}; {more}")
@@ -218,7 +218,11 @@ def _latency(result: Result, best: Trial) -> list[str]:
         )
     winner = next(iter(result.leading))
     if winner not in result.latencies:
-        why = "" if is_of_here(table) else ": the table is of another machine or other packages"
+        why = (
+            ""
+            if matches_this_machine(table)
+            else ": the table is of another machine or other packages"
+        )
         return [*said, f"the winner's latency was not measured{why}"]
     _, measured = result.latencies[winner]
     if measured.seconds > most:
@@ -355,7 +359,7 @@ def conventions(result: Result) -> str:
         said += f"; memory is that of {MEMORY_CONVENTION}"
     if objective.latency is not None:
         table = objective.latency
-        said += f"; latency is that of {table.conditions}, {in_words(table.machine)}"
+        said += f"; latency is that of {table.conditions}, {describe(table.machine)}"
     return said
 
 

@@ -22,7 +22,7 @@ from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.experiments.trainings import NO_TRIAL, Trainings
 from mnas_search.nas.core import Search, training_seed
-from mnas_search.nas.job import Work
+from mnas_search.nas.job import Job
 from mnas_search.nas.journal import Events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Trial, believed, rank
@@ -34,7 +34,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
+class Candidate:
     """A network with its trainings.
 
     Attributes:
@@ -55,7 +55,7 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gain:
+class Improvement:
     """How much better one is than the other on the test split.
 
     Attributes:
@@ -64,7 +64,7 @@ class Gain:
         margin: half the width of the 95 % interval.
     """
 
-    over: Contender
+    over: Candidate
     difference: float
     margin: float
 
@@ -75,7 +75,7 @@ class Gain:
 
 
 @final
-class Verdict:
+class BaselineComparison:
     """Trains the best of a search beside baselines, and compares them.
 
     Args:
@@ -109,27 +109,27 @@ class Verdict:
     # -- what has come out --------------------------------------------------------------------
 
     @property
-    def candidates(self) -> tuple[Contender, ...]:
+    def candidates(self) -> tuple[Candidate, ...]:
         """The best of the search, best first."""
         return self._ranked(self._contenders(self._search, "trial"))
 
     @property
-    def rivals(self) -> tuple[Contender, ...]:
+    def rivals(self) -> tuple[Candidate, ...]:
         """The best of the random search, best first."""
         return () if self._rival is None else self._ranked(self._contenders(self._rival, "random"))
 
     @property
-    def baselines(self) -> tuple[Contender, ...]:
+    def baselines(self) -> tuple[Candidate, ...]:
         """The baselines, in their order."""
         return tuple(self._contender(a.label, None, a) for a in self._baselines)
 
     @property
-    def winner(self) -> Contender | None:
+    def winner(self) -> Candidate | None:
         """The candidate with the largest reward by its mean on the validation split."""
         return next((one for one in self.candidates if one.validation), None)
 
     @property
-    def gains(self) -> tuple[Gain, ...]:
+    def gains(self) -> tuple[Improvement, ...]:
         """The winner over each baseline and the random search, where both were trained."""
         candidates, baselines, rivals = self.candidates, self.baselines, self.rivals
         mine = self._chosen_by_others(candidates)
@@ -139,7 +139,7 @@ class Verdict:
         others = [(one, one.test) for one in baselines]
         others += [(one, self._chosen_by_others(rivals)) for one in rivals[:1]]
         return tuple(
-            Gain(over=one, difference=fmean(mine) - fmean(test), margin=margin)
+            Improvement(over=one, difference=fmean(mine) - fmean(test), margin=margin)
             for one, test in others
             if test
         )
@@ -172,7 +172,7 @@ class Verdict:
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _works(self) -> list[Work]:
+    def _works(self) -> list[Job]:
         networks: list[tuple[int, Network]] = [
             (trial.number, self._search.network(trial)) for trial in self._best(self._search)
         ]
@@ -180,10 +180,10 @@ class Verdict:
         if self._rival is not None:
             networks += [(NO_TRIAL, self._rival.network(t)) for t in self._best(self._rival)]
         # By seed: a network that stands there twice is trained as the first.
-        works: dict[int, Work] = {}
+        works: dict[int, Job] = {}
         for number, network in networks:
             for seed in self._seeds(network):
-                works.setdefault(seed, Work(number=number, network=network, seed=seed))
+                works.setdefault(seed, Job(number=number, network=network, seed=seed))
         return list(works.values())
 
     def _seeds(self, network: Network) -> list[int]:
@@ -200,13 +200,13 @@ class Verdict:
         good = [t for t in search.trials if t.reward is not None and t.within_target]
         return sorted(sorted(good, key=rank), key=value, reverse=True)[:TOP]
 
-    def _contenders(self, search: Search, word: str) -> list[Contender]:
+    def _contenders(self, search: Search, word: str) -> list[Candidate]:
         return [
             self._contender(f"{word} {trial.number}", trial, search.network(trial))
             for trial in self._best(search)
         ]
 
-    def _contender(self, label: str, trial: Trial | None, network: Network) -> Contender:
+    def _contender(self, label: str, trial: Trial | None, network: Network) -> Candidate:
         counted = cost(network)
         done = [self.trainings.done.get(seed) for seed in self._seeds(network)]
         whole = [
@@ -216,7 +216,7 @@ class Verdict:
         ]
         if len(whole) < TRAININGS:
             whole = []
-        return Contender(
+        return Candidate(
             label=label,
             trial=trial,
             network=network,
@@ -226,17 +226,17 @@ class Verdict:
             test=tuple(test for _, test in whole),
         )
 
-    def _ranked(self, contenders: Sequence[Contender]) -> tuple[Contender, ...]:
+    def _ranked(self, contenders: Sequence[Candidate]) -> tuple[Candidate, ...]:
         """By the reward of the mean on validation; those that were not trained come last."""
 
-        def key(one: Contender) -> float:
+        def key(one: Candidate) -> float:
             if not one.validation:
                 return float("-inf")
             return self._objective.reward_of(fmean(one.validation), one.network)
 
         return tuple(sorted(contenders, key=key, reverse=True))
 
-    def _chosen_by_others(self, contenders: Sequence[Contender]) -> tuple[float, ...]:
+    def _chosen_by_others(self, contenders: Sequence[Candidate]) -> tuple[float, ...]:
         trained = [one for one in contenders if one.validation]
         if not trained:
             return ()
@@ -253,7 +253,7 @@ class Verdict:
         return tuple(test)
 
 
-def _margin(contenders: Sequence[Contender]) -> float:
+def _margin(contenders: Sequence[Candidate]) -> float:
     """Student's interval of a difference of two means, with the standard deviation between seeds
     pooled over all networks that were trained."""
     from scipy.stats import t

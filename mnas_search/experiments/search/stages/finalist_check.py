@@ -18,7 +18,7 @@ from mnas_search.common.errors import MnasSearchError
 from mnas_search.experiments.trainings import NO_TRIAL, Trainings
 from mnas_search.nas.core import Search, training_seed
 from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import Work, measure
+from mnas_search.nas.job import Job, measure
 from mnas_search.nas.journal import Events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Evaluation, Trial, rank
@@ -29,7 +29,7 @@ VETO = 0.5  # of the baseline's accuracy: below it, a network is taken not to tr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
+class Finalist:
     """A network with both opinions.
 
     Attributes:
@@ -58,7 +58,7 @@ class Scored:
 
 
 @final
-class Finals:
+class FinalistCheck:
     """Scores and trains the finalists of a search.
 
     Args:
@@ -93,25 +93,25 @@ class Finals:
     # -- what has come out --------------------------------------------------------------------
 
     @property
-    def baseline(self) -> Scored | None:
+    def baseline(self) -> Finalist | None:
         """The baseline, with both opinions."""
         network = self._network_of_baseline
         return None if network is None else self._score(None, network)
 
     @property
-    def finalists(self) -> tuple[Scored, ...]:
+    def finalists(self) -> tuple[Finalist, ...]:
         """The largest rewards of the search within the constraints, best by the check first; those
         that the check could not score are left out."""
         scored = [self._score(trial, self._search.network(trial)) for trial in self._candidates()]
         return tuple(sorted(filter(None, scored), key=lambda one: -one.reward))
 
     @property
-    def vetoed(self) -> tuple[Scored, ...]:
+    def vetoed(self) -> tuple[Finalist, ...]:
         """Finalists that did not train."""
         return tuple(one for one in self.finalists if not self._trains(one))
 
     @property
-    def winner(self) -> Scored | None:
+    def winner(self) -> Finalist | None:
         """The best finalist by the check that is not vetoed; None where there is none."""
         return next((one for one in self.finalists if self._trains(one)), None)
 
@@ -121,14 +121,14 @@ class Finals:
         good = [t for t in self._search.trials if t.reward is not None and t.within_target]
         return sorted(good, key=rank)[:FINALISTS]
 
-    def _score(self, trial: Trial | None, network: Network) -> Scored | None:
+    def _score(self, trial: Trial | None, network: Network) -> Finalist | None:
         opinion = self._opinion(network)
         if opinion is None:
             return None
         searched, checked = opinion
         done = self.trainings.done
         counted = cost(network)
-        return Scored(
+        return Finalist(
             trial=trial,
             network=network,
             macs=counted.macs,
@@ -142,17 +142,17 @@ class Finals:
     def _opinion(self, network: Network) -> tuple[Evaluation, Evaluation] | None:
         key = network.fingerprint
         if key not in self._opinions:
-            work = Work(number=0, network=network, seed=0)
+            work = Job(number=0, network=network, seed=0)
             judges = (self._searched, self._check)
             try:
-                given = [measure(judge, work)[0] for judge in judges]
+                given = [measure(evaluator_index, work)[0] for evaluator_index in judges]
             except MnasSearchError:  # a baseline of another space or size is refused
                 given = []
             good = [outcome for outcome in given if isinstance(outcome, Evaluation)]
             self._opinions[key] = (good[0], good[1]) if len(good) == len(judges) else None
         return self._opinions[key]
 
-    def _trains(self, one: Scored) -> bool:
+    def _trains(self, one: Finalist) -> bool:
         """Whether no training failed or fell far behind the baseline's.
 
         Where the baseline's failed too, that says nothing about the finalists.
@@ -167,7 +167,7 @@ class Finals:
     def _seeds(self, network: Network) -> list[int]:
         return [training_seed(self._seed, network.fingerprint, repeat=k) for k in range(TRAININGS)]
 
-    def _works(self) -> list[Work]:
+    def _works(self) -> list[Job]:
         networks = {
             NO_TRIAL if one.trial is None else one.trial.number: one.network
             for one in (*self.finalists, self.baseline)
@@ -175,7 +175,7 @@ class Finals:
         }
         # By seed: a finalist that is the baseline is trained as one of them only.
         works = {
-            seed: Work(number=number, network=network, seed=seed)
+            seed: Job(number=number, network=network, seed=seed)
             for number, network in networks.items()
             for seed in self._seeds(network)
         }

@@ -11,13 +11,13 @@ import numpy as np
 
 from mnas_search.experiments.trainings import Trainings
 from mnas_search.nas.core import Search, training_seed
-from mnas_search.nas.job import Work
+from mnas_search.nas.job import Job
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Trial
 
 
 @final
-class Repeats:
+class Replicates:
     """Evaluates `count` finished trials of a search once more.
 
     Args:
@@ -62,7 +62,7 @@ class Repeats:
         one, two = np.array(self.pairs).T
         return float(np.sqrt(np.mean((one - two) ** 2) / 2))
 
-    def _works(self) -> list[Work]:
+    def _works(self) -> list[Job]:
         good = [trial for trial in self._search.trials if trial.status == "ok"]
         picks = np.linspace(0, len(good) - 1, min(self._count, len(good))).round()
         works = [self._work(good[int(i)]) for i in picks]
@@ -72,8 +72,8 @@ class Repeats:
         again = [work for work in works if work.seed in done]
         return again + fresh[: max(0, self._count - len(done))]
 
-    def _work(self, trial: Trial) -> Work:
-        return Work(
+    def _work(self, trial: Trial) -> Job:
+        return Job(
             number=trial.number,
             network=self._search.network(trial),
             seed=training_seed(self._seed, trial.fingerprint, repeat=1),
