@@ -162,7 +162,7 @@ def test_the_points_that_the_paper_prints_are_there(tables):
 
 
 def test_the_differences_in_the_docs_are_those_of_the_command(tables):
-    text = (Path(__file__).parents[1] / "docs" / "paper.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "paper.md").read_text()
     said = {ROUNDING, FROM_PRINTED}
     rows = [
         f"| {t.key} | {x.row}: {x.quantity} | {x.printed.text} | "

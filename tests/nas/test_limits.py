@@ -39,7 +39,7 @@ from mnas_search.nas.space.cost import PerNetworkCost, space_cost
 from mnas_search.nas.trial import Evaluation, Trial, rank
 from mnas_search.testing import ToySpace, toy_accuracy
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 B0 = reference.architecture("efficientnet_b0")
 CONTROLLERS = [p.name for p in plugins.installed("controllers")]
 TIGHT = Objective(target=400e6, max_params=4e6, max_memory=20e6)

@@ -16,7 +16,7 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture
 from mnas_search.experiments.resolve import resolve_architecture
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 EVALUATOR = f"{HERE / 'evaluators_for_tests.py'}:by_params"
 
 

@@ -15,7 +15,7 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture, InvalidChoices, UsageError, WorkFailed
 from mnas_search.nas.space.choices import Decision
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 EVALUATOR = f"{HERE / 'evaluators_for_tests.py'}:by_params"
 
 HEADER = """

@@ -16,7 +16,7 @@ from mnas_search.nas.space.choices import sizes
 from mnas_search.nas.space.encoding import encode_architecture
 from mnas_search.testing import EvaluatorContract, SearchSpaceContract
 
-GOLDEN = Path(__file__).parent / "golden" / "mnasnet_a1.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "mnasnet_a1.json"
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -32,7 +32,7 @@ from mnas_search.nas.trial import Evaluation, Failure, Stopped, Trial
 from mnas_search.search_spaces.efficientnet import EfficientNetSpace
 from mnas_search.testing import EvaluatorContract, ToySpace, toy_accuracy
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 OBJECTIVE = Objective(target=400e3)
 NETWORK = ToySpace().decode({d.name: d.options[-1] for d in ToySpace().decisions})
 

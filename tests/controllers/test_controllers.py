@@ -22,7 +22,7 @@ class TestEveryController(ControllerContract):
         return plugins.load("controllers", name)
 
 
-GOLDEN = Path(__file__).parent / "golden" / "asks.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "asks.json"
 
 
 @pytest.mark.parametrize("name", CONTROLLERS)

@@ -29,7 +29,7 @@ from mnas_search.nas.space.encoding import encode_architecture
 from mnas_search.nas.trial import Evaluation, Failure
 from mnas_search.training.recipe import PROXY, proxy_recipe
 
-PROXIES = Path(__file__).parent / "evaluators_for_tests.py"
+PROXIES = Path(__file__).parents[1] / "evaluators_for_tests.py"
 RANKING = f"{PROXIES}:Ranking"
 
 

@@ -35,7 +35,7 @@ from mnas_search.experiments.scaling.report import grid_words
 from mnas_search.training.proxy import map_sizes
 
 B0 = reference.architecture("efficientnet_b0")
-EVALUATORS = Path(__file__).parent / "evaluators_for_tests.py"
+EVALUATORS = Path(__file__).parents[1] / "evaluators_for_tests.py"
 BY_PARAMS = f"{EVALUATORS}:by_params"
 SLOW = f"{EVALUATORS}:slow"
 

@@ -39,7 +39,7 @@ from mnas_search.networks import build
 from mnas_search.networks.weights.loading import fit, read
 from mnas_search.networks.weights.remap import remap
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 EVALUATOR = f"{HERE / 'evaluators_for_tests.py'}:by_params"
 SMALL = Architecture.from_block_string(
     "ds_r1_k3_s1_c8_se0.25 ir_r1_k3_s2_e6_c16", num_classes=5, resolution=32, head_channels=32

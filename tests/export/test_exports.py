@@ -35,7 +35,7 @@ from mnas_search.networks.weights.torchvision_names import torchvision_names
 from mnas_search.testing import ExporterContract
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overwriting mnas_")  # in timm's registry
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 NEEDS = {
     "pytorch": (),
     "torch-export": (),
@@ -448,7 +448,7 @@ def test_what_cannot_be_expressed_is_refused(form, text, says, run_cli, tmp_path
 
 def test_a_block_kind_that_imports_more_than_torch(tmp_path):
     """Cannot be written into a file that imports torch alone."""
-    example = Path(__file__).parents[1] / "examples" / "block_kind"
+    example = Path(__file__).parents[2] / "examples" / "block_kind"
     info = tmp_path / "site" / "mnas_search_grouped-0.1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: grouped\nVersion: 0.1\n")

@@ -218,7 +218,7 @@ def test_it_is_found_by_name():
 
 
 def test_the_example_searches_for_a_device(capsys):
-    file = Path(__file__).parent.parent / "examples" / "search_for_a_device.py"
+    file = Path(__file__).parents[2] / "examples" / "search_for_a_device.py"
     example = plugins.load_file(file)
     example.EVALUATIONS = 14
     example.main("throughput_a100", 8_000)

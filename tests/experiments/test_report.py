@@ -24,7 +24,7 @@ from mnas_search.nas.space.choices import Decision
 from mnas_search.nas.space.contract import SearchSpace
 from mnas_search.nas.trial import Evaluation
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 EVALUATOR = f"{HERE / 'evaluators_for_tests.py'}:by_params"
 CHEAP = f"{HERE / 'evaluators_for_tests.py'}:Cheap"
 VOID = {"meta"}

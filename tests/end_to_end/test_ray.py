@@ -17,7 +17,7 @@ from mnas_search.nas.job import Job, measure
 from mnas_search.nas.trial import Evaluation
 from mnas_search.search_spaces.efficientnet import EfficientNetSpace
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-c", "from mnas_search.cli import main; main()"]
 
 

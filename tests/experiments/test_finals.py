@@ -31,7 +31,7 @@ from mnas_search.nas.space.choices import encode
 from mnas_search.nas.trial import Evaluation, Failure, Trial
 from mnas_search.testing import ToySpace
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 CONTROLLERS = [p.name for p in plugins.installed("controllers")]
 
 

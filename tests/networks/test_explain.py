@@ -132,7 +132,7 @@ def test_grad_cam_of_another_layer_and_of_a_network_of_tokens():
     early = explain.gradient_activation_map(network, image(32), 2, layer=network.blocks[0][-1])
     assert early.size == (16, 16)
     assert float(early.values.min()) == 0 < float(early.values.max())
-    path = Path(__file__).parents[1] / "examples" / "my_vit.py"
+    path = Path(__file__).parents[2] / "examples" / "my_vit.py"
     spec = importlib.util.spec_from_file_location("my_vit", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
