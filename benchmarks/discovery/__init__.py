@@ -13,7 +13,6 @@ epochs on ImageNet. No controller is started with known networks.
     runs            one run and its file
     running         many, over processes
     scoring         held-out rewards, regret
-    statistics      medians, intervals
     report, figure  what is written
 """
 

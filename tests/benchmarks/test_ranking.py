@@ -54,15 +54,6 @@ def test_a_constant_ranks_nothing():
     assert statistics.tau(np.zeros(5), np.arange(5.0)) == 0
 
 
-def test_resampled_taus_are_scipys_of_the_resamples():
-    rng = np.random.default_rng(1)
-    one, two = rng.normal(size=(2, 25))
-    weights = statistics._multiplicities(25)[:20]
-    drawn = [np.repeat(np.arange(25), w.astype(int)) for w in weights]
-    expected = [kendalltau(one[d], two[d]).statistic for d in drawn]
-    assert statistics._taus(one, two, weights) == pytest.approx(expected)
-
-
 def test_intervals_hold_their_value_and_know_a_clear_difference():
     rng = np.random.default_rng(2)
     truth = rng.normal(size=120)

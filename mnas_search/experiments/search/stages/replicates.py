@@ -9,6 +9,7 @@ from typing import final
 
 import numpy as np
 
+from mnas_search.common.statistics import pooled_std
 from mnas_search.experiments.trainings import Trainings
 from mnas_search.nas.core import Search, training_seed
 from mnas_search.nas.job import Job
@@ -57,10 +58,7 @@ class Replicates:
     @property
     def noise(self) -> float | None:
         """Standard deviation between seeds: sqrt(mean((a - b)^2) / 2); None without a pair."""
-        if not self.pairs:
-            return None
-        one, two = np.array(self.pairs).T
-        return float(np.sqrt(np.mean((one - two) ** 2) / 2))
+        return pooled_std(self.pairs)
 
     def _works(self) -> list[Job]:
         good = [trial for trial in self._search.trials if trial.status == "ok"]
