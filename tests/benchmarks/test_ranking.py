@@ -287,7 +287,8 @@ ZERO_COST = (
 @pytest.mark.parametrize("score", ZERO_COST)
 def test_scores_of_a_recorded_network_are_finite_and_repeat(score):
     made = ZeroCost(score=score, resolution=64, batch_size=4)
-    (first,), (again,) = made(small(), 0), made(small(), 0)
+    with one_thread():  # sums over threads differ in their last digits
+        (first,), (again,) = made(small(), 0), made(small(), 0)
     assert math.isfinite(first.value)
     assert first.value == again.value
 
