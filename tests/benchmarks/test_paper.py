@@ -72,7 +72,7 @@ def test_a_ratio_follows_from_figures_within_their_rounding():
 
 @pytest.mark.parametrize("text", ["", "5.3 M", "5,3M", "x", "5.3G"])
 def test_what_is_no_printed_figure(text):
-    with pytest.raises(ValueError, match="allowed"):
+    with pytest.raises(ValueError, match="must be such as"):
         Printed(text)
 
 
