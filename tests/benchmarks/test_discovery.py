@@ -134,7 +134,7 @@ def test_a_run_is_kept_until_something_changes(tmp_path, monkeypatch):
     runner = running.Runner(problems={"toy": toy(noise=0.01)}, folder=tmp_path)
     task = running.Task(problem="toy", name="random", seed=3, evaluations=20)
     assert runner.kept(task) is None
-    assert running.compute(runner, [task], 1, lambda line: None) == []
+    assert running.compute(runner.compute, [task], 1, lambda line: None) == []
     kept = runner.kept(task)
     shorter = running.Task(problem="toy", name="random", seed=3, evaluations=7)
     assert len(kept) == 20
@@ -156,8 +156,8 @@ def test_runs_in_other_processes_are_the_same(tmp_path):
     ]
     here = running.Runner(problems={"toy": toy()}, folder=tmp_path / "here")
     there = running.Runner(problems={"toy": toy()}, folder=tmp_path / "there")
-    assert running.compute(here, tasks, 1, lambda line: None) == []
-    assert running.compute(there, tasks, 2, lambda line: None) == []
+    assert running.compute(here.compute, tasks, 1, lambda line: None) == []
+    assert running.compute(there.compute, tasks, 2, lambda line: None) == []
     for task in tasks:
         assert (here.kept(task).codes == there.kept(task).codes).all()
 
