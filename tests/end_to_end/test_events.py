@@ -104,7 +104,7 @@ def test_renamed_words_do_not_matter_and_the_old_ones_do(monkeypatch):
 
 
 def test_a_run_is_recorded_read_again_and_cut(tmp_path, monkeypatch, capsys):
-    evaluator = f"{Path(__file__).parent / 'evaluators_for_tests.py'}:by_params"
+    evaluator = f"{Path(events_of_commit.__file__).parent / 'evaluators_for_tests.py'}:by_params"
     case = Case(("--evaluator", evaluator, "--trials", "6", "--workers", "0"), {"tell": 3})
     monkeypatch.setitem(CASES, "short", case)
     found = journals(case)["journal.jsonl"]
