@@ -940,8 +940,7 @@ VIEWS = '''
 import os
 import time
 
-from mnas_search.interfaces import Evaluator, Resources
-from mnas_search.trials import Evaluation
+from mnas_search import Evaluation, Evaluator, Resources
 
 
 class Views(Evaluator):

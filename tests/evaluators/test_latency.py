@@ -600,7 +600,7 @@ def test_every_controller_keeps_a_tight_latency(name):
 def done(tmp_path_factory):
     """A search of four networks, by a table that is built at its start, on this machine."""
     folder = tmp_path_factory.mktemp("latency") / "mine"
-    result = mnas_search.nas.core(
+    result = mnas_search.search(
         target_latency="1s",
         space=SMALL,
         controller="random_search",

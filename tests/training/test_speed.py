@@ -285,7 +285,7 @@ def test_a_worker_keeps_the_memory_it_frees():
     """By default glibc returns blocks of this size, and each use takes fresh pages for them."""
     code = """
 import json, resource
-from mnas_search.allocator import keep_freed_memory
+from mnas_search.common.machine import keep_freed_memory
 import torch
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
