@@ -38,7 +38,7 @@ def test_what_loads_neither_torch_nor_ray_nor_optuna(code):
 
 def test_the_public_names():
     assert set(mnas_search.__all__) <= set(dir(mnas_search))
-    assert callable(mnas_search.nas.core)
+    assert callable(mnas_search.search)
     from mnas_search.nas.core import Search  # the module behind the function of the same name
 
     assert Search
@@ -60,6 +60,8 @@ def test_every_entry_point_loads():
 
 def test_the_framework_never_imports_a_plug_in():
     for file in (ROOT / "mnas_search").rglob("*.py"):
+        if file.parent.name == "cli":
+            continue
         text = file.read_text()
         for package in ("search_spaces", "controllers", "benchmarks"):
             assert f"import mnas_search.{package}" not in text, file

@@ -20,7 +20,7 @@ from mnas_search.common.errors import RunFolderError
 from mnas_search.common.files import write_atomically
 from mnas_search.common.folders import Record
 from mnas_search.common.machine import versions
-from mnas_search.data import sources
+from mnas_search.data import loading
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.journal import Journal
 
@@ -147,7 +147,7 @@ def content_hashes(
     }
     data = options.get("data")
     seen = getattr(evaluator, "data_sha256", None)
-    if seen is not None and data is not None and sources.is_outside(data):
+    if seen is not None and data is not None and loading.is_outside(data):
         hashes["data_sha256"] = seen
     return hashes
 

@@ -678,14 +678,14 @@ def in_a_process(rank, count, folder, job):
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count
     )
-    share = WorkerContext(rank=rank, count=count)
+    share = WorkerContext(rank=rank, world_size=count)
     with loop.one_thread():
         torch.save(train_plainly(share), folder / f"plain-{rank}.pt")
     for name, epochs in (("halves", (1, 3)), ("at-once", (3,))):
         for number in epochs:
             part = replace(job, recipe=replace(job.recipe, epochs=number))
             train_epochs(part, folder / name, device="cpu", share=share, finished=print)
-            share.wait()
+            share.barrier()
     dist.destroy_process_group()
 
 

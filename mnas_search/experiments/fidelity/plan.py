@@ -172,7 +172,7 @@ def default_proxies(usual: ProxyRecipe) -> tuple[str, ...]:
         f"width={usual.width / 2:g}",
         f"fraction={usual.fraction / 2:g}",
     )
-    return (*(t for t in texts if usual.changed(t) != usual), DEFAULT)
+    return (*(t for t in texts if usual.override(t) != usual), DEFAULT)
 
 
 def _with_defaults(config: FidelityConfig, usual: ProxyRecipe | None) -> FidelityConfig:

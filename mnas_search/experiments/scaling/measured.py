@@ -12,7 +12,7 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError, WorkFailed
 from mnas_search.common.machine import cpu_count
-from mnas_search.data import sources
+from mnas_search.data import loading
 from mnas_search.evaluators.defaults import DEFAULT_DATA, TRAINING
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, content_hashes
@@ -59,7 +59,7 @@ class Measuring:
             if value is not None and (type(value) is not int or value < low):
                 raise UsageError(f"{name} must be a whole number from {low}, got {value!r}")
         if self.data is not None:
-            object.__setattr__(self, "data", sources.absolute(self.data))
+            object.__setattr__(self, "data", loading.absolute(self.data))
         object.__setattr__(self, "evaluator", plugins.absolute(self.evaluator))
 
     def made(self, base: Architecture) -> Evaluator:

@@ -152,7 +152,7 @@ def _resume(config: TrainingConfig, experiment: Experiment, listener: Listener) 
 def _run(
     setup: Setup,
     experiment: Experiment,
-    fitted: weights.Fitted | remap.Remapped | None,
+    fitted: weights.FittedWeights | remap.Remapped | None,
     listener: Listener,
 ) -> TrainingResult:
     folder = experiment.folder
