@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         WorkFailed,
     )
     from mnas_search.common.plugins import load as load_plugin
-    from mnas_search.data.sources import load as load_dataset
+    from mnas_search.data.loading import load as load_dataset
     from mnas_search.data.splits import assemble as assemble_dataset
     from mnas_search.data.values import Dataset, Split
     from mnas_search.evaluators.accel_nasbench.evaluator import performance as device_performance
@@ -85,7 +85,7 @@ _HOMES = {
     "encode_choices": "nas.space.choices:encode",
     "gradient_activation_map": "networks.explain",
     "inference_memory": "architecture.cost.memory",
-    "load_dataset": "data.sources:load",
+    "load_dataset": "data.loading:load",
     "load_plugin": "common.plugins:load",
     "read_latency_table": "architecture.cost.latency.table:read_table",
     "sample_choices": "nas.space.choices:sample",
