@@ -15,9 +15,10 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError, error_context
 from mnas_search.common.machine import cpu_count
-from mnas_search.data import sources
+from mnas_search.data import loading
 from mnas_search.evaluators.defaults import DEFAULT_DATA, EVIDENCE, TRAINING
 from mnas_search.evaluators.function import as_evaluator
+from mnas_search.experiments.experiment import content_hashes
 from mnas_search.experiments.search.warm_start import absolute, warm_start
 from mnas_search.nas.asha import REDUCTION, RULES
 from mnas_search.nas.controller import Controller
@@ -138,7 +139,7 @@ class RunConfig:
                 f"baseline {self.baseline!r} with a time budget; allowed: with a number of trials"
             )
         if self.data is not None:
-            object.__setattr__(self, "data", sources.absolute(self.data))
+            object.__setattr__(self, "data", loading.absolute(self.data))
         if self.early_stopping not in (None, *RULES):
             raise UsageError(
                 f"early_stopping {self.early_stopping!r}; allowed: {', '.join(RULES)}"
@@ -293,21 +294,9 @@ class Setup:
     def recorded(self) -> dict[str, Any]:
         """The configuration as config.json holds it, with the content of the user's own files."""
         recorded = asdict(self.config) | {"start_from": list(self.config.start_from)}
-        for name in _NAMES:
-            value = recorded[name]
-            if value is not None and plugins.is_file_reference(value):
-                recorded[f"{name}_sha256"] = plugins.content_hash(value)
         if self.objective.latency is not None:
             recorded["latency_table_sha256"] = self.objective.latency.sha256
-        # What trainings see, decoded: files that were copied or touched are the same data.
-        seen = getattr(self.evaluator, "data_sha256", None)
-        if (
-            seen is not None
-            and self.config.data is not None
-            and sources.is_outside(self.config.data)
-        ):
-            recorded["data_sha256"] = seen
-        return recorded
+        return recorded | content_hashes(recorded, _NAMES, self.evaluator)
 
 
 def _least(*bounds: float | None) -> float | None:
