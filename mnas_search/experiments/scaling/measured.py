@@ -18,7 +18,12 @@ from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.runners import drive
 from mnas_search.experiments.trainings import NO_TRIAL, Trainings
 from mnas_search.nas.core import training_seed
-from mnas_search.nas.evaluator import Evaluator
+from mnas_search.nas.evaluator import (
+    Evaluator,
+    SupportsBaseResolution,
+    SupportsTraining,
+    caveats_of,
+)
 from mnas_search.nas.job import Job, JobQueue, Outcome
 from mnas_search.nas.journal import Journal
 from mnas_search.nas.trial import Failure
@@ -61,7 +66,9 @@ class Measuring:
         """The evaluator, which keeps the ratios of resolutions to the base's."""
         target = plugins.load("evaluators", self.evaluator)
         evaluator = as_evaluator(target, data=self.data, proxy=self.proxy)
-        return evaluator.at_base_resolution(base.resolution)
+        if isinstance(evaluator, SupportsBaseResolution):
+            return evaluator.at_base_resolution(base.resolution)
+        return evaluator
 
     @property
     def embedded(self) -> bool:
@@ -76,9 +83,9 @@ class Measuring:
             value = recorded[name]
             if value is not None and plugins.is_file_reference(value):
                 recorded[f"{name}_sha256"] = plugins.content_hash(value)
-        seen = getattr(evaluator, "data_sha256", None)
-        if seen is not None and self.data is not None and sources.is_outside(self.data):
-            recorded["data_sha256"] = seen
+        outside = self.data is not None and sources.is_outside(self.data)
+        if outside and isinstance(evaluator, SupportsTraining):
+            recorded["data_sha256"] = evaluator.data_sha256
         return recorded
 
 
@@ -224,7 +231,7 @@ def measure(
     }
     if not any(accuracies.values()):
         raise WorkFailed(f"every training failed; the first: {reported.failures[0]}")
-    return Scores(by_fingerprint=accuracies, notes=evaluator.caveats(base))
+    return Scores(by_fingerprint=accuracies, notes=caveats_of(evaluator, base))
 
 
 def _seed(measuring: Measuring, network: Architecture, repeat: int) -> int:

@@ -11,6 +11,7 @@ from mnas_search.experiments.search.stages.finalist_check import FinalistCheck
 from mnas_search.experiments.search.stages.replicates import Replicates
 from mnas_search.nas.asha import Asha
 from mnas_search.nas.core import Search
+from mnas_search.nas.evaluator import is_noisy
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Trial
 
@@ -58,7 +59,7 @@ def assemble(
         on_trial=on_trial,
     )
     # One trial in six, so that the noise costs little beside the search.
-    count = max(2, min(8, trials // 6)) if setup.evaluator.noisy else 0
+    count = max(2, min(8, trials // 6)) if is_noisy(setup.evaluator) else 0
     repeats = Replicates(search, count=count, seed=seed, journal=journal)
     rival = None
     if rival_journal is not None:
