@@ -18,7 +18,7 @@ from decimal import Decimal
 
 from mnas_search.architecture.kind import block_kind
 from mnas_search.architecture.stage import Stage
-from mnas_search.common.errors import InvalidArchitecture, shortened
+from mnas_search.common.errors import InvalidArchitecture, shorten
 
 ACTIVATION_WORDS = {
     "nsw": "silu",
@@ -95,7 +95,7 @@ def _parse(word: str) -> Stage:
                 numbers[match[1]] = match[2]
             else:
                 raise InvalidArchitecture(
-                    f"part {shortened(part, _SHOWN)!r}; allowed, once each: {_ALLOWED}"
+                    f"part {shorten(part, _SHOWN)!r}; allowed, once each: {_ALLOWED}"
                 )
         for letter in ("r", "k", "s", "c"):
             if letter not in numbers:
@@ -115,12 +115,12 @@ def _parse(word: str) -> Stage:
             activation=activation or "silu",
         )
     except InvalidArchitecture as error:
-        raise InvalidArchitecture(f"block {shortened(word, _SHOWN)!r}: {error}") from None
+        raise InvalidArchitecture(f"block {shorten(word, _SHOWN)!r}: {error}") from None
 
 
 def _whole(name: str, text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise InvalidArchitecture(
-            f"{name}{shortened(text, _SHOWN)}; allowed: a whole number after {name!r}"
+            f"{name}{shorten(text, _SHOWN)}; allowed: a whole number after {name!r}"
         )
     return int(text)

@@ -57,7 +57,7 @@ class Layer:
         return self.weights + (self.out_channels if self.bias else 0)
 
     @property
-    def held(self) -> int:
+    def state_bytes(self) -> int:
         """Bytes of parameters and buffers in fp32: of batch norm a running mean and variance a
         channel, and a counter."""
         buffers = 2 * self.out_channels * _BYTES + _COUNTER if self.op == "batch_norm" else 0
@@ -116,10 +116,11 @@ class BlockPlan:
         in_size, out_size: sides of the maps.
         layers: those with parameters, in order of execution.
         params, macs: their sums.
-        held: bytes of parameters, and of batch norm's buffers.
+        state_bytes: bytes of parameters, and of batch norm's buffers.
         peak: largest number of live elements while the block runs.
-        saved: elements kept for the backward pass, without the input; all three by `PlanBuilder`.
-        saves_input, saves_output: whether the input is kept too, and the output among `saved`.
+        saved_for_backward: elements that autograd keeps for the backward pass, input excluded.
+        saves_input: whether autograd keeps the input too.
+        saves_output: whether the output is among `saved_for_backward`.
     """
 
     kind: str
@@ -138,9 +139,9 @@ class BlockPlan:
     layers: tuple[Layer, ...]
     params: int
     macs: int
-    held: int
+    state_bytes: int
     peak: int
-    saved: int
+    saved_for_backward: int
     saves_input: bool
     saves_output: bool
 

@@ -22,7 +22,7 @@ from mnas_search.cli import (
     training,
 )
 from mnas_search.cli.fidelity import fidelity
-from mnas_search.common.errors import MnasSearchError, UsageError, shortened, single_line
+from mnas_search.common.errors import MnasSearchError, UsageError, shorten, single_line
 
 _LONGEST = 1_200  # characters of a message
 
@@ -90,7 +90,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _fail(message: str, code: int) -> int:
     # Whatever a file made by somebody else had in it, and the message quotes.
-    click.echo(f"error: {shortened(single_line(message), _LONGEST)}", err=True)
+    click.echo(f"error: {shorten(single_line(message), _LONGEST)}", err=True)
     return code
 
 

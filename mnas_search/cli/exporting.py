@@ -42,7 +42,7 @@ def export(
     from mnas_search.common.files import atomic_directory
     from mnas_search.common.folders import read_training
     from mnas_search.experiments.resolve import is_path, resolve_architecture
-    from mnas_search.export.provenance import origin
+    from mnas_search.export.provenance import find_origin
 
     exporter = _exporter(to)
     network = resolve_architecture(architecture)
@@ -56,7 +56,7 @@ def export(
         network, tensors = _with_weights(network, weights, weights_of)
     elif weights_of is not None:
         raise UsageError(f"--weights-of {weights_of} without weights; allowed: with --weights")
-    exporter = exporter.about(origin(folder, weights))
+    exporter = exporter.about(find_origin(folder, weights))
     with error_context(f"exporter {to!r}"), atomic_directory(output) as temporary:
         files = exporter.export(network, tensors, temporary)
         names = [file.relative_to(temporary) for file in files]
@@ -92,11 +92,11 @@ def _with_weights(
     network: "Architecture", source: Path, weights_of: str | None
 ) -> "tuple[Architecture, dict[str, Any]]":
     """The weights of a file or folder under our names, and the network as they want it."""
-    from mnas_search.networks.weights.loading import classes_of, file_of, fit, read
-    from mnas_search.networks.weights.settings import settings_of
+    from mnas_search.networks.weights.loading import count_classes, fit, read, weights_file
+    from mnas_search.networks.weights.settings import find_settings
 
     given = read(source)
-    count = classes_of(given)
+    count = count_classes(given)
     if count is not None and count != network.num_classes:
         click.echo(
             f"note: {count} classes, as the weights have; {network.label!r} has "
@@ -104,7 +104,7 @@ def _with_weights(
             err=True,
         )
         network = replace(network, num_classes=count)
-    found = settings_of(file_of(source), given, weights_of)
+    found = find_settings(weights_file(source), given, weights_of)
     if found is not None and found.of(network) != network:
         click.echo(f"note: {found.text}", err=True)
         network = found.of(network)

@@ -125,7 +125,7 @@ def list_(kind: str | None, form: str) -> None:
     from mnas_search.architecture import published
     from mnas_search.common import plugins
     from mnas_search.common.render.tables import print_records
-    from mnas_search.data.sources import PRESETS
+    from mnas_search.data.presets import PRESETS
 
     rows = [
         {"kind": name, "name": p.name, "package": p.package, "target": p.target}

@@ -184,7 +184,7 @@ def _largest(
     rounding: "Rounding",
     form: str,
 ) -> "list[Architecture]":
-    from mnas_search.architecture.scaling.limits import largest
+    from mnas_search.architecture.scaling.limits import largest_member
     from mnas_search.experiments.scaling.families import (
         fitted_row,
         print_convention,
@@ -192,7 +192,7 @@ def _largest(
         said_of,
     )
 
-    fitted = largest(base, limits, rule, rounding)
+    fitted = largest_member(base, limits, rule, rounding)
     row = fitted_row(base, fitted, limits)
     if form == "json":
         print_json([row])

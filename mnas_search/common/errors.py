@@ -57,7 +57,7 @@ def printable(text: str) -> str:
     )
 
 
-def shortened(text: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
     """Text of at most `most` characters, at least 20. What is too much is left out of its middle:
     messages begin with what is wrong and end with what is allowed."""
     if len(text) <= most:

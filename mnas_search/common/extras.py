@@ -6,7 +6,7 @@ import importlib.util
 from mnas_search.common.errors import UsageError, single_line
 
 
-def need(extra: str, *packages: str) -> None:
+def require_packages(extra: str, *packages: str) -> None:
     """Raise `UsageError`, with the command that installs it, where a package is missing."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
@@ -16,12 +16,12 @@ def need(extra: str, *packages: str) -> None:
             )
 
 
-def imports(package: str) -> bool:
+def can_import(package: str) -> bool:
     """Whether a package is there and can be imported."""
     return _failure(package) is None
 
 
-def absent(package: str, install: str) -> str:
+def describe_missing(package: str, install: str) -> str:
     """Words for a package that `imports` did not find: the argument of pip that installs it, or
     why it does not import although it is there."""
     if importlib.util.find_spec(package) is None:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from mnas_search.common.errors import RunFolderError, WorkFailed
 
-MOST_TEXT = 10_000_000  # bytes; an architecture has some thousand
+MAX_TEXT_BYTES = 10_000_000  # bytes; an architecture has some thousand
 _STAGED = ".mnas-search.tmp"
 
 
@@ -30,7 +30,7 @@ def read_json(path: Path) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def read_text(path: Path, most: int = MOST_TEXT) -> str:
+def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
     """The text of a file that somebody may have handed over, of at most `most` bytes.
 
     Raises:

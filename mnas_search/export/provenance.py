@@ -11,7 +11,7 @@ from mnas_search.export.weights import GIVEN, UNTRAINED
 _LARGEST = 1e6  # of a mean or deviation; images are in [0, 1] or [0, 255]
 
 
-def origin(found_in: Path | None, weights: Path | None) -> Origin:
+def find_origin(found_in: Path | None, weights: Path | None) -> Origin:
     """What the folder of a run or a training, and the words beside the weights, say.
 
     Args:

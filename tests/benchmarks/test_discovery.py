@@ -30,8 +30,8 @@ from mnas_search.nas.space.cost import space_cost
 from mnas_search.testing import ToySpace
 
 MINE = """
-from mnas_search.choices import sample
-from mnas_search.interfaces import Controller
+from mnas_search import Controller
+from mnas_search.nas.space.choices import sample
 
 class Mine(Controller):
     def __init__(self, problem):

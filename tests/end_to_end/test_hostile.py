@@ -29,7 +29,7 @@ from mnas_search.common.errors import (
     InvalidArchitecture,
     UsageError,
     printable,
-    shortened,
+    shorten,
     single_line,
 )
 from mnas_search.common.files import atomic_directory
@@ -127,8 +127,8 @@ def test_block_strings(text, run_cli):
 
 
 def test_messages_keep_both_ends():
-    assert shortened("a" * 30 + "z" * 30, 30) == "a" * 15 + " ... " + "z" * 10
-    assert shortened("short", 30) == "short"
+    assert shorten("a" * 30 + "z" * 30, 30) == "a" * 15 + " ... " + "z" * 10
+    assert shorten("short", 30) == "short"
     assert single_line("a\x1b[31m\n\tb\u202e\udcff") == "a\\x1b[31m b\\u202e\\udcff"
     assert printable("a\nb\r") == "a\nb\\r"
 

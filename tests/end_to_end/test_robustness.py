@@ -22,11 +22,8 @@ HEADER = """
 import sys
 import numpy as np
 import torch
-from mnas_search import Architecture, Stage, WorkFailed, cost
-from mnas_search.choices import Decision
-from mnas_search.interfaces import Controller, Evaluator, SearchSpace, StagewiseSpace
-from mnas_search.interfaces import TracedNetwork
-from mnas_search.trials import Evaluation
+from mnas_search import Architecture, Controller, Decision, Evaluation, Evaluator, SearchSpace
+from mnas_search import Stage, StagewiseSpace, TracedNetwork, WorkFailed, cost
 """
 
 

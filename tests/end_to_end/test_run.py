@@ -48,7 +48,7 @@ def timeless(folder):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "mine"
-    result = mnas_search.nas.core(
+    result = mnas_search.search(
         "200M",
         controller="random_search",
         evaluator=EVALUATOR,

@@ -299,7 +299,7 @@ def test_a_kill_between_any_two_files(small, finished, tmp_path, monkeypatch, mo
     with pytest.raises(Killed):
         train_epochs(small, tmp_path, device="cpu")
     monkeypatch.undo()
-    last, _ = checkpoints.mend(tmp_path)
+    last, _ = checkpoints.recover(tmp_path)
     done = 0 if last is None else len(last.history)
     assert done >= moment // 3
     assert [x["epoch"] for x in untimed(tmp_path)] == list(range(1, done + 1))
@@ -323,13 +323,13 @@ def test_a_last_checkpoint_that_is_torn_or_missing(small, finished, tmp_path, ha
     train_epochs(small, tmp_path, device="cpu")
     harm(tmp_path / checkpoints.LAST)
     (tmp_path / checkpoints.METRICS).unlink()
-    last, note = checkpoints.mend(tmp_path)
+    last, note = checkpoints.recover(tmp_path)
     assert f"going on from checkpoint-best.pt, epoch {len(last.history)}" in note
     train_epochs(small, tmp_path, device="cpu")
     assert_same_training(tmp_path, finished)
     harm(tmp_path / checkpoints.LAST)
     harm(tmp_path / checkpoints.BEST)
-    last, note = checkpoints.mend(tmp_path)
+    last, note = checkpoints.recover(tmp_path)
     assert last is None
     assert (note is None) == (harm is Path.unlink)
     assert note is None or "starts anew" in note
@@ -677,14 +677,14 @@ def in_a_process(rank, count, folder, job):
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count
     )
-    share = WorkerContext(rank=rank, count=count)
+    share = WorkerContext(rank=rank, world_size=count)
     with loop.one_thread():
         torch.save(train_plainly(share), folder / f"plain-{rank}.pt")
     for name, epochs in (("halves", (1, 3)), ("at-once", (3,))):
         for number in epochs:
             part = replace(job, recipe=replace(job.recipe, epochs=number))
             train_epochs(part, folder / name, device="cpu", share=share, finished=print)
-            share.wait()
+            share.barrier()
     dist.destroy_process_group()
 
 

@@ -30,8 +30,8 @@ from mnas_search.architecture.cost.latency.table import (
     Latency,
     TimedNetwork,
     TimedPart,
-    fitted_line,
-    fitted_rates,
+    fit_line,
+    fit_rates,
     read_table,
 )
 from mnas_search.common import plugins
@@ -206,14 +206,14 @@ def test_a_prediction_is_offset_and_factor_times_the_sum():
 def test_other_parts_are_estimated():
     space = SPACES["efficientnet"]
     table = table_of(space)
-    rates = fitted_rates(list(table.parts.values()))
+    rates = fit_rates(list(table.parts.values()))
     table = replace(table, rates=rates, offset=0.0, factor=1.0)
     b1 = reference.architecture("efficientnet_b1")
     found = table.predict(b1)
     assert found.timed < 0.1
     truth = sum(np.dot(RATES, work_of(part.plan, 1)) for part in parts_of(b1))
     assert found.seconds == pytest.approx(truth, rel=0.15)
-    few = replace(table, rates=fitted_rates(list(table.parts.values())[:20]))
+    few = replace(table, rates=fit_rates(list(table.parts.values())[:20]))
     assert few.rates is None
     with pytest.raises(UsageError, match=r"170 parts have no 'stem .* are too few to estimate"):
         few.predict(b1)
@@ -221,9 +221,9 @@ def test_other_parts_are_estimated():
 
 def test_offset_and_factor_are_fitted_to_whole_networks():
     sums = [0.01, 0.02, 0.04]
-    assert fitted_line(sums, [0.002 + 1.1 * s for s in sums]) == pytest.approx((0.002, 1.1))
-    assert fitted_line(sums, [1.1 * s - 0.002 for s in sums])[0] == 0
-    assert fitted_line(sums[:2], [0.02, 0.03]) == pytest.approx((0, 1.68))
+    assert fit_line(sums, [0.002 + 1.1 * s for s in sums]) == pytest.approx((0.002, 1.1))
+    assert fit_line(sums, [1.1 * s - 0.002 for s in sums])[0] == 0
+    assert fit_line(sums[:2], [0.02, 0.03]) == pytest.approx((0, 1.68))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_offset_and_factor_are_fitted_to_whole_networks():
     ],
 )
 def test_networks_that_tell_no_slope_give_a_factor_alone(sums, seconds):
-    offset, factor = fitted_line(sums, seconds)
+    offset, factor = fit_line(sums, seconds)
     assert offset == 0 and 0.9 < factor < 3
 
 
@@ -600,7 +600,7 @@ def test_every_controller_keeps_a_tight_latency(name):
 def done(tmp_path_factory):
     """A search of four networks, by a table that is built at its start, on this machine."""
     folder = tmp_path_factory.mktemp("latency") / "mine"
-    result = mnas_search.nas.core(
+    result = mnas_search.search(
         target_latency="1s",
         space=SMALL,
         controller="random_search",

@@ -389,7 +389,7 @@ def test_default_recipes_are_cheaper_ones_and_the_usual_one():
         "default",
     )
     for text in default_proxies(proxy_recipe(224, 10_000))[:-1]:
-        assert proxy_recipe(224, 10_000).changed(text) != proxy_recipe(224, 10_000)
+        assert proxy_recipe(224, 10_000).override(text) != proxy_recipe(224, 10_000)
 
 
 def test_real_trainings(tmp_path, run_cli):

@@ -22,7 +22,7 @@ from mnas_search.architecture.blocks.arithmetic import make_divisible
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.memory import inference_memory, training_memory
 from mnas_search.architecture.scaling import CompoundRule, Rounding, compound, scale
-from mnas_search.architecture.scaling.limits import STEPS, largest, limits
+from mnas_search.architecture.scaling.limits import STEPS, largest_member, limits
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
 from mnas_search.evaluators.proxy_training import ProxyTraining
@@ -108,11 +108,11 @@ def test_limits_are_kept_and_the_next_step_breaks_one(network, flops, params, wh
     if which == "training":
         asked |= {"max_memory": flops * training_memory(network, 8), "batch_size": 8}
     wanted = limits(**asked)
-    fitted = largest(network, wanted)
-    assert all(limit.kept(fitted.member) for limit in wanted)
+    fitted = largest_member(network, wanted)
+    assert all(limit.is_met(fitted.member) for limit in wanted)
     assert fitted.binding
     larger = compound(network, fitted.phi + 1 / STEPS)
-    broken = [limit.name for limit in wanted if not limit.kept(larger)]
+    broken = [limit.name for limit in wanted if not limit.is_met(larger)]
     assert tuple(broken) == fitted.binding
 
 
@@ -132,7 +132,7 @@ def test_what_binds_is_told(run_cli):
 
 
 def test_a_larger_network_than_any_can_be_has_no_binding_limit():
-    fitted = largest(B0, limits(max_flops=1e30))
+    fitted = largest_member(B0, limits(max_flops=1e30))
     assert fitted.binding == ()
     with pytest.raises(UsageError):
         compound(B0, fitted.phi + 1 / STEPS)

@@ -370,7 +370,7 @@ LIMITS = {"target-flops": "300M", "max-params": "4M", "max-memory": "20MB"}
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("limits") / "mine"
-    result = mnas_search.nas.core(
+    result = mnas_search.search(
         "300M",
         max_params="4M",
         max_memory=20_000_000,
@@ -530,7 +530,7 @@ def test_limits_that_cannot_be_kept_together(run_cli, tmp_path):
     assert "error: none" in err
     assert not (tmp_path / "run" / "best.json").exists()
     with pytest.raises(WorkFailed, match="candidates is within 100M FLOPs, "):
-        mnas_search.nas.core(
+        mnas_search.search(
             1e8,
             max_params=int(params.min()),
             max_memory=str(memory.min()),
@@ -546,7 +546,7 @@ def test_limits_that_cannot_be_kept_together(run_cli, tmp_path):
 @pytest.mark.parametrize(("name", "value"), [("max_params", 0), ("max_memory", -1.0)])
 def test_numbers_that_the_library_refuses(tmp_path, name, value):
     with pytest.raises(UsageError, match=f"{name} .*; allowed: a positive number"):
-        mnas_search.nas.core(
+        mnas_search.search(
             "400M",
             evaluator=EVALUATOR,
             workers=0,

@@ -328,5 +328,5 @@ def test_train_starts_from_a_remapped_training(tmp_path, run_cli):
 
 
 def test_names_of_weights_are_counted():
-    assert weights.some(["a", "b", "c", "d"]) == "a, b, c and 1 more"
-    assert weights.some([]) == "nothing"
+    assert weights.abbreviate(["a", "b", "c", "d"]) == "a, b, c and 1 more"
+    assert weights.abbreviate([]) == "nothing"

@@ -25,7 +25,7 @@ from mnas_search.experiments.training.settings import (
 from mnas_search.experiments.training.trained import load_trained
 from mnas_search.networks import build
 from mnas_search.networks.weights import loading as weights
-from mnas_search.networks.weights.settings import settings_of
+from mnas_search.networks.weights.settings import find_settings
 from mnas_search.networks.weights.torchvision_names import torchvision_names
 
 SIDE = 16
@@ -246,7 +246,7 @@ def test_hostile_settings_are_none(tmp_path):
         [],
     ):
         (tmp_path / "config.json").write_text(json.dumps(told))
-        assert settings_of(file, STATE) is None
+        assert find_settings(file, STATE) is None
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_torchvision_s_own_settings(name, expected):
 
     with torch.device("meta"):
         network = getattr(models, name)()
-    found = settings_of(Path("nowhere"), network.state_dict())
+    found = find_settings(Path("nowhere"), network.state_dict())
     norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert {norm.eps for norm in norms} == {found.bn_eps}
     assert all(norm.momentum == pytest.approx(found.bn_momentum) for norm in norms)

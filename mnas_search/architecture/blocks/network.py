@@ -19,9 +19,9 @@ class PartPlan:
     out_size: int
     params: int
     macs: int
-    held: int
+    state_bytes: int
     peak: int
-    saved: int
+    saved_for_backward: int
     saves_input: bool
     saves_output: bool
 
@@ -76,13 +76,13 @@ def plan(architecture: Architecture) -> NetworkPlan:
 @functools.lru_cache(maxsize=1024)
 def plan_stem(stem: Stem, resolution: int, padding: str, activation: str) -> PartPlan:
     """The stem over a 3-channel image."""
-    pen = PlanBuilder(3, resolution, padding)
-    pen.conv("conv_stem", stem.channels, kernel=stem.kernel, stride=stem.stride)
-    pen.batch_norm("bn1")
-    pen.activation(activation)
+    builder = PlanBuilder(3, resolution, padding)
+    builder.conv("conv_stem", stem.channels, kernel=stem.kernel, stride=stem.stride)
+    builder.batch_norm("bn1")
+    builder.activation(activation)
     if stem.pool:
-        pen.max_pool(2)
-    return _part(pen)
+        builder.max_pool(2)
+    return _part(builder)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -90,14 +90,14 @@ def plan_head(
     head_channels: int | None, num_classes: int, channels: int, size: int, activation: str
 ) -> PartPlan:
     """1x1 convolution, global average pool, classifier."""
-    pen = PlanBuilder(channels, size, "symmetric")
+    builder = PlanBuilder(channels, size, "symmetric")
     if head_channels is not None:
-        pen.conv("conv_head", head_channels)
-        pen.batch_norm("bn2")
-        pen.activation(activation)
-    pen.global_pool()
-    pen.linear("classifier", num_classes)
-    return _part(pen)
+        builder.conv("conv_head", head_channels)
+        builder.batch_norm("bn2")
+        builder.activation(activation)
+    builder.global_pool()
+    builder.linear("classifier", num_classes)
+    return _part(builder)
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -131,16 +131,16 @@ def _plan_block(spec: BlockSpec) -> BlockPlan:
     return block_kind(spec.kind).plan(spec)
 
 
-def _part(pen: PlanBuilder) -> PartPlan:
+def _part(builder: PlanBuilder) -> PartPlan:
     return PartPlan(
-        layers=tuple(pen.layers),
-        out_channels=pen.channels,
-        out_size=pen.size,
-        params=sum(layer.params for layer in pen.layers),
-        macs=sum(layer.macs for layer in pen.layers),
-        held=sum(layer.held for layer in pen.layers),
-        peak=pen.peak,
-        saved=pen.saved,
-        saves_input=pen.saves_input,
-        saves_output=pen.saves_output,
+        layers=tuple(builder.layers),
+        out_channels=builder.channels,
+        out_size=builder.size,
+        params=sum(layer.params for layer in builder.layers),
+        macs=sum(layer.macs for layer in builder.layers),
+        state_bytes=sum(layer.state_bytes for layer in builder.layers),
+        peak=builder.peak,
+        saved_for_backward=builder.saved_for_backward,
+        saves_input=builder.saves_input,
+        saves_output=builder.saves_output,
     )

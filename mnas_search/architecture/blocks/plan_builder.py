@@ -1,4 +1,4 @@
-"""The pen that writes a plan: one layer after the other, and what they keep in memory.
+"""The builder that writes a plan: one layer after the other, and what they keep in memory.
 
 Sizes are elements of one image. A tensor is live from the layer that writes it to the last that
 reads it; a part's input is live throughout, since the caller holds it. Batch norm and sums write a
@@ -32,21 +32,21 @@ class PlanBuilder:
         layers: those with parameters, in the order of a state dict.
         channels, size: of the current map.
         peak: largest number of live elements so far.
-        saved: elements kept for the backward pass, without the part's input.
+        saved_for_backward: elements kept for the backward pass, without the part's input.
         saves_input: whether the input is kept too.
     """
 
     def __init__(self, channels: int, size: int, padding: str, *, shortcut: str = "none") -> None:
         self.layers: list[Layer] = []
         self.channels, self.size = channels, size
-        self.peak, self.saved, self.saves_input = 0, 0, False
+        self.peak, self.saved_for_backward, self.saves_input = 0, 0, False
         self._padding, self._shortcut = padding, shortcut
         self._in_channels, self._in_size = channels, size
         self._at_input, self._current_saved = True, False
 
     @property
     def saves_output(self) -> bool:
-        """Whether the current map is among `saved`."""
+        """Whether the current map is among `saved_for_backward`."""
         return self._current_saved
 
     def conv(
@@ -68,7 +68,7 @@ class PlanBuilder:
         )
         copied = 0 if pad[0] == pad[1] else self.channels * (self.size + sum(pad)) ** 2
         if copied:
-            self.saved += copied
+            self.saved_for_backward += copied
         else:
             self._save()
         self._write(layer, beside=copied)
@@ -92,7 +92,7 @@ class PlanBuilder:
             self._save()
             self._become(self.channels, self.size)
         else:
-            self.saved += self._elements  # the copy; the result is still to be asked for
+            self.saved_for_backward += self._elements  # a copy of the input; not yet the result
 
     def squeeze_excite(self, path: str, squeezed: int, activation: str) -> None:
         """Pool, two 1x1 convolutions with bias, and a product with the map; nothing for 0."""
@@ -105,7 +105,7 @@ class PlanBuilder:
         self._save()
         # Means, what the activation gives (and takes, unless it is kept as its result), sigmoids.
         inside = squeezed if activation in _FROM_RESULT else 2 * squeezed
-        self.saved += 2 * self.channels + inside
+        self.saved_for_backward += 2 * self.channels + inside
         self._become(self.channels, self.size, beside=2 * self.channels)
 
     def max_pool(self, stride: int) -> None:
@@ -113,7 +113,7 @@ class PlanBuilder:
         self._save()
         size = strided(self.size, stride)
         indices = _INDEX * self.channels * size**2
-        self.saved += indices
+        self.saved_for_backward += indices
         self._become(self.channels, size, beside=indices)
 
     def global_pool(self) -> None:
@@ -145,7 +145,7 @@ class PlanBuilder:
         )
         norm = pointwise(f"{path}.1", "batch_norm", self.channels, self.channels, self.size)
         self.layers += [conv, norm]
-        self.saved += self._elements  # the batch norm's input
+        self.saved_for_backward += self._elements  # the batch norm's input
         self._alive(3 * self._elements)  # the branch, the batch norm's input and output
 
     def _write(self, layer: Layer, *, beside: int = 0) -> None:
@@ -170,13 +170,13 @@ class PlanBuilder:
         if self._at_input:
             self.saves_input = True
         elif not self._current_saved:
-            self.saved += self._elements
+            self.saved_for_backward += self._elements
             self._current_saved = True
 
 
 def finish_block(
     spec: BlockSpec,
-    pen: PlanBuilder,
+    builder: PlanBuilder,
     *,
     mid_channels: int,
     pad: tuple[int, int],
@@ -188,15 +188,15 @@ def finish_block(
     Args:
         last_activation: whether an activation follows the sum with the shortcut.
     """
-    pen.add_shortcut(spec.stride)
+    builder.add_shortcut(spec.stride)
     if last_activation:
-        pen.activation(spec.activation)
+        builder.activation(spec.activation)
     pool_pad = padding(spec.padding, spec.in_size, 3, spec.stride)
     return BlockPlan(
         kind=spec.kind,
         in_channels=spec.in_channels,
         mid_channels=mid_channels,
-        out_channels=pen.channels,
+        out_channels=builder.channels,
         kernel=spec.kernel,
         stride=spec.stride,
         pad=pad,
@@ -205,13 +205,13 @@ def finish_block(
         pool_pad=pool_pad,
         activation=spec.activation,
         in_size=spec.in_size,
-        out_size=pen.size,
-        layers=tuple(pen.layers),
-        params=sum(layer.params for layer in pen.layers),
-        macs=sum(layer.macs for layer in pen.layers),
-        held=sum(layer.held for layer in pen.layers),
-        peak=pen.peak,
-        saved=pen.saved,
-        saves_input=pen.saves_input,
-        saves_output=pen.saves_output,
+        out_size=builder.size,
+        layers=tuple(builder.layers),
+        params=sum(layer.params for layer in builder.layers),
+        macs=sum(layer.macs for layer in builder.layers),
+        state_bytes=sum(layer.state_bytes for layer in builder.layers),
+        peak=builder.peak,
+        saved_for_backward=builder.saved_for_backward,
+        saves_input=builder.saves_input,
+        saves_output=builder.saves_output,
     )

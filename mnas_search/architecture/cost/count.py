@@ -24,13 +24,13 @@ def cost(network: "Architecture | TracedNetwork") -> Cost:
 
         return traced_cost(network)
     stem = plan_stem(network.stem, network.resolution, network.padding, network.activation)
-    params, macs, held, peak = stem.params, stem.macs, stem.held, 0
+    params, macs, held, peak = stem.params, stem.macs, stem.state_bytes, 0
     channels, size = stem.out_channels, stem.out_size
     for stage in network.stages:
         for block in plan_stage(stage, channels, size, network.padding):
             params += block.params
             macs += block.macs
-            held += block.held
+            held += block.state_bytes
             peak = max(peak, block.peak)
             channels, size = block.out_channels, block.out_size
     head = plan_head(
@@ -42,5 +42,7 @@ def cost(network: "Architecture | TracedNetwork") -> Cost:
         params=params + head.params,
         macs=macs + head.macs,
         memory=max(stem.peak, peak) * BYTES_PER_ELEMENT,
-        inference_memory=held + head.held + max(stem.peak, image + peak) * BYTES_PER_ELEMENT,
+        inference_memory=held
+        + head.state_bytes
+        + max(stem.peak, image + peak) * BYTES_PER_ELEMENT,
     )

@@ -13,7 +13,7 @@ import os
 from mnas_search.architecture.blocks import BlockPlan, NetworkPlan, PartPlan, plan
 from mnas_search.architecture.cost.base import BYTES_PER_ELEMENT
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import UsageError, shortened
+from mnas_search.common.errors import UsageError, shorten
 
 # An update over all parameters at once writes decayed gradients and the roots of mean squares.
 _UPDATE_COPIES = 2
@@ -27,7 +27,7 @@ def inference_memory(architecture: Architecture, batch_size: int = 1) -> int:
     stem, *others = whole.parts  # the images are the stem's own input
     images = _images(architecture)
     live = max(stem.peak, *(images + part.peak for part in others))
-    return sum(part.held for part in whole.parts) + batch_size * live * BYTES_PER_ELEMENT
+    return sum(part.state_bytes for part in whole.parts) + batch_size * live * BYTES_PER_ELEMENT
 
 
 def training_memory(
@@ -49,7 +49,7 @@ def training_memory(
     _check("optimiser_slots", optimiser_slots, 0)
     whole = plan(architecture)
     weights = _params(whole) * BYTES_PER_ELEMENT
-    averaged = sum(part.held for part in whole.parts)  # with batch norm's buffers
+    averaged = sum(part.state_bytes for part in whole.parts)  # with batch norm's buffers
     held = averaged + optimiser_slots * weights + (averaged if ema else 0)
     update = (1 + _UPDATE_COPIES) * weights
     return held + max(update, _passes(whole, batch_size) * BYTES_PER_ELEMENT)
@@ -66,11 +66,11 @@ def check_room(architecture: Architecture, *, copies: int, batch_size: int) -> N
         UsageError: more bytes are needed than the machine has.
     """
     there = physical_memory()
-    held = sum(part.held for part in plan(architecture).parts)
+    held = sum(part.state_bytes for part in plan(architecture).parts)
     needed = inference_memory(architecture, batch_size) + (copies - 1) * held
     if there is not None and needed > there:
         raise UsageError(
-            f"{shortened(architecture.label, _SHOWN)!r} at {architecture.resolution} pixels needs "
+            f"{shorten(architecture.label, _SHOWN)!r} at {architecture.resolution} pixels needs "
             f"{needed / 1e9:,.1f} GB of memory, which is {there / 1e9:.1f} GB here; allowed: a "
             "smaller network or resolution"
         )
@@ -107,7 +107,7 @@ def _saved(whole: NetworkPlan) -> list[int]:
     rows = []
     kept, between = True, 0
     for part in whole.parts:
-        rows.append(part.saved + (between if part.saves_input and not kept else 0))
+        rows.append(part.saved_for_backward + (between if part.saves_input and not kept else 0))
         kept, between = part.saves_output, part.out_channels * part.out_size**2
     rows[0] += _images(whole.architecture)
     return rows

@@ -24,17 +24,17 @@ class Limit:
 
     Attributes:
         name: of what is limited.
-        most: its largest value.
+        maximum: its largest value.
         measure: the value of a network.
     """
 
     name: str
-    most: float
+    maximum: float
     measure: Callable[[Architecture], float]
 
-    def kept(self, network: Architecture) -> bool:
+    def is_met(self, network: Architecture) -> bool:
         """Whether the network keeps it."""
-        return self.measure(network) <= self.most
+        return self.measure(network) <= self.maximum
 
 
 def limits(
@@ -68,14 +68,14 @@ def limits(
         (named, max_memory, memory),
     ]
     return [
-        Limit(name=name, most=most, measure=measure)
-        for name, most, measure in wanted
-        if most is not None
+        Limit(name=name, maximum=maximum, measure=measure)
+        for name, maximum, measure in wanted
+        if maximum is not None
     ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
+class LargestMember:
     """The largest member of a family within all limits.
 
     Attributes:
@@ -90,12 +90,12 @@ class Fitted:
     binding: tuple[str, ...]
 
 
-def largest(
+def largest_member(
     base: Architecture,
     limits: Sequence[Limit],
     rule: CompoundRule | None = None,
     rounding: Rounding | None = None,
-) -> Fitted:
+) -> LargestMember:
     """The largest phi, in steps of 0.001, at which every limit is kept.
 
     FLOPs, params and memory do not fall as phi grows, so that it is found by bisection. (Where
@@ -120,29 +120,29 @@ def largest(
 
     def fits(step: int) -> bool:
         network = member(step)
-        return network is not None and all(limit.kept(network) for limit in limits)
+        return network is not None and all(limit.is_met(network) for limit in limits)
 
-    smallest = -last(lambda step: exists(-step), 0, _FAR)
+    smallest = -last_true(lambda step: exists(-step), 0, _FAR)
     if not fits(smallest):
         least = compound(base, smallest / STEPS, rule, rounding)
-        broken = next(limit for limit in limits if not limit.kept(least))
+        broken = next(limit for limit in limits if not limit.is_met(least))
         raise UsageError(
-            f"{broken.name} of at most {format_size(broken.most)} cannot be kept; allowed: at "
+            f"{broken.name} of at most {format_size(broken.maximum)} cannot be kept; allowed: at "
             f"least {format_size(broken.measure(least))}, at phi {smallest / STEPS:g}"
         )
-    step = last(fits, smallest, _FAR)
+    step = last_true(fits, smallest, _FAR)
     network, larger = member(step), member(step + 1)
     assert network is not None
-    return Fitted(
+    return LargestMember(
         phi=step / STEPS,
         member=network,
         binding=()
         if larger is None
-        else tuple(limit.name for limit in limits if not limit.kept(larger)),
+        else tuple(limit.name for limit in limits if not limit.is_met(larger)),
     )
 
 
-def last(holds: Callable[[int], bool], low: int, high: int) -> int:
+def last_true(holds: Callable[[int], bool], low: int, high: int) -> int:
     """The last number up to `high` at which something holds that holds at `low`, and nowhere again
     once it does not."""
     if holds(high):

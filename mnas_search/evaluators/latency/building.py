@@ -78,7 +78,7 @@ def build_table(
             networks.items(), session.latencies(table.reference), strict=True
         )
     }
-    table = replace(table, whole={**table.whole, **new}).fitted()
+    table = replace(table, whole={**table.whole, **new}).fit()
     keep(table)
     return table
 

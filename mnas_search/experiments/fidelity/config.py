@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from mnas_search.common import plugins
 from mnas_search.common.errors import RunFolderError, UsageError
-from mnas_search.data import sources
+from mnas_search.data import loading
 
 COMMAND = "fidelity"
 FEWEST = 4  # architectures: below, a rank correlation says nothing
@@ -50,7 +50,7 @@ class FidelityConfig:
         for name in _FILES:
             value = getattr(self, name)
             if value is not None:
-                absolute = sources.absolute if name == "data" else plugins.absolute
+                absolute = loading.absolute if name == "data" else plugins.absolute
                 object.__setattr__(self, name, absolute(value))
         object.__setattr__(self, "references", tuple(map(plugins.absolute, self.references)))
 

@@ -14,7 +14,7 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.traced_network import Network
 from mnas_search.common import plugins
 from mnas_search.common.errors import UnknownName, UsageError
-from mnas_search.data import sources
+from mnas_search.data import loading
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.fidelity.config import FidelityConfig
 from mnas_search.nas.core import training_seed
@@ -172,7 +172,7 @@ def make_plan(config: FidelityConfig) -> Plan:
 
 def _seen(config: FidelityConfig, evaluator: Evaluator) -> str | None:
     """Files that were copied or touched are the same data."""
-    outside = config.data is not None and sources.is_outside(config.data)
+    outside = config.data is not None and loading.is_outside(config.data)
     return evaluator.data_sha256 if outside and isinstance(evaluator, SupportsTraining) else None
 
 
@@ -186,7 +186,7 @@ def default_proxies(usual: ProxyRecipe) -> tuple[str, ...]:
         f"width={usual.width / 2:g}",
         f"fraction={usual.fraction / 2:g}",
     )
-    return (*(t for t in texts if usual.changed(t) != usual), DEFAULT)
+    return (*(t for t in texts if usual.override(t) != usual), DEFAULT)
 
 
 def _with_defaults(config: FidelityConfig, usual: ProxyRecipe | None) -> FidelityConfig:

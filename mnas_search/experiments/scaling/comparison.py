@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from mnas_search.architecture.cost.base import Cost
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.scaling.equations import CompoundRule, Rounding, compound
-from mnas_search.architecture.scaling.limits import last
+from mnas_search.architecture.scaling.limits import last_true
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture, UsageError
 from mnas_search.common.units import format_size
@@ -104,7 +104,7 @@ def _nearest(
         network = scaled(step)
         return network is not None and cost(network).macs <= budget
 
-    low = last(within, 0, _FAR)
+    low = last_true(within, 0, _FAR)
     networks = {step: network for step in (low, low + 1) if (network := scaled(step)) is not None}
     step = min(networks, key=lambda step: abs(math.log(cost(networks[step]).macs / budget)))
     network, phi = networks[step], step / _STEPS

@@ -96,14 +96,14 @@ def candidates(
         except (UsageError, InvalidArchitecture):
             dropped += 1
             continue
-        if all(limit.kept(network) for limit in limits):
+        if all(limit.is_met(network) for limit in limits):
             kept.append(Candidate(rule=rule, network=network, cost=cost(network)))
         else:
             dropped += 1
     if not kept:
         raise UsageError(
             f"none of {dropped} triples keeps the limits; allowed: larger ones ("
-            + ", ".join(f"{limit.name} {limit.most:g}" for limit in limits)
+            + ", ".join(f"{limit.name} {limit.maximum:g}" for limit in limits)
             + ")"
         )
     return tuple(kept), dropped

@@ -12,7 +12,7 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common import folders, plugins
 from mnas_search.common.errors import RunFolderError, UsageError, WorkFailed
 from mnas_search.common.machine import cpu_count, versions
-from mnas_search.data import sources
+from mnas_search.data import loading
 from mnas_search.evaluators.defaults import DEFAULT_DATA, TRAINING
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.runners import drive
@@ -59,7 +59,7 @@ class Measuring:
             if value is not None and (type(value) is not int or value < low):
                 raise UsageError(f"{name} is {value!r}; allowed: a whole number from {low}")
         if self.data is not None:
-            object.__setattr__(self, "data", sources.absolute(self.data))
+            object.__setattr__(self, "data", loading.absolute(self.data))
         object.__setattr__(self, "evaluator", plugins.absolute(self.evaluator))
 
     def made(self, base: Architecture) -> Evaluator:
@@ -83,7 +83,7 @@ class Measuring:
             value = recorded[name]
             if value is not None and plugins.is_file_reference(value):
                 recorded[f"{name}_sha256"] = plugins.content_hash(value)
-        outside = self.data is not None and sources.is_outside(self.data)
+        outside = self.data is not None and loading.is_outside(self.data)
         if outside and isinstance(evaluator, SupportsTraining):
             recorded["data_sha256"] = evaluator.data_sha256
         return recorded

@@ -15,7 +15,7 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError, error_context
 from mnas_search.common.machine import cpu_count
-from mnas_search.data import sources
+from mnas_search.data import loading
 from mnas_search.evaluators.defaults import DEFAULT_DATA, EVIDENCE, TRAINING
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.search.warm_start import absolute, warm_start
@@ -145,7 +145,7 @@ class RunConfig:
                 f"baseline {self.baseline!r} with a time budget; allowed: with a number of trials"
             )
         if self.data is not None:
-            object.__setattr__(self, "data", sources.absolute(self.data))
+            object.__setattr__(self, "data", loading.absolute(self.data))
         if self.early_stopping not in (None, *RULES):
             raise UsageError(
                 f"early_stopping {self.early_stopping!r}; allowed: {', '.join(RULES)}"
@@ -311,7 +311,7 @@ class Setup:
         if self.objective.latency is not None:
             recorded["latency_table_sha256"] = self.objective.latency.sha256
         # What trainings see, decoded: files that were copied or touched are the same data.
-        outside = self.config.data is not None and sources.is_outside(self.config.data)
+        outside = self.config.data is not None and loading.is_outside(self.config.data)
         if outside and isinstance(self.evaluator, SupportsTraining):
             recorded["data_sha256"] = self.evaluator.data_sha256
         return recorded

@@ -1,6 +1,6 @@
 """A whole run: the folder, the search, the end.
 
-`start` and `resume` are what the command line and `mnas_search.nas.core` call. Everything that can
+`start` and `resume` are what the command line and `mnas_search.search` call. Everything that can
 be refused is refused before a folder is made.
 """
 

@@ -104,7 +104,7 @@ def _work(config: dict[str, Any]) -> None:
         ray.get(config["job"]),
         Path(config["folder"]),
         device=str(get_device()),
-        share=WorkerContext(rank=context.get_world_rank(), count=context.get_world_size()),
+        share=WorkerContext(rank=context.get_world_rank(), world_size=context.get_world_size()),
     )
 
 

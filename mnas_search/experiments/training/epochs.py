@@ -79,11 +79,11 @@ def train_epochs(
             )
             training = loop.Training(network, train, job.recipe, seed=job.seed, share=share)
             history: tuple[Epoch, ...] = ()
-            batch = job.recipe.batch_size // share.count
+            batch = job.recipe.batch_size // share.world_size
             if checkpoint is not None:
                 training.restore(checkpoint.training)
                 history = checkpoint.history
-            share.wait()  # none writes a checkpoint that another has still to read
+            share.barrier()  # none writes a checkpoint that another has still to read
             while not training.finished:
                 history += (_epoch(training, validation, share, batch),)
                 if share.rank == 0:

@@ -73,7 +73,7 @@ def score(
     classes = _TOP
     with torch.inference_mode():
         for index in torch.split(indices, min(batch, _LARGEST_BATCH)):
-            logits = network(data.normalised(data.batch(index)))
+            logits = network(data.normalise(data.batch(index)))
             classes = logits.shape[1]
             found = logits.topk(min(_TOP, classes)).indices == data.labels[index, None]
             rights += torch.stack([found[:, 0].sum(), found.sum()])

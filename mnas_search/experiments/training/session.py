@@ -162,13 +162,13 @@ def _go_on(setup: Setup, folder: Path, reporter: Reporter) -> TrainingResult:
 def _run(
     setup: Setup,
     folder: Path,
-    fitted: weights.Fitted | remap.Remapped | None,
+    fitted: weights.FittedWeights | remap.Remapped | None,
     reporter: Reporter,
 ) -> TrainingResult:
     with (folder / ".lock").open("ab") as file:
         lock(file, folder)
         _write_config(folder, setup)
-        checkpoint, note = checkpoints.mend(folder)
+        checkpoint, note = checkpoints.recover(folder)
         if checkpoint is None and fitted is None:
             fitted = setup.fitted()
         done = 0 if checkpoint is None else checkpoint.history[-1].epoch

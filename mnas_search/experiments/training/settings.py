@@ -12,11 +12,11 @@ from mnas_search.architecture.cost.memory import check_room
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import RunFolderError, UsageError
 from mnas_search.data import Dataset, load
-from mnas_search.data.sources import DEFAULT, absolute
+from mnas_search.data.loading import DEFAULT, absolute
 from mnas_search.experiments.training.epochs import Job
 from mnas_search.networks.weights import loading as weights
 from mnas_search.networks.weights import remap
-from mnas_search.networks.weights.settings import WeightSettings, settings_of
+from mnas_search.networks.weights.settings import WeightSettings, find_settings
 from mnas_search.training import loop
 from mnas_search.training.recipe import Recipe
 from mnas_search.training.recipes import recipe_named
@@ -142,7 +142,7 @@ class Setup:
         """Whether workers train, rather than this process."""
         return self.config.workers > 1 or self.config.ray_address is not None
 
-    def fitted(self) -> weights.Fitted | remap.Remapped | None:
+    def fitted(self) -> weights.FittedWeights | remap.Remapped | None:
         """The weights to start from."""
         init = self.config.init
         if init is None:
@@ -155,7 +155,7 @@ class Setup:
         except UsageError as error:
             raise UsageError(f"{error}; others with --remap") from None
 
-    def job(self, fitted: weights.Fitted | remap.Remapped | None) -> Job:
+    def job(self, fitted: weights.FittedWeights | remap.Remapped | None) -> Job:
         """What the workers are told."""
         return Job(
             architecture=self.architecture,
@@ -194,7 +194,7 @@ def settings_to_start_from(config: TrainingConfig) -> WeightSettings | None:
     if config.init is None:
         return None
     source = Path(config.init)
-    return settings_of(weights.file_of(source), weights.read(source), config.weights_of)
+    return find_settings(weights.weights_file(source), weights.read(source), config.weights_of)
 
 
 def recorded_settings(folder: Path, recorded: Mapping[str, Any]) -> WeightSettings | None:

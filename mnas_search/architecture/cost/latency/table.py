@@ -137,12 +137,12 @@ class LatencyTable:
             )
         return Prediction(seconds=self.offset + total, timed=timed / total)
 
-    def fitted(self) -> "LatencyTable":
+    def fit(self) -> "LatencyTable":
         """With rates of what was timed, offset and factor of the whole networks, of which there
         has to be one."""
         pairs = [(one.parts, one.seconds) for one in self.whole.values()]
-        offset, factor = fitted_line(*zip(*pairs, strict=True))
-        rates = fitted_rates(list(self.parts.values()))
+        offset, factor = fit_line(*zip(*pairs, strict=True))
+        rates = fit_rates(list(self.parts.values()))
         return replace(self, rates=rates, offset=offset, factor=factor)
 
     def alone(self, network: Architecture) -> float:
@@ -266,7 +266,7 @@ def _numbers(values: Iterable[Any]) -> tuple[float, ...]:
     return numbers
 
 
-def fitted_line(sums: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
+def fit_line(sums: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
     """Offset from 0 and factor above it, from the sums of networks' parts [N] to their seconds
     [N], by least squares of relative errors; a factor alone for fewer than three networks, and for
     those that are too much alike to tell both."""
@@ -281,7 +281,7 @@ def fitted_line(sums: Sequence[float], seconds: Sequence[float]) -> tuple[float,
     return 0.0, float(shares.sum() / (shares @ shares))
 
 
-def fitted_rates(parts: Sequence[TimedPart]) -> tuple[float, ...] | None:
+def fit_rates(parts: Sequence[TimedPart]) -> tuple[float, ...] | None:
     """Seconds a unit of each `WORK`, none negative, by least squares of relative errors."""
     from scipy.optimize import nnls
 
