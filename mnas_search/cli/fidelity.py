@@ -1,7 +1,7 @@
 """The command `fidelity`: how well does a proxy rank?"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,25 +14,22 @@ from mnas_search.cli.options import (
     gpus_option,
     print_json,
 )
-from mnas_search.common.errors import WorkFailed
 
-if TYPE_CHECKING:
-    from mnas_search.experiments.fidelity.plan import Judge, Plan
-    from mnas_search.experiments.fidelity.trainings import Training, Trainings
+_RESUME = "mnas-search fidelity --output"
 
 
 @click.command()
 @data_option
 @click.option("--space", help="name or file.py:Name [efficientnet]")
 @click.option(
-    "--evaluator", help="whose recipes are judged: name or file.py:Name [proxy_training]"
+    "--evaluator", help="whose recipes are compared: name or file.py:Name [proxy_training]"
 )
 @click.option(
     "--proxy",
     "proxies",
     multiple=True,
     metavar="NAME=N,...",
-    help="a recipe to judge, as in `run`; repeatable [some around the data's usual one, which "
+    help="a recipe to compare, as in `run`; repeatable [some around the data's usual one, which "
     "is called default]",
 )
 @click.option(
@@ -77,12 +74,12 @@ def fidelity(
     compared. In a folder that was begun, nothing is trained again, and more recipes, references,
     architectures and seeds may be asked for.
     """
+    from mnas_search.cli.console import followed
     from mnas_search.experiments.fidelity.config import FidelityConfig
     from mnas_search.experiments.fidelity.report import print_study, record, write_files
     from mnas_search.experiments.fidelity.study import study
 
-    console = _Console()
-    try:
+    with followed("folder", "trainings", _RESUME, also_failed=True) as console:
         done = study(
             FidelityConfig(**wanted),
             output=output,
@@ -93,43 +90,8 @@ def fidelity(
             ray_address=ray_address,
             listener=console,
         )
-    except (KeyboardInterrupt, WorkFailed):
-        if console.folder is not None:
-            click.echo(f"go on with: mnas-search fidelity --output {console.folder}", err=True)
-        raise
     write_files(done)
     if form == "json":
         print_json(record(done))
     else:
         print_study(done)
-
-
-class _Console:
-    """Says on standard error how it goes."""
-
-    def __init__(self) -> None:
-        self.folder: Path | None = None
-
-    def opened(self, folder: Path, plan: "Plan", trainings: "Trainings") -> None:
-        from mnas_search.common.render.progress import Bar
-
-        self.folder = folder
-        click.echo(f"folder: {folder}", err=True)
-        names = ", ".join(judge.name for judge in plan.judges)
-        click.echo(
-            f"{len(plan.networks)} architectures of {plan.networks_of}; trained by {names}: "
-            f"{trainings.total} trainings, {trainings.total - trainings.remaining} there already",
-            err=True,
-        )
-        self._bar = Bar("trainings")
-
-    def done(self, judge: "Judge", training: "Training", trainings: "Trainings") -> None:
-        got = training.error if training.accuracy is None else f"{training.accuracy:.4f}"
-        self._bar.show(
-            trainings.total - trainings.remaining,
-            trainings.total,
-            f"{judge.name}: {got} in {training.seconds:.1f} s",
-        )
-
-    def closed(self) -> None:
-        self._bar.close()
