@@ -5,10 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.architecture.cost.latency.conditions import describe
 from mnas_search.cli.options import FILE, PLUGIN, device_option, format_option, print_json
 from mnas_search.common.errors import UsageError
-from mnas_search.common.units import format_latency
 
 if TYPE_CHECKING:
     from mnas_search.architecture.cost.latency import LatencyTable
@@ -69,6 +67,7 @@ def build(
     from mnas_search.architecture.cost.latency import Conditions
     from mnas_search.architecture.cost.latency.table import read_table
     from mnas_search.common.render.progress import Note
+    from mnas_search.common.units import format_latency
     from mnas_search.evaluators.latency.building import build_table
     from mnas_search.evaluators.latency.stopwatch import TURNS
     from mnas_search.experiments.resolve import resolve_architecture
@@ -158,7 +157,9 @@ def predict(
 def _rows(
     networks: "list[Network]", table: "LatencyTable", *, measure: bool, turns: int | None
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """A row a network, and what is to be said below them."""
+    """Return a row per network, and the lines to print below them."""
+    from mnas_search.architecture.cost.latency.conditions import describe
+
     predicted = [table.predict(network) for network in networks]
     rows: list[dict[str, Any]] = [
         {
