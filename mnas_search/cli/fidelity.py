@@ -1,7 +1,7 @@
 """The command `fidelity`, which measures how well cheap proxy trainings rank architectures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,11 +16,8 @@ from mnas_search.cli.options import (
     print_json,
     workers_option,
 )
-from mnas_search.common.errors import WorkFailed
 
-if TYPE_CHECKING:
-    from mnas_search.experiments.fidelity.plan import Judge, Plan
-    from mnas_search.experiments.fidelity.trainings import Training, Trainings
+_RESUME = "mnas-search fidelity --output"
 
 
 @click.command()
@@ -88,12 +85,12 @@ def fidelity(
     earlier call, finished trainings are reused, and recipes, references, architectures and seeds
     may be added.
     """
+    from mnas_search.cli.console import followed
     from mnas_search.experiments.fidelity.config import FidelityConfig
     from mnas_search.experiments.fidelity.report import print_study, record, write_files
     from mnas_search.experiments.fidelity.study import study
 
-    console = _Console()
-    try:
+    with followed("folder", "trainings", _RESUME, also_failed=True) as console:
         done = study(
             FidelityConfig(**wanted),
             output=output,
@@ -104,43 +101,8 @@ def fidelity(
             ray_address=ray_address,
             listener=console,
         )
-    except (KeyboardInterrupt, WorkFailed):
-        if console.folder is not None:
-            click.echo(f"go on with: mnas-search fidelity --output {console.folder}", err=True)
-        raise
     write_files(done)
     if form == "json":
         print_json(record(done))
     else:
         print_study(done)
-
-
-class _Console:
-    """Says on standard error how it goes."""
-
-    def __init__(self) -> None:
-        self.folder: Path | None = None
-
-    def opened(self, folder: Path, plan: "Plan", trainings: "Trainings") -> None:
-        from mnas_search.common.render.progress import Bar
-
-        self.folder = folder
-        click.echo(f"folder: {folder}", err=True)
-        names = ", ".join(judge.name for judge in plan.judges)
-        click.echo(
-            f"{len(plan.networks)} architectures of {plan.networks_of}; trained by {names}: "
-            f"{trainings.total} trainings, {trainings.total - trainings.remaining} there already",
-            err=True,
-        )
-        self._bar = Bar("trainings")
-
-    def done(self, judge: "Judge", training: "Training", trainings: "Trainings") -> None:
-        got = training.error if training.accuracy is None else f"{training.accuracy:.4f}"
-        self._bar.show(
-            trainings.total - trainings.remaining,
-            trainings.total,
-            f"{judge.name}: {got} in {training.seconds:.1f} s",
-        )
-
-    def closed(self) -> None:
-        self._bar.close()

@@ -30,14 +30,16 @@ from mnas_search.cli.scaling_options import (
     rule_of,
     way_of,
 )
-from mnas_search.common.errors import UsageError, WorkFailed
+from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
     from mnas_search.architecture.scaling import CompoundRule, Rounding
     from mnas_search.architecture.scaling.limits import Limit
     from mnas_search.architecture.value import Architecture
-    from mnas_search.experiments.scaling.measured import Measuring
-    from mnas_search.nas.job import Outcome
+    from mnas_search.experiments.experiment import ExperimentKind
+    from mnas_search.experiments.scaling.measured import MeasuredAccuracies, Measuring
+
+_RESUME = "the same command and --output"
 
 
 @click.command()
@@ -234,7 +236,8 @@ def _largest(
 
 
 def _grid(base: "Architecture", given: dict[str, Any], rounding: "Rounding", form: str) -> None:
-    from mnas_search.experiments.scaling.grid import COMMAND, GridConfig, candidates, choose
+    from mnas_search.experiments.scaling.grid import GridConfig, candidates, choose
+    from mnas_search.experiments.scaling.measured import GRID_SEARCH
     from mnas_search.experiments.scaling.report import (
         grid_record,
         grid_words,
@@ -254,7 +257,8 @@ def _grid(base: "Architecture", given: dict[str, Any], rounding: "Rounding", for
         },
     )
     networks = [one.network for one in tried]
-    folder, scores = _measured(COMMAND, base, networks, measuring, asked, given.get("output"))
+    output = given.get("output")
+    folder, scores = _measured(GRID_SEARCH, base, networks, measuring, asked, output)
     choice = choose(tried, scores)
     words = [*grid_words(choice, demonstration=measuring.embedded), *scores.notes]
     if dropped:
@@ -273,7 +277,8 @@ def _compare(
     rounding: "Rounding",
     form: str,
 ) -> "list[Architecture]":
-    from mnas_search.experiments.scaling.comparison import COMMAND, comparison
+    from mnas_search.experiments.scaling.comparison import comparison
+    from mnas_search.experiments.scaling.measured import COMPARE
     from mnas_search.experiments.scaling.report import (
         comparison_rows,
         print_comparison,
@@ -290,7 +295,7 @@ def _compare(
             "rounding": [rounding.channels, rounding.resolution],
         }
         measuring, output = measuring_of(given), given.get("output")
-        folder, scores = _measured(COMMAND, base, networks, measuring, asked, output)
+        folder, scores = _measured(COMPARE, base, networks, measuring, asked, output)
     else:
         for name in given:
             if name in TRAINED:
@@ -311,41 +316,21 @@ def _compare(
 
 
 def _measured(
-    command: str,
+    kind: "ExperimentKind",
     base: "Architecture",
     networks: "list[Architecture]",
     measuring: "Measuring",
-    asked: dict[str, Any],
+    options: dict[str, Any],
     output: Path | None,
-) -> Any:
-    """(The folder, the accuracies); says on standard error how it goes."""
-    from mnas_search.common.render.progress import Bar
-    from mnas_search.experiments.scaling.measured import Listener, measure, open_folder
-
-    class Console(Listener):
-        bar = Bar("trainings")
-
-        def opened(self, folder: Path, networks: int, trainings: int, done: int) -> None:
-            click.echo(f"folder: {folder}", err=True)
-            click.echo(
-                f"{networks} networks, {trainings} trainings, {done} there already", err=True
-            )
-
-        def trained(self, done: int, total: int, outcome: "Outcome") -> None:
-            accuracy = getattr(outcome, "accuracy", None)
-            said = "failed" if accuracy is None else f"{accuracy:.4f}"
-            self.bar.show(done, total, said)
-
-        def closed(self) -> None:
-            self.bar.close()
+) -> "tuple[Path, MeasuredAccuracies]":
+    """Measure networks in a study's folder, with a progress bar; return folder and accuracies."""
+    from mnas_search.cli.console import followed
+    from mnas_search.experiments.scaling.measured import measure, open_study
 
     evaluator = measuring.made(base)
-    folder = open_folder(output, command, base, {**asked, **measuring.recorded(evaluator)})
-    try:
-        return folder, measure(networks, base, measuring, evaluator, folder, Console())
-    except (KeyboardInterrupt, WorkFailed):
-        click.echo(f"go on with the same command and --output {folder}", err=True)
-        raise
+    study = open_study(kind, base, {**options, **measuring.recorded(evaluator)}, output)
+    with followed("folder", "trainings", _RESUME, also_failed=True) as console:
+        return study.folder, measure(networks, base, measuring, evaluator, study, console)
 
 
 COMMANDS = (scale,)

@@ -1,7 +1,7 @@
 """Commands that search: run, resume, evaluate."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from mnas_search.cli.options import (
 from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
+    from mnas_search.experiments.listener import Listener
     from mnas_search.experiments.search.result import Result
 
 
@@ -148,7 +149,7 @@ def run(output: Path | None, form: str, **options: Any) -> None:
     from mnas_search.experiments.search.config import RunConfig
     from mnas_search.experiments.search.run import start
 
-    _finish(form, lambda reporter: start(RunConfig(**options), output, reporter))
+    _finish(form, lambda listener: start(RunConfig(**options), output, listener))
 
 
 @click.command()
@@ -170,27 +171,22 @@ def resume(folder: Path, form: str, **larger: Any) -> None:
     Works after a crash or power loss too: finished trials and epochs are not repeated.
     """
     from mnas_search.common.folders import read_training
-    from mnas_search.experiments.search.run import resume as go_on
+    from mnas_search.experiments.search.run import resume as resume_run
 
     if read_training(folder) is not None:
-        training.go_on(folder, form, **larger)
+        training.resume_training(folder, form, **larger)
         return
-    _finish(form, lambda reporter: go_on(folder, reporter, **larger))
+    _finish(form, lambda listener: resume_run(folder, listener, **larger))
 
 
-def _finish(form: str, work: Any) -> None:
-    from mnas_search.experiments.search.report.reporter import ConsoleReporter
+def _finish(form: str, work: "Callable[[Listener], Result]") -> None:
+    from mnas_search.cli.console import followed
     from mnas_search.experiments.search.report.summary import print_summary, summary
 
-    reporter = ConsoleReporter()
-    try:
-        # What Ray has to say of a lost worker it prints; tables and JSON stand alone.
-        with redirect_stdout(sys.stderr):
-            result: Result = work(reporter)
-    except KeyboardInterrupt:
-        if reporter.folder is not None:
-            click.echo(f"go on with: mnas-search resume {reporter.folder}", err=True)
-        raise
+    # What Ray has to say of a lost worker it prints; tables and JSON stand alone.
+    command = "mnas-search resume"
+    with followed("run folder", "candidates", command) as console, redirect_stdout(sys.stderr):
+        result = work(console)
     if form == "json":
         print_json(summary(result))
     else:

@@ -19,7 +19,8 @@ from mnas_search.cli.options import (
 from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnas_search.experiments.training.session import Reporter, TrainingResult
+    from mnas_search.experiments.listener import Listener
+    from mnas_search.experiments.training.session import TrainingResult
 
 
 @click.command()
@@ -111,10 +112,10 @@ def train(architecture: str, output: Path | None, form: str, **options: Any) -> 
     from mnas_search.experiments.training.settings import TrainingConfig
 
     config = TrainingConfig(architecture=resolve_architecture(architecture), **options)
-    _finish(form, lambda reporter: start(config, output, reporter))
+    _finish(form, lambda listener: start(config, output, listener))
 
 
-def go_on(
+def resume_training(
     folder: Path,
     form: str,
     *,
@@ -124,7 +125,7 @@ def go_on(
     gpus_per_trial: float | None,
     ray_address: str | None,
 ) -> None:
-    """What `resume` does with a training's folder."""
+    """Resume a training (`mnas-search resume`)."""
     from mnas_search.experiments.training.session import resume
 
     of_runs = {"trials": trials, "time-budget": time_budget, "gpus-per-trial": gpus_per_trial}
@@ -136,22 +137,17 @@ def go_on(
             )
     _finish(
         form,
-        lambda reporter: resume(folder, reporter, workers=workers, ray_address=ray_address),
+        lambda listener: resume(folder, listener, workers=workers, ray_address=ray_address),
     )
 
 
-def _finish(form: str, work: "Callable[[Reporter], TrainingResult]") -> None:
+def _finish(form: str, work: "Callable[[Listener], TrainingResult]") -> None:
     """Train with a progress bar, and print the result."""
-    from mnas_search.experiments.training.report import TrainingReporter, print_result
+    from mnas_search.cli.console import followed
+    from mnas_search.experiments.training.report import print_result
 
-    reporter = TrainingReporter()
-    try:
-        result = work(reporter)
-    except KeyboardInterrupt:
-        reporter.closed()
-        if reporter.folder is not None:
-            click.echo(f"go on with: mnas-search resume {reporter.folder}", err=True)
-        raise
+    with followed("training folder", "epochs", "mnas-search resume") as console:
+        result = work(console)
     if form == "json":
         print_json(asdict(result))
     else:
