@@ -33,8 +33,6 @@ class Mine(Controller):
         return sample(self.problem.decisions, rng)
     def tell(self, trial):
         assert trial.accuracy is not None
-    def replay(self, event):
-        pass
 
 class Lost(Mine):
     def ask(self, rng):

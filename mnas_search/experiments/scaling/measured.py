@@ -21,7 +21,11 @@ from mnas_search.experiments.jobs import NO_TRIAL, JobResult, JournalledQueue, t
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners import drive
 from mnas_search.nas.core import training_seed
-from mnas_search.nas.evaluator import Evaluator
+from mnas_search.nas.evaluator import (
+    Evaluator,
+    SupportsBaseResolution,
+    caveats_of,
+)
 from mnas_search.nas.job import Job
 
 GRID_SEARCH = ExperimentKind(
@@ -67,7 +71,9 @@ class Measuring:
         """The evaluator, which keeps the ratios of resolutions to the base's."""
         target = plugins.load("evaluators", self.evaluator)
         evaluator = as_evaluator(target, data=self.data, proxy=self.proxy)
-        return evaluator.at_base_resolution(base.resolution)
+        if isinstance(evaluator, SupportsBaseResolution):
+            return evaluator.at_base_resolution(base.resolution)
+        return evaluator
 
     @property
     def embedded(self) -> bool:
@@ -209,7 +215,7 @@ def measure(
     if not any(accuracies.values()):
         first = next(result.error for result in queue.results if result.error is not None)
         raise WorkFailed(f"every training failed; the first: {first}")
-    return MeasuredAccuracies(by_fingerprint=accuracies, notes=evaluator.caveats(base))
+    return MeasuredAccuracies(by_fingerprint=accuracies, notes=caveats_of(evaluator, base))
 
 
 def _seed(measuring: Measuring, network: Architecture, repeat: int) -> int:
