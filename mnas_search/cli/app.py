@@ -27,10 +27,16 @@ from mnas_search.common.errors import MnasSearchError, UsageError, shorten, sing
 _LONGEST = 1_200  # characters of a message
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 99})
+@click.group(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 99,
+        "show_default": True,
+    }
+)
 @click.version_option(version("mnas-search"), message="%(version)s")
 def group() -> None:
-    """Search for an efficient vision network, scale it to a family, export it to PyTorch.
+    """Search for efficient image classification networks, scale and export them.
 
     FLOPs are multiply-adds of convolutions and linear layers (EfficientNet-B0: 386M).
     """

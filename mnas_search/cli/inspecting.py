@@ -4,16 +4,16 @@ from pathlib import Path
 
 import click
 
-from mnas_search.cli.options import FOLDER, format_option, print_json
+from mnas_search.cli.options import FILE, FOLDER, format_option, print_json
 from mnas_search.common.errors import UsageError, WorkFailed
 
 
 @click.command()
 @click.argument("architectures", nargs=-1, required=True, metavar="ARCH...")
-@click.option("--layers", is_flag=True, help="every layer too")
-@click.option("--verify", is_flag=True, help="fvcore's and torch's counts beside ours")
-@click.option("--draw", type=FOLDER, metavar="FILE", help="draw the network (one ARCH) as SVG")
-@click.option("--force", is_flag=True, help="write over a file that exists")
+@click.option("--layers", is_flag=True, help="List every layer.")
+@click.option("--verify", is_flag=True, help="Compare with the counts of fvcore and PyTorch.")
+@click.option("--draw", type=FILE, help="Draw the network (one ARCH) as an SVG file.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @format_option
 def profile(
     architectures: tuple[str, ...],
@@ -23,7 +23,9 @@ def profile(
     force: bool,
     form: str,
 ) -> None:
-    """Params, MACs and memory: whole networks, stage by stage, and layer by layer.
+    """Count parameters, MACs and memory of networks.
+
+    Counts are given for whole networks, stages and, on request, layers. MACs are multiply-adds.
 
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
     run's folder (its winner).
@@ -121,7 +123,7 @@ _KINDS = {
 @click.argument("kind", required=False, type=click.Choice([*_KINDS, "architectures"]))
 @format_option
 def list_(kind: str | None, form: str) -> None:
-    """What is installed, and from which package; of datasets, also where well-known ones are."""
+    """List plug-ins, published architectures and data sets."""
     from mnas_search.architecture import published
     from mnas_search.common import plugins
     from mnas_search.common.render.tables import print_records

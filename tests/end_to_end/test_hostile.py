@@ -486,7 +486,7 @@ def test_a_training_s_configuration_of_other_types(run_cli, tmp_path):
     }
     for name, wrong in values.items():
         for value in wrong:
-            config = {"training": {**written["training"], name: value}}
+            config = {**written, "config": {**written["config"], name: value}}
             (folder / "config.json").write_text(json.dumps(config))
             refused(run_cli("resume", folder))
 

@@ -26,8 +26,8 @@ from mnas_search.common.statistics import (
     same,
     tau_b,
 )
-from mnas_search.experiments.fidelity.config import FEWEST
-from mnas_search.experiments.fidelity.plan import Judge, Plan, Records
+from mnas_search.experiments.fidelity.config import MIN_ARCHITECTURES
+from mnas_search.experiments.fidelity.plan import ComparedRecipe, Plan, Records
 from mnas_search.experiments.fidelity.trainings import Trainings
 
 _QUARTILES = 4
@@ -76,14 +76,14 @@ class Proxy:
     """A proxy against one reference.
 
     Attributes:
-        judge: which.
+        recipe: which.
         effort: of its trainings.
         one: agreement of one training.
         mean: tau of the mean over its seeds; None with one seed.
         difference: tau less the best baseline's, on the same networks.
     """
 
-    judge: Judge
+    recipe: ComparedRecipe
     effort: Effort
     one: Agreement
     mean: Interval | None
@@ -108,7 +108,7 @@ class Comparison:
         target: the tau that is asked for.
     """
 
-    reference: Judge | Records
+    reference: ComparedRecipe | Records
     values: NDArray[np.float64]
     effort: Effort | None
     noise: float | None
@@ -147,14 +147,14 @@ def compare(plan: Plan, trainings: Trainings, target: float) -> tuple[Comparison
     References of fewer than four networks are left out.
     """
     compared = (_compare(plan, trainings, reference, target) for reference in plan.references)
-    return tuple(c for c in compared if c.networks >= FEWEST)
+    return tuple(c for c in compared if c.networks >= MIN_ARCHITECTURES)
 
 
-def effort_of(trainings: Trainings, judge: Judge) -> Effort:
-    """What a judge's trainings took."""
-    done = [t for row in trainings.of(judge) for t in row if t is not None]
+def effort_of(trainings: Trainings, recipe: ComparedRecipe) -> Effort:
+    """What a recipe's trainings took."""
+    done = [t for row in trainings.of(recipe) for t in row if t is not None]
     good = [t.seconds for t in done if t.accuracy is not None]
-    values = trainings.accuracies(judge)
+    values = trainings.accuracies(recipe)
     return Effort(
         seconds=float(np.median(good)) if good else None,
         trained=len(good),
@@ -165,7 +165,7 @@ def effort_of(trainings: Trainings, judge: Judge) -> Effort:
 
 
 def _compare(
-    plan: Plan, trainings: Trainings, reference: Judge | Records, target: float
+    plan: Plan, trainings: Trainings, reference: ComparedRecipe | Records, target: float
 ) -> Comparison:
     if isinstance(reference, Records):
         repeats, effort, noise = reference.accuracy[:, None], None, reference.std
@@ -175,7 +175,7 @@ def _compare(
     values = _means(repeats)
     there = np.flatnonzero(np.isfinite(values))
     spread = _spread(values)
-    if len(there) < FEWEST:
+    if len(there) < MIN_ARCHITECTURES:
         return Comparison(
             reference=reference,
             values=values,
@@ -199,13 +199,13 @@ def _compare(
     baselines = {name: table.agreement([(pairs, truth)]) for name, pairs in counted.items()}
     best = _largest(baselines)
     proxies = []
-    for judge in plan.proxies:
-        own = trainings.accuracies(judge)[there]
+    for recipe in plan.proxies:
+        own = trainings.accuracies(recipe)[there]
         pairs = [(order(column), truth) for column in own.T]
         proxies.append(
             Proxy(
-                judge=judge,
-                effort=effort_of(trainings, judge),
+                recipe=recipe,
+                effort=effort_of(trainings, recipe),
                 one=table.agreement(pairs),
                 mean=table.tau([(order(_means(own)), truth)]) if own.shape[1] > 1 else None,
                 difference=None if best is None else table.difference(pairs, counted[best]),

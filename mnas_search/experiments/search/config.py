@@ -18,6 +18,7 @@ from mnas_search.common.machine import cpu_count
 from mnas_search.data import loading
 from mnas_search.evaluators.defaults import DEFAULT_DATA, EVIDENCE, TRAINING
 from mnas_search.evaluators.function import as_evaluator
+from mnas_search.experiments.experiment import content_hashes
 from mnas_search.experiments.search.warm_start import absolute, warm_start
 from mnas_search.nas.asha import REDUCTION, RULES
 from mnas_search.nas.controller import Controller
@@ -293,21 +294,9 @@ class Setup:
     def recorded(self) -> dict[str, Any]:
         """The configuration as config.json holds it, with the content of the user's own files."""
         recorded = asdict(self.config) | {"start_from": list(self.config.start_from)}
-        for name in _NAMES:
-            value = recorded[name]
-            if value is not None and plugins.is_file_reference(value):
-                recorded[f"{name}_sha256"] = plugins.content_hash(value)
         if self.objective.latency is not None:
             recorded["latency_table_sha256"] = self.objective.latency.sha256
-        # What trainings see, decoded: files that were copied or touched are the same data.
-        seen = getattr(self.evaluator, "data_sha256", None)
-        if (
-            seen is not None
-            and self.config.data is not None
-            and loading.is_outside(self.config.data)
-        ):
-            recorded["data_sha256"] = seen
-        return recorded
+        return recorded | content_hashes(recorded, _NAMES, self.evaluator)
 
 
 def _least(*bounds: float | None) -> float | None:
