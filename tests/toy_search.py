@@ -5,7 +5,7 @@ import numpy as np
 from mnas_search.nas.controller import Controller
 from mnas_search.nas.core import Search
 from mnas_search.nas.objective import Objective
-from mnas_search.nas.space.choices import decode
+from mnas_search.nas.space.choices import decode, encode
 from mnas_search.nas.trial import Evaluation
 from mnas_search.testing import ToySpace, toy_accuracy
 
@@ -16,7 +16,7 @@ class Scripted(Controller):
     """Asks what it was told to ask, and remembers what it is told."""
 
     def __init__(self, codes):
-        self.codes, self.asked, self.told, self.replayed = list(codes), 0, [], []
+        self.codes, self.asked, self.told, self.resumed = list(codes), 0, [], []
 
     def ask(self, rng):
         self.asked += 1
@@ -25,9 +25,9 @@ class Scripted(Controller):
     def tell(self, trial):
         self.told.append(trial)
 
-    def replay(self, event):
-        self.replayed.append(event)
-        self.asked += hasattr(event, "choices") and not hasattr(event, "status")
+    def resume_ask(self, choices):
+        self.resumed.append(encode(ToySpace().decisions, choices))
+        self.asked += 1
 
 
 def codes_of(*numbers):

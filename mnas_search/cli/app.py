@@ -109,6 +109,8 @@ def _one_line(error: click.ClickException) -> str:
         return f"no option {error.option_name!r}; {hint}allowed: {', '.join(known)}"
     if isinstance(error, click.UsageError) and context is not None:
         command = context.command
+        if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):
+            return f"missing argument {error.param.make_metavar(context)}"
         if isinstance(command, click.Group) and "No such command" in error.message:
             return f"{error.message.rstrip('.')}; allowed: {', '.join(sorted(command.commands))}"
     return " ".join(error.format_message().split())
