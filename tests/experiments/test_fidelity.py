@@ -302,7 +302,7 @@ def test_a_changed_file_is_refused(tmp_path, run_cli):
         (("--tau", 0), "tau 0; allowed: above 0, at most 1"),
         (("--tau", "nan"), "tau nan; allowed"),
         (("--workers", -1), "workers is -1; allowed: a whole number from 0"),
-        (("--reference", "nobody"), "reference: unknown evaluator 'nobody'; allowed: accel_"),
+        (("--reference", "nobody"), "reference: evaluator must be one of accel_"),
         (("--reference", "epochs=x"), "proxy 'epochs=x'; allowed: resolution="),
         (("--proxy", "depth=3"), "proxy 'depth=3'; allowed: resolution="),
         (("--evaluator", RANKING), "no proxy for evaluator"),
