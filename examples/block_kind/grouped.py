@@ -7,14 +7,14 @@ The plan says how many layers of which size there are; the module is loaded only
 built.
 """
 
-from mnas_search.architecture.blocks import (
+from mnas_search.blocks import (
     BlockKind,
     BlockPlan,
     BlockSpec,
     PlanBuilder,
     finish_block,
+    squeeze_channels,
 )
-from mnas_search.architecture.blocks.arithmetic import squeeze_channels
 
 GROUPS = 4
 

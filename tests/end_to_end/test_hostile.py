@@ -410,7 +410,7 @@ def test_a_pipe_is_not_waited_for(name, folder, run_cli, tmp_path, within_second
         "config.json": [("resume",), ("report",), ("explain",)],
         "journal.jsonl": [("resume",), ("report",)],
         "best.json": [("profile",)],
-        "family.csv": [("report", "--paper")],
+        "family.csv": [("bench", "paper")],
     }
     for command, *options in commands[name]:
         last = [image] if command == "explain" else []
@@ -489,7 +489,7 @@ def test_a_training_s_configuration_of_other_types(run_cli, tmp_path):
     }
     for name, wrong in values.items():
         for value in wrong:
-            config = {"training": {**written["training"], name: value}}
+            config = {**written, "config": {**written["config"], name: value}}
             (folder / "config.json").write_text(json.dumps(config))
             refused(run_cli("resume", folder))
 

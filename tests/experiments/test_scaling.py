@@ -30,7 +30,7 @@ from mnas_search.experiments.resolve import resolve_architecture
 from mnas_search.experiments.scaling.comparison import DIMENSIONS, comparison
 from mnas_search.experiments.scaling.figures import comparison_figure, grid_figure
 from mnas_search.experiments.scaling.grid import PAPER, GridConfig, candidates, choose, triples
-from mnas_search.experiments.scaling.measured import Scores
+from mnas_search.experiments.scaling.measured import MeasuredAccuracies
 from mnas_search.experiments.scaling.report import grid_words
 from mnas_search.training.proxy import map_sizes
 
@@ -150,7 +150,7 @@ def test_a_larger_network_than_any_can_be_has_no_binding_limit():
         (["--grid-search", "--alpha", "1.2"], "--alpha with --grid-search"),
         (["--grid-search", "--compare"], "--grid-search and --compare together"),
         (["--grid-search", "--max-flops", "1M"], "none of 22 triples keeps the limits"),
-        (["--grid-search", "--seeds", "1"], "seeds is 1; allowed: a whole number from 2"),
+        (["--grid-search", "--seeds", "1"], "seeds must be a whole number from 2, got 1"),
         (["--compare", "--budgets", "100M"], "more than the base's own"),
         (["--compare", "--seeds", "2"], "--seeds with --compare alone"),
         (["--phi", "-60"], "resolution of 0 pixels"),
@@ -197,7 +197,7 @@ def test_networks_over_a_limit_are_dropped_before_any_training():
 
 def scored(tried, accuracies):
     """Scores from an accuracy, or several, for each candidate."""
-    return Scores(
+    return MeasuredAccuracies(
         by_fingerprint={
             one.network.fingerprint: tuple(values)
             for one, values in zip(tried, accuracies, strict=True)
@@ -257,13 +257,16 @@ def test_a_grid_search_ends_with_its_files_and_is_gone_on_with(run_cli, tmp_path
     assert (folder / "measurements.jsonl").read_bytes() == journal
     code, _, err = run_cli(*asked, "--evaluator", BY_PARAMS, "--max-flops", "1G")
     assert code == 2
-    assert "max_flops is" in err
+    assert "max_flops must be none to resume the grid search" in err
     code, _, err = run_cli("scale", "mobilenet_v2", *asked[2:], "--evaluator", BY_PARAMS)
     assert code == 2
-    assert "base is" in err
+    assert "base must be" in err
     code, _, err = run_cli("resume", folder)
     assert code == 2
-    assert "holds no run but a `grid-search`; allowed: the command that began it" in err
+    assert (
+        "holds a `grid-search`, not a `run`; it can be resumed with the command that began it"
+        in err
+    )
     code, _, err = run_cli("profile", folder)
     assert (code, err.count("error:")) == (2, 1)
 

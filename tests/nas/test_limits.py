@@ -313,9 +313,6 @@ class CountsAlone(Controller):
     def tell(self, trial):
         pass
 
-    def replay(self, event):
-        pass
-
 
 TOY = Objective(target=400e3, max_params=40e3, max_memory=205e3)
 
@@ -350,8 +347,16 @@ def test_controllers_that_know_flops_alone_go_on_working(tmp_path):
 def test_a_verdict_is_about_networks_within_all_limits(tmp_path):
     with Journal(tmp_path / "one") as one, Journal(tmp_path / "two") as two:
         search = searched(one)
-        verdict = BaselineComparison(search, TOY, baselines=(), rival=search, seed=0, journal=two)
-        contenders = (*verdict.candidates, *verdict.rivals)
+        verdict = BaselineComparison(
+            search,
+            TOY,
+            baselines=(),
+            random_baseline=search,
+            evaluator=None,
+            seed=0,
+            journal=two,
+        )
+        contenders = (*verdict.candidates, *verdict.random_candidates)
     assert len(contenders) == 2 * TOP
     assert all(TOY.admits(contender.network) for contender in contenders)
 

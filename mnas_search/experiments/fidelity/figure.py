@@ -32,7 +32,7 @@ text { font: 12px system-ui, sans-serif; fill: #1b2530; }
 def fidelity_figure(comparisons: Sequence[Comparison]) -> str:
     """The figure; each point is numbered, and the key below names it."""
     proxies = sorted(comparisons[0].proxies, key=_time)
-    numbers = {p.judge.key: n for n, p in enumerate(proxies, start=1)}
+    numbers = {p.recipe.key: n for n, p in enumerate(proxies, start=1)}
     lines = -(-len(proxies) // 2)
     height = _PANEL * len(comparisons) + _KEY * lines + 12
     parts = [
@@ -43,7 +43,7 @@ def fidelity_figure(comparisons: Sequence[Comparison]) -> str:
     top = _PANEL * len(comparisons) + 8
     for n, p in enumerate(proxies):
         across, down = _LEFT + 300 * (n // lines), top + _KEY * (n % lines)
-        parts.append(text(across, down, f"{n + 1}  {p.judge.name}"))
+        parts.append(text(across, down, f"{n + 1}  {p.recipe.name}"))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
         f'aria-label="Rank correlation of proxies against their seconds">\n<style>{_STYLE}'
@@ -74,7 +74,7 @@ def _panel(c: Comparison, offset: float, numbers: dict[str, int]) -> Iterator[st
     yield from _axes(x, y)
     yield from _lines(y, flat)
     for proxy in shown:
-        yield from _point(x, y, proxy, numbers[proxy.judge.key])
+        yield from _point(x, y, proxy, numbers[proxy.recipe.key])
 
 
 def _axes(x: Axis, y: Axis) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _point(x: Axis, y: Axis, proxy: Proxy, number: int) -> Iterator[str]:
     tau, seconds = proxy.one.tau, _time(proxy)
     assert tau is not None
     across = x.at(math.log10(seconds))
-    said = f"{proxy.judge.name}: {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}], {seconds:.3g} s"
+    said = f"{proxy.recipe.name}: {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}], {seconds:.3g} s"
     yield f'<path class="bar" d="M{across} {y.at(tau.low)}V{y.at(tau.high)}"/>'
     yield (
         f'<circle class="dot" cx="{across}" cy="{y.at(tau.value)}" r="4">'

@@ -18,7 +18,6 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture, UsageError
 from mnas_search.common.units import format_size
 
-COMMAND = "compare"
 BASE = "base"
 _STEPS = 1000  # of phi or of the logarithm of a coefficient, a unit
 _FAR = 12 * _STEPS
@@ -33,7 +32,7 @@ DIMENSIONS = (*_ALONE, "compound")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scaled:
+class ScaledNetwork:
     """The base, scaled in one way to one budget.
 
     Attributes:
@@ -63,7 +62,7 @@ def budgets(base: Architecture, wanted: Sequence[float] = ()) -> tuple[float, ..
     for budget in found:
         if budget <= own:
             raise UsageError(
-                f"budget {format_size(budget)} FLOPs; allowed: more than the base's own, {own:,}"
+                f"budget must be above the {own:,} FLOPs of the base, got {format_size(budget)}"
             )
     return tuple(sorted(set(found)))
 
@@ -73,7 +72,7 @@ def comparison(
     wanted: Sequence[float] = (),
     rule: CompoundRule | None = None,
     rounding: Rounding | None = None,
-) -> tuple[Scaled, ...]:
+) -> tuple[ScaledNetwork, ...]:
     """The base scaled by each dimension and by all three, to every budget.
 
     Raises:
@@ -93,7 +92,7 @@ def _nearest(
     rule: CompoundRule,
     budget: float,
     rounding: Rounding | None,
-) -> Scaled:
+) -> ScaledNetwork:
     def scaled(step: int) -> Architecture | None:
         try:
             return compound(base, step / _STEPS, rule, rounding)
@@ -111,10 +110,10 @@ def _nearest(
     counted = cost(network)
     if abs(counted.macs / budget - 1) > _CLOSE:
         raise UsageError(
-            f"budget {format_size(budget)} FLOPs by {dimension}; allowed: what whole blocks, "
-            f"channels and pixels come near to, the nearest has {counted.macs:,}"
+            f"no network scaled by {dimension} has about {format_size(budget)} FLOPs; the nearest "
+            f"has {counted.macs:,}"
         )
-    return Scaled(
+    return ScaledNetwork(
         dimension=dimension,
         budget=budget,
         depth=rule.alpha**phi,

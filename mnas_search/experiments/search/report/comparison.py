@@ -34,10 +34,10 @@ class Comparison:
 
 def comparison(result: Result) -> Comparison | None:
     """The verdict of a run that trained on data; None for other runs."""
-    verdict = result.verdict
+    verdict = result.comparison
     if verdict is None or verdict.winner is None:
         return None
-    first, *others = verdict.gains
+    first, *others = verdict.improvements
     return Comparison(
         sentence=sentence(first),
         networks=_networks(verdict),
@@ -74,7 +74,7 @@ def _networks(verdict: BaselineComparison) -> Table:
     header = ("", "validation", "test", "FLOPs", "params")
     winner = verdict.winner
     rows: list[tuple[str, ...]] = []
-    for one in (*verdict.candidates, *verdict.baselines, *verdict.rivals):
+    for one in (*verdict.candidates, *verdict.baselines, *verdict.random_candidates):
         label = f"{one.label}, winner" if one == winner else one.label
         rows.append((label, *_figures(one), format_size(one.macs), format_size(one.params)))
     return header, rows

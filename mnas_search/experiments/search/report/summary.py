@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from mnas_search.architecture.cost.base import CONVENTION, MEMORY_CONVENTION
 from mnas_search.architecture.cost.latency.conditions import describe
 from mnas_search.architecture.cost.latency.table import matches_this_machine
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.render.tables import console, print_table
+from mnas_search.common.statistics import sample_std
 from mnas_search.common.units import format_duration, format_latency
 from mnas_search.experiments.search.folder import further_columns
 from mnas_search.experiments.search.report.comparison import comparison
@@ -63,7 +62,7 @@ def summary(result: Result) -> dict[str, Any]:
         "space_exhausted": result.exhausted,
         "spread": spread(result),
         "seed_noise": result.seed_noise,
-        "repeated": len(result.repeats),
+        "repeated": len(result.replicates),
         "family": [
             {"name": m.label, "resolution": m.resolution, "params": c.params, "macs": c.macs}
             for m, c in result.family
@@ -73,8 +72,8 @@ def summary(result: Result) -> dict[str, Any]:
         else {
             "startup": timing.startup,
             "search": timing.search,
-            "repeats": timing.repeats,
-            "finals": timing.finals,
+            "repeats": timing.replicates,
+            "finals": timing.final,
         },
         "workers_busy": None if timing is None else timing.busy,
         "notes": notes(result),
@@ -83,9 +82,9 @@ def summary(result: Result) -> dict[str, Any]:
 
 def _verdict(result: Result) -> dict[str, Any] | None:
     found = comparison(result)
-    if found is None or result.verdict is None:
+    if found is None or result.comparison is None:
         return None
-    return {"sentence": found.sentence, **result.verdict.summary()}
+    return {"sentence": found.sentence, **result.comparison.summary()}
 
 
 def _trial(result: Result, trial: Trial) -> dict[str, Any]:
@@ -116,8 +115,7 @@ def _scored(result: Result, one: Finalist) -> dict[str, Any]:
 
 def spread(result: Result) -> float | None:
     """Standard deviation of the accuracy between networks; None below two."""
-    accuracies = [t.accuracy for t in result.good if t.accuracy is not None]
-    return float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None
+    return sample_std([t.accuracy for t in result.good if t.accuracy is not None])
 
 
 def budgets(result: Result) -> list[tuple[float, Trial]]:
@@ -160,7 +158,7 @@ def notes(result: Result) -> list[str]:
     if noise is not None and between is not None:
         said.append(
             f"accuracy: standard deviation {between:.4f} between networks, {noise:.4f} between "
-            f"seeds of one network ({len(result.repeats)} networks trained twice)"
+            f"seeds of one network ({len(result.replicates)} networks trained twice)"
         )
         if between > 0:
             share = min(1.0, (noise / between) ** 2)
@@ -169,7 +167,7 @@ def notes(result: Result) -> list[str]:
                 "winner's lead is in part luck"
             )
     if best is not None and best.number in result.estimates:
-        what = "the winner was" if result.verdict is None else "the best candidates were"
+        what = "the winner was" if result.comparison is None else "the best candidates were"
         said.append(
             f"{what} chosen by the controller's estimates, noise taken off: for the winner "
             f"{result.estimates[best.number]:.4f} where {best.accuracy:.4f} was measured"
@@ -343,11 +341,11 @@ def _time(result: Result) -> str:
     parts = [f"start-up {format_duration(timing.startup)}"]
     busy = f" (workers busy {timing.busy:.0%})" if timing.busy > _BUSY else ""
     parts.append(f"search {format_duration(timing.search)}{busy}")
-    if timing.repeats:
-        parts.append(f"seed noise {format_duration(timing.repeats)}")
-    if timing.finals:
-        what = "finals" if result.verdict is None else "verdict"
-        parts.append(f"{what} {format_duration(timing.finals)}")
+    if timing.replicates:
+        parts.append(f"seed noise {format_duration(timing.replicates)}")
+    if timing.final:
+        what = "finals" if result.comparison is None else "verdict"
+        parts.append(f"{what} {format_duration(timing.final)}")
     return f"{count}; {', '.join(parts)}"
 
 
