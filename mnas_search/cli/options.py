@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import click
 
 from mnas_search.common.errors import UsageError
 from mnas_search.common.units import parse_bytes, parse_duration, parse_latency, parse_size
+from mnas_search.experiments.search.options import run_options
 
 
 class _Parsed(click.ParamType[float]):
@@ -16,7 +17,7 @@ class _Parsed(click.ParamType[float]):
 
     def __init__(self, name: str, parse: Callable[[str], float]) -> None:
         self.name = name
-        self._parse = parse
+        self.parse = parse
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -24,7 +25,7 @@ class _Parsed(click.ParamType[float]):
         if isinstance(value, float):
             return value
         try:
-            return self._parse(value)
+            return self.parse(value)
         except UsageError as error:
             self.fail(str(error), param, ctx)
 
@@ -35,10 +36,41 @@ LATENCY = _Parsed("latency", parse_latency)
 DURATION = _Parsed("duration", parse_duration)
 FOLDER = click.Path(path_type=Path)
 
-gpus_option = click.option(
-    "--gpus-per-trial", type=float, help="GPUs a worker takes, e.g. 0.25 [its share]"
-)
-address_option = click.option("--ray-address", help="a Ray cluster to join [a private local one]")
+_PARSED = {one.parse: one for one in (SIZE, BYTES, LATENCY, DURATION)}
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def run_option(*names: str) -> Callable[[_Command], _Command]:
+    """Return a decorator that adds options of a run, as `RunConfig` lists them; all by default."""
+
+    def decorate(command: _Command) -> _Command:
+        for name, kind, default, option in reversed(list(run_options())):
+            if names and name not in names:
+                continue
+            command = click.option(
+                f"--{name.replace('_', '-')}",
+                type=_PARSED[option.parse] if option.parse else _plain_type(kind),
+                default=default,
+                show_default=isinstance(default, str | int),
+                multiple=isinstance(default, tuple),
+                metavar=option.metavar,
+                help=option.help,
+            )(command)
+        return command
+
+    return decorate
+
+
+def _plain_type(kind: Any) -> type:
+    """Return the type of an option's value: that of `int | None` or `tuple[str, ...]`."""
+    types: tuple[type, ...] = get_args(kind) or (kind,)
+    return types[0]
+
+
+gpus_option = run_option("gpus_per_trial")
+address_option = run_option("ray_address")
+device_option = run_option("device")
+data_option = run_option("data")
 format_option = click.option(
     "--format",
     "form",
@@ -46,17 +78,6 @@ format_option = click.option(
     default="table",
     help="what to print on standard output",
 )
-
-device_option = click.option(
-    "--device", help="what latency is of: cpu, compiled, onnxruntime or cuda [cpu]"
-)
-
-data_option = click.option(
-    "--data",
-    help="what networks are trained on: a folder of images (one folder a class), CIFAR's binary "
-    "files, an .npz file, hf:NAME, a name, or file.py:Name [digits]",
-)
-
 
 # The names are those of `training.full.weight_settings`, which is read with torch.
 weights_of_option = click.option(

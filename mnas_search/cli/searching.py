@@ -9,112 +9,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli import training
-from mnas_search.cli.options import (
-    BYTES,
-    DURATION,
-    FOLDER,
-    LATENCY,
-    SIZE,
-    address_option,
-    data_option,
-    device_option,
-    format_option,
-    gpus_option,
-    print_json,
-)
+from mnas_search.cli.options import FOLDER, format_option, print_json, run_option
 from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
     from mnas_search.experiments.listener import Listener
     from mnas_search.experiments.search.result import Result
 
-_workers = click.option(
-    "--workers", type=int, help="evaluations at a time, over Ray; 0: in this process [one a CPU]"
-)
-_budget = click.option("--time-budget", type=DURATION, help="ask nothing more after, e.g. 10m")
-
-
-_proxy = click.option(
-    "--proxy",
-    metavar="NAME=N,...",
-    help="change how candidates are trained: epochs, resolution, width, fraction, batch_size, "
-    "learning_rate, divisor, as in epochs=10,resolution=16",
-)
-
 
 @click.command()
-@click.option("--target-flops", type=SIZE, help="T, e.g. 400M, 0.4G or 4e8")
-@click.option(
-    "--target-latency",
-    type=LATENCY,
-    help="T of one forward pass instead, e.g. 20ms; beside --target-flops, a limit",
-)
-@click.option(
-    "--target-memory",
-    type=BYTES,
-    help="T of fp32 inference at batch 1 instead, e.g. 20M; beside another target, a limit",
-)
-@device_option
-@click.option(
-    "--latency-table",
-    metavar="FILE",
-    help="of `mnas-search latency build`, which predicts latencies [built first]",
-)
-@click.option("--max-params", type=SIZE, help="the most parameters, e.g. 4M [no limit]")
-@click.option(
-    "--max-memory",
-    type=BYTES,
-    help="the most bytes of fp32 inference at batch 1, weights and the peak of activations, e.g. "
-    "20M or 1.5GB [no limit]",
-)
-@click.option("--space", default="efficientnet", show_default=True, help="name or file.py:Name")
-@click.option("--controller", default="bayesian", show_default=True, help="name or file.py:Name")
-@click.option(
-    "--evaluator",
-    help="name or file.py:Name [accel_nasbench: recorded ImageNet trainings, where they know the "
-    "space and there is no --data; else proxy_training]",
-)
-@data_option
-@_proxy
-@click.option("--prior", help="an evaluator whose predictions the controller starts from")
-@click.option(
-    "--start-from",
-    multiple=True,
-    metavar="ARCH|RUN",
-    help="try this architecture first, or learn from an earlier run; may be repeated",
-)
-@click.option(
-    "--baseline",
-    metavar="random",
-    help="beside the fixed baselines: a random search with as many trials",
-)
-@click.option(
-    "--objective",
-    default="soft",
-    show_default=True,
-    help="soft: ACC*(FLOPS/T)^w; hard: flat below T; absolute: ACC + b*|FLOPS/T - 1|",
-)
-@click.option("--exponent", type=float, help="w or b, never positive [-0.07, -1, -0.10]")
-@click.option(
-    "--trials", type=int, help="distinct candidates [200 where they are predicted, else 48]"
-)
-@click.option(
-    "--early-stopping",
-    metavar="RULE",
-    help="asha: give up trainings that do not look promising; those do not count as --trials",
-)
-@_budget
-@_workers
-@gpus_option
-@address_option
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--output", type=FOLDER, help="the run's folder [runs/<target>-<n>]")
-@click.option("--resolution", type=int, default=224, show_default=True, help="at deployment")
-@click.option("--num-classes", type=int, help="at deployment [the data's; digits: 1000]")
+@run_option()
+@click.option("--output", type=FOLDER, help="the run's folder [default: runs/<target>-<n>]")
 @format_option
 def run(output: Path | None, form: str, **options: Any) -> None:
     """The main job: search, scale the winner to a family, export it."""
-    from mnas_search.experiments.search.config import RunConfig
+    from mnas_search.experiments.search.options import RunConfig
     from mnas_search.experiments.search.run import start
 
     _finish(form, lambda listener: start(RunConfig(**options), output, listener))
@@ -122,11 +31,7 @@ def run(output: Path | None, form: str, **options: Any) -> None:
 
 @click.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--trials", type=int, help="a larger number of candidates")
-@_budget
-@_workers
-@gpus_option
-@address_option
+@run_option("trials", "time_budget", "workers", "gpus_per_trial", "ray_address")
 @format_option
 def resume(folder: Path, form: str, **larger: Any) -> None:
     """Resume an interrupted run or training, including after a crash or power loss."""
@@ -159,9 +64,7 @@ def _finish(form: str, work: "Callable[[Listener], Result]") -> None:
 @click.option(
     "--evaluator", default="proxy_training", show_default=True, help="name or file.py:Name"
 )
-@data_option
-@_proxy
-@device_option
+@run_option("data", "proxy", "device")
 @click.option("--seed", type=int, default=0, show_default=True, help="of the training")
 @format_option
 def evaluate(
