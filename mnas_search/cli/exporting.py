@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.cli.options import FOLDER, weights_of_option
+from mnas_search.cli.options import FOLDER, PLUGIN, weights_of_option
 from mnas_search.common.errors import UsageError, error_context
 
 if TYPE_CHECKING:
@@ -16,16 +16,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("architecture", metavar="ARCH|RUN")
-@click.option("--to", "to", required=True, help="a format (`mnas-search list exporters`)")
+@click.option(
+    "--to", "to", required=True, metavar=PLUGIN, help="Format (`mnas-search list exporters`)."
+)
 @click.option(
     "--weights",
     type=FOLDER,
-    help="safetensors, a torch file, or the folder of a training or an export; timm's and "
-    "torchvision's fit [those of a training's folder; else untrained]",
+    metavar="PATH",
+    help="Weights: safetensors, a torch file, or the folder of a training or an export. Weights "
+    "of timm and torchvision are converted.",
+    show_default="those of a training's folder, else random initialisation",
 )
 @weights_of_option
-@click.option("-o", "--output", type=FOLDER, required=True, help="a new folder")
-@click.option("--force", is_flag=True, help="write over files that exist")
+@click.option("-o", "--output", type=FOLDER, required=True, help="New folder.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 def export(
     architecture: str,
     to: str,
@@ -34,10 +38,10 @@ def export(
     output: Path,
     force: bool,
 ) -> None:
-    """Write an architecture, a run's winner or a trained network in some format.
+    """Export an architecture or trained network to a format.
 
-    What is written is run once and compared with the network: nothing is left behind where the
-    outputs differ.
+    With the folder of a run, its winner is exported. The exported network is run once and its
+    outputs are compared with those of the original; if they differ, nothing is written.
     """
     from mnas_search.common.files import atomic_directory
     from mnas_search.common.folders import read_training

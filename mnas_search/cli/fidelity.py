@@ -1,4 +1,4 @@
-"""The command `fidelity`: how well does a proxy rank?"""
+"""The command `fidelity`, which measures how well cheap proxy trainings rank architectures."""
 
 from pathlib import Path
 from typing import Any
@@ -6,13 +6,15 @@ from typing import Any
 import click
 
 from mnas_search.cli.options import (
-    DURATION,
     FOLDER,
+    PLUGIN,
     address_option,
+    budget_option,
     data_option,
     format_option,
     gpus_option,
     print_json,
+    workers_option,
 )
 
 _RESUME = "mnas-search fidelity --output"
@@ -20,42 +22,50 @@ _RESUME = "mnas-search fidelity --output"
 
 @click.command()
 @data_option
-@click.option("--space", help="name or file.py:Name [efficientnet]")
+@click.option("--space", metavar=PLUGIN, help="Search space.", show_default="efficientnet")
 @click.option(
-    "--evaluator", help="whose recipes are compared: name or file.py:Name [proxy_training]"
+    "--evaluator",
+    metavar=PLUGIN,
+    help="Evaluator whose recipes are compared.",
+    show_default="proxy_training",
 )
 @click.option(
     "--proxy",
     "proxies",
     multiple=True,
     metavar="NAME=N,...",
-    help="a recipe to compare, as in `run`; repeatable [some around the data's usual one, which "
-    "is called default]",
+    help="Recipe to compare, as in `run`; may be repeated.",
+    show_default="several variants of the data set's recipe",
 )
 @click.option(
     "--reference",
     "references",
     multiple=True,
     metavar="NAME=N,...|EVALUATOR",
-    help="what is taken as true: a longer recipe, an evaluator's name or file.py:Name; "
-    "accel_nasbench draws networks whose ImageNet accuracies were recorded; repeatable [three "
-    "times the epochs]",
+    help="Reference ranking: a longer recipe or an evaluator; accel_nasbench draws networks whose "
+    "ImageNet accuracies were recorded. May be repeated.",
+    show_default="three times the epochs",
 )
-@click.option("--architectures", type=int, help="how many, drawn uniformly from the space [24]")
-@click.option("--seeds", type=int, help="trainings of each by each recipe [2]")
-@click.option("--tau", "target", type=float, default=0.6, show_default=True, help="to be reached")
-@click.option("--time-budget", type=DURATION, help="train nothing more after, e.g. 10m")
 @click.option(
-    "--workers", type=int, help="trainings at a time, over Ray; 0: in this process [one a CPU]"
+    "--architectures",
+    type=int,
+    help="Number of architectures, drawn uniformly from the space.",
+    show_default="24",
 )
+@click.option("--seeds", type=int, help="Trainings per architecture and recipe.", show_default="2")
+@click.option(
+    "--tau", "target", type=float, default=0.6, help="Kendall's tau that a proxy should reach."
+)
+@budget_option
+@workers_option
 @gpus_option
 @address_option
-@click.option("--seed", type=int, help="of everything random [0]")
+@click.option("--seed", type=int, help="Seed of all random numbers.", show_default="0")
 @click.option(
     "--output",
     type=FOLDER,
-    help="a new folder, or one to go on in; what it holds need not be said again "
-    "[fidelity/<data>-<n>]",
+    help="New folder, or one to resume, whose options need not be repeated.",
+    show_default="fidelity/<data>-<n>",
 )
 @format_option
 def fidelity(
@@ -68,11 +78,12 @@ def fidelity(
     form: str,
     **wanted: Any,
 ) -> None:
-    """How well does a proxy rank? Kendall's tau and seconds of proxies, against a reference.
+    """Measure how well cheap proxy trainings rank architectures.
 
-    The same architectures are trained by each recipe with several seeds, and their orders
-    compared. In a folder that was begun, nothing is trained again, and more recipes, references,
-    architectures and seeds may be asked for.
+    Each recipe trains the same architectures with several seeds; the result is Kendall's tau
+    between its ranking and a reference ranking, and the seconds it takes. With the --output of an
+    earlier call, finished trainings are reused, and recipes, references, architectures and seeds
+    may be added.
     """
     from mnas_search.cli.console import followed
     from mnas_search.experiments.fidelity.config import FidelityConfig

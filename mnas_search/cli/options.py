@@ -9,6 +9,7 @@ import click
 
 from mnas_search.common.errors import UsageError
 from mnas_search.common.units import parse_bytes, parse_duration, parse_latency, parse_size
+from mnas_search.experiments.search.options import PLUGIN as PLUGIN
 from mnas_search.experiments.search.options import run_options
 
 
@@ -34,8 +35,15 @@ SIZE = _Parsed("size", parse_size)
 BYTES = _Parsed("bytes", parse_bytes)
 LATENCY = _Parsed("latency", parse_latency)
 DURATION = _Parsed("duration", parse_duration)
-FOLDER = click.Path(path_type=Path)
 
+
+def _path(name: str) -> "click.Path[Path]":
+    path = click.Path(path_type=Path)
+    path.name = name  # in help texts
+    return path
+
+
+FOLDER, FILE = _path("folder"), _path("file")
 _PARSED = {one.parse: one for one in (SIZE, BYTES, LATENCY, DURATION)}
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -51,7 +59,7 @@ def run_option(*names: str) -> Callable[[_Command], _Command]:
                 f"--{name.replace('_', '-')}",
                 type=_PARSED[option.parse] if option.parse else _plain_type(kind),
                 default=default,
-                show_default=isinstance(default, str | int),
+                show_default=option.default,
                 multiple=isinstance(default, tuple),
                 metavar=option.metavar,
                 help=option.help,
@@ -69,22 +77,26 @@ def _plain_type(kind: Any) -> type:
 
 gpus_option = run_option("gpus_per_trial")
 address_option = run_option("ray_address")
+workers_option = run_option("workers")
+budget_option = run_option("time_budget")
+seed_option = run_option("seed")
 device_option = run_option("device")
 data_option = run_option("data")
+proxy_option = run_option("proxy")
 format_option = click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json"]),
     default="table",
-    help="what to print on standard output",
+    help="Format of the result on standard output.",
 )
 
-# The names are those of `training.full.weight_settings`, which is read with torch.
+# The names are those of `networks.weights.settings`, which is read with torch.
 weights_of_option = click.option(
     "--weights-of",
     type=click.Choice(["timm", "timm-tf", "torchvision"]),
-    help="whose batch norm and padding the weights were trained with [what the file says; else "
-    "the architecture's]",
+    help="Library whose batch norm and padding settings the weights were trained with.",
+    show_default="as the file says; else the architecture's",
 )
 
 

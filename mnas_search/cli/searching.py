@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli import training
-from mnas_search.cli.options import FOLDER, format_option, print_json, run_option
+from mnas_search.cli.options import FILE, FOLDER, PLUGIN, format_option, print_json, run_option
 from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @run_option()
-@click.option("--output", type=FOLDER, help="the run's folder [default: runs/<target>-<n>]")
+@click.option("--output", type=FOLDER, help="Folder of the run.", show_default="runs/<target>-<n>")
 @format_option
 def run(output: Path | None, form: str, **options: Any) -> None:
-    """The main job: search, scale the winner to a family, export it."""
+    """Search for an architecture, scale it to a family and export it.
+
+    At least one target is required. An interrupted run is continued by `mnas-search resume`.
+    """
     from mnas_search.experiments.search.options import RunConfig
     from mnas_search.experiments.search.run import start
 
@@ -31,10 +34,19 @@ def run(output: Path | None, form: str, **options: Any) -> None:
 
 @click.command()
 @click.argument("folder", type=FOLDER)
-@run_option("trials", "time_budget", "workers", "gpus_per_trial", "ray_address")
+@click.option(
+    "--trials",
+    type=int,
+    help="New, larger number of distinct candidates.",
+    show_default="as before",
+)
+@run_option("time_budget", "workers", "gpus_per_trial", "ray_address")
 @format_option
 def resume(folder: Path, form: str, **larger: Any) -> None:
-    """Resume an interrupted run or training, including after a crash or power loss."""
+    """Resume an interrupted run or training.
+
+    Works after a crash or power loss too: finished trials and epochs are not repeated.
+    """
     from mnas_search.common.folders import read_training
     from mnas_search.experiments.search.run import resume as resume_run
 
@@ -60,12 +72,14 @@ def _finish(form: str, work: "Callable[[Listener], Result]") -> None:
 
 @click.command()
 @click.argument("architectures", nargs=-1, metavar="ARCH...")
-@click.option("--file", "file", type=FOLDER, help="one architecture a line")
+@click.option("--file", "file", type=FILE, help="Text file with one architecture per line.")
 @click.option(
-    "--evaluator", default="proxy_training", show_default=True, help="name or file.py:Name"
+    "--evaluator",
+    metavar=PLUGIN,
+    default="proxy_training",
+    help="Evaluator that gives the accuracy; latency measures latency instead.",
 )
-@run_option("data", "proxy", "device")
-@click.option("--seed", type=int, default=0, show_default=True, help="of the training")
+@run_option("data", "proxy", "device", "seed")
 @format_option
 def evaluate(
     architectures: tuple[str, ...],
@@ -77,8 +91,11 @@ def evaluate(
     seed: int,
     form: str,
 ) -> None:
-    """Accuracy of architectures by one evaluator, in this process; or their latency, by
-    --evaluator latency."""
+    """Evaluate the accuracy or latency of architectures.
+
+    ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
+    run's folder (its winner).
+    """
     from mnas_search.common import plugins
     from mnas_search.common.errors import WorkFailed
     from mnas_search.evaluators.function import as_evaluator

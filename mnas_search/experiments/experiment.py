@@ -21,7 +21,7 @@ from mnas_search.common.files import write_atomically
 from mnas_search.common.folders import Record
 from mnas_search.common.machine import versions
 from mnas_search.data import loading
-from mnas_search.nas.evaluator import Evaluator
+from mnas_search.nas.evaluator import Evaluator, SupportsTraining
 from mnas_search.nas.journal import Journal
 
 _MAX_NAME = 200  # characters: a family's files are named after the folder
@@ -146,9 +146,9 @@ def content_hashes(
         if options[name] is not None and plugins.is_file_reference(options[name])
     }
     data = options.get("data")
-    seen = getattr(evaluator, "data_sha256", None)
-    if seen is not None and data is not None and loading.is_outside(data):
-        hashes["data_sha256"] = seen
+    outside = data is not None and loading.is_outside(data)
+    if outside and isinstance(evaluator, SupportsTraining):
+        hashes["data_sha256"] = evaluator.data_sha256
     return hashes
 
 

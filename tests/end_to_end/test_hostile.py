@@ -407,7 +407,7 @@ def test_a_pipe_is_not_waited_for(name, folder, run_cli, tmp_path, within_second
         "config.json": [("resume",), ("report",), ("explain",)],
         "journal.jsonl": [("resume",), ("report",)],
         "best.json": [("profile",)],
-        "family.csv": [("report", "--paper")],
+        "family.csv": [("bench", "paper")],
     }
     for command, *options in commands[name]:
         last = [image] if command == "explain" else []

@@ -122,8 +122,7 @@ def test_scalars_of_other_libraries(run_cli, mine, tmp_path, value):
             "class X(Controller):\n"
             "    def __init__(self, problem): pass\n"
             "    def ask(self, rng): return {'banana': 1}\n"
-            "    def tell(self, trial): pass\n"
-            "    def replay(self, event): pass\n",
+            "    def tell(self, trial): pass\n",
             2,
             "unknown decision 'banana'",
         ),
@@ -132,8 +131,7 @@ def test_scalars_of_other_libraries(run_cli, mine, tmp_path, value):
             "class X(Controller):\n"
             "    def __init__(self, problem): pass\n"
             "    def ask(self, rng): return None\n"
-            "    def tell(self, trial): pass\n"
-            "    def replay(self, event): pass\n",
+            "    def tell(self, trial): pass\n",
             1,
             "the controller's ask 0 failed: TypeError",
         ),

@@ -25,7 +25,7 @@ from mnas_search.data import digits
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.training import checkpoints
 from mnas_search.experiments.training.epochs import FullTraining, train_epochs
-from mnas_search.experiments.training.scores import score, wilson
+from mnas_search.experiments.training.scores import score
 from mnas_search.experiments.training.session import resume, start
 from mnas_search.experiments.training.settings import TrainingConfig
 from mnas_search.networks import build
@@ -626,14 +626,6 @@ def test_a_kill_after_weights_with_settings_of_their_own(whole, tmp_path):
 
 
 # -- scores ------------------------------------------------------------------------------------
-
-
-def test_wilson_s_interval():
-    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
-    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
-    assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
 
 
 def test_scores_count_images():

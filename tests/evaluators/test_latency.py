@@ -15,7 +15,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
 from strategies import SPACES, architectures
 from test_limits import Listed, every, random_space, stage
 from test_run import EVALUATOR, arguments, events
@@ -41,7 +40,7 @@ from mnas_search.evaluators.latency.building import build_table, drawn
 from mnas_search.evaluators.latency.checking import check
 from mnas_search.evaluators.latency.devices import module_of, prepare, ready
 from mnas_search.evaluators.latency.space_parts import parts_of_space
-from mnas_search.evaluators.latency.stopwatch import _interval, measure
+from mnas_search.evaluators.latency.stopwatch import measure
 from mnas_search.experiments.search.report.summary import summary
 from mnas_search.experiments.search.run import reopen
 from mnas_search.nas.objective import Objective
@@ -322,19 +321,6 @@ def test_times_are_shares_of_the_reference():
     assert 1.3 < two.seconds / session.reference < 3
     slower = session.latencies(2 * session.reference)
     assert slower[0].seconds == pytest.approx(2 * one.seconds)
-
-
-@pytest.mark.parametrize("turns", [6, 9, 12, 30, 101])
-def test_the_interval_holds_the_median_in_95_of_100(turns):
-    """Of the turns, fewer than `low` or more than `high` lie below the median."""
-    low, high = _interval(turns)
-    inside = binom.cdf(high, turns, 0.5) - binom.cdf(low, turns, 0.5)
-    tighter = binom.cdf(high - 1, turns, 0.5) - binom.cdf(low + 1, turns, 0.5)
-    assert inside >= 0.95 > tighter
-
-
-def test_few_turns_give_their_range():
-    assert _interval(1) == (0, 0) and _interval(3) == (0, 2)
 
 
 @pytest.mark.parametrize("device", ["cpu", "compiled", "onnxruntime"])

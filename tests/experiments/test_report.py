@@ -88,7 +88,7 @@ class Told(Evaluator):
     def __init__(self, name="whole", halves=None):
         self.label, self._halves = f"made-up accuracy <by {name}>", halves
 
-    def halves(self):
+    def independent_pair(self):
         return self._halves
 
     def evaluate(self, network, *, seed):

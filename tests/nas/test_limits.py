@@ -313,9 +313,6 @@ class CountsAlone(Controller):
     def tell(self, trial):
         pass
 
-    def replay(self, event):
-        pass
-
 
 TOY = Objective(target=400e3, max_params=40e3, max_memory=205e3)
 

@@ -17,7 +17,13 @@ from mnas_search.common.errors import UnknownName, UsageError
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.fidelity.config import FidelityConfig
 from mnas_search.nas.core import training_seed
-from mnas_search.nas.evaluator import Evaluator, TabularResults
+from mnas_search.nas.evaluator import (
+    Evaluator,
+    SupportsTabularResults,
+    SupportsTraining,
+    TabularResults,
+    is_noisy,
+)
 from mnas_search.nas.space.choices import Codes, decode, sample_codes
 from mnas_search.nas.space.contract import SearchSpace, make_space
 from mnas_search.training.recipe import ProxyRecipe
@@ -120,7 +126,7 @@ def make_plan(config: FidelityConfig) -> Plan:
         return as_evaluator(target, data=config.data, proxy=text)
 
     plain = by_recipe(None)
-    usual = getattr(plain, "recipe", None)
+    usual = plain.recipe if isinstance(plain, SupportsTraining) else None
     usual = usual if isinstance(usual, ProxyRecipe) else None
     config = _with_defaults(config, usual)
     assert config.architectures is not None  # nothing is open any more
@@ -197,7 +203,7 @@ def _training_recipe(
 ) -> ComparedRecipe:
     evaluator = make(None if text.strip() in ("", DEFAULT) else text)
     name = key = text.strip() or DEFAULT
-    own = getattr(evaluator, "recipe", None)
+    own = evaluator.recipe if isinstance(evaluator, SupportsTraining) else None
     if usual is not None and isinstance(own, ProxyRecipe):
         words = zip(own.text.split(","), usual.text.split(","), strict=True)
         name = ",".join(word for word, old in words if word != old) or DEFAULT
@@ -213,7 +219,7 @@ def _training_recipe(
 
 def _repeats(evaluator: Evaluator, config: FidelityConfig) -> int:
     assert config.seeds is not None
-    return config.seeds if evaluator.noisy else 1
+    return config.seeds if is_noisy(evaluator) else 1
 
 
 def _named(
@@ -226,9 +232,10 @@ def _named(
         raise UnknownName(f"reference: {error}, or a recipe such as epochs=15") from None
     takes_data = isinstance(target, type) and "data" in inspect.signature(target).parameters
     evaluator = as_evaluator(target, data=config.data if takes_data else None)
-    recorded = evaluator.recorded(space)
-    if recorded is not None:
-        return name, recorded
+    if isinstance(evaluator, SupportsTabularResults):
+        recorded = evaluator.tabular_results(space)
+        if recorded is not None:
+            return name, recorded
     if evaluator.resources is None:
         # One that cannot take such networks says so here, before a folder is made.
         network = space.decode({d.name: d.options[0] for d in space.decisions})

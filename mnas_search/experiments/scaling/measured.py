@@ -12,6 +12,7 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError, WorkFailed
 from mnas_search.common.machine import cpu_count
+from mnas_search.common.statistics import pooled_std
 from mnas_search.data import loading
 from mnas_search.evaluators.defaults import DEFAULT_DATA, TRAINING
 from mnas_search.evaluators.function import as_evaluator
@@ -20,7 +21,11 @@ from mnas_search.experiments.jobs import NO_TRIAL, JobResult, JournalledQueue, t
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners import drive
 from mnas_search.nas.core import training_seed
-from mnas_search.nas.evaluator import Evaluator
+from mnas_search.nas.evaluator import (
+    Evaluator,
+    SupportsBaseResolution,
+    caveats_of,
+)
 from mnas_search.nas.job import Job
 
 GRID_SEARCH = ExperimentKind(
@@ -66,7 +71,9 @@ class Measuring:
         """The evaluator, which keeps the ratios of resolutions to the base's."""
         target = plugins.load("evaluators", self.evaluator)
         evaluator = as_evaluator(target, data=self.data, proxy=self.proxy)
-        return evaluator.at_base_resolution(base.resolution)
+        if isinstance(evaluator, SupportsBaseResolution):
+            return evaluator.at_base_resolution(base.resolution)
+        return evaluator
 
     @property
     def embedded(self) -> bool:
@@ -117,11 +124,7 @@ class MeasuredAccuracies:
     def std(self) -> float | None:
         """Standard deviation between the seeds of one network, pooled over all; None where no
         network has two accuracies."""
-        several = [one for one in self.by_fingerprint.values() if len(one) > 1]
-        if not several:
-            return None
-        squares = sum(float(np.var(one, ddof=1)) * (len(one) - 1) for one in several)
-        return float((squares / sum(len(one) - 1 for one in several)) ** 0.5)
+        return pooled_std(self.by_fingerprint.values())
 
     def error(self, network: Architecture) -> float | None:
         """Standard error of a network's mean: `std` over the root of its seeds."""
@@ -212,7 +215,7 @@ def measure(
     if not any(accuracies.values()):
         first = next(result.error for result in queue.results if result.error is not None)
         raise WorkFailed(f"every training failed; the first: {first}")
-    return MeasuredAccuracies(by_fingerprint=accuracies, notes=evaluator.caveats(base))
+    return MeasuredAccuracies(by_fingerprint=accuracies, notes=caveats_of(evaluator, base))
 
 
 def _seed(measuring: Measuring, network: Architecture, repeat: int) -> int:

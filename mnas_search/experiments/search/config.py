@@ -20,7 +20,14 @@ from mnas_search.experiments.search.options import RunConfig
 from mnas_search.experiments.search.warm_start import warm_start
 from mnas_search.nas.asha import REDUCTION
 from mnas_search.nas.controller import Controller
-from mnas_search.nas.evaluator import Evaluator
+from mnas_search.nas.evaluator import (
+    Evaluator,
+    SupportsBatchPrediction,
+    SupportsIndependentPair,
+    SupportsIntermediateReports,
+    SupportsTestSplit,
+    SupportsTraining,
+)
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, check_feasible
 from mnas_search.nas.space.choices import Choices
@@ -60,11 +67,15 @@ class Setup:
         )
         if config.early_stopping is not None:
             found = _with_reports(found, config)
-        halves = found.independent_pair()
-        self.evaluator: Evaluator = found if halves is None else halves[0]
-        self.check: Evaluator | None = None if halves is None else halves[1]
+        self.evaluator: Evaluator = found
+        self.check: Evaluator | None = None
+        if isinstance(found, SupportsIndependentPair):
+            if (pair := found.independent_pair()) is not None:
+                self.evaluator, self.check = pair
         self.trainer: Evaluator | None = None
-        self.tested: Evaluator | None = found.with_test_split()
+        self.tested: Evaluator | None = None
+        if isinstance(found, SupportsTestSplit):
+            self.tested = found.with_test_split()
         if config.baseline is not None and self.tested is None:
             raise UsageError(
                 f"baseline {config.baseline!r} requires an evaluator that trains on data with a "
@@ -90,7 +101,7 @@ class Setup:
         controller = plugins.load("controllers", config.controller)
         if not (isinstance(controller, type) and issubclass(controller, Controller)):
             raise UsageError(f"controller must name a Controller class, got {config.controller!r}")
-        if config.prior is not None and not controller.takes_prior:
+        if config.prior is not None and not controller.uses_prior:
             raise UsageError(
                 f"prior {config.prior!r} requires a controller that uses it, such as bayesian, "
                 f"got {config.controller!r}"
@@ -127,7 +138,7 @@ class Setup:
             latency=counter.latency,
             prior=None if config.prior is None else _prior(config.prior, self.space),
         )
-        if halves is not None:
+        if self.check is not None:
             # One that knows recorded networks only says so here, before a folder is made.
             options = {d.name: d.options[0] for d in self.space.decisions}
             network = self.space.decode(options)
@@ -189,7 +200,9 @@ def _has_evidence(config: RunConfig) -> bool:
 
 
 def _with_reports(evaluator: Evaluator, config: RunConfig) -> Evaluator:
-    stoppable = evaluator.with_intermediate_reports(REDUCTION)
+    stoppable = None
+    if isinstance(evaluator, SupportsIntermediateReports):
+        stoppable = evaluator.with_intermediate_reports(REDUCTION)
     if stoppable is None:
         raise UsageError(
             f"early_stopping {config.early_stopping!r} requires an evaluator with intermediate "
@@ -201,7 +214,9 @@ def _with_reports(evaluator: Evaluator, config: RunConfig) -> Evaluator:
 
 def _prior(name: str, space: SearchSpace) -> BatchAccuracy:
     evaluator = as_evaluator(plugins.load("evaluators", name), data=None)
-    predictor = evaluator.predictor(space)
+    predictor = None
+    if isinstance(evaluator, SupportsBatchPrediction):
+        predictor = evaluator.predictor(space)
     if predictor is None:
         raise UsageError(
             "prior must be an evaluator with predictions for this search space, such as "
@@ -214,5 +229,4 @@ def _classes(config: RunConfig, evaluator: Evaluator) -> int:
     """Return the number of deployed classes: that of the user's own data, else ImageNet's."""
     if config.data in (None, DEFAULT_DATA):
         return 1000
-    classes = getattr(evaluator, "num_classes", None)
-    return classes if isinstance(classes, int) else 1000
+    return evaluator.num_classes if isinstance(evaluator, SupportsTraining) else 1000

@@ -8,10 +8,7 @@ from typing import Any, Self, TypedDict, final
 from mnas_search.architecture.cost.metrics import TARGETS
 from mnas_search.common.units import parse_bytes, parse_duration, parse_latency, parse_size
 
-_PROXY = (
-    "changes in how candidates are trained, such as epochs=10,resolution=16: epochs, resolution, "
-    "width, fraction, batch_size, learning_rate, divisor"
-)
+PLUGIN = "NAME|FILE.py:NAME"
 
 
 @final
@@ -20,25 +17,28 @@ class Option:
     """How an option is typed and explained.
 
     Attributes:
-        help: one sentence, with `[default: ...]` where the default is not a plain value.
+        help: a sentence or two.
+        default: text for help where the default is not a plain value; None where it is.
         parse: reads a quantity such as `400M` from text; None for plain values.
         metavar: stands for the value in help texts.
     """
 
     help: str
+    default: str | None = None
     parse: Callable[[str], float] | None = None
     metavar: str | None = None
 
 
 def _option(
     help: str,
+    value: Any = None,
     *,
-    default: Any = None,
+    default: str | None = None,
     parse: Callable[[str], float] | None = None,
     metavar: str | None = None,
 ) -> Any:
-    option = Option(help=help, parse=parse, metavar=metavar)
-    return field(default=default, metadata={"option": option})
+    option = Option(help=help, default=default, parse=parse, metavar=metavar)
+    return field(default=value, metadata={"option": option})
 
 
 @final
@@ -51,83 +51,114 @@ class RunConfig:
     limits. None leaves a choice to the run.
     """
 
-    target_flops: float | None = _option("target FLOPs, such as 400M or 0.4G", parse=parse_size)
+    target_flops: float | None = _option(
+        "Target T for FLOPs, e.g. 400M, 0.4G or 4e8.", parse=parse_size
+    )
     target_latency: float | None = _option(
-        "target latency of one forward pass, such as 20ms; beside --target-flops, a limit",
+        "Target T for the latency of a forward pass, e.g. 20ms; an upper limit if given together "
+        "with --target-flops.",
         parse=parse_latency,
     )
     target_memory: float | None = _option(
-        "target memory of fp32 inference at batch 1, such as 20M; beside another target, a limit",
+        "Target T for the memory of fp32 inference at batch size 1, e.g. 20M; an upper limit if "
+        "given together with another target.",
         parse=parse_bytes,
     )
     device: str | None = _option(
-        "the backend on which latency is measured: cpu, compiled, onnxruntime or cuda "
-        "[default: the latency table's, or cpu]"
+        "Backend on which latency is measured: cpu, compiled, onnxruntime or cuda.",
+        default="cpu",
+        metavar="NAME",
     )
     latency_table: str | None = _option(
-        "the file of `mnas-search latency build` that predicts latencies "
-        "[default: a table is built first]",
+        "Latency table made by `mnas-search latency build`, which predicts latencies.",
+        default="a new one, built before the search",
         metavar="FILE",
     )
     max_params: float | None = _option(
-        "maximum number of parameters, such as 4M [default: no limit]", parse=parse_size
+        "Upper limit on parameters, e.g. 4M.", default="no limit", parse=parse_size
     )
     max_memory: float | None = _option(
-        "maximum bytes of fp32 inference at batch 1 (weights and peak of the activations), such "
-        "as 20M or 1.5GB [default: no limit]",
+        "Upper limit on the memory of fp32 inference at batch size 1 (weights and the peak of "
+        "activations), e.g. 20M or 1.5GB.",
+        default="no limit",
         parse=parse_bytes,
     )
-    space: str = _option("search space: a name, or file.py:Name", default="efficientnet")
-    controller: str = _option("controller: a name, or file.py:Name", default="bayesian")
+    space: str = _option("Search space.", "efficientnet", metavar=PLUGIN)
+    controller: str = _option("Search algorithm.", "bayesian", metavar=PLUGIN)
     evaluator: str | None = _option(
-        "evaluator: a name, or file.py:Name [default: accel_nasbench, recorded ImageNet "
-        "trainings, where they cover the space and there is no --data; else proxy_training]"
+        "Evaluator that gives the accuracy of a candidate.",
+        default="accel_nasbench, a surrogate fitted to recorded ImageNet runs, if it covers the "
+        "space and there is no --data; else proxy_training",
+        metavar=PLUGIN,
     )
     data: str | None = _option(
-        "what networks are trained on: a folder of images (one folder a class), CIFAR's binary "
-        "files, an .npz file, hf:NAME, a name, or file.py:Name [default: digits]"
+        "Data set on which networks are trained: a folder of images (one subfolder per class), "
+        "CIFAR binary files, an .npz file, a data set of the Hugging Face Hub, or the name of an "
+        "installed one (`mnas-search list datasets`).",
+        default="digits",
+        metavar="PATH|NAME|hf:NAME|FILE.py:NAME",
     )
-    proxy: str | None = _option(_PROXY, metavar="NAME=N,...")
-    prior: str | None = _option("an evaluator whose predictions the controller starts from")
+    proxy: str | None = _option(
+        "Changes to the recipe of the proxy training, e.g. epochs=10,resolution=16. Names: "
+        "epochs, resolution, width, fraction, batch_size, learning_rate, divisor.",
+        default="the data set's recipe",
+        metavar="NAME=N,...",
+    )
+    prior: str | None = _option(
+        "Evaluator whose predictions the controller takes as a prior.",
+        default="no prior",
+        metavar=PLUGIN,
+    )
     start_from: tuple[str, ...] = _option(
-        "an architecture to try first, or an earlier run to learn from; may be repeated",
-        default=(),
+        "Architecture to evaluate first, or folder of an earlier run to learn from; may be "
+        "repeated.",
+        (),
         metavar="ARCH|RUN",
     )
     baseline: str | None = _option(
-        "beside the fixed baselines, compare with a random search of as many trials",
+        "Compare with a random search of as many trials, in addition to the published networks.",
         metavar="random",
     )
     objective: str = _option(
-        "soft: ACC*(FLOPS/T)^w; hard: flat below T; absolute: ACC + b*|FLOPS/T - 1|",
-        default="soft",
+        "Reward: soft, ACC*(FLOPS/T)^w; hard, flat below T; absolute, ACC + b*|FLOPS/T - 1|.",
+        "soft",
+        metavar="NAME",
     )
     exponent: float | None = _option(
-        "w or b, never positive [default: -0.07, -1 or -0.10, by objective]"
+        "Exponent w or factor b of the objective, at most 0.",
+        default="soft -0.07, hard -1, absolute -0.10",
     )
     trials: int | None = _option(
-        "number of distinct candidates [default: 200 where they are predicted, else 48]"
+        "Number of distinct candidates to evaluate.",
+        default="200 if accuracies are predicted, 48 if candidates are trained",
     )
     early_stopping: str | None = _option(
-        "asha: stop trainings that do not look promising; those do not count as --trials",
+        "Rule that stops unpromising trainings early: asha. Stopped candidates do not count as "
+        "--trials.",
+        default="none are stopped",
         metavar="RULE",
     )
     time_budget: float | None = _option(
-        "time after which no candidate is begun, such as 10m, over all sessions",
+        "Start no further evaluation after this time, e.g. 10m.",
+        default="no limit",
         parse=parse_duration,
     )
     workers: int | None = _option(
-        "number of concurrent evaluations over Ray; 0 evaluates in this process "
-        "[default: one a CPU]"
+        "Candidates evaluated in parallel by Ray; 0 evaluates them in this process.",
+        default="one per CPU",
     )
     gpus_per_trial: float | None = _option(
-        "GPUs of a worker, such as 0.25 [default: an equal share]"
+        "GPUs per worker, e.g. 0.25.", default="all GPUs, shared equally among the workers"
     )
-    ray_address: str | None = _option("a Ray cluster to join [default: a private local one]")
-    seed: int = _option("seed of everything random", default=0)
-    resolution: int = _option("input resolution at deployment", default=224)
+    ray_address: str | None = _option(
+        "Ray cluster to join.", default="a private one on this machine", metavar="ADDRESS"
+    )
+    seed: int = _option("Seed of all random numbers.", 0)
+    resolution: int = _option(
+        "Input resolution at deployment, in pixels, at which FLOPs are counted.", 224
+    )
     num_classes: int | None = _option(
-        "number of classes at deployment [default: the data's; 1000 for digits]"
+        "Number of classes at deployment.", default="the data set's; 1000 for digits"
     )
 
     def __post_init__(self) -> None:

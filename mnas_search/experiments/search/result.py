@@ -18,6 +18,7 @@ from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.stages.baseline_comparison import BaselineComparison
 from mnas_search.experiments.search.stages.finalist_check import Finalist
 from mnas_search.experiments.search.stages.sequence import Stages
+from mnas_search.nas.evaluator import caveats_of, is_noisy
 from mnas_search.nas.trial import Trial, believed, rank
 
 
@@ -112,7 +113,7 @@ class Result:
     @cached_property
     def estimates(self) -> Mapping[int, float]:
         """What the controller believes noisy accuracies to be, by number of the trial."""
-        return self._search.estimates() if self.evaluator.noisy else {}
+        return self._search.estimates() if is_noisy(self.evaluator) else {}
 
     @cached_property
     def finalists(self) -> tuple[Finalist, ...]:
@@ -194,7 +195,7 @@ class Result:
     def caveats(self) -> tuple[str, ...]:
         """Notes of the evaluator on its accuracies."""
         network = None if self.best is None else self.networks[self.best.number]
-        return () if network is None else self.evaluator.caveats(network)
+        return () if network is None else caveats_of(self.evaluator, network)
 
     @cached_property
     def pareto(self) -> tuple[Trial, ...]:

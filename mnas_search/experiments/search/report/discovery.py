@@ -11,6 +11,7 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.units import format_size
 from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.finalist_check import TRAININGS, VETO, Finalist
+from mnas_search.nas.evaluator import SupportsLabel
 from mnas_search.nas.space.choices import sample
 from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
 
@@ -174,4 +175,4 @@ def _not_shown(result: Result) -> tuple[str, ...]:
 
 def evaluator_name(evaluator: Any) -> str:
     """What an evaluator says its figures are, else its class."""
-    return str(getattr(evaluator, "label", type(evaluator).__name__))
+    return evaluator.label if isinstance(evaluator, SupportsLabel) else type(evaluator).__name__

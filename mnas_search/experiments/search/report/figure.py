@@ -13,6 +13,7 @@ from mnas_search.architecture.cost.metrics import METRICS, Metric
 from mnas_search.common.render.markup import escaped
 from mnas_search.common.render.svg import Axis, text
 from mnas_search.experiments.search.result import Result
+from mnas_search.nas.evaluator import SupportsLabel
 from mnas_search.nas.trial import Trial
 
 _WIDTH, _HEIGHT = 640, 430
@@ -58,7 +59,7 @@ def figure(result: Result) -> str:
 
 def axis_label(evaluator: Any) -> str:
     """What the accuracies are, where the evaluator says it."""
-    return str(getattr(evaluator, "label", "accuracy"))
+    return evaluator.label if isinstance(evaluator, SupportsLabel) else "accuracy"
 
 
 def _axes(x: Axis, y: Axis, label: Sequence[str], metric: Metric) -> Iterator[str]:

@@ -13,7 +13,7 @@ from mnas_search.experiments.search.stages.replicates import Replicates
 from mnas_search.experiments.search.stages.stage import Stage
 from mnas_search.nas.asha import Asha
 from mnas_search.nas.core import Search
-from mnas_search.nas.evaluator import Evaluator
+from mnas_search.nas.evaluator import Evaluator, is_noisy
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Trial
 
@@ -87,7 +87,7 @@ def make_stages(
         on_trial=on_trial,
     )
     # One trial in six, so that the noise costs little beside the search.
-    count = max(2, min(8, trials // 6)) if setup.evaluator.noisy else 0
+    count = max(2, min(8, trials // 6)) if is_noisy(setup.evaluator) else 0
     drawn = None
     if random_journal is not None:
         drawn = Search(
