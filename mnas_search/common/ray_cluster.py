@@ -12,6 +12,7 @@ from typing import Any
 
 from mnas_search.common.errors import UsageError
 
+_LOG = logging.getLogger(__name__)
 # Ray reads these when it is imported or started.
 for _name, _value in {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -58,6 +59,8 @@ def cluster(address: str | None, *, cpus: float, gpus: float, what: str) -> Iter
             raise UsageError(
                 f"{gpus:g} GPUs {what}; allowed: at most {available:g}, all that Ray sees"
             )
+        joined = "started on this machine" if address is None else f"joined at {address}"
+        _LOG.info("Ray %s, with %g GPUs", joined, available)
         yield available
     finally:
         ray.shutdown()
