@@ -199,7 +199,7 @@ def test_options_that_differ_are_refused_by_name(whole, run_cli, changes, messag
         ({"init": "nothing.pt"}, "nothing.pt'; allowed: a safetensors file"),
         ({"normalisation": "grey"}, "normalisation 'grey'; allowed: data, imagenet"),
         ({"workers": 0}, "workers 0; allowed: 1 and above"),
-        ({"gpus-per-worker": 99}, "99 GPUs a worker; allowed: at most"),
+        ({"gpus-per-worker": 99}, "99 GPUs a worker required, but Ray sees"),
         ({"seed": 2**63}, "seed 9223372036854775808; allowed: "),
     ],
 )

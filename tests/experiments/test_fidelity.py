@@ -304,7 +304,7 @@ def test_a_changed_file_is_refused(tmp_path, run_cli):
         (("--tau", 0), "tau must be above 0 and at most 1, got 0"),
         (("--tau", "nan"), "tau must be above 0 and at most 1, got nan"),
         (("--workers", -1), "workers must be a whole number from 0, got -1"),
-        (("--reference", "nobody"), "reference: unknown evaluator 'nobody'; allowed: accel_"),
+        (("--reference", "nobody"), "reference: evaluator must be one of accel_"),
         (("--reference", "epochs=x"), "proxy 'epochs=x'; allowed: resolution="),
         (("--proxy", "depth=3"), "proxy 'depth=3'; allowed: resolution="),
         (("--evaluator", RANKING), "no proxy for evaluator"),

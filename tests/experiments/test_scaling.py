@@ -141,9 +141,9 @@ def test_a_larger_network_than_any_can_be_has_no_binding_limit():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--max-params", "1000"], "allowed: at least"),
+        (["--max-params", "1000"], "max params must be "),
         (["--max-flops", "banana"], "'banana'"),
-        (["--alpha", "0.9", "--phi", "1"], "alpha 0.9; allowed: a number >= 1"),
+        (["--alpha", "0.9", "--phi", "1"], "alpha must be 1 or more (equation 3), got 0.9"),
         (["--alpha", "1", "--beta", "1", "--gamma", "1", "--max-flops", "2G"], "all 1"),
         (["--grid-search", "--step", "0.4", "--tolerance", "0.01"], "0 triples"),
         (["--grid-search", "--tolerance", "0"], "tolerance 0.0"),
@@ -154,7 +154,10 @@ def test_a_larger_network_than_any_can_be_has_no_binding_limit():
         (["--compare", "--budgets", "100M"], "more than the base's own"),
         (["--compare", "--seeds", "2"], "--seeds with --compare alone"),
         (["--phi", "-60"], "resolution of 0 pixels"),
-        (["--phi", "1", "--divisor", "0"], "multiples of 0; allowed"),
+        (
+            ["--phi", "1", "--divisor", "0"],
+            "multiple of channels must be a whole number from 1 to 1,024, got 0",
+        ),
         (["--batch-size", "8"], "--batch-size without --max-memory"),
         (["--max-memory", "1G", "--batch-size", "0"], "batch size 0"),
         (["--workers", "2"], "--workers without --grid-search, --compare; allowed: with"),

@@ -396,7 +396,7 @@ def test_what_is_refused_leaves_nothing(trained, picture, tmp_path, run_cli):
         ((trained, picture, tmp_path / "torn.jpg"), "torn.jpg' cannot be read (Truncated File"),
         ((trained, picture, tmp_path / "file"), "file' cannot be read (no image); allowed: AVIF"),
         ((trained, tmp_path / "none.png"), "none.png' cannot be read (No such file"),
-        ((trained, tmp_path), "cannot be read (no ordinary file)"),
+        ((trained, tmp_path), "cannot be read (not an ordinary file)"),
         ((trained, picture, "--class", "10"), "class '10'; allowed: 0 to 9"),
         ((trained, picture, "--class", "cat"), "class 'cat'; allowed: 0 to 9"),
         ((trained, picture, tmp_path / "same" / "digit.jpg"), "would both become"),
