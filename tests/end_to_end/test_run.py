@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from runs import EVALUATOR, arguments, events, timeless
 
 import mnas_search
 from mnas_search import reference
@@ -17,32 +18,6 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.experiments.resolve import resolve_architecture
 
 HERE = Path(__file__).parents[1]
-EVALUATOR = f"{HERE / 'evaluators_for_tests.py'}:by_params"
-
-
-def arguments(output, **changes):
-    options = {
-        "target-flops": "200M",
-        "controller": "random_search",
-        "evaluator": EVALUATOR,
-        "trials": 12,
-        "workers": 0,
-        "output": output,
-        **changes,
-    }
-    return [x for k, v in options.items() if v is not None for x in (f"--{k}", v)]
-
-
-def events(folder):
-    lines = (folder / "journal.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def timeless(folder):
-    return [
-        {k: v for k, v in event.items() if k not in ("time", "seconds")}
-        for event in events(folder)
-    ]
 
 
 @pytest.fixture(scope="module")

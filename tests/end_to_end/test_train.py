@@ -17,6 +17,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as processes
+from runs import PATIENCE
 from safetensors.torch import save_file
 
 from mnas_search.architecture.value import Architecture
@@ -231,7 +232,7 @@ def test_a_run_s_budgets_are_no_training_s(whole, run_cli):
 
 
 def wait_for_epochs(process, folder, count):
-    patience = time.monotonic() + 240
+    patience = time.monotonic() + PATIENCE
     while time.monotonic() < patience:
         with contextlib.suppress(OSError):
             if len((folder / "metrics.jsonl").read_text().splitlines()) >= count:
@@ -242,13 +243,14 @@ def wait_for_epochs(process, folder, count):
     raise AssertionError("the training does not get on")
 
 
+@pytest.mark.full
 def test_ctrl_c_then_a_kill_of_the_process_group_then_the_same_weights(whole, tmp_path):
     folder = tmp_path / "training"
     popen = dict(stderr=subprocess.PIPE, text=True, start_new_session=True)
     process = subprocess.Popen([*COMMAND, *command(folder)], **popen)
     wait_for_epochs(process, folder, 1)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert f"resume with: mnas-search resume {folder}" in err
     assert "Traceback" not in err
@@ -284,6 +286,7 @@ def assert_same_training(one, two):
         assert same(mine.weights, other.weights)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("moment", range(7))
 def test_a_kill_between_any_two_files(small, finished, tmp_path, monkeypatch, moment):
     """A kill when so many files have taken their places, and one is about to."""
@@ -412,6 +415,7 @@ def test_more_epochs_go_on_and_one_process_at_a_time(tmp_path, run_cli):
     assert json.loads((folder / "config.json").read_text())["config"]["epochs"] == 4
 
 
+@pytest.mark.full
 def test_data_that_have_changed_are_refused(tmp_path, run_cli):
     source = tmp_path / "mine.py"
     text = (
@@ -599,6 +603,7 @@ def test_transfer_from_a_training_s_folder(whole, tmp_path, run_cli):
     assert first["loss"] < anew["loss"]
 
 
+@pytest.mark.full
 def test_a_kill_after_weights_with_settings_of_their_own(whole, tmp_path):
     """The settings are in the folder: the weights' file is not needed, nor what lay beside it."""
     (tmp_path / "from").mkdir()
@@ -714,7 +719,7 @@ def test_two_ray_workers_and_a_resume_by_one_process(tmp_path):
     )
     wait_for_epochs(process, folder, 1)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert f"resume with: mnas-search resume {folder}" in err
     result = resume(folder, workers=1)
@@ -722,6 +727,6 @@ def test_two_ray_workers_and_a_resume_by_one_process(tmp_path):
     assert [x["epoch"] for x in untimed(folder)] == [1, 2, 3]
     # What a worker says comes out as it would from this process.
     wild = command(tmp_path / "wild", **{**options, "learning-rate": 1e30, "recipe": "proxy"})
-    done = subprocess.run([*COMMAND, *wild], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([*COMMAND, *wild], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: epoch 1: the training loss is nan")
