@@ -219,7 +219,7 @@ class Search(Source):
             return True
         with blame("counting the network"):
             reward = self._objective.reward_of(evaluation.accuracy, work.network)
-        if not self._stopping.knows(work.number, evaluation.rung):
+        if not self._stopping.has_decided(work.number, evaluation.rung):
             event = {
                 "event": "rung",
                 "trial": work.number,
@@ -230,7 +230,7 @@ class Search(Source):
                 "phase": "search",
             }
             self._journal.append(event)
-        return self._stopping.goes_on(work.number, evaluation.rung, reward)
+        return self._stopping.should_continue(work.number, evaluation.rung, reward)
 
     def record(self, work: Work, outcome: Outcome, seconds: float) -> None:
         """Finish a trial: journal it, then tell the controller, duplicates included."""
@@ -368,7 +368,7 @@ class Search(Source):
                 self._duplicates_in_a_row = self._duplicates_in_a_row + 1 if repeated else 0
                 self._controller.replay(asked)
             elif event["event"] == "rung" and self._stopping is not None:
-                self._stopping.replay(event["trial"], event["rung"], event["reward"])
+                self._stopping.should_continue(event["trial"], event["rung"], event["reward"])
             elif event["event"] == "tell":
                 trial = read_trial(self._asked[event["trial"]], event, self._objective)
                 self._keep(trial)
