@@ -34,26 +34,27 @@ them.
 
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from typing import final
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
-from mnas_search.choices import Choices, decode, encode, sizes
+from mnas_search.allocator import one_thread
+from mnas_search.choices import Choices, decode, encode
 from mnas_search.controllers.random_search import RandomSearch
-from mnas_search.controllers.recurrent_policy import Floats, Forward, RecurrentPolicy
+from mnas_search.controllers.recurrent_policy import RecurrentPolicy
 from mnas_search.interfaces import Controller, Problem
 from mnas_search.trials import Asked, Trial
 
 _DRAWS = (1, 4, 32)  # a few at once cost little more than one
-_STEEPEST = 5.0  # norm of a gradient, at most
-_MOST_RATIO = np.float32(1e4)  # beyond, float32 would overflow in the gradient's norm
+_MAX_NORM = 5.0  # of a gradient
 
 
 @dataclass(slots=True)
 class _Open:
     """An ask in flight; its log-probabilities [D] once the policy that made it has changed."""
 
-    old: Floats | None = None
+    old: Tensor | None = None
 
 
 class PPO(Controller):
@@ -76,7 +77,7 @@ class PPO(Controller):
         *,
         batch: int = 20,
         epochs: int = 2,
-        learning_rate: float = 1.4e-2,
+        learning_rate: float = 1e-2,
         clip: float = 0.2,
         entropy: float = 0.05,
         decay: float = 0.95,
@@ -87,8 +88,10 @@ class PPO(Controller):
         self._clip, self._entropy, self._decay = clip, entropy, decay
         self._random = RandomSearch(problem)
         # Always the same initial weights: what differs between runs is the asks' generators.
-        self._policy = RecurrentPolicy(sizes(problem.decisions), hidden, np.random.default_rng(0))
-        self._adam = Adam(learning_rate, size=self._policy.weights.size)
+        generator = torch.Generator().manual_seed(0)
+        policy = RecurrentPolicy(problem.decisions, generator=generator, hidden=hidden)
+        self._policy = policy.double()  # in float32 the gradient of a large ratio could overflow
+        self._adam = torch.optim.Adam(policy.parameters(), learning_rate, maximize=True)
         self._told: list[tuple[tuple[int, ...], float | None, _Open]] = []
         self._open: defaultdict[tuple[int, ...], deque[_Open]] = defaultdict(deque)
         self._seen: set[tuple[int, ...]] = set()
@@ -97,7 +100,8 @@ class PPO(Controller):
 
     def ask(self, rng: np.random.Generator) -> Choices:
         """The policy's first draw that is new and within the constraints."""
-        codes = self._draw(rng)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+        codes = self._draw(generator)
         if codes is None:
             codes = encode(self._problem.decisions, self._random.ask(rng))
         self._opened(codes)
@@ -120,11 +124,12 @@ class PPO(Controller):
         else:
             self._opened(encode(self._problem.decisions, event.choices))
 
-    def _draw(self, rng: np.random.Generator) -> tuple[int, ...] | None:
+    def _draw(self, generator: torch.Generator) -> tuple[int, ...] | None:
         """New and within the constraints, or else within them, or else None."""
         known = None
         for draws in _DRAWS:
-            codes = self._policy.sample(draws, rng)
+            with one_thread():
+                codes = self._policy.sample(draws, generator).numpy()
             for row in codes[self._problem.within(codes)].tolist():
                 known = tuple(row)
                 if known not in self._seen:
@@ -136,7 +141,8 @@ class PPO(Controller):
         self._seen.add(codes)
 
     def _update(self) -> None:
-        ok = [reward for _, reward, _ in self._told if reward is not None]
+        rewards = [reward for _, reward, _ in self._told]
+        ok = [reward for reward in rewards if reward is not None]
         if not ok:
             return  # nothing says which of them failed for being bad
         for reward in ok:
@@ -148,56 +154,44 @@ class PPO(Controller):
             return
         # A failed trial counts as the worst of its batch: to be avoided, but no worse than a
         # network that works, since the failure may have been the machine's.
-        rewards = np.array([min(ok) if r is None else r for _, r, _ in self._told])
-        advantages = ((rewards - self._baseline) / scale).astype(np.float32)
-        codes = np.array([c for c, _, _ in self._told])
-        done = self._policy.forward(codes)
-        old = self._old_log_probs(done)
-        for epoch in range(self._epochs):
-            if epoch:
-                done = self._policy.forward(codes)
-            slope = clipped_slope(done.log_probs - old, advantages[:, None], self._clip)
-            mean = 1 / len(codes)
-            gradient = self._policy.backward(done, slope * mean, self._entropy * mean)
+        filled = torch.tensor([min(ok) if r is None else r for r in rewards], dtype=torch.double)
+        with one_thread():
+            self._improve((filled - self._baseline) / scale)
+
+    def _improve(self, advantages: Tensor) -> None:
+        """Take the gradient steps of an update; advantages [N] are of the trials told."""
+        codes = torch.tensor([codes for codes, _, _ in self._told])
+        old: Tensor | None = None
+        for _ in range(self._epochs):
+            steps = self._policy(codes)
+            log_probs = steps.log_prob(codes)
+            if old is None:
+                old = self._old_log_probs(log_probs.detach())
+            gain = clipped_objective(log_probs - old, advantages[:, None], self._clip)
+            objective = (gain + self._entropy * steps.entropy()).sum(1).mean()
+            self._adam.zero_grad()
+            objective.backward()
             # Usual ones have a norm of about 1. A bad network that has become far more likely
             # since it was asked (eq. 7 leaves such ratios free) would undo all others.
-            gradient *= min(1.0, _STEEPEST / max(float(np.linalg.norm(gradient)), 1e-12))
-            self._policy.weights += self._adam.step(gradient)
-            self._policy.refresh()
+            nn.utils.clip_grad_norm_(self._policy.parameters(), _MAX_NORM)
+            self._adam.step()
 
-    def _old_log_probs(self, done: Forward) -> Floats:
-        """Of the policy that each told network was asked from; those in flight keep theirs."""
+    @torch.no_grad()
+    def _old_log_probs(self, current: Tensor) -> Tensor:
+        """Return log p [N, D] of the trials told, under the policy that each was asked from.
+
+        Those that were asked since the last update have `current`; those in flight keep theirs.
+        """
         waiting = [(c, o) for c, queue in self._open.items() for o in queue if o.old is None]
         if waiting:
-            now = self._policy.forward(np.array([c for c, _ in waiting])).log_probs
-            for (_, asked), own in zip(waiting, now, strict=True):
+            codes = torch.tensor([c for c, _ in waiting])
+            for (_, asked), own in zip(waiting, self._policy(codes).log_prob(codes), strict=True):
                 asked.old = own
-        told = zip(self._told, done.log_probs, strict=True)
-        return np.stack([own if asked.old is None else asked.old for (*_, asked), own in told])
+        told = zip(self._told, current, strict=True)
+        return torch.stack([own if asked.old is None else asked.old for (*_, asked), own in told])
 
 
-def clipped_slope(log_ratio: Floats, advantage: Floats, clip: float) -> Floats:
-    """Derivative by log pi of min(r A, clip(r, 1 - eps, 1 + eps) A): r A, or 0 where clipped."""
-    ratio = np.exp(np.minimum(log_ratio, np.log(_MOST_RATIO)))
-    free = np.where(advantage > 0, ratio < 1 + clip, ratio > 1 - clip)
-    slope: Floats = ratio * advantage * free
-    return slope
-
-
-@final
-class Adam:
-    """Kingma and Ba 2015, algorithm 1, with its defaults, uphill."""
-
-    def __init__(self, learning_rate: float, *, size: int) -> None:
-        self._learning_rate, self._steps = learning_rate, 0
-        self._mean, self._square = np.zeros(size, np.float32), np.zeros(size, np.float32)
-
-    def step(self, gradient: Floats) -> Floats:
-        """What to add to the weights."""
-        self._steps += 1
-        self._mean += 0.1 * (gradient - self._mean)
-        self._square += 0.001 * (gradient * gradient - self._square)
-        mean = self._mean / (1 - 0.9**self._steps)
-        root = np.sqrt(self._square / (1 - 0.999**self._steps))
-        change: Floats = self._learning_rate * mean / (root + 1e-8)
-        return change
+def clipped_objective(log_ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """Return min(r A, clip(r, 1 - eps, 1 + eps) A), elementwise, given log r."""
+    ratio = log_ratio.exp()
+    return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)

@@ -1,6 +1,8 @@
-"""glibc's allocator, told to keep what it has."""
+"""Settings of this process: glibc's allocator keeps what it has, torch takes one thread."""
 
+import contextlib
 import ctypes
+from collections.abc import Iterator
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -14,3 +16,17 @@ def keep_freed_memory() -> None:
     if set_option is not None:
         for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1)):
             set_option(option, value)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread: two threads in each of two processes collapse under contention, and
+    with one the same seed gives the same bits wherever it is run."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

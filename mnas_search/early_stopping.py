@@ -1,8 +1,9 @@
-"""Early stopping by ASHA (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning").
+"""Early stopping by ASHA.
 
-This is the stopping form of algorithm 2: a trial that reaches a rung continues if its reward is
-among the best 1/eta of all rewards recorded there before it, and is stopped otherwise. No trial
-waits for another, and the first one at a rung continues.
+(Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", algorithm 2 in the form
+that stops.) A trial that reaches a rung continues if its reward is among the best 1/eta of all
+that were recorded there before it, and is stopped otherwise. No trial waits for another, and the
+first one at a rung continues.
 
 Values are rewards, not accuracies: the cost of a network is known exactly at every rung, and a
 bare accuracy would stop small networks for being small.
@@ -59,7 +60,7 @@ class Asha:
             level *= REDUCTION
         while level and trial in self._recorded[level]:
             level //= REDUCTION
-        if not level or rung < 1:
+        if not level:
             return True
         earlier = list(self._recorded[level].values())
         self._recorded[level][trial] = reward

@@ -12,6 +12,7 @@ from scipy.stats import kendalltau
 from torch import nn
 from torch.nn import functional as F
 
+from mnas_search.allocator import one_thread
 from mnas_search.architecture import Architecture
 from mnas_search.benchmarks import ranking
 from mnas_search.benchmarks.ranking import networks, scores, statistics, structure, table, tasks
@@ -24,7 +25,6 @@ from mnas_search.cost import cost
 from mnas_search.errors import UsageError
 from mnas_search.networks import build
 from mnas_search.reference import architecture
-from mnas_search.training.loop import one_thread
 
 
 @pytest.fixture(autouse=True)

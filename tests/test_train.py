@@ -19,6 +19,7 @@ import torch.distributed as dist
 import torch.multiprocessing as processes
 from safetensors.torch import save_file
 
+from mnas_search.allocator import one_thread
 from mnas_search.architecture import Architecture
 from mnas_search.errors import UsageError, WorkFailed
 from mnas_search.networks import build
@@ -677,7 +678,7 @@ def in_a_process(rank, count, folder, job):
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count
     )
     share = Share(rank=rank, count=count)
-    with loop.one_thread():
+    with one_thread():
         torch.save(train_plainly(share), folder / f"plain-{rank}.pt")
     for name, epochs in (("halves", (1, 3)), ("at-once", (3,))):
         for number in epochs:

@@ -7,6 +7,7 @@ from typing import Any, final
 
 import torch
 
+from mnas_search.allocator import one_thread
 from mnas_search.architecture import Architecture
 from mnas_search.errors import UsageError, one_line
 from mnas_search.interfaces import Evaluator, Network, Resources
@@ -157,7 +158,7 @@ class ProxyTraining(Evaluator):
         raise MemoryError(f"a batch of {max(1, recipe.batch_size // 2)} images")
 
     def _trained(self, proxy: Architecture, recipe: Recipe, seed: int) -> Iterator[Evaluation]:
-        with loop.one_thread(), torch.random.fork_rng():
+        with one_thread(), torch.random.fork_rng():
             torch.manual_seed(seed)
             # Channels last is 2 to 4 times as fast on CPUs; weights follow the images.
             module = build(proxy).to(devices.device(), memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from mnas_search.allocator import one_thread
 from mnas_search.architecture import Architecture
 from mnas_search.errors import WorkFailed
 from mnas_search.networks import build
@@ -67,7 +68,7 @@ def train_epochs(
         WorkFailed: the loss is no number any more, memory is short, or a checkpoint cannot be
             written; the checkpoints of before are there.
     """
-    with loop.one_thread(), torch.random.fork_rng():
+    with one_thread(), torch.random.fork_rng():
         torch.manual_seed(job.seed)
         checkpoint = checkpoints.read(folder / checkpoints.LAST)
         try:
@@ -124,7 +125,7 @@ def _epoch(training: loop.Training, validation: loop.Images, share: Share, batch
 
 def tested(job: Job, weights: dict[str, Tensor], *, device: str) -> Score:
     """The test split, by a network of these weights."""
-    with loop.one_thread(), torch.random.fork_rng():
+    with one_thread(), torch.random.fork_rng():
         network = _network(job.architecture, device)
         network.load_state_dict(weights)
         data = job.images(job.data.test, device)
