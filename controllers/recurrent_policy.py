@@ -28,8 +28,7 @@ class RecurrentPolicy(nn.Module):
     Args:
         decisions: the D decisions, in the order in which they are made.
         generator: draws the initial weights, uniform in [-0.1, 0.1]; biases of heads are zero.
-        hidden: units of the LSTM.
-        embedding: size of a choice's embedding.
+        hidden, embedding: sizes of the LSTM's state and of a choice's embedding.
     """
 
     def __init__(
@@ -48,14 +47,12 @@ class RecurrentPolicy(nn.Module):
         for kind in dict.fromkeys(kinds):
             first[kind] = rows
             rows += max(n for k, n in zip(kinds, counts, strict=True) if k == kind)
-        self._rows, self._max_options = [first[kind] for kind in kinds], max(counts)
+        self._rows, self._max_options = torch.tensor([first[kind] for kind in kinds]), max(counts)
+        options = dict(zip(self._heads, counts, strict=True))
         with torch.device("meta"):  # the modules' own initial values would draw from torch's state
             self.embedding = nn.Embedding(rows, embedding)
             self.cell = nn.LSTMCell(embedding, hidden)
-            heads = {
-                head: nn.Linear(hidden, n) for head, n in zip(self._heads, counts, strict=True)
-            }
-            self.heads = nn.ModuleDict(heads)
+            self.heads = nn.ModuleDict({h: nn.Linear(hidden, n) for h, n in options.items()})
         self.to_empty(device="cpu")
         for name, parameter in self.named_parameters():
             nn.init.uniform_(parameter, -_INITIAL_RANGE, _INITIAL_RANGE, generator=generator)
@@ -64,13 +61,12 @@ class RecurrentPolicy(nn.Module):
 
     def forward(self, codes: Tensor) -> Categorical:
         """Return each step's distribution [N, D], given the earlier choices of codes [N, D]."""
-        fed, state, logits = torch.zeros_like(codes[:, 0]), None, []
-        for step, chosen in enumerate(codes.T):
-            own, state = self._step(step, fed, state)
-            logits.append(
-                nn.functional.pad(own, (0, self._max_options - own.shape[1]), value=_ABSENT)
-            )
-            fed = chosen + self._rows[step]
+        fed = nn.functional.pad(codes + self._rows, (1, -1))  # row 0, all choices but the last
+        state, logits = None, []
+        for step, given in enumerate(self.embedding(fed).unbind(1)):
+            own, state = self._step(step, given, state)
+            missing = self._max_options - own.shape[1]
+            logits.append(nn.functional.pad(own, (0, missing), value=_ABSENT))
         return Categorical(logits=torch.stack(logits, dim=1), validate_args=False)
 
     @torch.no_grad()
@@ -78,13 +74,12 @@ class RecurrentPolicy(nn.Module):
         """Draw codes [count, D]."""
         fed, state, codes = torch.zeros(count, dtype=torch.long), None, []
         for step, row in enumerate(self._rows):
-            logits, state = self._step(step, fed, state)
-            chosen = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
-            codes.append(chosen)
-            fed = chosen + row
+            logits, state = self._step(step, self.embedding(fed), state)
+            codes.append(torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0])
+            fed = codes[-1] + row
         return torch.stack(codes, dim=1)
 
-    def _step(self, step: int, fed: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def _step(self, step: int, given: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return a step's logits [N, options], and the LSTM's state after it."""
-        hidden, cell = self.cell(self.embedding(fed), state)
+        hidden, cell = self.cell(given, state)
         return self.heads[self._heads[step]](hidden), (hidden, cell)
