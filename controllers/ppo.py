@@ -14,20 +14,19 @@ Zoph et al. 2018 (NASNet, appendix A) give one layer of 100 units, weights unifo
 gradient steps an update. Three things differ, because NASNet trained 20,000 networks and a search
 here trains a thousand:
 
-- Adam at 1e-2 with 2 steps an update. On soft problems of `mnas-search bench discovery` with targets
-  of 350M and 500M, the best network's held-out reward passed EfficientNet-B0's after 111 and 72
-  evaluations (medians of 20 runs, 279 at most). 7e-3 took 170 and 126, 1.4e-2 took 137 and 97 and
-  once failed in 400. A head and embeddings for each decision took 113 and 129. With 400M, on seeds
-  that chose nothing, it was 99, and 206 at most.
+- Adam at 1e-2 with 2 steps an update. On soft problems as in `mnas-search bench discovery`, with
+  targets of 350M and 500M, the best network's held-out reward passed EfficientNet-B0's after 111
+  and 72 evaluations (medians of 20 runs, 279 at most); 7e-3 took 170 and 126, 1.4e-2 took 137 and
+  97 and once failed in 400. With 400M, on seeds that chose nothing, it was 99, and 206 at most.
 - w = 0.05, on advantages divided by s, so that the scale of rewards does not matter. s is of the
   whole run, never of a batch: a batch of near equals would have its noise amplified. A smaller w
   let a policy collapse onto what it had asked before.
 - Networks that break a constraint, or were asked before, are drawn again: neither can win.
 
 The ratio r_t ignores the last point: what is asked is distributed as pi / Z, Z being pi's
-probability of "new and within". The gradient of log Z is the same for all networks asked and would
-be multiplied by the mean of A, which b keeps near zero. Networks that were never asked, or drawn at
-random because 37 draws held none within the constraints, count as chosen by the current policy.
+probability of "new and within". The gradient of log Z is the same for all networks asked and
+would be multiplied by the mean of A, which b keeps near zero. Networks that were never asked, or
+drawn at random since 37 draws held none within the constraints, count as chosen by the policy.
 """
 
 from collections import defaultdict, deque
@@ -63,8 +62,7 @@ class PPO(Controller):
         batch: finished trials an update.
         epochs: gradient steps an update.
         learning_rate: Adam's.
-        clip: eps.
-        entropy: w.
+        clip, entropy: eps and w.
         decay: weight of the past in the reward baseline b.
         hidden: units of the LSTM.
     """
@@ -161,8 +159,7 @@ class PPO(Controller):
         for _ in range(self._epochs):
             steps = self._policy(codes)
             log_probs = steps.log_prob(codes)
-            if old is None:
-                old = self._old_log_probs(log_probs.detach())
+            old = self._old_log_probs(log_probs.detach()) if old is None else old
             gain = clipped_objective(log_probs - old, advantages[:, None], self._clip)
             objective = (gain + self._entropy * steps.entropy()).sum(1).mean()
             self._adam.zero_grad()
