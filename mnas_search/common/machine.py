@@ -1,8 +1,10 @@
-"""glibc's allocator, told to keep what it has."""
+"""This machine and process: CPUs, versions, glibc's allocator, torch on one thread."""
 
+import contextlib
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
 
 _PACKAGES = ("mnas-search", "torch", "numpy", "optuna", "ray", "scikit-learn")
@@ -32,3 +34,17 @@ def cpu_count() -> int:
 def versions() -> dict[str, str]:
     """Of Python and the packages that decide results."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread: two threads in each of two processes collapse under contention, and
+    with one the same seed gives the same bits wherever it is run."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
