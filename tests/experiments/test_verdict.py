@@ -209,6 +209,7 @@ def test_rungs_keep_the_test_split():
     assert 0 <= result.info["test"] <= 1
 
 
+@pytest.mark.full
 def test_a_run_on_data_ends_with_a_verdict(run_cli, tmp_path):
     folder = tmp_path / "run"
     options = (

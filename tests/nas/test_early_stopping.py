@@ -17,6 +17,7 @@ import pytest
 from evaluators_for_tests import Rungs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runs import PATIENCE
 
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError
@@ -486,7 +487,7 @@ def call(arguments, **environment):
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=300,
+        timeout=PATIENCE,
     )
 
 
@@ -571,6 +572,7 @@ def test_a_warm_start_takes_no_stopped_trial(troubled):
     assert {t.status for t in known} <= {"ok", "failed"}
 
 
+@pytest.mark.full
 def test_killed_at_a_rung_and_resumed_by_the_same_bars(tmp_path):
     """kill -9 of a run in one process; resumed over two workers."""
     folder, log = tmp_path / "run", tmp_path / "log"
@@ -601,6 +603,7 @@ def test_killed_at_a_rung_and_resumed_by_the_same_bars(tmp_path):
     assert json.loads(done.stdout)["trials"] == 5
 
 
+@pytest.mark.full
 def test_digits_are_really_trained_and_really_stopped(tmp_path):
     folder = tmp_path / "run"
     more = ["--data", "digits", "--proxy", "epochs=4,fraction=0.1,width=0.05"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import architectures
 
@@ -113,7 +113,6 @@ def test_a_grown_network_computes_the_same(grown, padding):
         )
 
 
-@settings(max_examples=30)
 @given(architectures(), st.randoms(use_true_random=False))
 def test_any_network_grown_computes_the_same(source, drawn):
     def some_more(stage):

@@ -5,6 +5,7 @@ be refused is refused before a folder is made.
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -34,6 +35,7 @@ from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Trial
 
 RUN = ExperimentKind(command="run", noun="run", parent="runs", may_grow=("trials", "time_budget"))
+_LOG = logging.getLogger(__name__)
 _RANDOM = "random.jsonl"  # the journal of the random search
 _REWRITE_EVERY = 5.0  # seconds between rewrites of the derived tables during a search
 
@@ -203,6 +205,7 @@ def _drive(
         if work.finished or evaluator is None:
             return 0, queues
         if listener is not None:
+            _LOG.info("stage: %s", stages[0].title)
             listener.on_stage(stages[0].title)
         workers = drive(
             work,
