@@ -23,8 +23,9 @@ from mnas_search.experiments.experiment import Experiment, ExperimentKind, check
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners import drive
 from mnas_search.experiments.search import folder as run_folder
-from mnas_search.experiments.search.config import RunConfig, Setup
+from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.latency import TABLE, table_of
+from mnas_search.experiments.search.options import RunConfig
 from mnas_search.experiments.search.report.page import page
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
