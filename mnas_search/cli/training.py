@@ -1,4 +1,4 @@
-"""The command that trains one network in full."""
+"""The command `train`."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -132,8 +132,8 @@ def resume_training(
     for name, value in of_runs.items():
         if value is not None:
             raise UsageError(
-                f"--{name} {value:g} for the training {str(folder)!r}; allowed: --workers and "
-                "--ray-address (`mnas-search train` with the same --output takes more --epochs)"
+                f"--{name} {value:g} requires the folder of a run, got the training "
+                f"{str(folder)!r} (`mnas-search train` with the same --output takes more --epochs)"
             )
     _finish(
         form,
