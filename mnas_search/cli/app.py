@@ -108,19 +108,19 @@ def _fail(message: str, code: int) -> int:
 
 
 def _one_line(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    if isinstance(error, click.NoSuchOption) and context is not None:
-        known = [o for p in context.command.params for o in p.opts if o.startswith("--")]
+    """Return click's message on one line, with what would be accepted."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    text = text[:1].lower() + text[1:]
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return text
+    command = error.ctx.command
+    if isinstance(error, click.NoSuchOption):
+        known = [o for p in command.params for o in p.opts if o.startswith("--")]
         near = difflib.get_close_matches(error.option_name, known, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         return f"no such option {error.option_name!r}{hint}; options: {', '.join(known)}"
-    if isinstance(error, click.UsageError) and context is not None:
-        command = context.command
-        if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):
-            return f"missing argument {error.param.make_metavar(context)}"
-        if isinstance(command, click.Group) and "No such command" in error.message:
-            commands = ", ".join(sorted(command.commands))
-            return (
-                f"no such{error.message.removeprefix('No such').rstrip('.')}; commands: {commands}"
-            )
-    return " ".join(error.format_message().split())
+    if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):
+        return f"missing argument {error.param.make_metavar(error.ctx)}"
+    if isinstance(command, click.Group) and text.startswith("no such command"):
+        return f"{text}; commands: {', '.join(sorted(command.commands))}"
+    return text

@@ -54,9 +54,7 @@ def way_of(
     for name in given:
         if name not in TAKES[way]:
             fitting = [w for w, takes in TAKES.items() if name in takes]
-            ways = " or ".join(
-                "a limit (--max-flops, ...)" if w == "limits" else w for w in fitting
-            )
+            ways = " or ".join(fitting).replace("limits", "limits (--max-flops, ...)")
             got = f", got {asked[0]}" if asked else ""
             raise UsageError(f"{option_name(name)} requires {ways}{got}")
     if "batch_size" in given and "max_memory" not in given:
@@ -106,9 +104,7 @@ def phis_of(text: str) -> list[float]:
             return [float(first)]
         low, high = int(first), int(last)
     except ValueError:
-        raise UsageError(
-            f"--phi must be a number such as 1.5, or a range such as 0..7, got {text!r}"
-        ) from None
+        raise UsageError(f"--phi must be a number or a range such as 0..7, got {text!r}") from None
     if not low <= high <= low + 100:
         raise UsageError(f"--phi must be an ascending range of at most 100 steps, got {text!r}")
     return [float(value) for value in range(low, high + 1)]

@@ -385,7 +385,7 @@ def test_scale(run_cli):
         (["--phi", "x"], "'x'"),
         (["--phi", "3..1"], "'3..1'"),
         (["--phi", "1e9"], "phi"),
-        (["--phi", "-60"], "resolution of 0"),
+        (["--phi", "-60"], "resolution must be from 1 to 16384, got 0"),
         (["--phi", "1", "--alpha", "0.9"], "alpha must be 1 or more"),
         (["--alpha", "1.2"], "--alpha requires --phi"),
         (["--phi", "1", "--family", "efficientnet"], "exclude each other"),

@@ -506,7 +506,10 @@ def test_evaluate_measures_latency(run_cli):
             ("--evaluator", "latency", "--device", "phone"),
             "device must be cpu, compiled, onnxruntime or cuda, got 'phone'",
         ),
-        (("--evaluator", EVALUATOR, "--device", "cpu"), "device 'cpu' with "),
+        (
+            ("--evaluator", EVALUATOR, "--device", "cpu"),
+            "--device 'cpu' requires --evaluator latency, got ",
+        ),
     ):
         code, out, err = run_cli("evaluate", name, *given_)
         assert (code, out) == (2, "") and says in err
