@@ -454,7 +454,7 @@ def test_evaluate_reads_a_file(run_cli, tmp_path):
     file.write_text("")
     code, _, err = run_cli("evaluate", "--file", file)
     assert code == 2
-    assert "empty" in err
+    assert "must hold one architecture per line, got none" in err
 
 
 def test_list(run_cli):
