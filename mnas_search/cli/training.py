@@ -33,10 +33,7 @@ if TYPE_CHECKING:
     show_default="scratch; finetune with --init",
 )
 @click.option(
-    "--epochs",
-    type=int,
-    help="Passes over the training split.",
-    show_default="the recipe's",
+    "--epochs", type=int, help="Passes over the training split.", show_default="the recipe's"
 )
 @click.option(
     "--batch-size",
@@ -51,10 +48,7 @@ if TYPE_CHECKING:
     show_default="the recipe's",
 )
 @click.option(
-    "--resolution",
-    type=int,
-    help="Input resolution in pixels.",
-    show_default="the architecture's",
+    "--resolution", type=int, help="Input resolution in pixels.", show_default="the architecture's"
 )
 @click.option(
     "--init",
@@ -136,8 +130,7 @@ def resume_training(
                 f"{str(folder)!r} (`mnas-search train` with the same --output takes more --epochs)"
             )
     _finish(
-        form,
-        lambda listener: resume(folder, listener, workers=workers, ray_address=ray_address),
+        form, lambda listener: resume(folder, listener, workers=workers, ray_address=ray_address)
     )
 
 
