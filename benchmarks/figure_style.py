@@ -44,6 +44,8 @@ def label_points(panel: Any, points: Iterable[tuple[str, float, float]], *, size
 
     A name that would overlap a point, another name or the border is left out.
     """
+    from matplotlib.patheffects import withStroke
+    from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
     points = list(points)
@@ -60,12 +62,12 @@ def label_points(panel: Any, points: Iterable[tuple[str, float, float]], *, size
                 ha=side,
                 va="center",
                 fontsize=size,
+                path_effects=[withStroke(linewidth=2, foreground="white")],
                 arrowprops={"arrowstyle": "-", "linewidth": 0.3, "shrinkA": 0, "shrinkB": 2},
             )
-            box = Bbox.union([label.get_window_extent()])
-            border = panel.bbox
-            within = box.x0 >= border.x0 and box.x1 <= border.x1
-            within = within and box.y0 >= border.y0 and box.y1 <= border.y1
+            label.update_positions(panel.figure.canvas.get_renderer())
+            box = Text.get_window_extent(label).padded(3)  # without its arrow
+            within = panel.bbox.contains(*box.min) and panel.bbox.contains(*box.max)
             if within and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 break

@@ -66,6 +66,7 @@ def _axes(panel: Any, problem: str, evaluations: int) -> None:
     panel.set_xticks([], minor=True)
     panel.set_xlim(_EVALUATIONS[0], evaluations)
     panel.set_yscale("symlog", linthresh=_POINTS[1])
+    panel.set_yticks([], minor=True)
     panel.set_yticks(_POINTS, [f"{y:g}" for y in _POINTS])
     panel.set_ylim(0, _POINTS[-1])
 
