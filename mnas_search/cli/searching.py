@@ -139,8 +139,9 @@ def resume(folder: Path, form: str, **larger: Any) -> None:
 
 
 def _finish(form: str, work: Any) -> None:
+    from mnas_search.experiments.search.report.printed import print_result
     from mnas_search.experiments.search.report.reporter import ConsoleReporter
-    from mnas_search.experiments.search.report.summary import print_summary, summary
+    from mnas_search.experiments.search.report.summary import summary
 
     reporter = ConsoleReporter()
     try:
@@ -154,7 +155,7 @@ def _finish(form: str, work: Any) -> None:
     if form == "json":
         print_json(summary(result))
     else:
-        print_summary(result)
+        print_result(result)
 
 
 @click.command()

@@ -1,0 +1,84 @@
+"""Labels of a chart, placed where they overlap neither points nor each other."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from mnas_search.common.render.svg import Anchor, text
+
+LINE, CHARACTER = 18.0, 7.6  # height of a line of text, most that a letter is wide on average
+_ROW = 62  # characters in a line of text
+
+Place = tuple[float, float, Anchor]  # x, middle of the height, anchor
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle that something takes up."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: "Box") -> bool:
+        """Return whether the two overlap."""
+        across = self.left < other.right and other.left < self.right
+        return across and self.top < other.bottom and other.top < self.bottom
+
+    def holds(self, other: "Box") -> bool:
+        """Return whether the other lies within this one."""
+        across = self.left <= other.left and other.right <= self.right
+        return across and self.top <= other.top and other.bottom <= self.bottom
+
+
+class Labels:
+    """Places labels one after the other; `taken` are the boxes that they must not meet."""
+
+    def __init__(self, *, within: Box) -> None:
+        self.taken: list[Box] = []
+        self._within = within
+
+    def place(
+        self, said: str, places: Sequence[Place], *, strong: bool = False
+    ) -> Iterator[Element]:
+        """Yield the text at the first free place; without any none, or where `strong` is set, the
+        first one within the chart."""
+        pairs = [(place, _extent(said, place)) for place in places]
+        within = [pair for pair in pairs if self._within.holds(pair[1])]
+        free = (pair for pair in within if not any(pair[1].meets(box) for box in self.taken))
+        found = next(free, (within or pairs)[0] if strong else None)
+        if found is not None:
+            (across, down, anchor), box = found
+            self.taken.append(box)
+            yield text(across, down + 4, said, anchor=anchor, kind="strong" if strong else "")
+
+
+def wrapped(said: str) -> list[str]:
+    """Return the lines of a text that is as wide as a chart."""
+    return textwrap.wrap(said, _ROW)
+
+
+def beside(box: Box, *, rising: bool) -> Iterator[Place]:
+    """Yield where the label of a point may be, the best first.
+
+    Args:
+        rising: whether a line through the point rises to the right.
+    """
+    across, down = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+    if rising:
+        yield box.left, box.top - LINE / 3, "end"
+    for gap in (3.0, 8.0, 14.0, 22.0):
+        for shift in (0.0, -1.0, 1.0):
+            yield box.right + gap, down + shift * (LINE / 4 + gap), "start"
+            yield box.left - gap, down + shift * (LINE / 4 + gap), "end"
+        yield across, box.top - gap - LINE / 3, "middle"
+        yield across, box.bottom + gap + LINE / 3, "middle"
+
+
+def _extent(said: str, place: Place) -> Box:
+    across, down, anchor = place
+    width = CHARACTER * len(said)
+    left = across - width * {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor]
+    return Box(left, down - LINE / 2 + 2, left + width, down + LINE / 2 - 2)
