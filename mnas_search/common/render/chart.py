@@ -19,8 +19,8 @@ from mnas_search.common.render.svg import document, element, text
 
 Colour = Literal["blue", "orange", "violet", "green", "brown", "grey"]
 
-_WIDTH, _PLOT = 560, 300  # of a chart, height of what lies between its axes
-_LEFT, _RIGHT = 58, 544
+_WIDTH, _PLOT = 500, 280  # of a chart, height of what lies between its axes
+_LEFT, _RIGHT = 54, 486
 _RADIUS = 4.5
 _FAR = 1.5  # a rule beyond the points by more of their ranges is named, not drawn
 
@@ -42,7 +42,7 @@ _STYLE = """
 .chart .line, .chart .bar, .chart .tick { fill: none; stroke: var(--colour); stroke-width: 1.8; }
 .chart .dashed { fill: none; stroke: var(--colour); stroke-width: 1.4; stroke-dasharray: 5 4; }
 .chart .strong { font-weight: 600; }
-@media (max-width: 480px) { .chart text { font-size: 17px; } }
+@media (max-width: 480px) { .chart text { font-size: 15.5px; } }
 """
 
 
@@ -132,7 +132,8 @@ class _Drawing:
     def __init__(self, chart: Chart, top: float) -> None:
         self._chart, self._top = chart, top
         self._heading = wrapped(chart.title)[:3]
-        upper = top + LINE * (len(self._heading) + 2)
+        above = any(rule.axis == "x" for rule in chart.rules)
+        upper = top + LINE * (len(self._heading) + 1 + above)
         points = [point for one in chart.series for point in one.points]
         ends = [end for p in points if p.y is not None for end in p.interval or (p.y,)]
         ends += [*(rule.value for rule in chart.rules if rule.axis == "y"), *(chart.band or ())]
@@ -159,7 +160,9 @@ class _Drawing:
         for series in reversed(self._chart.series):
             yield from self._marks(series)
         for series in self._chart.series:
-            self._labels.taken += [self._around(series, point) for point in series.points]
+            boxes = [self._around(series, point) for point in series.points]
+            (self._labels.taken if series.strong else self._labels.points).extend(boxes)
+            self._labels.points += self._bars(series)
         for rule in self._chart.rules:
             yield from self._rule(rule)
         for series in self._chart.series:
@@ -232,6 +235,12 @@ class _Drawing:
         down = self._y.start - 6 if point.y is None else self._y.at(point.y)
         across, radius = self._x.at(point.x), 6.5 if series.strong else _RADIUS
         return Box(across - radius, down - radius, across + radius, down + radius)
+
+    def _bars(self, series: Series) -> Iterator[Box]:
+        for point in series.points:
+            if point.interval is not None:
+                at, (low, high) = self._x.at(point.x), map(self._y.at, point.interval)
+                yield Box(at - 1, high, at + 1, low)
 
     def _key(self) -> Iterator[Element]:
         down = self._key_top

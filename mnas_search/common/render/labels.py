@@ -7,8 +7,8 @@ from xml.etree.ElementTree import Element
 
 from mnas_search.common.render.svg import Anchor, text
 
-LINE, CHARACTER = 18.0, 7.6  # height of a line of text, most that a letter is wide on average
-_ROW = 62  # characters in a line of text
+LINE, CHARACTER = 18.0, 8.2  # height of a line of text, most that a letter is wide on average
+_ROW = 52  # characters in a line of text
 
 Place = tuple[float, float, Anchor]  # x, middle of the height, anchor
 
@@ -34,21 +34,27 @@ class Box:
 
 
 class Labels:
-    """Places labels one after the other; `taken` are the boxes that they must not meet."""
+    """Places labels one after the other.
+
+    Attributes:
+        points: boxes that a label must not meet unless it is strong and finds no other place.
+        taken: boxes that no label should meet: earlier labels, strong points.
+    """
 
     def __init__(self, *, within: Box) -> None:
+        self.points: list[Box] = []
         self.taken: list[Box] = []
         self._within = within
 
     def place(
         self, said: str, places: Sequence[Place], *, strong: bool = False
     ) -> Iterator[Element]:
-        """Yield the text at the first free place; without any none, or where `strong` is set, the
-        first one within the chart."""
+        """Yield the text at the first free place; where there is none, nothing unless `strong`."""
         pairs = [(place, _extent(said, place)) for place in places]
         within = [pair for pair in pairs if self._within.holds(pair[1])]
-        free = (pair for pair in within if not any(pair[1].meets(box) for box in self.taken))
-        found = next(free, (within or pairs)[0] if strong else None)
+        found = _free(within, [*self.taken, *self.points])
+        if found is None and strong:
+            found = _free(within, self.taken) or (within or pairs)[0]
         if found is not None:
             (across, down, anchor), box = found
             self.taken.append(box)
@@ -75,6 +81,10 @@ def beside(box: Box, *, rising: bool) -> Iterator[Place]:
             yield box.left - gap, down + shift * (LINE / 4 + gap), "end"
         yield across, box.top - gap - LINE / 3, "middle"
         yield across, box.bottom + gap + LINE / 3, "middle"
+
+
+def _free(pairs: Sequence[tuple[Place, Box]], taken: Sequence[Box]) -> tuple[Place, Box] | None:
+    return next((p for p in pairs if not any(p[1].meets(box) for box in taken)), None)
 
 
 def _extent(said: str, place: Place) -> Box:
