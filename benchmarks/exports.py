@@ -15,7 +15,7 @@ from torch import nn
 
 from mnas_search import reference
 from mnas_search.architecture.cost.latency.conditions import Conditions, describe, machine
-from mnas_search.common.extras import absent, imports
+from mnas_search.common.extras import can_import, describe_missing
 from mnas_search.evaluators.latency.devices import prepare, ready
 from mnas_search.evaluators.latency.measuring import reference_run
 from mnas_search.evaluators.latency.stopwatch import measure
@@ -48,10 +48,10 @@ def run(
     """A row a device and library."""
     makers = {"mnas-search": _ours}
     for name, make in PEERS.items():
-        if imports(name):
+        if can_import(name):
             makers[name] = make
         else:
-            note(absent(name, name))
+            note(describe_missing(name, name))
     side = _QUICK_SIDE if quick else _SIDE
     return [row for device in devices for row in _rows(device, makers, turns, side, note)]
 

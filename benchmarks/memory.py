@@ -22,7 +22,7 @@ from mnas_search import reference
 from mnas_search.architecture.cost.memory import inference_memory, training_memory
 from mnas_search.architecture.value import Architecture
 from mnas_search.networks import build
-from mnas_search.training.averaging import averaged
+from mnas_search.training.ema import make_ema
 from mnas_search.training.optimisers import RmsProp
 
 NAMES = (*(f"efficientnet_b{i}" for i in range(5)), "mobilenet_v2", "resnet50")
@@ -122,7 +122,7 @@ def train(architecture: Architecture, batch: int, device: str = "cpu") -> None:
     """One training step, after a small one from which optimiser state and gradients are."""
     network = _network(architecture, device).train()
     optimiser = RmsProp().make(network, learning_rate=0.01, weight_decay=1e-5)
-    average = averaged(network, 0.9999)
+    average = make_ema(network, 0.9999)
     for count, side in ((2, _WARM_UP), (batch, architecture.resolution)):
         images = _images(count, side, device)
         labels = torch.zeros(count, dtype=torch.int64, device=device)

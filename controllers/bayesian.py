@@ -32,7 +32,7 @@ from mnas_search.nas.problem import Problem
 from mnas_search.nas.space.choices import Choices, Codes, decode, encode, sample_codes, sizes
 from mnas_search.nas.surrogate.features import Features
 from mnas_search.nas.surrogate.gaussian_process import HyperPrior, Kernel, Posterior
-from mnas_search.nas.trial import Asked, Trial
+from mnas_search.nas.trial import Trial
 
 Array = NDArray[np.float64]
 Row = tuple[int, ...]
@@ -54,7 +54,7 @@ class Bayesian(Controller):
         log_macs: whether log FLOPs are a feature beside the decisions.
     """
 
-    takes_prior = True
+    uses_prior = True
 
     def __init__(
         self,
@@ -89,9 +89,10 @@ class Bayesian(Controller):
             row = self._most_promising(pool)
         if row is None:
             choices = RandomSearch(self._problem).ask(rng)
-            row = encode(self._problem.decisions, choices)
-        self._asked(row)
-        return decode(self._problem.decisions, row)
+        else:
+            choices = decode(self._problem.decisions, row)
+        self.resume_ask(choices)
+        return choices
 
     def tell(self, trial: Trial) -> None:
         """Learn an accuracy; a trial without one is only not proposed again."""
@@ -110,14 +111,9 @@ class Bayesian(Controller):
             return None
         return _Model(self._start_kernel(), self._points, *self._relevant())(codes)[0]
 
-    def replay(self, event: Asked | Trial) -> None:
-        """Take an event back."""
-        if isinstance(event, Trial):
-            self.tell(event)
-        else:
-            self._asked(encode(self._problem.decisions, event.choices))
-
-    def _asked(self, row: Row) -> None:
+    def resume_ask(self, choices: Choices) -> None:
+        """Remember the network and that it is in flight."""
+        row = encode(self._problem.decisions, choices)
         self._known[row] = None
         self._flying[row] += 1
 

@@ -26,7 +26,7 @@ from mnas_search.controllers.random_search import RandomSearch
 from mnas_search.nas.controller import Controller
 from mnas_search.nas.problem import Problem
 from mnas_search.nas.space.choices import Choices, Decision, encode, mutate
-from mnas_search.nas.trial import Asked, Trial, rank
+from mnas_search.nas.trial import Trial, rank
 
 _CHILDREN = 64
 
@@ -56,7 +56,7 @@ class Evolution(Controller):
             choices = breed(self._problem.decisions, parent.choices, rng, self._within, self._new)
         if choices is None:
             choices = self._random.ask(rng)
-        self._seen.add(encode(self._problem.decisions, choices))
+        self.resume_ask(choices)
         return choices
 
     def tell(self, trial: Trial) -> None:
@@ -68,12 +68,9 @@ class Evolution(Controller):
         if trial.reward is not None and trial.within_target and not again:
             self._population.append(trial)
 
-    def replay(self, event: Asked | Trial) -> None:
-        """Rebuild population and what was asked."""
-        if isinstance(event, Trial):
-            self.tell(event)
-        else:
-            self._seen.add(encode(self._problem.decisions, event.choices))
+    def resume_ask(self, choices: Choices) -> None:
+        """Remember the network."""
+        self._seen.add(encode(self._problem.decisions, choices))
 
     def _within(self, codes: tuple[int, ...]) -> bool:
         return bool(self._problem.within(np.array([codes]))[0])

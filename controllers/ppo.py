@@ -43,7 +43,7 @@ from mnas_search.controllers.recurrent_policy import Floats, Forward, RecurrentP
 from mnas_search.nas.controller import Controller
 from mnas_search.nas.problem import Problem
 from mnas_search.nas.space.choices import Choices, decode, encode, sizes
-from mnas_search.nas.trial import Asked, Trial
+from mnas_search.nas.trial import Trial
 
 _DRAWS = (1, 4, 32)  # a few at once cost little more than one
 _STEEPEST = 5.0  # norm of a gradient, at most
@@ -114,12 +114,9 @@ class PPO(Controller):
             self._update()
             self._told.clear()
 
-    def replay(self, event: Asked | Trial) -> None:
-        """Rebuild the state; nothing of it came from a generator."""
-        if isinstance(event, Trial):
-            self.tell(event)
-        else:
-            self._opened(encode(self._problem.decisions, event.choices))
+    def resume_ask(self, choices: Choices) -> None:
+        """Open an ask; nothing of the state came from a generator."""
+        self._opened(encode(self._problem.decisions, choices))
 
     def _draw(self, rng: np.random.Generator) -> tuple[int, ...] | None:
         """New and within the constraints, or else within them, or else None."""

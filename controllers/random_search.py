@@ -11,7 +11,7 @@ import numpy as np
 from mnas_search.nas.controller import Controller
 from mnas_search.nas.problem import Problem
 from mnas_search.nas.space.choices import Choices, decode, sample_codes
-from mnas_search.nas.trial import Asked, Trial
+from mnas_search.nas.trial import Trial
 
 _BATCHES = 12  # 1 + 2 + ... + 2,048 = 4,095 draws
 
@@ -42,7 +42,4 @@ class RandomSearch(Controller):
         return decode(decisions, nearest)
 
     def tell(self, trial: Trial) -> None:
-        """Nothing is learnt."""
-
-    def replay(self, event: Asked | Trial) -> None:
-        """Nothing is remembered."""
+        """Learn nothing."""

@@ -14,7 +14,7 @@ from mnas_search.controllers.optuna_study import OptunaStudy
 from mnas_search.nas.controller import Controller
 from mnas_search.nas.problem import Problem
 from mnas_search.nas.space.choices import Choices
-from mnas_search.nas.trial import Asked, Trial
+from mnas_search.nas.trial import Trial
 
 
 class TPE(Controller):
@@ -47,9 +47,6 @@ class TPE(Controller):
         else:
             self._study.tell(trial.choices, None if trial.reward is None else [trial.reward])
 
-    def replay(self, event: Asked | Trial) -> None:
-        """Rebuild the study event by event."""
-        if isinstance(event, Trial):
-            self.tell(event)
-        else:
-            self._study.take(event.choices)
+    def resume_ask(self, choices: Choices) -> None:
+        """Open the trial in the study."""
+        self._study.take(choices)

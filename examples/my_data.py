@@ -8,7 +8,7 @@
 
 import numpy as np
 
-from mnas_search.data import Dataset, Split
+from mnas_search import Dataset, Split
 
 
 def split(count, seed):

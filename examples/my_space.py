@@ -4,10 +4,7 @@
         --space examples/my_space.py:MySpace --evaluator examples/my_space.py:score
 """
 
-from mnas_search import Stage, reference
-from mnas_search.architecture.cost import count as cost
-from mnas_search.nas.space.choices import Decision
-from mnas_search.nas.space.contract import StagewiseSpace
+from mnas_search import Decision, Stage, StagewiseSpace, cost, reference
 
 
 class MySpace(StagewiseSpace):

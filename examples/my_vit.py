@@ -11,10 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mnas_search.architecture.traced_network import TracedNetwork
-from mnas_search.data import digits
-from mnas_search.nas.space.choices import Decision
-from mnas_search.nas.space.contract import SearchSpace
+from mnas_search import Decision, SearchSpace, TracedNetwork, load_dataset
 
 
 class TinyViT(nn.Module):
@@ -54,7 +51,7 @@ def train(network, *, seed):
     """Validation accuracy after 60 steps of Adam."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    data = digits()
+    data = load_dataset("digits", side=8)
     images, labels = (torch.from_numpy(a) for a in (data.train.images, data.train.labels))
     module = network.build()
     optimiser = torch.optim.Adam(module.parameters(), lr=3e-3)

@@ -12,23 +12,24 @@ import sys
 
 import numpy as np
 
-from mnas_search.common import plugins
-from mnas_search.controllers.bayesian import Bayesian
-from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench, performance
-from mnas_search.nas.objective import Objective
-from mnas_search.nas.problem import Problem
-from mnas_search.nas.space.choices import decode, encode
-from mnas_search.nas.space.cost import space_cost
-from mnas_search.nas.trial import Trial
+from mnas_search import (
+    Objective,
+    Problem,
+    Trial,
+    device_performance,
+    encode_choices,
+    load_plugin,
+    space_cost,
+)
 
 EVALUATIONS = 40
 
 
 def main(device: str, images_a_second: float) -> None:
     """Print the best network found."""
-    space = plugins.load("search_spaces", "efficientnet")()
+    space = load_plugin("search_spaces", "efficientnet")()
     params = space_cost(space)
-    log_throughput = performance(device).expect
+    log_throughput = device_performance(device).expect
 
     def cost(codes):
         picoseconds = 1e12 / np.exp(log_throughput(codes))
@@ -37,11 +38,12 @@ def main(device: str, images_a_second: float) -> None:
     problem = Problem(
         decisions=space.decisions, objective=Objective(target=1e12 / images_a_second), cost=cost
     )
-    controller, accuracy = Bayesian(problem), AccelNasBench().predictor(space)
+    controller = load_plugin("controllers", "bayesian")(problem)
+    accuracy = load_plugin("evaluators", "accel_nasbench")().predictor(space)
     best = None
     for number in range(EVALUATIONS):
         choices = controller.ask(np.random.default_rng((0, number)))
-        codes = np.array([encode(space.decisions, choices)])
+        codes = np.array([encode_choices(space.decisions, choices)])
         (time,), (count,) = cost(codes)
         predicted = float(accuracy(codes)[0])
         trial = Trial(
@@ -59,8 +61,7 @@ def main(device: str, images_a_second: float) -> None:
         controller.tell(trial)
         if trial.within_target and (best is None or trial.reward > best.reward):
             best = trial
-    codes = encode(space.decisions, best.choices)
-    print(space.decode(decode(space.decisions, codes)).block_string)
+    print(space.decode(best.choices).block_string)
     print(f"accuracy {best.accuracy:.4f}, {1e12 / best.macs:,.0f} images/s on {device}")
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mnas_search import reference
     from mnas_search.architecture.cost.base import Cost
     from mnas_search.architecture.cost.count import cost
+    from mnas_search.architecture.cost.latency.table import read_table as read_latency_table
+    from mnas_search.architecture.cost.memory import inference_memory, training_memory
     from mnas_search.architecture.stage import Stage, Stem
     from mnas_search.architecture.traced_network import TracedNetwork
     from mnas_search.architecture.value import Architecture
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
         UsageError,
         WorkFailed,
     )
+    from mnas_search.common.plugins import load as load_plugin
+    from mnas_search.data.loading import load as load_dataset
+    from mnas_search.data.splits import assemble as assemble_dataset
     from mnas_search.data.values import Dataset, Split
+    from mnas_search.evaluators.accel_nasbench.evaluator import performance as device_performance
     from mnas_search.experiments.search.api import search
     from mnas_search.export.base import Exporter, Origin
     from mnas_search.nas.controller import Controller
@@ -34,9 +40,16 @@ if TYPE_CHECKING:
     from mnas_search.nas.objective import Objective
     from mnas_search.nas.problem import Problem
     from mnas_search.nas.space.choices import Choices, Codes, Decision
+    from mnas_search.nas.space.choices import decode as decode_codes
+    from mnas_search.nas.space.choices import encode as encode_choices
+    from mnas_search.nas.space.choices import sample as sample_choices
     from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
+    from mnas_search.nas.space.cost import space_cost
     from mnas_search.nas.trial import Evaluation, Trial
+    from mnas_search.networks.explain import activation_map, gradient_activation_map
+    from mnas_search.networks.network import build
 
+# The module of each name, and its name there where it is another.
 _HOMES = {
     "Architecture": "architecture.value",
     "Choices": "nas.space.choices",
@@ -63,8 +76,22 @@ _HOMES = {
     "Trial": "nas.trial",
     "UsageError": "common.errors",
     "WorkFailed": "common.errors",
+    "activation_map": "networks.explain",
+    "assemble_dataset": "data.splits:assemble",
+    "build": "networks.network",
     "cost": "architecture.cost.count",
+    "decode_codes": "nas.space.choices:decode",
+    "device_performance": "evaluators.accel_nasbench.evaluator:performance",
+    "encode_choices": "nas.space.choices:encode",
+    "gradient_activation_map": "networks.explain",
+    "inference_memory": "architecture.cost.memory",
+    "load_dataset": "data.loading:load",
+    "load_plugin": "common.plugins:load",
+    "read_latency_table": "architecture.cost.latency.table:read_table",
+    "sample_choices": "nas.space.choices:sample",
     "search": "experiments.search.api",
+    "space_cost": "nas.space.cost",
+    "training_memory": "architecture.cost.memory",
 }
 
 __all__ = [
@@ -93,9 +120,23 @@ __all__ = [
     "Trial",
     "UsageError",
     "WorkFailed",
+    "activation_map",
+    "assemble_dataset",
+    "build",
     "cost",
+    "decode_codes",
+    "device_performance",
+    "encode_choices",
+    "gradient_activation_map",
+    "inference_memory",
+    "load_dataset",
+    "load_plugin",
+    "read_latency_table",
     "reference",
+    "sample_choices",
     "search",
+    "space_cost",
+    "training_memory",
 ]
 
 
@@ -104,7 +145,8 @@ def __getattr__(name: str) -> object:
         return import_module("mnas_search.reference")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"mnas_search.{_HOMES[name]}"), name)
+    home, _, attribute = _HOMES[name].partition(":")
+    value: object = getattr(import_module(f"mnas_search.{home}"), attribute or name)
     globals()[name] = value
     return value
 

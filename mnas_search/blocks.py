@@ -1,6 +1,11 @@
 """Everything that a block kind of a plug-in needs: its plan's parts and the builder of plans."""
 
-from mnas_search.architecture.blocks.arithmetic import make_divisible, padding, strided
+from mnas_search.architecture.blocks.arithmetic import (
+    make_divisible,
+    padding,
+    squeeze_channels,
+    strided,
+)
 from mnas_search.architecture.blocks.plan_builder import PlanBuilder, finish_block
 from mnas_search.architecture.kind import BlockKind, BlockPlan, BlockSpec, Layer
 
@@ -13,5 +18,6 @@ __all__ = [
     "finish_block",
     "make_divisible",
     "padding",
+    "squeeze_channels",
     "strided",
 ]

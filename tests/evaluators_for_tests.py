@@ -94,7 +94,7 @@ def brisk(architecture):
 class Halved(Cheap):
     """Has a second opinion that disagrees: it likes small networks."""
 
-    def halves(self):
+    def independent_pair(self):
         return Cheap(), Contrary()
 
 

@@ -8,40 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import mnas_search
 from mnas_search.common import plugins
 from mnas_search.common.errors import MnasSearchError, UnknownName, UsageError
 
 ROOT = Path(__file__).parents[1]
 PYTHON = [sys.executable, "-c"]
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import mnas_search",
-        "from mnas_search.cli import main; main(['--help'])",
-        "from mnas_search.cli import main; main(['profile', 'efficientnet_b0'])",
-        "from mnas_search.cli import main; main(['list'])",
-    ],
-)
-def test_what_loads_neither_torch_nor_ray_nor_optuna(code):
-    watch = (
-        "import atexit, sys\n"
-        "heavy = ('torch', 'ray', 'optuna', 'sklearn', 'fvcore')\n"
-        "atexit.register(lambda: print([m for m in heavy if m in sys.modules], file=sys.stderr))\n"
-    )
-    done = subprocess.run([*PYTHON, watch + code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.strip() == "[]"
-
-
-def test_the_public_names():
-    assert set(mnas_search.__all__) <= set(dir(mnas_search))
-    assert callable(mnas_search.nas.core)
-    from mnas_search.nas.core import Search  # the module behind the function of the same name
-
-    assert Search
 
 
 def test_errors_form_one_tree():
@@ -56,30 +27,6 @@ def test_every_entry_point_loads():
         assert found
         for plugin in found:
             assert plugins.load(group, plugin.name) is not None
-
-
-def test_the_framework_never_imports_a_plug_in():
-    for file in (ROOT / "mnas_search").rglob("*.py"):
-        text = file.read_text()
-        for package in ("search_spaces", "controllers", "benchmarks"):
-            assert f"import mnas_search.{package}" not in text, file
-            assert f"from mnas_search.{package}" not in text, file
-
-
-def test_every_package_is_in_the_wheel():
-    config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    listed = set(config["packages"])
-    found = {
-        ".".join(file.parent.relative_to(ROOT).parts)
-        for file in (ROOT / "mnas_search").rglob("__init__.py")
-    }
-    assert listed == found | set(config["package-dir"]) | {"mnas_search"}
-
-
-def test_modules_can_be_read_in_one_sitting():
-    for folder in ("mnas_search", "controllers", "search_spaces", "benchmarks"):
-        for file in (ROOT / folder).rglob("*.py"):
-            assert len(file.read_text().splitlines()) <= 400, file
 
 
 def test_a_file_that_does_not_load(tmp_path):
@@ -150,4 +97,4 @@ def test_examples_custom_space_and_block_kind(tmp_path):
     assert done.returncode == 0, done.stderr
     done = subprocess.run([*PYTHON, main, "profile", text], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "block kind 'gc'; allowed: basic, bottleneck, cn, ds, dsa, er, ir" in done.stderr
+    assert "block kind must be basic, bottleneck, cn, ds, dsa, er or ir, got 'gc'" in done.stderr

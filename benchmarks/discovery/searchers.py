@@ -39,7 +39,7 @@ MakeSearcher = Callable[[Problem, int], Searcher]
 
 @final
 class Ours(Searcher):
-    """A controller behind the same two calls, its asks seeded as in `mnas_search.nas.core`."""
+    """A controller behind the same two calls, its asks seeded as in `mnas_search.search`."""
 
     def __init__(self, controller: Controller, problem: Problem, seed: int) -> None:
         self._controller, self._decisions, self._seed = controller, problem.decisions, seed

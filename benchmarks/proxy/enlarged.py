@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from mnas_search.data import Dataset, digits
-from mnas_search.training.loop import resized
+from mnas_search.training.loop import resize
 
 
 def digits_of_32_pixels() -> Dataset:
@@ -12,7 +12,7 @@ def digits_of_32_pixels() -> Dataset:
     return replace(
         small,
         name="digits of 32 pixels",
-        train=resized(small.train, 32),
-        validation=resized(small.validation, 32),
-        test=resized(small.test, 32),
+        train=resize(small.train, 32),
+        validation=resize(small.validation, 32),
+        test=resize(small.test, 32),
     )

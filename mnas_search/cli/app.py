@@ -22,15 +22,21 @@ from mnas_search.cli import (
     training,
 )
 from mnas_search.cli.fidelity import fidelity
-from mnas_search.common.errors import MnasSearchError, UsageError, shortened, single_line
+from mnas_search.common.errors import MnasSearchError, UsageError, shorten, single_line
 
 _LONGEST = 1_200  # characters of a message
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 99})
+@click.group(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 99,
+        "show_default": True,
+    }
+)
 @click.version_option(version("mnas-search"), message="%(version)s")
 def group() -> None:
-    """Search for an efficient vision network, scale it to a family, export it to PyTorch.
+    """Search for efficient image classification networks, scale and export them.
 
     FLOPs are multiply-adds of convolutions and linear layers (EfficientNet-B0: 386M).
     """
@@ -90,7 +96,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _fail(message: str, code: int) -> int:
     # Whatever a file made by somebody else had in it, and the message quotes.
-    click.echo(f"error: {shortened(single_line(message), _LONGEST)}", err=True)
+    click.echo(f"error: {shorten(single_line(message), _LONGEST)}", err=True)
     return code
 
 
@@ -103,6 +109,8 @@ def _one_line(error: click.ClickException) -> str:
         return f"no option {error.option_name!r}; {hint}allowed: {', '.join(known)}"
     if isinstance(error, click.UsageError) and context is not None:
         command = context.command
+        if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):
+            return f"missing argument {error.param.make_metavar(context)}"
         if isinstance(command, click.Group) and "No such command" in error.message:
             return f"{error.message.rstrip('.')}; allowed: {', '.join(sorted(command.commands))}"
     return " ".join(error.format_message().split())

@@ -21,31 +21,33 @@ _SUFFIX = "-map.png"
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
     "--weights",
-    metavar="W",
-    help="safetensors, a torch file, or the folder of a training [ARCH's own]",
+    metavar="PATH",
+    help="Weights: safetensors, a torch file, or the folder of a training.",
+    show_default="those of ARCH, if it is the folder of a training",
 )
 @weights_of_option
 @click.option(
     "--beside",
     multiple=True,
-    metavar="ARCH[=W]",
-    help="another network of the same classes, drawn to the right; may be repeated",
+    metavar="ARCH[=PATH]",
+    help="Another network with the same classes, with its weights, drawn to the right; may be "
+    "repeated.",
 )
 @click.option(
     "--class",
     "wanted",
     metavar="N|NAME",
-    help="the class to explain [the one that ARCH predicts, for all networks]",
+    help="Class to explain, the same for all networks.",
+    show_default="the class that ARCH predicts",
 )
 @click.option(
     "-o",
     "--output",
     type=FOLDER,
     default=Path("explanations"),
-    show_default=True,
-    help="folder of the pictures, IMAGE-map.png each",
+    help="Folder of the pictures, one IMAGE-map.png for each image.",
 )
-@click.option("--force", is_flag=True, help="write over pictures that exist")
+@click.option("--force", is_flag=True, help="Overwrite existing pictures.")
 @format_option
 def explain(
     architecture: str,
@@ -58,10 +60,11 @@ def explain(
     force: bool,
     form: str,
 ) -> None:
-    """Draw class activation maps: where in each IMAGE a trained network sees a class.
+    """Draw the image regions that support a prediction.
 
-    ARCH is the folder of a training, whose weights, classes, resolution and normalisation are
-    taken; or any architecture together with --weights.
+    The pictures are class activation maps. ARCH is the folder of a training, which
+    supplies weights, classes, resolution and normalisation, or any architecture together with
+    --weights.
     """
     from mnas_search.common.files import write_atomically
     from mnas_search.common.render.activation_maps import SIDE, picture

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.cli.options import FOLDER, weights_of_option
+from mnas_search.cli.options import FOLDER, PLUGIN, weights_of_option
 from mnas_search.common.errors import UsageError, error_context
 
 if TYPE_CHECKING:
@@ -16,16 +16,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("architecture", metavar="ARCH|RUN")
-@click.option("--to", "to", required=True, help="a format (`mnas-search list exporters`)")
+@click.option(
+    "--to", "to", required=True, metavar=PLUGIN, help="Format (`mnas-search list exporters`)."
+)
 @click.option(
     "--weights",
     type=FOLDER,
-    help="safetensors, a torch file, or the folder of a training or an export; timm's and "
-    "torchvision's fit [those of a training's folder; else untrained]",
+    metavar="PATH",
+    help="Weights: safetensors, a torch file, or the folder of a training or an export. Weights "
+    "of timm and torchvision are converted.",
+    show_default="those of a training's folder, else random initialisation",
 )
 @weights_of_option
-@click.option("-o", "--output", type=FOLDER, required=True, help="a new folder")
-@click.option("--force", is_flag=True, help="write over files that exist")
+@click.option("-o", "--output", type=FOLDER, required=True, help="New folder.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 def export(
     architecture: str,
     to: str,
@@ -34,15 +38,15 @@ def export(
     output: Path,
     force: bool,
 ) -> None:
-    """Write an architecture, a run's winner or a trained network in some format.
+    """Export an architecture or trained network to a format.
 
-    What is written is run once and compared with the network: nothing is left behind where the
-    outputs differ.
+    With the folder of a run, its winner is exported. The exported network is run once and its
+    outputs are compared with those of the original; if they differ, nothing is written.
     """
     from mnas_search.common.files import atomic_directory
     from mnas_search.common.folders import read_training
     from mnas_search.experiments.resolve import is_path, resolve_architecture
-    from mnas_search.export.provenance import origin
+    from mnas_search.export.provenance import find_origin
 
     exporter = _exporter(to)
     network = resolve_architecture(architecture)
@@ -56,7 +60,7 @@ def export(
         network, tensors = _with_weights(network, weights, weights_of)
     elif weights_of is not None:
         raise UsageError(f"--weights-of {weights_of} without weights; allowed: with --weights")
-    exporter = exporter.about(origin(folder, weights))
+    exporter = exporter.about(find_origin(folder, weights))
     with error_context(f"exporter {to!r}"), atomic_directory(output) as temporary:
         files = exporter.export(network, tensors, temporary)
         names = [file.relative_to(temporary) for file in files]
@@ -92,11 +96,11 @@ def _with_weights(
     network: "Architecture", source: Path, weights_of: str | None
 ) -> "tuple[Architecture, dict[str, Any]]":
     """The weights of a file or folder under our names, and the network as they want it."""
-    from mnas_search.networks.weights.loading import classes_of, file_of, fit, read
-    from mnas_search.networks.weights.settings import settings_of
+    from mnas_search.networks.weights.loading import count_classes, fit, read, weights_file
+    from mnas_search.networks.weights.settings import find_settings
 
     given = read(source)
-    count = classes_of(given)
+    count = count_classes(given)
     if count is not None and count != network.num_classes:
         click.echo(
             f"note: {count} classes, as the weights have; {network.label!r} has "
@@ -104,7 +108,7 @@ def _with_weights(
             err=True,
         )
         network = replace(network, num_classes=count)
-    found = settings_of(file_of(source), given, weights_of)
+    found = find_settings(weights_file(source), given, weights_of)
     if found is not None and found.of(network) != network:
         click.echo(f"note: {found.text}", err=True)
         network = found.of(network)

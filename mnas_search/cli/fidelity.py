@@ -1,64 +1,71 @@
-"""The command `fidelity`: how well does a proxy rank?"""
+"""The command `fidelity`, which measures how well cheap proxy trainings rank architectures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from mnas_search.cli.options import (
-    DURATION,
     FOLDER,
+    PLUGIN,
     address_option,
+    budget_option,
     data_option,
     format_option,
     gpus_option,
     print_json,
+    workers_option,
 )
-from mnas_search.common.errors import WorkFailed
 
-if TYPE_CHECKING:
-    from mnas_search.experiments.fidelity.plan import Judge, Plan
-    from mnas_search.experiments.fidelity.trainings import Training, Trainings
+_RESUME = "mnas-search fidelity --output"
 
 
 @click.command()
 @data_option
-@click.option("--space", help="name or file.py:Name [efficientnet]")
+@click.option("--space", metavar=PLUGIN, help="Search space.", show_default="efficientnet")
 @click.option(
-    "--evaluator", help="whose recipes are judged: name or file.py:Name [proxy_training]"
+    "--evaluator",
+    metavar=PLUGIN,
+    help="Evaluator whose recipes are compared.",
+    show_default="proxy_training",
 )
 @click.option(
     "--proxy",
     "proxies",
     multiple=True,
     metavar="NAME=N,...",
-    help="a recipe to judge, as in `run`; repeatable [some around the data's usual one, which "
-    "is called default]",
+    help="Recipe to compare, as in `run`; may be repeated.",
+    show_default="several variants of the data set's recipe",
 )
 @click.option(
     "--reference",
     "references",
     multiple=True,
     metavar="NAME=N,...|EVALUATOR",
-    help="what is taken as true: a longer recipe, an evaluator's name or file.py:Name; "
-    "accel_nasbench draws networks whose ImageNet accuracies were recorded; repeatable [three "
-    "times the epochs]",
+    help="Reference ranking: a longer recipe or an evaluator; accel_nasbench draws networks whose "
+    "ImageNet accuracies were recorded. May be repeated.",
+    show_default="three times the epochs",
 )
-@click.option("--architectures", type=int, help="how many, drawn uniformly from the space [24]")
-@click.option("--seeds", type=int, help="trainings of each by each recipe [2]")
-@click.option("--tau", "target", type=float, default=0.6, show_default=True, help="to be reached")
-@click.option("--time-budget", type=DURATION, help="train nothing more after, e.g. 10m")
 @click.option(
-    "--workers", type=int, help="trainings at a time, over Ray; 0: in this process [one a CPU]"
+    "--architectures",
+    type=int,
+    help="Number of architectures, drawn uniformly from the space.",
+    show_default="24",
 )
+@click.option("--seeds", type=int, help="Trainings per architecture and recipe.", show_default="2")
+@click.option(
+    "--tau", "target", type=float, default=0.6, help="Kendall's tau that a proxy should reach."
+)
+@budget_option
+@workers_option
 @gpus_option
 @address_option
-@click.option("--seed", type=int, help="of everything random [0]")
+@click.option("--seed", type=int, help="Seed of all random numbers.", show_default="0")
 @click.option(
     "--output",
     type=FOLDER,
-    help="a new folder, or one to go on in; what it holds need not be said again "
-    "[fidelity/<data>-<n>]",
+    help="New folder, or one to resume, whose options need not be repeated.",
+    show_default="fidelity/<data>-<n>",
 )
 @format_option
 def fidelity(
@@ -71,18 +78,19 @@ def fidelity(
     form: str,
     **wanted: Any,
 ) -> None:
-    """How well does a proxy rank? Kendall's tau and seconds of proxies, against a reference.
+    """Measure how well cheap proxy trainings rank architectures.
 
-    The same architectures are trained by each recipe with several seeds, and their orders
-    compared. In a folder that was begun, nothing is trained again, and more recipes, references,
-    architectures and seeds may be asked for.
+    Each recipe trains the same architectures with several seeds; the result is Kendall's tau
+    between its ranking and a reference ranking, and the seconds it takes. With the --output of an
+    earlier call, finished trainings are reused, and recipes, references, architectures and seeds
+    may be added.
     """
+    from mnas_search.cli.console import followed
     from mnas_search.experiments.fidelity.config import FidelityConfig
     from mnas_search.experiments.fidelity.report import print_study, record, write_files
     from mnas_search.experiments.fidelity.study import study
 
-    console = _Console()
-    try:
+    with followed("folder", "trainings", _RESUME, also_failed=True) as console:
         done = study(
             FidelityConfig(**wanted),
             output=output,
@@ -93,43 +101,8 @@ def fidelity(
             ray_address=ray_address,
             listener=console,
         )
-    except (KeyboardInterrupt, WorkFailed):
-        if console.folder is not None:
-            click.echo(f"go on with: mnas-search fidelity --output {console.folder}", err=True)
-        raise
     write_files(done)
     if form == "json":
         print_json(record(done))
     else:
         print_study(done)
-
-
-class _Console:
-    """Says on standard error how it goes."""
-
-    def __init__(self) -> None:
-        self.folder: Path | None = None
-
-    def opened(self, folder: Path, plan: "Plan", trainings: "Trainings") -> None:
-        from mnas_search.common.render.progress import Bar
-
-        self.folder = folder
-        click.echo(f"folder: {folder}", err=True)
-        names = ", ".join(judge.name for judge in plan.judges)
-        click.echo(
-            f"{len(plan.networks)} architectures of {plan.networks_of}; trained by {names}: "
-            f"{trainings.total} trainings, {trainings.total - trainings.remaining} there already",
-            err=True,
-        )
-        self._bar = Bar("trainings")
-
-    def done(self, judge: "Judge", training: "Training", trainings: "Trainings") -> None:
-        got = training.error if training.accuracy is None else f"{training.accuracy:.4f}"
-        self._bar.show(
-            trainings.total - trainings.remaining,
-            trainings.total,
-            f"{judge.name}: {got} in {training.seconds:.1f} s",
-        )
-
-    def closed(self) -> None:
-        self._bar.close()

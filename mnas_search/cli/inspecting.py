@@ -4,16 +4,16 @@ from pathlib import Path
 
 import click
 
-from mnas_search.cli.options import FOLDER, format_option, print_json
+from mnas_search.cli.options import FILE, FOLDER, format_option, print_json
 from mnas_search.common.errors import UsageError, WorkFailed
 
 
 @click.command()
 @click.argument("architectures", nargs=-1, required=True, metavar="ARCH...")
-@click.option("--layers", is_flag=True, help="every layer too")
-@click.option("--verify", is_flag=True, help="fvcore's and torch's counts beside ours")
-@click.option("--draw", type=FOLDER, metavar="FILE", help="draw the network (one ARCH) as SVG")
-@click.option("--force", is_flag=True, help="write over a file that exists")
+@click.option("--layers", is_flag=True, help="List every layer.")
+@click.option("--verify", is_flag=True, help="Compare with the counts of fvcore and PyTorch.")
+@click.option("--draw", type=FILE, help="Draw the network (one ARCH) as an SVG file.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @format_option
 def profile(
     architectures: tuple[str, ...],
@@ -23,7 +23,9 @@ def profile(
     force: bool,
     form: str,
 ) -> None:
-    """Params, MACs and memory: whole networks, stage by stage, and layer by layer.
+    """Count parameters, MACs and memory of networks.
+
+    Counts are given for whole networks, stages and, on request, layers. MACs are multiply-adds.
 
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
     run's folder (its winner).
@@ -53,58 +55,15 @@ def profile(
 
 
 @click.command()
-@click.argument("folder", type=FOLDER, metavar="RUN", required=False)
-@click.option("--paper", is_flag=True, help="the EfficientNet paper's figures, counted again")
-@click.option("-o", "--output", type=FOLDER, help="with --paper: a new folder for the page")
-@click.option("--force", is_flag=True, help="with --paper: write over files that exist")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    help="with --paper: what to print on standard output [table]",
-)
-def report(
-    folder: Path | None, paper: bool, output: Path | None, force: bool, form: str | None
-) -> None:
-    """Write a run's report.html again, from its journal; the run may still be going on.
+@click.argument("folder", type=FOLDER, metavar="RUN")
+def report(folder: Path) -> None:
+    """Write the report.html of RUN again, from its journal.
 
-    With --paper: every figure that the EfficientNet paper prints beside what this code computes,
-    the difference, and its reason; in DIR also as a page with figures, and as JSON. With RUN, its
-    family too.
+    The run may still be in progress.
     """
-    if paper:
-        _report_paper(folder, output, force=force, form=form)
-        return
-    if folder is None:
-        raise UsageError("report of nothing; allowed: a run's folder, or --paper")
-    for name, given in (("--output", output), ("--force", force), ("--format", form)):
-        if given:
-            raise UsageError(f"{name} without --paper; allowed: with --paper")
     from mnas_search.experiments.search.run import report as write_report
 
     click.echo(str(write_report(folder)))
-
-
-def _report_paper(
-    folder: Path | None, output: Path | None, *, force: bool, form: str | None
-) -> None:
-    from mnas_search.benchmarks.paper import all_tables as everything
-    from mnas_search.benchmarks.paper.report import check_output, print_paper, record, write_paper
-    from mnas_search.benchmarks.paper.run_family import run_family
-
-    if force and output is None:
-        raise UsageError("--force without --output; allowed: with --output")
-    if output is not None:
-        check_output(output, force=force)
-    own = None if folder is None else run_family(folder)
-    tables = everything()
-    files = [] if output is None else write_paper(output, tables, own)
-    if form == "json":
-        print_json(record(tables, own))
-        return
-    print_paper(tables, own)
-    for file in files:
-        click.echo(str(file))
 
 
 _KINDS = {
@@ -121,11 +80,11 @@ _KINDS = {
 @click.argument("kind", required=False, type=click.Choice([*_KINDS, "architectures"]))
 @format_option
 def list_(kind: str | None, form: str) -> None:
-    """What is installed, and from which package; of datasets, also where well-known ones are."""
+    """List plug-ins, published architectures and data sets."""
     from mnas_search.architecture import published
     from mnas_search.common import plugins
     from mnas_search.common.render.tables import print_records
-    from mnas_search.data.sources import PRESETS
+    from mnas_search.data.presets import PRESETS
 
     rows = [
         {"kind": name, "name": p.name, "package": p.package, "target": p.target}

@@ -1,31 +1,29 @@
-"""Tables of latencies: build them, predict by them, hold predictions against measurements."""
+"""The commands `latency build` and `latency predict`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.architecture.cost.latency.conditions import describe
-from mnas_search.cli.options import FOLDER, device_option, format_option, print_json
+from mnas_search.cli.options import FILE, PLUGIN, device_option, format_option, print_json
 from mnas_search.common.errors import UsageError
-from mnas_search.common.units import format_latency
 
 if TYPE_CHECKING:
     from mnas_search.architecture.cost.latency import LatencyTable
     from mnas_search.architecture.traced_network import Network
 
 _resolution = click.option(
-    "--resolution", type=int, default=224, show_default=True, help="of the space's networks"
+    "--resolution", type=int, default=224, help="Input resolution of the space's networks."
 )
 _classes = click.option(
-    "--num-classes", type=int, default=1000, show_default=True, help="of the space's networks"
+    "--num-classes", type=int, default=1000, help="Number of classes of the space's networks."
 )
 _ARCH = click.argument("architectures", nargs=-1, metavar="ARCH...")
 
 
 @click.group()
 def latency() -> None:
-    """Latency on a device: tables of a space's layers, and networks predicted by them.
+    """Build latency tables and predict latencies with them.
 
     Latency is the time of one forward pass in fp32. `mnas-search evaluate --evaluator latency`
     measures whole networks.
@@ -35,14 +33,20 @@ def latency() -> None:
 @latency.command()
 @_ARCH
 @device_option
-@click.option("--space", help="name or file.py:Name [efficientnet, where no ARCH is given]")
-@click.option("--threads", type=int, default=1, show_default=True)
-@click.option("--batch-size", type=int, default=1, show_default=True)
+@click.option(
+    "--space", metavar=PLUGIN, help="Search space.", show_default="efficientnet, without ARCH"
+)
+@click.option("--threads", type=int, default=1, help="Number of CPU threads.")
+@click.option("--batch-size", type=int, default=1, help="Images per batch.")
 @_resolution
 @_classes
-@click.option("--turns", type=click.IntRange(min=1), help="measurements of each part [12]")
-@click.option("-o", "--output", type=FOLDER, help="the table's file [latency-DEVICE.json]")
-@click.option("--force", is_flag=True, help="begin anew where the file exists")
+@click.option(
+    "--turns", type=click.IntRange(min=1), help="Measurements of each part.", show_default="12"
+)
+@click.option(
+    "-o", "--output", type=FILE, help="File of the table.", show_default="latency-<device>.json"
+)
+@click.option("--force", is_flag=True, help="Start again if the file exists.")
 def build(
     architectures: tuple[str, ...],
     device: str | None,
@@ -55,14 +59,15 @@ def build(
     output: Path | None,
     force: bool,
 ) -> None:
-    """Time every part (stem, block, head) that occurs in a space, or in ARCH...
+    """Measure the latency of every part (stem, block, head) of a space or of architectures.
 
-    A table that is there already, of the same device, is gone on with: after an interruption, or
-    to add parts.
+    If the table exists and is of the same device, only missing parts are measured: after an
+    interruption, or to add parts.
     """
     from mnas_search.architecture.cost.latency import Conditions
     from mnas_search.architecture.cost.latency.table import read_table
     from mnas_search.common.render.progress import Note
+    from mnas_search.common.units import format_latency
     from mnas_search.evaluators.latency.building import build_table
     from mnas_search.evaluators.latency.stopwatch import TURNS
     from mnas_search.experiments.resolve import resolve_architecture
@@ -95,14 +100,18 @@ def build(
 
 @latency.command()
 @_ARCH
-@click.option("--table", "file", type=FOLDER, required=True, help="of `mnas-search latency build`")
-@click.option("--measure", is_flag=True, help="measure the networks too, on this machine")
-@click.option("--sample", type=click.IntRange(min=1), help="so many networks of --space, too")
-@click.option("--space", default="efficientnet", show_default=True, help="of --sample")
-@click.option("--seed", type=int, default=1, show_default=True, help="of --sample")
+@click.option("--table", "file", type=FILE, required=True, help="Table made by `latency build`.")
+@click.option("--measure", is_flag=True, help="Also measure the networks on this machine.")
+@click.option(
+    "--sample", type=click.IntRange(min=1), help="Also predict N random networks of --space."
+)
+@click.option("--space", metavar=PLUGIN, default="efficientnet", help="Search space of --sample.")
+@click.option("--seed", type=int, default=1, help="Seed of --sample.")
 @_resolution
 @_classes
-@click.option("--turns", type=click.IntRange(min=1), help="measurements of each network [12]")
+@click.option(
+    "--turns", type=click.IntRange(min=1), help="Measurements of each network.", show_default="12"
+)
 @format_option
 def predict(
     architectures: tuple[str, ...],
@@ -116,10 +125,10 @@ def predict(
     turns: int | None,
     form: str,
 ) -> None:
-    """Latency of networks by a table; with --measure, beside what is measured.
+    """Predict the latency of networks with a table; with --measure, compare with measurements.
 
-    `timed` is the share of a prediction that comes from parts of the table; the rest comes from
-    rates that were fitted to them.
+    `timed` is the fraction of a prediction that comes from measured parts of the table; the rest
+    is extrapolated by rates fitted to them.
     """
     from mnas_search.architecture.cost.latency.table import read_table
     from mnas_search.common.render.tables import print_records
@@ -148,7 +157,9 @@ def predict(
 def _rows(
     networks: "list[Network]", table: "LatencyTable", *, measure: bool, turns: int | None
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """A row a network, and what is to be said below them."""
+    """Return a row per network, and the lines to print below them."""
+    from mnas_search.architecture.cost.latency.conditions import describe
+
     predicted = [table.predict(network) for network in networks]
     rows: list[dict[str, Any]] = [
         {

@@ -33,37 +33,76 @@ SIZE = _Parsed("size", parse_size)
 BYTES = _Parsed("bytes", parse_bytes)
 LATENCY = _Parsed("latency", parse_latency)
 DURATION = _Parsed("duration", parse_duration)
-FOLDER = click.Path(path_type=Path)
+
+
+def _path(name: str) -> "click.Path[Path]":
+    path = click.Path(path_type=Path)
+    path.name = name  # in help texts
+    return path
+
+
+FOLDER, FILE = _path("folder"), _path("file")
+PLUGIN = "NAME|FILE.py:NAME"
 
 gpus_option = click.option(
-    "--gpus-per-trial", type=float, help="GPUs a worker takes, e.g. 0.25 [its share]"
+    "--gpus-per-trial",
+    type=float,
+    help="GPUs per worker, e.g. 0.25.",
+    show_default="all GPUs, shared equally among the workers",
 )
-address_option = click.option("--ray-address", help="a Ray cluster to join [a private local one]")
+address_option = click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    help="Ray cluster to join.",
+    show_default="a private one on this machine",
+)
+workers_option = click.option(
+    "--workers",
+    type=int,
+    help="Candidates evaluated in parallel by Ray; 0 evaluates them in this process.",
+    show_default="one per CPU",
+)
+budget_option = click.option(
+    "--time-budget",
+    type=DURATION,
+    help="Start no further evaluation after this time, e.g. 10m.",
+    show_default="no limit",
+)
+seed_option = click.option("--seed", type=int, default=0, help="Seed of all random numbers.")
 format_option = click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json"]),
     default="table",
-    help="what to print on standard output",
+    help="Format of the result on standard output.",
 )
-
 device_option = click.option(
-    "--device", help="what latency is of: cpu, compiled, onnxruntime or cuda [cpu]"
+    "--device",
+    metavar="NAME",
+    help="Backend on which latency is measured: cpu, compiled, onnxruntime or cuda.",
+    show_default="cpu",
 )
-
 data_option = click.option(
     "--data",
-    help="what networks are trained on: a folder of images (one folder a class), CIFAR's binary "
-    "files, an .npz file, hf:NAME, a name, or file.py:Name [digits]",
+    metavar="PATH|NAME|hf:NAME|FILE.py:NAME",
+    help="Data set on which networks are trained: a folder of images (one subfolder per class), "
+    "CIFAR binary files, an .npz file, a data set of the Hugging Face Hub, or the name of an "
+    "installed one (`mnas-search list datasets`).",
+    show_default="digits",
 )
-
-
-# The names are those of `training.full.weight_settings`, which is read with torch.
+proxy_option = click.option(
+    "--proxy",
+    metavar="NAME=N,...",
+    help="Changes to the recipe of the proxy training, e.g. epochs=10,resolution=16. Names: "
+    "epochs, resolution, width, fraction, batch_size, learning_rate, divisor.",
+    show_default="the data set's recipe",
+)
+# The names are those of `networks.weights.settings`, which is read with torch.
 weights_of_option = click.option(
     "--weights-of",
     type=click.Choice(["timm", "timm-tf", "torchvision"]),
-    help="whose batch norm and padding the weights were trained with [what the file says; else "
-    "the architecture's]",
+    help="Library whose batch norm and padding settings the weights were trained with.",
+    show_default="as the file says; else the architecture's",
 )
 
 

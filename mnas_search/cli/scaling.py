@@ -1,4 +1,4 @@
-"""The command `scale`: a family, what fits, the search for the coefficients, the comparison."""
+"""The command `scale`: families, limits, grid search of the coefficients, comparison."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,12 +8,15 @@ import click
 from mnas_search.cli.options import (
     BYTES,
     FOLDER,
+    PLUGIN,
     SIZE,
     address_option,
     data_option,
     format_option,
     gpus_option,
     print_json,
+    proxy_option,
+    workers_option,
 )
 from mnas_search.cli.scaling_options import (
     LIMITS,
@@ -27,62 +30,91 @@ from mnas_search.cli.scaling_options import (
     rule_of,
     way_of,
 )
-from mnas_search.common.errors import UsageError, WorkFailed
+from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
     from mnas_search.architecture.scaling import CompoundRule, Rounding
     from mnas_search.architecture.scaling.limits import Limit
     from mnas_search.architecture.value import Architecture
-    from mnas_search.experiments.scaling.measured import Measuring
-    from mnas_search.nas.job import Outcome
+    from mnas_search.experiments.experiment import ExperimentKind
+    from mnas_search.experiments.scaling.measured import MeasuredAccuracies, Measuring
+
+_RESUME = "the same command and --output"
 
 
 @click.command()
 @click.argument("architecture", metavar="ARCH")
 @click.option(
-    "--family", type=click.Choice(["efficientnet"]), help="the published coefficients of B0 to B7"
+    "--family", type=click.Choice(["efficientnet"]), help="Published coefficients of B0 to B7."
 )
-@click.option("--phi", help="equation 3 at one phi (1.5, -1) or several (0..7)")
-@click.option("--alpha", type=float, help="depth [1.2]")
-@click.option("--beta", type=float, help="width [1.1]")
-@click.option("--gamma", type=float, help="resolution [1.15]")
-@click.option("--divisor", type=int, help="widths become multiples of it [8]")
-@click.option("--resolution-divisor", type=int, help="the resolution becomes a multiple of it [1]")
-@click.option("--max-flops", type=SIZE, help="the largest phi with at most so many FLOPs, e.g. 2G")
-@click.option("--max-params", type=SIZE, help="... with at most so many parameters, e.g. 10M")
+@click.option(
+    "--phi",
+    metavar="N|N..M",
+    help="Compound coefficient of equation 3: one (1.5) or several (0..7).",
+)
+@click.option("--alpha", type=float, help="Base of the depth.", show_default="1.2")
+@click.option("--beta", type=float, help="Base of the width.", show_default="1.1")
+@click.option("--gamma", type=float, help="Base of the resolution.", show_default="1.15")
+@click.option(
+    "--divisor", type=int, help="Round channels to multiples of this number.", show_default="8"
+)
+@click.option(
+    "--resolution-divisor",
+    type=int,
+    help="Round resolutions to multiples of this number.",
+    show_default="1",
+)
+@click.option("--max-flops", type=SIZE, help="Upper limit on FLOPs, e.g. 2G.")
+@click.option("--max-params", type=SIZE, help="Upper limit on parameters, e.g. 10M.")
 @click.option(
     "--max-memory",
     type=BYTES,
-    help="... with at most so many bytes, e.g. 500M: of inference, weights, image and activations "
-    "in fp32, or of training with --batch-size",
+    help="Upper limit on memory, e.g. 500M: of fp32 inference (weights, image and activations), "
+    "or of training if --batch-size is given.",
+)
+@click.option("--batch-size", type=int, help="Images per batch of training, for --max-memory.")
+@click.option("--grid-search", is_flag=True, help="Search for alpha, beta and gamma at phi = 1.")
+@click.option("--step", type=float, help="Step of the grid search.", show_default="0.1")
+@click.option(
+    "--tolerance",
+    type=float,
+    help="Largest deviation of alpha * beta^2 * gamma^2 from 2 in the grid search.",
+    show_default="0.1",
 )
 @click.option(
-    "--batch-size", type=int, help="--max-memory is that of training with so many images a batch"
+    "--compare",
+    is_flag=True,
+    help="Compare scaling one dimension with compound scaling at equal FLOPs.",
 )
-@click.option("--grid-search", is_flag=True, help="search for alpha, beta, gamma at phi = 1")
-@click.option("--step", type=float, help="of the grid [0.1]")
-@click.option("--tolerance", type=float, help="distance of alpha * beta^2 * gamma^2 from 2 [0.1]")
-@click.option("--compare", is_flag=True, help="one dimension against all three, at equal FLOPs")
-@click.option("--budgets", help="FLOPs to compare at, e.g. 0.8G,1.6G [2, 4 and 8 times the base]")
+@click.option(
+    "--budgets",
+    metavar="SIZE,...",
+    help="FLOPs at which --compare compares, e.g. 0.8G,1.6G.",
+    show_default="2, 4 and 8 times the base",
+)
 @click.option(
     "--write",
     type=FOLDER,
-    help="a new folder of the networks as JSON files, which every command takes as ARCH",
+    help="New folder for the networks as JSON files, which every command accepts as ARCH.",
 )
-@click.option("--evaluator", help="name or file.py:Name [proxy_training]")
-@data_option
-@click.option("--proxy", metavar="NAME=N,...", help="change how networks are trained, as in `run`")
-@click.option("--seeds", type=int, help="trainings of each network [3]")
-@click.option("--seed", type=int, help="of everything random [0]")
 @click.option(
-    "--workers", type=int, help="trainings at a time, over Ray; 0: in this process [one a CPU]"
+    "--evaluator",
+    metavar=PLUGIN,
+    help="Evaluator of --grid-search and --compare.",
+    show_default="proxy_training",
 )
+@data_option
+@proxy_option
+@click.option("--seeds", type=int, help="Trainings per network.", show_default="3")
+@click.option("--seed", type=int, help="Seed of all random numbers.", show_default="0")
+@workers_option
 @gpus_option
 @address_option
 @click.option(
     "--output",
     type=FOLDER,
-    help="of trainings: a new folder, or one to go on in [grid-search/<name>-<n>, compare/...]",
+    help="Folder of the trainings: a new one, or one to resume.",
+    show_default="grid-search/<name>-<n>, compare/<name>-<n>",
 )
 @format_option
 def scale(
@@ -94,15 +126,15 @@ def scale(
     form: str,
     **options: Any,
 ) -> None:
-    """Scale an architecture: to its family, to what fits, or to find out how.
+    """Scale an architecture, or search for its coefficients.
 
     \b
-    --family         the published coefficients of B0 to B7; the default, with equation 3 beside
-    --phi            equation 3: d = alpha^phi, w = beta^phi, r = gamma^phi; phi = 0 is ARCH itself
-    --max-flops ...  the largest phi that keeps every limit, and what binds (equation 2)
-    --grid-search    trains every triple near alpha * beta^2 * gamma^2 = 2 at phi = 1
-    --compare        depth, width or resolution alone against all three; trains with --data or
-                     --evaluator, else counts
+    --family         published coefficients of B0 to B7 (default, with equation 3 for comparison)
+    --phi            equation 3: d = alpha^phi, w = beta^phi, r = gamma^phi; phi = 0 is ARCH
+    --max-flops ...  largest phi within all limits, and the limit that binds (equation 2)
+    --grid-search    trains all triples near alpha * beta^2 * gamma^2 = 2 at phi = 1
+    --compare        compares depth, width or resolution alone with all three; trains networks
+                     with --data or --evaluator, otherwise counts only
     """
     from mnas_search.experiments.resolve import resolve_architecture
     from mnas_search.experiments.scaling.save_networks import check_new, save_networks
@@ -184,7 +216,7 @@ def _largest(
     rounding: "Rounding",
     form: str,
 ) -> "list[Architecture]":
-    from mnas_search.architecture.scaling.limits import largest
+    from mnas_search.architecture.scaling.limits import largest_member
     from mnas_search.experiments.scaling.families import (
         fitted_row,
         print_convention,
@@ -192,7 +224,7 @@ def _largest(
         said_of,
     )
 
-    fitted = largest(base, limits, rule, rounding)
+    fitted = largest_member(base, limits, rule, rounding)
     row = fitted_row(base, fitted, limits)
     if form == "json":
         print_json([row])
@@ -204,7 +236,8 @@ def _largest(
 
 
 def _grid(base: "Architecture", given: dict[str, Any], rounding: "Rounding", form: str) -> None:
-    from mnas_search.experiments.scaling.grid import COMMAND, GridConfig, candidates, choose
+    from mnas_search.experiments.scaling.grid import GridConfig, candidates, choose
+    from mnas_search.experiments.scaling.measured import GRID_SEARCH
     from mnas_search.experiments.scaling.report import (
         grid_record,
         grid_words,
@@ -224,7 +257,8 @@ def _grid(base: "Architecture", given: dict[str, Any], rounding: "Rounding", for
         },
     )
     networks = [one.network for one in tried]
-    folder, scores = _measured(COMMAND, base, networks, measuring, asked, given.get("output"))
+    output = given.get("output")
+    folder, scores = _measured(GRID_SEARCH, base, networks, measuring, asked, output)
     choice = choose(tried, scores)
     words = [*grid_words(choice, demonstration=measuring.embedded), *scores.notes]
     if dropped:
@@ -243,7 +277,8 @@ def _compare(
     rounding: "Rounding",
     form: str,
 ) -> "list[Architecture]":
-    from mnas_search.experiments.scaling.comparison import COMMAND, comparison
+    from mnas_search.experiments.scaling.comparison import comparison
+    from mnas_search.experiments.scaling.measured import COMPARE
     from mnas_search.experiments.scaling.report import (
         comparison_rows,
         print_comparison,
@@ -260,7 +295,7 @@ def _compare(
             "rounding": [rounding.channels, rounding.resolution],
         }
         measuring, output = measuring_of(given), given.get("output")
-        folder, scores = _measured(COMMAND, base, networks, measuring, asked, output)
+        folder, scores = _measured(COMPARE, base, networks, measuring, asked, output)
     else:
         for name in given:
             if name in TRAINED:
@@ -281,41 +316,21 @@ def _compare(
 
 
 def _measured(
-    command: str,
+    kind: "ExperimentKind",
     base: "Architecture",
     networks: "list[Architecture]",
     measuring: "Measuring",
-    asked: dict[str, Any],
+    options: dict[str, Any],
     output: Path | None,
-) -> Any:
-    """(The folder, the accuracies); says on standard error how it goes."""
-    from mnas_search.common.render.progress import Bar
-    from mnas_search.experiments.scaling.measured import Listener, measure, open_folder
-
-    class Console(Listener):
-        bar = Bar("trainings")
-
-        def opened(self, folder: Path, networks: int, trainings: int, done: int) -> None:
-            click.echo(f"folder: {folder}", err=True)
-            click.echo(
-                f"{networks} networks, {trainings} trainings, {done} there already", err=True
-            )
-
-        def trained(self, done: int, total: int, outcome: "Outcome") -> None:
-            accuracy = getattr(outcome, "accuracy", None)
-            said = "failed" if accuracy is None else f"{accuracy:.4f}"
-            self.bar.show(done, total, said)
-
-        def closed(self) -> None:
-            self.bar.close()
+) -> "tuple[Path, MeasuredAccuracies]":
+    """Measure networks in a study's folder, with a progress bar; return folder and accuracies."""
+    from mnas_search.cli.console import followed
+    from mnas_search.experiments.scaling.measured import measure, open_study
 
     evaluator = measuring.made(base)
-    folder = open_folder(output, command, base, {**asked, **measuring.recorded(evaluator)})
-    try:
-        return folder, measure(networks, base, measuring, evaluator, folder, Console())
-    except (KeyboardInterrupt, WorkFailed):
-        click.echo(f"go on with the same command and --output {folder}", err=True)
-        raise
+    study = open_study(kind, base, {**options, **measuring.recorded(evaluator)}, output)
+    with followed("folder", "trainings", _RESUME, also_failed=True) as console:
+        return study.folder, measure(networks, base, measuring, evaluator, study, console)
 
 
 COMMANDS = (scale,)

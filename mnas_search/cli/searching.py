@@ -1,7 +1,7 @@
 """Commands that search: run, resume, evaluate."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,147 +11,183 @@ import click
 from mnas_search.cli import training
 from mnas_search.cli.options import (
     BYTES,
-    DURATION,
+    FILE,
     FOLDER,
     LATENCY,
+    PLUGIN,
     SIZE,
     address_option,
+    budget_option,
     data_option,
     device_option,
     format_option,
     gpus_option,
     print_json,
+    proxy_option,
+    seed_option,
+    workers_option,
 )
 from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
+    from mnas_search.experiments.listener import Listener
     from mnas_search.experiments.search.result import Result
-
-_workers = click.option(
-    "--workers", type=int, help="evaluations at a time, over Ray; 0: in this process [one a CPU]"
-)
-_budget = click.option("--time-budget", type=DURATION, help="ask nothing more after, e.g. 10m")
-
-
-_proxy = click.option(
-    "--proxy",
-    metavar="NAME=N,...",
-    help="change how candidates are trained: epochs, resolution, width, fraction, batch_size, "
-    "learning_rate, divisor, as in epochs=10,resolution=16",
-)
 
 
 @click.command()
-@click.option("--target-flops", type=SIZE, help="T, e.g. 400M, 0.4G or 4e8")
+@click.option("--target-flops", type=SIZE, help="Target T for FLOPs, e.g. 400M, 0.4G or 4e8.")
 @click.option(
     "--target-latency",
     type=LATENCY,
-    help="T of one forward pass instead, e.g. 20ms; beside --target-flops, a limit",
+    help="Target T for the latency of a forward pass, e.g. 20ms; an upper limit if given together "
+    "with --target-flops.",
 )
 @click.option(
     "--target-memory",
     type=BYTES,
-    help="T of fp32 inference at batch 1 instead, e.g. 20M; beside another target, a limit",
+    help="Target T for the memory of fp32 inference at batch size 1, e.g. 20M; an upper limit if "
+    "given together with another target.",
 )
 @device_option
 @click.option(
     "--latency-table",
     metavar="FILE",
-    help="of `mnas-search latency build`, which predicts latencies [built first]",
+    help="Latency table made by `mnas-search latency build`, which predicts latencies.",
+    show_default="a new one, built before the search",
 )
-@click.option("--max-params", type=SIZE, help="the most parameters, e.g. 4M [no limit]")
+@click.option(
+    "--max-params",
+    type=SIZE,
+    help="Upper limit on parameters, e.g. 4M.",
+    show_default="no limit",
+)
 @click.option(
     "--max-memory",
     type=BYTES,
-    help="the most bytes of fp32 inference at batch 1, weights and the peak of activations, e.g. "
-    "20M or 1.5GB [no limit]",
+    help="Upper limit on the memory of fp32 inference at batch size 1 (weights and the peak of "
+    "activations), e.g. 20M or 1.5GB.",
+    show_default="no limit",
 )
-@click.option("--space", default="efficientnet", show_default=True, help="name or file.py:Name")
-@click.option("--controller", default="bayesian", show_default=True, help="name or file.py:Name")
+@click.option("--space", metavar=PLUGIN, default="efficientnet", help="Search space.")
+@click.option("--controller", metavar=PLUGIN, default="bayesian", help="Search algorithm.")
 @click.option(
     "--evaluator",
-    help="name or file.py:Name [accel_nasbench: recorded ImageNet trainings, where they know the "
-    "space and there is no --data; else proxy_training]",
+    metavar=PLUGIN,
+    help="Evaluator that gives the accuracy of a candidate.",
+    show_default="accel_nasbench, a surrogate fitted to recorded ImageNet runs, if it covers the "
+    "space and there is no --data; else proxy_training",
 )
 @data_option
-@_proxy
-@click.option("--prior", help="an evaluator whose predictions the controller starts from")
+@proxy_option
+@click.option(
+    "--prior",
+    metavar=PLUGIN,
+    help="Evaluator whose predictions the controller takes as a prior.",
+    show_default="no prior",
+)
 @click.option(
     "--start-from",
     multiple=True,
     metavar="ARCH|RUN",
-    help="try this architecture first, or learn from an earlier run; may be repeated",
+    help="Architecture to evaluate first, or folder of an earlier run to learn from; may be "
+    "repeated.",
 )
 @click.option(
     "--baseline",
     metavar="random",
-    help="beside the fixed baselines: a random search with as many trials",
+    help="Compare with a random search of as many trials, in addition to the published networks.",
 )
 @click.option(
     "--objective",
+    metavar="NAME",
     default="soft",
-    show_default=True,
-    help="soft: ACC*(FLOPS/T)^w; hard: flat below T; absolute: ACC + b*|FLOPS/T - 1|",
+    help="Reward: soft, ACC*(FLOPS/T)^w; hard, flat below T; absolute, ACC + b*|FLOPS/T - 1|.",
 )
-@click.option("--exponent", type=float, help="w or b, never positive [-0.07, -1, -0.10]")
 @click.option(
-    "--trials", type=int, help="distinct candidates [200 where they are predicted, else 48]"
+    "--exponent",
+    type=float,
+    help="Exponent w or factor b of the objective, at most 0.",
+    show_default="soft -0.07, hard -1, absolute -0.10",
+)
+@click.option(
+    "--trials",
+    type=int,
+    help="Number of distinct candidates to evaluate.",
+    show_default="200 if accuracies are predicted, 48 if candidates are trained",
 )
 @click.option(
     "--early-stopping",
     metavar="RULE",
-    help="asha: give up trainings that do not look promising; those do not count as --trials",
+    help="Rule that stops unpromising trainings early: asha. Stopped candidates do not count as "
+    "--trials.",
+    show_default="none are stopped",
 )
-@_budget
-@_workers
+@budget_option
+@workers_option
 @gpus_option
 @address_option
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--output", type=FOLDER, help="the run's folder [runs/<target>-<n>]")
-@click.option("--resolution", type=int, default=224, show_default=True, help="at deployment")
-@click.option("--num-classes", type=int, help="at deployment [the data's; digits: 1000]")
+@seed_option
+@click.option("--output", type=FOLDER, help="Folder of the run.", show_default="runs/<target>-<n>")
+@click.option(
+    "--resolution",
+    type=int,
+    default=224,
+    help="Input resolution at deployment, in pixels, at which FLOPs are counted.",
+)
+@click.option(
+    "--num-classes",
+    type=int,
+    help="Number of classes at deployment.",
+    show_default="the data set's; 1000 for digits",
+)
 @format_option
 def run(output: Path | None, form: str, **options: Any) -> None:
-    """The main job: search, scale the winner to a family, export it."""
+    """Search for an architecture, scale it to a family and export it.
+
+    At least one target is required. An interrupted run is continued by `mnas-search resume`.
+    """
     from mnas_search.experiments.search.config import RunConfig
     from mnas_search.experiments.search.run import start
 
-    _finish(form, lambda reporter: start(RunConfig(**options), output, reporter))
+    _finish(form, lambda listener: start(RunConfig(**options), output, listener))
 
 
 @click.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--trials", type=int, help="a larger number of candidates")
-@_budget
-@_workers
+@click.option(
+    "--trials",
+    type=int,
+    help="New, larger number of distinct candidates.",
+    show_default="as before",
+)
+@budget_option
+@workers_option
 @gpus_option
 @address_option
 @format_option
 def resume(folder: Path, form: str, **larger: Any) -> None:
-    """Go on where a run or a training stopped, after anything."""
+    """Resume an interrupted run or training.
+
+    Works after a crash or power loss too: finished trials and epochs are not repeated.
+    """
     from mnas_search.common.folders import read_training
-    from mnas_search.experiments.search.run import resume as go_on
+    from mnas_search.experiments.search.run import resume as resume_run
 
     if read_training(folder) is not None:
-        training.go_on(folder, form, **larger)
+        training.resume_training(folder, form, **larger)
         return
-    _finish(form, lambda reporter: go_on(folder, reporter, **larger))
+    _finish(form, lambda listener: resume_run(folder, listener, **larger))
 
 
-def _finish(form: str, work: Any) -> None:
+def _finish(form: str, work: "Callable[[Listener], Result]") -> None:
+    from mnas_search.cli.console import followed
     from mnas_search.experiments.search.report.printed import print_result
-    from mnas_search.experiments.search.report.reporter import ConsoleReporter
     from mnas_search.experiments.search.report.summary import summary
 
-    reporter = ConsoleReporter()
-    try:
-        # What Ray has to say of a lost worker it prints; tables and JSON stand alone.
-        with redirect_stdout(sys.stderr):
-            result: Result = work(reporter)
-    except KeyboardInterrupt:
-        if reporter.folder is not None:
-            click.echo(f"go on with: mnas-search resume {reporter.folder}", err=True)
-        raise
+    # What Ray has to say of a lost worker it prints; tables and JSON stand alone.
+    command = "mnas-search resume"
+    with followed("run folder", "candidates", command) as console, redirect_stdout(sys.stderr):
+        result = work(console)
     if form == "json":
         print_json(summary(result))
     else:
@@ -160,14 +196,17 @@ def _finish(form: str, work: Any) -> None:
 
 @click.command()
 @click.argument("architectures", nargs=-1, metavar="ARCH...")
-@click.option("--file", "file", type=FOLDER, help="one architecture a line")
+@click.option("--file", "file", type=FILE, help="Text file with one architecture per line.")
 @click.option(
-    "--evaluator", default="proxy_training", show_default=True, help="name or file.py:Name"
+    "--evaluator",
+    metavar=PLUGIN,
+    default="proxy_training",
+    help="Evaluator that gives the accuracy; latency measures latency instead.",
 )
 @data_option
-@_proxy
+@proxy_option
 @device_option
-@click.option("--seed", type=int, default=0, show_default=True, help="of the training")
+@seed_option
 @format_option
 def evaluate(
     architectures: tuple[str, ...],
@@ -179,8 +218,11 @@ def evaluate(
     seed: int,
     form: str,
 ) -> None:
-    """Accuracy of architectures by one evaluator, in this process; or their latency, by
-    --evaluator latency."""
+    """Evaluate the accuracy or latency of architectures.
+
+    ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
+    run's folder (its winner).
+    """
     from mnas_search.common import plugins
     from mnas_search.common.errors import WorkFailed
     from mnas_search.evaluators.function import as_evaluator

@@ -13,71 +13,109 @@ from mnas_search.cli.options import (
     data_option,
     format_option,
     print_json,
+    seed_option,
     weights_of_option,
 )
 from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnas_search.experiments.training.session import Reporter, TrainingResult
+    from mnas_search.experiments.listener import Listener
+    from mnas_search.experiments.training.session import TrainingResult
 
 
 @click.command()
 @click.argument("architecture", metavar="ARCH")
 @data_option
-@click.option("--recipe", help="scratch, finetune or efficientnet [scratch; finetune with --init]")
-@click.option("--epochs", type=int, help="over the training split [the recipe's]")
-@click.option("--batch-size", type=int, help="of all workers together [the recipe's]")
-@click.option("--learning-rate", type=float, help="peak, at this batch size [the recipe's]")
-@click.option("--resolution", type=int, help="side of the images, in pixels [the architecture's]")
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    help="Training recipe: scratch, finetune or efficientnet.",
+    show_default="scratch; finetune with --init",
+)
+@click.option(
+    "--epochs",
+    type=int,
+    help="Passes over the training split.",
+    show_default="the recipe's",
+)
+@click.option(
+    "--batch-size",
+    type=int,
+    help="Images per batch, over all workers.",
+    show_default="the recipe's",
+)
+@click.option(
+    "--learning-rate",
+    type=float,
+    help="Peak learning rate at this batch size.",
+    show_default="the recipe's",
+)
+@click.option(
+    "--resolution",
+    type=int,
+    help="Input resolution in pixels.",
+    show_default="the architecture's",
+)
 @click.option(
     "--init",
-    metavar="WEIGHTS",
-    help="start from these: safetensors, a torch file, or the folder of a training; timm's and "
-    "torchvision's fit",
+    metavar="PATH",
+    help="Initial weights: safetensors, a torch file, or the folder of a training. Weights of "
+    "timm and torchvision are converted.",
+    show_default="random initialisation",
 )
 @weights_of_option
 @click.option(
     "--remap",
     is_flag=True,
-    help="with --init: the weights of another network, whose kernels, blocks and channels are "
-    "fitted to this one",
+    help="Fit the --init weights of a different network to this one: kernels, blocks and "
+    "channels.",
 )
 @click.option(
     "--normalisation",
+    metavar="NAME",
     default="data",
-    show_default=True,
-    help="of images: data, by the training split; imagenet, as most published weights want it",
+    help="Normalisation of images: data, by mean and deviation of the training split; imagenet, "
+    "as most published weights expect.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@seed_option
 @click.option(
     "--workers",
     type=int,
     default=1,
-    show_default=True,
-    help="processes that share every batch, over Ray; 1: this process",
+    help="Processes that share each batch, run by Ray; 1 trains in this process.",
 )
-@click.option("--gpus-per-worker", type=float, help="0: the CPU [1 where there are any]")
+@click.option(
+    "--gpus-per-worker",
+    type=float,
+    help="GPUs per worker; 0 trains on the CPU.",
+    show_default="1 if there is a GPU",
+)
 @address_option
 @click.option(
-    "--output", type=FOLDER, help="a new folder, or one to go on in [trainings/<name>-<n>]"
+    "--output",
+    type=FOLDER,
+    help="New folder, or one to resume.",
+    show_default="trainings/<name>-<n>",
 )
 @format_option
 def train(architecture: str, output: Path | None, form: str, **options: Any) -> None:
-    """Train ARCH by a full recipe, measure it on the test split once, export it.
+    """Train an architecture by a full recipe and export it.
+
+    The test accuracy is measured once, at the end.
 
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
-    run's folder (its winner). Its classifier gets the data's classes. Interrupted, it goes on with
-    `mnas-search resume FOLDER`.
+    run's folder (its winner). Its classifier is given the classes of the data set. An interrupted
+    training is continued by `mnas-search resume`.
     """
     from mnas_search.experiments.resolve import resolve_architecture
     from mnas_search.experiments.training.session import start
     from mnas_search.experiments.training.settings import TrainingConfig
 
     config = TrainingConfig(architecture=resolve_architecture(architecture), **options)
-    _finish(form, lambda reporter: start(config, output, reporter))
+    _finish(form, lambda listener: start(config, output, listener))
 
 
-def go_on(
+def resume_training(
     folder: Path,
     form: str,
     *,
@@ -87,7 +125,7 @@ def go_on(
     gpus_per_trial: float | None,
     ray_address: str | None,
 ) -> None:
-    """What `resume` does with a training's folder."""
+    """Resume a training (`mnas-search resume`)."""
     from mnas_search.experiments.training.session import resume
 
     of_runs = {"trials": trials, "time-budget": time_budget, "gpus-per-trial": gpus_per_trial}
@@ -99,22 +137,17 @@ def go_on(
             )
     _finish(
         form,
-        lambda reporter: resume(folder, reporter, workers=workers, ray_address=ray_address),
+        lambda listener: resume(folder, listener, workers=workers, ray_address=ray_address),
     )
 
 
-def _finish(form: str, work: "Callable[[Reporter], TrainingResult]") -> None:
+def _finish(form: str, work: "Callable[[Listener], TrainingResult]") -> None:
     """Train with a progress bar, and print the result."""
-    from mnas_search.experiments.training.report import TrainingReporter, print_result
+    from mnas_search.cli.console import followed
+    from mnas_search.experiments.training.report import print_result
 
-    reporter = TrainingReporter()
-    try:
-        result = work(reporter)
-    except KeyboardInterrupt:
-        reporter.closed()
-        if reporter.folder is not None:
-            click.echo(f"go on with: mnas-search resume {reporter.folder}", err=True)
-        raise
+    with followed("training folder", "epochs", "mnas-search resume") as console:
+        result = work(console)
     if form == "json":
         print_json(asdict(result))
     else:

@@ -1,20 +1,39 @@
-"""Folders of experiments: new ones, what they hold, and whether they are continued unchanged."""
+"""Folders of experiments: new ones, and what their `config.json` says.
+
+`config.json` holds `format`, `command` (which began the experiment), `config` (its options, with
+nothing left open) and `versions` (of the packages that decide results). Format 1 had neither
+`format` nor `command`; its folders are read as well.
+"""
 
 import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from mnas_search.common.errors import RunFolderError
 from mnas_search.common.files import read_json, write_atomically
 
-# Budgets may grow and workers may come and go; everything else would make it another run.
-_MAY_DIFFER = ("workers", "gpus_per_trial", "ray_address")
+FORMAT = 2
+TRAIN = "train"  # the command
 
 
-_MAY_GROW = ("trials", "time_budget")
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What `config.json` says of an experiment.
+
+    Attributes:
+        command: that began it, such as `run` or `train`.
+        config: its options by name, as JSON values.
+        versions: by package.
+    """
+
+    command: str
+    config: dict[str, Any]
+    versions: dict[str, Any]
 
 
 def new_folder(parent: Path, stem: str) -> Path:
@@ -31,85 +50,94 @@ def new_folder(parent: Path, stem: str) -> Path:
             return folder
 
 
-def check_free(folder: Path, own: str) -> None:
-    """Raise `RunFolderError` for a file, and for a folder that holds something already; `own`
-    says what such a folder would have had to be, as in "run's folder"."""
+def check_free(folder: Path, noun: str) -> None:
+    """Raise `RunFolderError` for a file, and for a folder that holds something already; `noun` is
+    the kind of experiment that could be resumed there."""
     if folder.exists() and not folder.is_dir():
-        raise RunFolderError(f"{str(folder)!r} is a file; allowed: a new folder, or a {own}")
+        raise RunFolderError(f"{str(folder)!r} is a file; it must be a new folder, or a {noun}'s")
     if folder.exists() and any(folder.iterdir()):
-        raise RunFolderError(f"{str(folder)!r} is no {own}, and not empty")
+        raise RunFolderError(f"{str(folder)!r} is no {noun}'s folder, and not empty")
 
 
-def is_run(folder: Path) -> bool:
-    """Whether the folder holds a run."""
+def holds_experiment(folder: Path) -> bool:
+    """Return whether the folder has a `config.json`."""
     return (folder / "config.json").is_file()
 
 
-def read_training(folder: Path) -> dict[str, Any] | None:
-    """The configuration of a training (`mnas-search train`); None for a folder of none."""
-    try:
-        value = read_json(folder / "config.json")["training"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The `config` of a run's config.json; raises `RunFolderError` where there is none."""
-    return _read(folder, "config")
-
-
-def read_versions(folder: Path) -> dict[str, Any]:
-    """The `versions` of a run's config.json, by package."""
-    return _read(folder, "versions")
-
-
-def _read(folder: Path, part: str) -> dict[str, Any]:
+def read_record(folder: Path) -> Record:
+    """Read `config.json`; raises `RunFolderError` where it is missing, broken or too new."""
     path = folder / "config.json"
     if not folder.is_dir():
-        raise RunFolderError(f"no folder {str(folder)!r}; allowed: a run's folder")
+        raise RunFolderError(f"no folder {str(folder)!r}; it must be a run's folder")
     if not path.is_file():
         raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no config.json")
     try:
-        value = read_json(path)[part]
-    except (ValueError, KeyError, TypeError):
+        value = read_json(path)
+    except (OSError, ValueError):
         value = None
-    if not isinstance(value, dict):
+    record = _record(value)
+    if record is None:
         raise RunFolderError(f"{str(path)!r} is no run's configuration")
-    return value
+    return record
 
 
-def check_same_run(folder: Path, recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Raise `RunFolderError`, by name, for options that would make it another run."""
-    for name, value in asked.items():
-        old = recorded.get(name)
-        if value == old or name in _MAY_DIFFER:
-            continue
-        if name not in recorded and not value:
-            continue  # an option that the run is older than
-        if name in _MAY_GROW and (value is None or (old is not None and value > old)):
-            continue
-        if name.endswith("_sha256"):
-            changed = recorded.get(name.removesuffix("_sha256")) or str(folder / "latency.json")
-            raise RunFolderError(
-                f"{changed!r} has changed since the run {str(folder)!r} began; allowed: its "
-                "content as it was, or a new run"
-            )
-        shown = "none" if old is None else repr(old)
-        more = " or more" if name in _MAY_GROW and old is not None else ""
-        raise RunFolderError(
-            f"{name} is {value!r}, but the run {str(folder)!r} has another; allowed: {shown}{more}"
-        )
-
-
-def write_config(folder: Path, config: Mapping[str, Any], versions: Mapping[str, str]) -> None:
-    """Write config.json."""
-    text = json.dumps({"config": dict(config), "versions": dict(versions)}, indent=2)
+def write_record(folder: Path, record: Record) -> None:
+    """Write `config.json`, atomically."""
+    text = json.dumps({"format": FORMAT, **asdict(record)}, indent=2)
     write_atomically(folder / "config.json", text + "\n")
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the options of a run; raises as `read_record` does."""
+    return read_record(folder).config
+
+
+def read_training(folder: Path) -> dict[str, Any] | None:
+    """Read the options of a training (`mnas-search train`); None for any other folder."""
+    try:
+        record = read_record(folder)
+    except RunFolderError:
+        return None
+    return record.config if record.command == TRAIN else None
+
+
+def _record(value: Any) -> Record | None:
+    """Return what a `config.json` of any format says; None where it is none."""
+    if not isinstance(value, dict):
+        return None
+    number = value.get("format", 1)
+    if number not in (1, FORMAT):
+        raise RunFolderError(
+            f"config.json must have format 1 or {FORMAT}, got {str(number)[:20]}: the folder is "
+            "of another version of mnas-search"
+        )
+    config, versions = value.get("config"), value.get("versions", {})
+    command = value.get("command")
+    if number == 1:
+        command, config = _upgraded(value)
+    if not isinstance(config, dict) or not isinstance(versions, dict):
+        return None
+    return Record(command=command, config=config, versions=versions) if command else None
+
+
+def _upgraded(value: dict[str, Any]) -> tuple[Any, Any]:
+    """Return command and options of format 1."""
+    if "training" in value:
+        return TRAIN, value["training"]
+    config = value.get("config")
+    if not isinstance(config, dict):
+        return "run", None
+    options = {name: option for name, option in config.items() if name not in _MOVED}
+    hashes = config.get("sha256") or {}  # of `fidelity`: by option or reference
+    options |= {f"{name}_sha256": digest for name, digest in hashes.items()}
+    return config.get("command", "run"), options
+
+
+_MOVED = ("command", "sha256")
+
+
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A table as CSV; columns that a row lacks stay empty, None too."""
+    """Return a table as CSV; columns that a row lacks stay empty, None too."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

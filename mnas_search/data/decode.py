@@ -61,7 +61,7 @@ class Decoded:
 def decode(encoded: Encoded, side: int) -> Pixels:
     """One image, uint8 [side, side, 3]; raises whatever Pillow raises where it is none."""
     if isinstance(encoded, Path) and not stat.S_ISREG(os.stat(encoded).st_mode):
-        raise OSError("no ordinary file")  # a pipe would never end
+        raise OSError("not an ordinary file")  # a pipe would never end
     source = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
     with Image.open(source, formats=[f for f in _FORMATS if f in _installed()]) as image:
         # A JPEG that is far too large is decoded at a fraction of its size; twice the side is
@@ -158,7 +158,7 @@ def decode_all(
     kept: list[int] = []
     bad: list[str] = []
     notes: tuple[str, ...] = ()
-    for index, result in enumerate(_mapped(one, encoded)):
+    for index, result in enumerate(_map(one, encoded)):
         if isinstance(result, str):
             bad.append(result)
         else:
@@ -182,7 +182,7 @@ def shrink(name: str, images: Pixels, side: int) -> Pixels:
         return images
     check_memory(name, count, target)
     made = np.empty((count, target, target, 3), np.uint8)
-    results = _mapped(lambda i: square(Image.fromarray(images[i]), target), range(count))
+    results = _map(lambda i: square(Image.fromarray(images[i]), target), range(count))
     for index, result in enumerate(results):
         made[index] = result
     return made
@@ -198,7 +198,7 @@ def check_memory(name: str, count: int, side: int) -> None:
         )
 
 
-def _mapped(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+def _map(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     """Results in order, by several threads; few items are taken ahead."""
     left = iter(items)
     with ThreadPoolExecutor() as threads:

@@ -16,7 +16,7 @@ from mnas_search.nas.trial import Evaluation
 from mnas_search.networks import build
 from mnas_search.training import devices, loop
 from mnas_search.training.proxy import map_sizes, proxy_architecture
-from mnas_search.training.recipe import LARGEST_PROXY, Recipe, proxy_recipe
+from mnas_search.training.recipe import MAX_PROXY_SIDE, Recipe, proxy_recipe
 
 
 @final
@@ -35,18 +35,18 @@ class ProxyTraining(Evaluator):
 
     def __init__(self, *, data: str | None = None, proxy: str | None = None) -> None:
         # Images of no fixed size are read at the side that the recipe wants, asked for or not.
-        dataset = load(data, side=proxy_recipe(LARGEST_PROXY, 1).changed(proxy).resolution)
+        dataset = load(data, side=proxy_recipe(MAX_PROXY_SIDE, 1).override(proxy).resolution)
         self.num_classes = dataset.num_classes
         count, side = dataset.train.images.shape[:2]
-        self.recipe = proxy_recipe(side, count).changed(proxy)
+        self.recipe = proxy_recipe(side, count).override(proxy)
         self.data_sha256 = dataset.sha256
         self._name, self._flips, self._notes = dataset.name, dataset.flips, dataset.notes
         side = self.recipe.resolution
         whole = self.recipe.fraction == 1
         train = dataset.train if whole else dataset.train.part(self.recipe.fraction)
         # Resized here, once; the workers get no more than they need.
-        self._train = loop.resized(train, side)
-        self._validation = loop.resized(dataset.validation, side)
+        self._train = loop.resize(train, side)
+        self._validation = loop.resize(dataset.validation, side)
         # What is not resized, and the test split, stay in this process.
         self._original: tuple[Split, Split] | None = (train, dataset.validation)
         self._held_out: Split | None = dataset.test

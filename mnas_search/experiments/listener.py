@@ -1,24 +1,31 @@
-"""What listens to a run while it works."""
+"""What follows an experiment while it is under way."""
 
 from pathlib import Path
 
-from mnas_search.nas.trial import Trial
 
+class Listener:
+    """Follows an experiment: a search, a training, a study. Override what is of interest; this
+    one does nothing."""
 
-class Reporter:
-    """Hears how a run goes. This one says nothing."""
+    def on_start(self, folder: Path) -> None:
+        """A session begins, and this is the experiment's folder."""
 
-    def opened(self, folder: Path, resumed: int) -> None:
-        """The folder is there; `resumed` trials were finished before."""
+    def on_stage(self, text: str) -> None:
+        """A part of the experiment begins, such as the training of the finalists."""
 
-    def progress(self, done: int, total: int, best: Trial | None) -> None:
-        """A trial has finished, or the search begins."""
+    def on_progress(self, done: int, total: int, text: str) -> None:
+        """A trial, training or epoch has finished, or the first one is about to begin.
 
-    def stage(self, what: str) -> None:
-        """Something else than the search begins."""
+        Args:
+            done, total: finished over all sessions, and asked for.
+            text: what came of the last one, or the best so far.
+        """
 
-    def note(self, what: str) -> None:
-        """How far a stage is."""
+    def on_status(self, text: str) -> None:
+        """A long stage has come this far."""
 
-    def closed(self) -> None:
-        """The search or stage has ended, however."""
+    def on_note(self, text: str) -> None:
+        """Something worth knowing, a sentence."""
+
+    def on_end(self) -> None:
+        """The work of a session has ended, with or without success."""

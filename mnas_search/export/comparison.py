@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mnas_search.architecture.cost.memory import check_room
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError, WorkFailed
-from mnas_search.networks import Network
+from mnas_search.networks import StagewiseNetwork
 
 TOLERANCE = 1e-5  # of the largest output, in single precision
 _SMALL = 64  # pixels
@@ -29,7 +29,7 @@ class Artefact(Protocol):
 
     def __call__(self, images: Tensor, weights: dict[str, Tensor] | None, /) -> Tensor:
         """Logits [N, classes] of images [N, 3, R, R], from the artefact's own weights (None), or
-        from these in their place, under the names of `Network`."""
+        from these in their place, under the names of `StagewiseNetwork`."""
 
 
 def images_for(architecture: Architecture, *, any_size: bool) -> Tensor:
@@ -51,7 +51,7 @@ def images_for(architecture: Architecture, *, any_size: bool) -> Tensor:
 
 
 def compare(
-    network: Network,
+    network: StagewiseNetwork,
     artefact: Artefact,
     images: Tensor,
     *,

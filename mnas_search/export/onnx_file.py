@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.extras import need
+from mnas_search.common.extras import require_packages
 from mnas_search.common.files import write_atomically
 from mnas_search.export.base import Exporter
 from mnas_search.export.comparison import compare, images_for
-from mnas_search.export.weights import network_with
-from mnas_search.networks.onnx_graph import simplified, translated
+from mnas_search.export.weights import build_with_weights
+from mnas_search.networks.onnx_graph import simplify, to_onnx
 
 _TOLERANCE = 1e-4  # of the largest output: ONNX Runtime fuses and reorders sums
 
@@ -26,16 +26,16 @@ class OnnxExporter(Exporter):
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
     ) -> tuple[Path, ...]:
         """Translate, run by ONNX Runtime, compare; write it."""
-        need("onnx", "onnx", "onnxscript", "onnxruntime")
-        network = network_with(architecture, weights)
+        require_packages("onnx", "onnx", "onnxscript", "onnxruntime")
+        network = build_with_weights(architecture, weights)
         images = images_for(architecture, any_size=False)
-        graph = translated(network, images)
-        content = simplified(graph)
+        graph = to_onnx(network, images)
+        content = simplify(graph)
 
         def run(images: Tensor, other: dict[str, Tensor] | None) -> Tensor:
             if other is None:
                 return _outputs(content, images)
-            return _outputs(simplified(_with_weights(graph, other)), images)
+            return _outputs(simplify(_with_weights(graph, other)), images)
 
         compare(network, run, images, trained=weights is not None, tolerance=_TOLERANCE)
         return (write_atomically(path / "model.onnx", content),)

@@ -5,13 +5,14 @@ from typing import Any
 
 from mnas_search.architecture.cost.metrics import METRICS, TARGETS
 from mnas_search.common.files import read_json
+from mnas_search.common.folders import read_training
 from mnas_search.export.base import Origin
 from mnas_search.export.weights import GIVEN, UNTRAINED
 
 _LARGEST = 1e6  # of a mean or deviation; images are in [0, 1] or [0, 255]
 
 
-def origin(found_in: Path | None, weights: Path | None) -> Origin:
+def find_origin(found_in: Path | None, weights: Path | None) -> Origin:
     """What the folder of a run or a training, and the words beside the weights, say.
 
     Args:
@@ -72,7 +73,7 @@ def _of_run(folder: Path) -> tuple[tuple[str, str], ...]:
 
 
 def _of_training(folder: Path) -> tuple[tuple[str, str], ...]:
-    config = _object(_read(folder / "config.json").get("training"))
+    config = read_training(folder)
     if not config:
         return ()
     facts = [

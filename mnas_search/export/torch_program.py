@@ -11,7 +11,7 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.files import write_atomically
 from mnas_search.export.base import Exporter
 from mnas_search.export.comparison import compare, images_for
-from mnas_search.export.weights import network_with
+from mnas_search.export.weights import build_with_weights
 
 
 @final
@@ -22,7 +22,7 @@ class TorchExportExporter(Exporter):
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
     ) -> tuple[Path, ...]:
         """Trace, save and load again; compare what was loaded; write it."""
-        network = network_with(architecture, weights)
+        network = build_with_weights(architecture, weights)
         images = images_for(architecture, any_size=False)
         batch = torch.export.Dim("batch", min=1)
         program = torch.export.export(network, (images,), dynamic_shapes={"images": {0: batch}})

@@ -10,7 +10,7 @@ from torch import Tensor
 from mnas_search.architecture.cost.memory import check_room
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
-from mnas_search.networks import Network, build
+from mnas_search.networks import StagewiseNetwork, build
 
 _COPIES = 4  # the network, its copy to compare with, the artefact, the file's content
 UNTRAINED = "untrained: freshly initialised, no image was seen"
@@ -19,7 +19,9 @@ _PREFIX = 8  # bytes of a safetensors file before its header, whose length they 
 COUNTER = "num_batches_tracked"  # of batch norms: only their own statistics' bookkeeping
 
 
-def network_with(architecture: Architecture, weights: Mapping[str, Tensor] | None) -> Network:
+def build_with_weights(
+    architecture: Architecture, weights: Mapping[str, Tensor] | None
+) -> StagewiseNetwork:
     """The network in eval mode with these weights, or freshly initialised from seed 0.
 
     Raises:

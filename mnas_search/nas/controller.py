@@ -1,7 +1,7 @@
 """The contract of controllers: ask and tell."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,30 +16,36 @@ class Controller(ABC):
     Constructed with the `Problem`. Any number of asks may be in flight; tells come late, out of
     order, or for trials that were never asked (a warm start). All randomness comes from the
     generator passed to `ask`, which is seeded anew for every ask: state lies in what was told.
-    Networks that break a constraint cannot win: use `problem.within` to propose others.
+    Networks that break a constraint cannot win: use `problem.is_feasible` to propose others.
 
     Attributes:
-        takes_prior: whether it makes use of `problem.prior`.
+        uses_prior: whether it makes use of `problem.prior`.
     """
 
-    takes_prior: ClassVar[bool] = False
+    uses_prior: ClassVar[bool] = False
 
     @abstractmethod
     def ask(self, rng: np.random.Generator) -> Choices:
-        """The next choices to try; `rng` is consumed."""
+        """Return the next choices to try; `rng` is consumed."""
 
     @abstractmethod
     def tell(self, trial: Trial) -> None:
         """Learn from a finished trial: `ok` with its reward, or `failed` or `stopped` without."""
 
-    @abstractmethod
+    def resume_ask(self, choices: Choices) -> None:
+        """Change the state as an `ask` that returned `choices` did; override where asks do."""
+        del choices
+
+    @final
     def replay(self, event: Asked | Trial) -> None:
-        """Take back one event of an interrupted run, in its order: an ask as if it had been
-        answered with these choices, a trial as in `tell`. Nothing is proposed anew."""
+        """Take back one event of an interrupted run, in its order; nothing is proposed anew."""
+        if isinstance(event, Trial):
+            self.tell(event)
+        else:
+            self.resume_ask(event.choices)
 
     def estimate(self, codes: Codes) -> NDArray[np.float64] | None:
-        """Accuracies [N] that networks of these codes [N, D] are believed to have, noise taken
-        off; override where there is a model. The winner among noisy measurements is chosen by
-        these, not by the luckiest of them."""
+        """Return the expected accuracies [N] of networks of these codes [N, D], without noise;
+        override where there is a model. The winner among noisy measurements is chosen by these."""
         del codes
         return None

@@ -1,46 +1,25 @@
-"""The contracts between the framework and its plug-ins, on one page.
+"""The contract of evaluators, and what some of them can do besides.
 
   decisions -> [Controller] -> choices -> [SearchSpace] -> Architecture -> [Evaluator] -> accuracy
 
-A plug-in subclasses one of these and is found by entry point or as `file.py:Name`; a plain
-function `f(architecture)` or `f(architecture, seed)` is an evaluator too (without `seed`, one
-without noise). `mnas_search.testing` has a conformance
-suite for each.
+An evaluator subclasses `Evaluator` and is found by entry point or as `file.py:Name`; a plain
+function `f(architecture)` or `f(architecture, seed)` is an evaluator too. `evaluate` and
+`resources` are all that one needs. Each further ability is a protocol `Supports...`: an evaluator
+that has its methods has the ability. `mnas_search.testing` has a conformance suite.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search.architecture.traced_network import Network as Network
-from mnas_search.architecture.traced_network import TracedNetwork as TracedNetwork
+from mnas_search.architecture.traced_network import Network
 from mnas_search.nas.space.choices import Codes
 from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
 from mnas_search.nas.trial import Evaluation
-
-if TYPE_CHECKING:
-    pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TabularResults:
-    """Networks of a search space that were trained before anybody asked.
-
-    Attributes:
-        codes: of distinct networks [N, D].
-        accuracy: what was measured, fractions [N].
-        std: standard deviation between two trainings of one network; None where unknown.
-        note: what the accuracies are, and how far two trainings agree on the order.
-    """
-
-    codes: Codes
-    accuracy: NDArray[np.float64]
-    std: float | None
-    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +28,8 @@ class Resources:
 
     Attributes:
         cpus: processor cores.
-        gpus: GPUs; None for what is there, shared alike by the workers, and none where none is.
+        gpus: GPUs; None divides those of the node among the workers, and takes none where the
+            node has none.
     """
 
     cpus: float = 1
@@ -63,68 +43,146 @@ class Evaluator(ABC):
     """
 
     @property
-    def noisy(self) -> bool:
-        """Whether another seed could give another accuracy; override for one that never does."""
-        return True
-
-    def caveats(self, network: Network) -> tuple[str, ...]:
-        """Sentences that belong beside this evaluator's accuracies; override to have some."""
-        del network
-        return ()
-
-    def independent_pair(self) -> "tuple[Evaluator, Evaluator] | None":
-        """Two evaluators that err independently: a search by the first exploits its errors, so
-        that the second scores what it finds. Override where there are two."""
-        return None
-
-    def with_test_split(self) -> "Evaluator | None":
-        """The same evaluator, measuring on a held-out test split too (`info["test"]`), for the
-        last few networks of a run; override where there is such a split."""
-        return None
-
-    def predictor(self, space: SearchSpace) -> BatchAccuracy | None:
-        """Accuracies of whole batches of codes of a space, without any training; override where
-        there are."""
-        del space
-        return None
-
-    def recorded(self, space: SearchSpace) -> TabularResults | None:
-        """Networks of a space whose accuracies were recorded, not predicted; override where
-        there are."""
-        del space
-        return None
-
-    def with_intermediate_reports(self, factor: int) -> "Evaluator | None":
-        """This evaluator, measuring on its way too: at rungs, each at least `factor` times as far
-        as the one before, where a run may stop it early. Its results are the same. Override where
-        it has rungs."""
-        del factor
-        return None
-
-    def at_base_resolution(self, resolution: int) -> "Evaluator":
-        """This evaluator for networks of several resolutions, of which `resolution` is the base's:
-        one that measures at a resolution of its own keeps their ratios. Override there."""
-        del resolution
-        return self
-
-    @property
     @abstractmethod
     def resources(self) -> Resources | None:
         """What an evaluation occupies; None for one so cheap that it runs in process."""
 
     @abstractmethod
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """Yield the result, after an evaluation for each rung, with `rung` set; the same seed, the
-        same. A run that has seen enough closes the iterator."""
+        """Yield an evaluation for each rung, with `rung` set, then the result; the same seed
+        gives the same. A run that stops the evaluation early closes the iterator."""
+
+
+# -- what an evaluator may support besides --------------------------------------------------------
+
+
+@runtime_checkable
+class SupportsNoise(Protocol):
+    """Says whether its accuracies depend on the seed; else they are taken to."""
+
+    @property
+    def noisy(self) -> bool:
+        """Whether another seed could give another accuracy."""
+
+
+@runtime_checkable
+class SupportsLabel(Protocol):
+    """Says what its accuracies are."""
+
+    @property
+    def label(self) -> str:
+        """What the accuracies are, as an axis names them."""
+
+
+@runtime_checkable
+class SupportsCaveats(Protocol):
+    """Has something to say beside its accuracies."""
+
+    def caveats(self, network: Network) -> tuple[str, ...]:
+        """Return sentences to print beside the accuracies; `network` is the best found."""
+
+
+@runtime_checkable
+class SupportsTestSplit(Protocol):
+    """Can measure on a held-out test split."""
+
+    def with_test_split(self) -> Evaluator | None:
+        """Return the same evaluator, measuring on the test split too (`info["test"]`), for the
+        last few networks of a run; None where its data have no such split."""
+
+
+@runtime_checkable
+class SupportsIndependentPair(Protocol):
+    """Consists of two evaluators that err independently."""
+
+    def independent_pair(self) -> tuple[Evaluator, Evaluator] | None:
+        """Return the evaluator that a search exploits and the one that scores what it finds; None
+        where this one cannot be divided."""
+
+
+@runtime_checkable
+class SupportsIntermediateReports(Protocol):
+    """Can measure at rungs, where a run may stop it early."""
+
+    def with_intermediate_reports(self, factor: int) -> Evaluator | None:
+        """Return this evaluator with rungs, each at least `factor` times as far as the one before
+        and the same result; None where it has no rung."""
+
+
+@runtime_checkable
+class SupportsBaseResolution(Protocol):
+    """Measures at a resolution of its own."""
+
+    def at_base_resolution(self, resolution: int) -> Evaluator:
+        """Return this evaluator for networks of several resolutions, `resolution` being the
+        base's: it keeps their ratios."""
+
+
+@runtime_checkable
+class SupportsBatchPrediction(Protocol):
+    """Can predict accuracies of whole batches without any training."""
+
+    def predictor(self, space: SearchSpace) -> BatchAccuracy | None:
+        """Return the predictor for codes of a space; None for a space that it does not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TabularResults:
+    """Networks of a search space with recorded accuracies.
+
+    Attributes:
+        codes: of distinct networks [N, D].
+        accuracy: as recorded, fractions [N].
+        std: standard deviation between two trainings of one network; None where unknown.
+        note: what the accuracies are, and how well two trainings agree on the order.
+    """
+
+    codes: Codes
+    accuracy: NDArray[np.float64]
+    std: float | None
+    note: str
+
+
+@runtime_checkable
+class SupportsTabularResults(Protocol):
+    """Has recorded accuracies."""
+
+    def tabular_results(self, space: SearchSpace) -> TabularResults | None:
+        """Return the recorded networks of a space; None for a space that was not recorded."""
+
+
+@runtime_checkable
+class SupportsTraining(Protocol):
+    """Trains on a data set.
+
+    Attributes:
+        data_sha256: hash of the decoded data; resuming on other data is refused.
+        num_classes: classes of the data.
+        recipe: how it trains, as `--proxy` changes it.
+    """
+
+    data_sha256: str
+    num_classes: int
+    recipe: object
+
+
+def is_noisy(evaluator: Evaluator) -> bool:
+    """Return whether another seed could give another accuracy."""
+    return evaluator.noisy if isinstance(evaluator, SupportsNoise) else True
+
+
+def caveats_of(evaluator: Evaluator, network: Network) -> tuple[str, ...]:
+    """Return sentences to print beside the accuracies of a run whose best is `network`."""
+    return evaluator.caveats(network) if isinstance(evaluator, SupportsCaveats) else ()
 
 
 class Profiler(ABC):
-    """Measures something else than accuracy, of several networks beside each other.
+    """Measures something other than accuracy, of several networks together.
 
     One that is found by name among the evaluators is constructed with `device=`: what `--device`
-    names, or None. It serves `mnas-search evaluate`; a search needs accuracies.
+    names, or None. It serves `mnas-search evaluate`; a search requires accuracies.
     """
 
     @abstractmethod
     def measure(self, networks: Sequence[Network]) -> list[Mapping[str, str | float]]:
-        """Of each network, figures by name; names end with the unit where there is one."""
+        """Return figures by name for each network; names end with the unit where there is one."""

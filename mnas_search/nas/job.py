@@ -29,13 +29,15 @@ class Job:
         number: of the trial it belongs to.
         network: what to evaluate.
         seed: of the evaluation.
-        judge: which evaluator of a `EvaluatorPool` it is for.
+        evaluator_index: of the evaluator of an `EvaluatorPool` that it is for.
+        recipe: of the training, where a journal tells several apart.
     """
 
     number: int
     network: Network = field(repr=False)
     seed: int
     evaluator_index: int = 0
+    recipe: str = ""
 
 
 @final

@@ -1,5 +1,5 @@
 """Plans -> `torch.nn.Module`, without any arithmetic of its own."""
 
-from mnas_search.networks.network import Network, build
+from mnas_search.networks.network import StagewiseNetwork, build
 
-__all__ = ["Network", "build"]
+__all__ = ["StagewiseNetwork", "build"]

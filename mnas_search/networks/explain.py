@@ -119,7 +119,7 @@ def gradient_activation_map(
     with torch.enable_grad():
         # A copy to write into, and no leaf, which would not allow that.
         seen = _run(network, image.detach().clone().requires_grad_().clone(), layer)
-        target = _checked(target, seen.logits)
+        target = _check_target(target, seen.logits)
         features = seen.last_map
         if features is None:
             raise UsageError(
@@ -142,7 +142,7 @@ def gradient_activation_map(
 def _exact(network: nn.Module, image: Tensor, target: int | None) -> ActivationMap | None:
     with torch.no_grad():
         seen = _run(network, image.clone())  # the network may write into it
-        target = _checked(target, seen.logits)
+        target = _check_target(target, seen.logits)
         pooled = seen.pooled
         if pooled is None:
             return None
@@ -230,7 +230,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _checked(target: int | None, logits: Tensor) -> int:
+def _check_target(target: int | None, logits: Tensor) -> int:
     if target is None:
         return int(logits.argmax())
     if not 0 <= target < len(logits):

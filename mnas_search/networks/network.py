@@ -17,18 +17,18 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.networks.layers import ACTIVATIONS, GlobalAvgPool, Norm, chain, conv, initialise
 
 
-def build(architecture: Architecture) -> "Network":
+def build(architecture: Architecture) -> "StagewiseNetwork":
     """A freshly initialised network; random numbers come from torch's default generator.
 
     It takes images [N, 3, R, R] and gives logits [N, classes]. With `symmetric` padding R may be
     any size; with `same` it is the architecture's resolution, or another with the same paddings.
     """
-    network = Network(plan(architecture))
+    network = StagewiseNetwork(plan(architecture))
     initialise(network)
     return network
 
 
-class Network(nn.Module):
+class StagewiseNetwork(nn.Module):
     """Stem, stages of blocks, head; parameter names are timm's."""
 
     def __init__(self, network_plan: NetworkPlan) -> None:

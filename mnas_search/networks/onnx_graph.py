@@ -14,7 +14,7 @@ from mnas_search.common.errors import WorkFailed
 _STANDARD = ("", "ai.onnx")  # the two names of ONNX's own operators
 
 
-def translated(module: nn.Module, images: Tensor) -> Any:
+def to_onnx(module: nn.Module, images: Tensor) -> Any:
     """The module as an ONNX `ModelProto`, operator by operator, weights under their names;
     `images` [N, C, H, W] to `logits`, for any N."""
     with warnings.catch_warnings(), _quiet("torch.onnx"):
@@ -47,7 +47,7 @@ def _quiet(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def simplified(model: Any) -> bytes:
+def simplify(model: Any) -> bytes:
     """The file's content: constants folded, and each batch norm into its convolution."""
     import onnx
     import onnxscript.optimizer

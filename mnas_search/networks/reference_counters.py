@@ -11,7 +11,7 @@ from mnas_search.networks.network import build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class ReferenceCounts:
     """Counts of one network at its resolution, batch 1.
 
     Attributes:
@@ -27,7 +27,7 @@ class Counted:
     torch: int
 
 
-def count(architecture: Architecture) -> Counted:
+def count(architecture: Architecture) -> ReferenceCounts:
     """Build the network, and count it while it runs on one image."""
     network = build(architecture).eval()
     image = torch.zeros(1, 3, architecture.resolution, architecture.resolution)
@@ -40,7 +40,7 @@ def count(architecture: Architecture) -> Counted:
         by_operator = analysis.by_operator()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(image)
-    return Counted(
+    return ReferenceCounts(
         params=sum(p.numel() for p in network.parameters()),
         fvcore=int(by_operator["conv"] + by_operator["linear"]),
         fvcore_all=int(sum(by_operator.values())),

@@ -27,7 +27,7 @@ def optimize_for_device(network: nn.Module, data: Images, recipe: Recipe) -> Non
         return
     batch = min(recipe.batch_size, len(data))
     if recipe.epochs * (len(data) // batch) >= _WORTH_CAPTURING:
-        _capture(network, data.normalised(data.batch(slice(0, batch))))
+        _capture(network, data.normalise(data.batch(slice(0, batch))))
 
 
 def _capture(network: nn.Module, images: torch.Tensor) -> None:

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnas_search.data import Split
 from mnas_search.training.augment import mixup
-from mnas_search.training.averaging import averaged
+from mnas_search.training.ema import make_ema
 from mnas_search.training.recipe import Recipe
 from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
 
@@ -67,7 +67,7 @@ class Images:
         flips: bool,
         device: str = "cpu",
     ) -> None:
-        images = _tensor(resized(split, resolution).images)
+        images = _tensor(resize(split, resolution).images)
         self.pixels = images.to(device).permute(0, 3, 1, 2)
         self.labels = _tensor(split.labels).to(device)
         self.flips = flips
@@ -82,12 +82,12 @@ class Images:
         """Images float [B, 3, R, R] in [0, 1]."""
         return self.pixels[index].float() / 255
 
-    def normalised(self, images: Tensor) -> Tensor:
+    def normalise(self, images: Tensor) -> Tensor:
         """What a network takes."""
         return torch.addcmul(self._shift, images, self._scale)
 
 
-def resized(split: Split, side: int) -> Split:
+def resize(split: Split, side: int) -> Split:
     """The split with images of so many pixels a side, antialiased; itself where they are."""
     if split.images.shape[1:3] == (side, side):
         return split
@@ -128,7 +128,7 @@ class Training:
         share: WorkerContext = SINGLE_PROCESS,
     ) -> None:
         self.network, self._data, self._recipe, self._seed = network, data, recipe, seed
-        self._share, self._shared = share, share.wrapped(network)
+        self._share, self._shared = share, share.wrap(network)
         self.epoch = 0  # finished ones
         self._batch = min(recipe.batch_size, len(data))
         self._steps = len(data) // self._batch  # an epoch
@@ -141,7 +141,7 @@ class Training:
         self._optimiser = recipe.optimiser.make(
             network, learning_rate=self._peak, weight_decay=recipe.weight_decay
         )
-        self._average = None if recipe.ema_decay is None else averaged(network, recipe.ema_decay)
+        self._average = None if recipe.ema_decay is None else make_ema(network, recipe.ema_decay)
         self._augmentations = [a for a in recipe.augmentations if data.flips or not a.mirrors]
 
     @property
@@ -162,12 +162,12 @@ class Training:
             FloatingPointError: the loss is no number any more.
         """
         device = self._data.labels.device
-        generator = torch.Generator(device).manual_seed(_mixed(self._seed, self.epoch))
+        generator = torch.Generator(device).manual_seed(_mix_seed(self._seed, self.epoch))
         total = torch.zeros((), device=device)
         self.network.train()
         with torch.random.fork_rng():
             # Dropout and stochastic depth, different in each process.
-            torch.manual_seed(_mixed(self._seed, self.epoch, self._share.rank))
+            torch.manual_seed(_mix_seed(self._seed, self.epoch, self._share.rank))
             order = torch.randperm(len(self._data), generator=generator, device=device)
             for number in range(self._steps):
                 index = order[number * self._batch : (number + 1) * self._batch]
@@ -182,8 +182,8 @@ class Training:
                 total += loss.detach()
         self.epoch += 1
         for module in {self.network, self.evaluated}:
-            self._share.agree(module)
-        mean = float(self._share.sum(total)) / self._share.count / self._steps
+            self._share.broadcast(module)
+        mean = float(self._share.sum(total)) / self._share.world_size / self._steps
         if not np.isfinite(mean):
             raise FloatingPointError(f"the training loss is {mean}")
         return mean
@@ -213,11 +213,11 @@ class Training:
         # Every process has changed the whole batch alike; it goes on with its part.
         part, smoothing = self._share.part, self._recipe.label_smoothing
         if not self._recipe.mixup:
-            logits = self._shared(self._data.normalised(images[part]))
+            logits = self._shared(self._data.normalise(images[part]))
             return F.cross_entropy(logits, labels[part], label_smoothing=smoothing)
         weights = mixup.weights(self._recipe.mixup, len(images), generator).to(images.device)
         images = mixup.mix(images, weights)
-        logits = self._shared(self._data.normalised(images[part]))
+        logits = self._shared(self._data.normalise(images[part]))
         targets = mixup.mix(F.one_hot(labels, logits.shape[1]).to(logits.dtype), weights)
         return F.cross_entropy(logits, targets[part], label_smoothing=smoothing)
 
@@ -229,7 +229,7 @@ class Training:
             group["lr"] = self.learning_rate
 
 
-def _mixed(seed: int, epoch: int, rank: int = 0) -> int:
+def _mix_seed(seed: int, epoch: int, rank: int = 0) -> int:
     # With rank 0 the same as without: missing words of a seed are zeros.
     return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0])
 
@@ -241,7 +241,7 @@ def accuracy(network: nn.Module, data: Images) -> float:
     with torch.inference_mode(), mixed_precision(data.labels.device):
         for start in range(0, len(data), _EVALUATION_BATCH):
             part = slice(start, start + _EVALUATION_BATCH)
-            logits = network(data.normalised(data.batch(part)))
+            logits = network(data.normalise(data.batch(part)))
             right += (logits.argmax(1) == data.labels[part]).sum()
     return int(right) / len(data)
 

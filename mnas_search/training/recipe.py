@@ -14,7 +14,7 @@ from mnas_search.training.schedules import Schedule, Triangular
 class Recipe:
     """How a network is trained.
 
-    `replace` and `changed` give the same recipe at another length or batch size: schedules know
+    `replace` and `override` give the same recipe at another length or batch size: schedules know
     no lengths of their own, and the learning rate follows the batch.
 
     Attributes:
@@ -69,7 +69,7 @@ class Recipe:
             return self.learning_rate
         return self.learning_rate * batch_size / self.reference_batch
 
-    def changed(
+    def override(
         self,
         *,
         epochs: int | None = None,
@@ -119,7 +119,7 @@ class ProxyRecipe:
         if self.fraction > 1:
             raise UsageError(f"proxy fraction {self.fraction!r}; allowed: at most 1")
 
-    def changed(self, text: str | None) -> "ProxyRecipe":
+    def override(self, text: str | None) -> "ProxyRecipe":
         """This recipe with what `text` says instead, as in `epochs=10,resolution=16`."""
         own: dict[str, float] = {}
         training: dict[str, float] = {}
@@ -142,7 +142,7 @@ class ProxyRecipe:
 
     @property
     def text(self) -> str:
-        """All that `changed` reads."""
+        """All that `override` reads."""
         own = [f"{name}={getattr(self, name):g}" for name in _PROXY_FIELDS]
         training = [f"{name}={getattr(self.training, name):g}" for name in _TRAINING_FIELDS]
         return ",".join(own + training)
@@ -161,10 +161,10 @@ _TRAINING_FIELDS: dict[str, Callable[[str], float]] = {
 }
 
 PROXY = ProxyRecipe()  # of 8x8 digits
-LARGEST_PROXY = 32  # pixels a side, unless asked for otherwise
+MAX_PROXY_SIDE = 32  # pixels a side, unless asked for otherwise
 
 
-MOST_IMAGES = 40_000  # that a candidate sees, epochs together, unless asked for otherwise
+MAX_PROXY_IMAGES = 40_000  # that a candidate sees, epochs together, unless asked for otherwise
 
 
 def proxy_recipe(side: int, count: int) -> ProxyRecipe:
@@ -175,10 +175,10 @@ def proxy_recipe(side: int, count: int) -> ProxyRecipe:
     recipe = PROXY
     if side > PROXY.resolution:
         recipe = ProxyRecipe(
-            resolution=min(LARGEST_PROXY, side),
+            resolution=min(MAX_PROXY_SIDE, side),
             width=0.25,
             divisor=4,
             training=Recipe(epochs=4, batch_size=128, augmentations=(Shift(most=2), Flip())),
         )
-    share = MOST_IMAGES / (recipe.training.epochs * count)
+    share = MAX_PROXY_IMAGES / (recipe.training.epochs * count)
     return replace(recipe, fraction=float(f"{min(1.0, share):.3g}"))

@@ -26,17 +26,17 @@ class WorkerContext:
     """
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
 
     @property
     def part(self) -> slice:
         """The part of a batch, or of a split: every `count`-th image."""
-        return slice(self.rank, None, self.count)
+        return slice(self.rank, None, self.world_size)
 
-    def wrapped(self, network: nn.Module) -> nn.Module:
+    def wrap(self, network: nn.Module) -> nn.Module:
         """What to call instead of the network, so that its gradients are averaged; parameters and
         buffers of process 0 are taken over by all, once."""
-        if self.count == 1:
+        if self.world_size == 1:
             return network
         synchronised: nn.Module = nn.parallel.DistributedDataParallel(
             network, broadcast_buffers=False
@@ -45,20 +45,20 @@ class WorkerContext:
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes, in place."""
-        if self.count > 1:
+        if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
     @torch.no_grad()
-    def agree(self, network: nn.Module) -> None:
+    def broadcast(self, network: nn.Module) -> None:
         """Take over the buffers of process 0: batch-norm statistics."""
-        if self.count > 1:
+        if self.world_size > 1:
             for buffer in network.buffers():
                 dist.broadcast(buffer, src=0)
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all processes are here."""
-        if self.count > 1:
+        if self.world_size > 1:
             dist.barrier()
 
 

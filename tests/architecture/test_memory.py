@@ -150,7 +150,9 @@ def test_what_is_refused():
             inference_memory(B0, batch)
         with pytest.raises(UsageError, match="batch_size"):
             training_memory(B0, batch)
-    with pytest.raises(UsageError, match="optimiser_slots -1; allowed"):
+    with pytest.raises(
+        UsageError, match="optimiser_slots must be a whole number of 0 or more, got -1"
+    ):
         training_memory(B0, 8, optimiser_slots=-1)
 
 

@@ -23,7 +23,7 @@ from mnas_search.common import plugins
 from mnas_search.common.errors import UnknownName, UsageError
 from mnas_search.data import Dataset, Split, assemble, decode, digits, load
 from mnas_search.data.decode import decode as decode_one
-from mnas_search.data.sources import PRESETS
+from mnas_search.data.presets import PRESETS
 from mnas_search.data.splits import cut
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.experiments.search.config import RunConfig, Setup
@@ -940,8 +940,7 @@ VIEWS = '''
 import os
 import time
 
-from mnas_search.interfaces import Evaluator, Resources
-from mnas_search.trials import Evaluation
+from mnas_search import Evaluation, Evaluator, Resources
 
 
 class Views(Evaluator):

@@ -192,7 +192,7 @@ def test_a_dead_worker_is_replaced_and_its_work_tried_once_more(tmp_path):
 def test_more_gpus_than_there_are(tmp_path):
     done = run(command(tmp_path / "run", evaluator="slow", **{"gpus-per-trial": 99}))
     assert done.returncode == 2
-    assert "99 GPUs a trial; allowed: at most" in done.stderr
+    assert "99 GPUs a trial required, but Ray sees" in done.stderr
     assert "Traceback" not in done.stderr
 
 

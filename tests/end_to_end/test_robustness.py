@@ -22,11 +22,8 @@ HEADER = """
 import sys
 import numpy as np
 import torch
-from mnas_search import Architecture, Stage, WorkFailed, cost
-from mnas_search.choices import Decision
-from mnas_search.interfaces import Controller, Evaluator, SearchSpace, StagewiseSpace
-from mnas_search.interfaces import TracedNetwork
-from mnas_search.trials import Evaluation
+from mnas_search import Architecture, Controller, Decision, Evaluation, Evaluator, SearchSpace
+from mnas_search import Stage, StagewiseSpace, TracedNetwork, WorkFailed, cost
 """
 
 
@@ -125,8 +122,7 @@ def test_scalars_of_other_libraries(run_cli, mine, tmp_path, value):
             "class X(Controller):\n"
             "    def __init__(self, problem): pass\n"
             "    def ask(self, rng): return {'banana': 1}\n"
-            "    def tell(self, trial): pass\n"
-            "    def replay(self, event): pass\n",
+            "    def tell(self, trial): pass\n",
             2,
             "unknown decision 'banana'",
         ),
@@ -135,8 +131,7 @@ def test_scalars_of_other_libraries(run_cli, mine, tmp_path, value):
             "class X(Controller):\n"
             "    def __init__(self, problem): pass\n"
             "    def ask(self, rng): return None\n"
-            "    def tell(self, trial): pass\n"
-            "    def replay(self, event): pass\n",
+            "    def tell(self, trial): pass\n",
             1,
             "the controller's ask 0 failed: TypeError",
         ),

@@ -17,7 +17,8 @@ import pytest
 from mnas_search.common import plugins
 from mnas_search.common.errors import RunFolderError, UsageError
 from mnas_search.evaluators.accel_nasbench.evidence import SPACE, load
-from mnas_search.experiments.fidelity.config import FidelityConfig, check_files
+from mnas_search.experiments.experiment import check_same
+from mnas_search.experiments.fidelity.config import FIDELITY, FidelityConfig
 from mnas_search.experiments.fidelity.plan import default_proxies, make_plan
 from mnas_search.experiments.fidelity.report import command, record, verdict
 from mnas_search.experiments.fidelity.scores import compare
@@ -72,12 +73,12 @@ def test_a_proxys_power_is_found_and_the_cheapest_that_suffices_chosen(tmp_path)
         output=tmp_path / "f",
     )
     (against,) = done.comparisons
-    by_name = {p.judge.name: p for p in against.proxies}
+    by_name = {p.recipe.name: p for p in against.proxies}
     assert by_name["noise=0.02"].one.tau.value > 0.8
     assert by_name["noise=3"].one.tau.high < 0.6
     assert by_name["noise=0.02"].effort.noise == pytest.approx(0.02, rel=0.5)
     assert by_name["noise=0.02,wait=0.03"].effort.seconds > 0.03
-    assert against.cheapest.judge.name == "noise=0.02"
+    assert against.cheapest.recipe.name == "noise=0.02"
     assert against.cheapest.difference.low > 0  # cost says nothing here, the proxy does
     assert against.ceiling.value == 1
     said = list(verdict(done, against))
@@ -120,34 +121,35 @@ def test_a_proxy_that_is_a_baseline_differs_from_it_by_nothing(tmp_path):
 
 
 def test_seeds_of_proxies_and_references_are_disjoint():
-    plan = make_plan(wanted("noise=1", architectures=40, seeds=5).over(Path("x"), None))
+    plan = make_plan(wanted("noise=1", architectures=40, seeds=5).over({}))
     seeds = {True: set(), False: set()}
-    for judge in plan.judges:
+    for recipe in plan.recipes:
         for network in plan.networks:
-            own = judge.seeds(plan.config.seed, network.fingerprint)
+            own = recipe.seeds(plan.config.seed, network.fingerprint)
             assert len(set(own)) == 5
-            seeds[judge.reference] |= set(own)
+            seeds[recipe.reference] |= set(own)
     assert len(seeds[True]) == len(seeds[False]) == 200
     assert not seeds[True] & seeds[False]
 
 
-def test_the_work_is_done_network_by_network_and_given_to_its_judge():
-    plan = make_plan(wanted("noise=1", architectures=4).over(Path("x"), None))
+def test_the_work_is_done_network_by_network_and_given_to_its_recipe():
+    plan = make_plan(wanted("noise=1", architectures=4).over({}))
     trainings = Trainings(plan, Remembered())
     works = []
-    while (work := trainings.next()) is not None:
+    queue = trainings.queue
+    while (work := queue.next()) is not None:
         works.append(work)
     assert [w.number for w in works] == sorted(w.number for w in works)
     assert [w.evaluator_index for w in works[:4]] == [0, 0, 1, 1]  # the reference first
-    assert not trainings.finished
+    assert not queue.finished
     for work in reversed(works):
-        trainings.record(work, Evaluation(accuracy=work.evaluator_index / 2), 1.0)
-    assert trainings.finished
+        queue.record(work, Evaluation(accuracy=work.evaluator_index / 2), 1.0)
+    assert queue.finished
     assert (trainings.accuracies(plan.proxies[0]) == 0.5).all()
 
 
-def test_a_panel_measures_with_the_judge_that_is_asked():
-    network = make_plan(wanted("noise=1", architectures=4).over(Path("x"), None)).networks[0]
+def test_a_pool_measures_with_the_evaluator_that_is_asked():
+    network = make_plan(wanted("noise=1", architectures=4).over({})).networks[0]
     ranking = plugins.load("evaluators", RANKING)
     panel = EvaluatorPool((ranking(), ranking(proxy="flat=1")))
     given = [
@@ -241,12 +243,12 @@ def test_the_folder_alone_goes_on_and_trains_only_what_is_new(tmp_path, run_cli)
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (("--seed", 1), "seed is 1, but"),
-        (("--architectures", 4), "architectures is 4, but"),
-        (("--seeds", 1), "allowed: 2 or more, or a new folder"),
-        (("--space", "mnasnet"), "space is 'mnasnet', but"),
-        (("--data", "digits"), "data is 'digits', but"),
-        (("--reference", "accel_nasbench"), "networks of 'accel_nasbench', but those in"),
+        (("--seed", 1), "seed must be 0 to resume the fidelity study"),
+        (("--architectures", 4), "architectures must be 5 or more"),
+        (("--seeds", 1), "seeds must be 2 or more"),
+        (("--space", "mnasnet"), "space must be 'efficientnet'"),
+        (("--data", "digits"), "data must be none"),
+        (("--reference", "accel_nasbench"), "networks_of must be 'the space'"),
     ],
 )
 def test_what_would_make_trainings_useless_is_refused(tmp_path, run_cli, change, says):
@@ -265,12 +267,12 @@ def test_other_images_in_the_same_place_are_refused(tmp_path):
     def asked(seed):
         images = np.random.default_rng(seed).integers(0, 256, (60, 8, 8, 3), np.uint8)
         np.savez(file, images=images, labels=np.arange(60) % 3)
-        return make_plan(FidelityConfig(data=str(file), architectures=4).over(folder, None))
+        return make_plan(FidelityConfig(data=str(file), architectures=4).over({}))
 
     recorded = asked(0).recorded
-    check_files(folder, recorded, asked(0).recorded)
-    with pytest.raises(RunFolderError, match=r"mine\.npz' has changed since the trainings"):
-        check_files(folder, recorded, asked(1).recorded)
+    check_same(FIDELITY, folder, recorded, asked(0).recorded)
+    with pytest.raises(RunFolderError, match=r"mine\.npz' has changed since the fidelity study"):
+        check_same(FIDELITY, folder, recorded, asked(1).recorded)
 
 
 def test_new_folders_are_named_after_the_data_and_numbered(tmp_path, monkeypatch):
@@ -291,18 +293,18 @@ def test_a_changed_file_is_refused(tmp_path, run_cli):
     mine.write_text(PROXIES.read_text() + "\n# changed\n")
     code, _, err = run_cli(*given)
     assert code == 2
-    assert "has changed since the trainings" in err
+    assert "has changed since the fidelity study" in err
 
 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (("--architectures", 3), "architectures is 3; allowed: a whole number from 4"),
-        (("--seeds", 0), "seeds is 0; allowed: a whole number from 1"),
-        (("--tau", 0), "tau 0; allowed: above 0, at most 1"),
-        (("--tau", "nan"), "tau nan; allowed"),
-        (("--workers", -1), "workers is -1; allowed: a whole number from 0"),
-        (("--reference", "nobody"), "reference: unknown evaluator 'nobody'; allowed: accel_"),
+        (("--architectures", 3), "architectures must be a whole number from 4, got 3"),
+        (("--seeds", 0), "seeds must be a whole number from 1, got 0"),
+        (("--tau", 0), "tau must be above 0 and at most 1, got 0"),
+        (("--tau", "nan"), "tau must be above 0 and at most 1, got nan"),
+        (("--workers", -1), "workers must be a whole number from 0, got -1"),
+        (("--reference", "nobody"), "reference: evaluator must be one of accel_"),
         (("--reference", "epochs=x"), "proxy 'epochs=x'; allowed: resolution="),
         (("--proxy", "depth=3"), "proxy 'depth=3'; allowed: resolution="),
         (("--evaluator", RANKING), "no proxy for evaluator"),
@@ -331,7 +333,7 @@ def test_other_folders_are_left_alone(tmp_path, run_cli):
     (other / "config.json").write_text(json.dumps({"config": {"target_flops": 1}}))
     code, _, err = run_cli(*options(other, "noise=1"))
     assert code == 2
-    assert "holds a run" in err
+    assert "holds a `run`, not a `fidelity`" in err
     assert sorted(p.name for p in other.iterdir()) == ["config.json", "notes.txt"]
     mine = tmp_path / "mine"
     assert run_cli(*options(mine, "noise=1", architectures=4))[0] == 0
@@ -352,7 +354,7 @@ def test_more_architectures_than_there_are(tmp_path, run_cli):
     given = options(tmp_path / "f", "noise=1", space=f"{space}:Small")
     code, _, err = run_cli(*given)
     assert code == 2
-    assert "architectures 6; allowed: at most 5, all there are" in err
+    assert "architectures must be at most 5, all there are, got 6" in err
     assert run_cli(*given, "--architectures", 5)[0] == 0
 
 
@@ -360,7 +362,7 @@ def test_recorded_networks_are_a_reference_as_they_were_recorded():
     config = FidelityConfig(
         evaluator=RANKING, proxies=("noise=1",), references=("accel_nasbench",), architectures=30
     )
-    plan = make_plan(config.over(Path("x"), None))
+    plan = make_plan(config.over({}))
     evidence = load()
     for network, accuracy in zip(plan.networks, plan.references[0].accuracy, strict=True):
         codes = encode(SPACE.decisions, encode_architecture(SPACE, network))
@@ -368,10 +370,10 @@ def test_recorded_networks_are_a_reference_as_they_were_recorded():
         assert rows.any()
         assert accuracy == pytest.approx(evidence.accuracy[rows].mean())
     assert plan.networks_of == "accel_nasbench"
-    assert all(not judge.reference for judge in plan.judges)
+    assert all(not recipe.reference for recipe in plan.recipes)
     trainings = Trainings(plan, Remembered())
-    while (work := trainings.next()) is not None:
-        trainings.record(work, Failure(reason="no"), 0.0)
+    while (work := trainings.queue.next()) is not None:
+        trainings.queue.record(work, Failure(reason="no"), 0.0)
     (against,) = compare(plan, trainings, 0.6)
     assert against.ceiling is None
     assert against.noise == 0.0031
@@ -389,7 +391,7 @@ def test_default_recipes_are_cheaper_ones_and_the_usual_one():
         "default",
     )
     for text in default_proxies(proxy_recipe(224, 10_000))[:-1]:
-        assert proxy_recipe(224, 10_000).changed(text) != proxy_recipe(224, 10_000)
+        assert proxy_recipe(224, 10_000).override(text) != proxy_recipe(224, 10_000)
 
 
 def test_real_trainings(tmp_path, run_cli):
@@ -425,7 +427,7 @@ def test_the_command_that_is_given_is_one_that_run_takes(tmp_path):
     )
 
 
-def test_over_ray_each_worker_has_all_judges(tmp_path):
+def test_over_ray_each_worker_has_all_evaluators(tmp_path):
     done = study(
         FidelityConfig(
             evaluator=f"{PROXIES}:RankingOnWorkers",
@@ -472,7 +474,7 @@ def test_going_on_after_a_kill_and_after_ctrl_c(tmp_path, run_cli, how):
     _, err = process.communicate(timeout=60)
     if how == signal.SIGINT:
         assert process.returncode == 130
-        assert f"go on with: mnas-search fidelity --output {folder}" in err
+        assert f"resume with: mnas-search fidelity --output {folder}" in err
     done = len(trained(folder))
     assert 4 <= done < 24
     code, out, err = run_cli("fidelity", "--output", folder, "--format", "json")
@@ -488,7 +490,7 @@ def test_the_time_budget_leaves_the_rest_for_later(tmp_path, run_cli):
     given = options(folder, "wait=0.05", **{"time-budget": "1s"}, architectures=40)
     code, out, _ = run_cli(*given)
     assert code == 0
-    assert f"go on with: mnas-search fidelity --output {folder}" in out
+    assert f"resume with: mnas-search fidelity --output {folder}" in out
     told = json.loads((folder / "fidelity.json").read_text())
     assert 4 <= told["comparisons"][0]["networks"] < 40
     assert told["remaining"] > 0
@@ -498,6 +500,6 @@ def test_too_little_for_any_comparison_is_no_result(tmp_path, run_cli):
     folder = tmp_path / "f"
     code, _, err = run_cli(*options(folder, "wait=0.2", **{"time-budget": "0.1"}))
     assert code == 1
-    assert f"go on with: mnas-search fidelity --output {folder}" in err
+    assert f"resume with: mnas-search fidelity --output {folder}" in err
     with pytest.raises(UsageError):
         study(wanted("noise=1"), target=math.inf)

@@ -57,6 +57,7 @@ def finals_of(search, journal, baseline=None):
         OBJECTIVE,
         searched=Cheap(),
         check=Contrary(),
+        trainer=None,
         baseline=baseline,
         seed=0,
         journal=journal,
@@ -64,8 +65,8 @@ def finals_of(search, journal, baseline=None):
 
 
 def train(finals, outcome):
-    while (work := finals.trainings.next()) is not None:
-        finals.trainings.record(work, outcome(work), 1.0)
+    while (work := finals.queue.next()) is not None:
+        finals.queue.record(work, outcome(work), 1.0)
 
 
 NUMBERS = [0, 1, 2, 5, 20, 40, 60, 80, 100]
@@ -97,7 +98,7 @@ def test_a_finalist_that_does_not_train_is_vetoed_and_none_chosen_for_training(t
             return Evaluation(accuracy=accuracies[work.network.fingerprint])
 
         train(finals, outcome)
-        assert finals.trainings.finished
+        assert finals.queue.finished
         assert [f.network.fingerprint for f in finals.vetoed] == [first, second]
         assert finals.winner.network.fingerprint == third  # the best by the check of those left
         assert finals.baseline.trained == pytest.approx(0.9)
@@ -107,7 +108,7 @@ def test_trainings_that_are_journalled_are_not_repeated(tmp_path):
     with Journal(tmp_path / "journal.jsonl") as journal:
         finals = finals_of(searched(journal, NUMBERS), journal, ToySpace().template)
         for _ in range(3):
-            finals.trainings.record(finals.trainings.next(), Evaluation(accuracy=0.5), 1.0)
+            finals.queue.record(finals.queue.next(), Evaluation(accuracy=0.5), 1.0)
     before = [e["seed"] for e in events(tmp_path, "final")]
     with Journal(tmp_path / "journal.jsonl") as journal:
         search = make(journal, Scripted(codes_of(*NUMBERS)), trials=len(NUMBERS))
@@ -128,7 +129,7 @@ def test_where_the_baseline_fails_too_nobody_is_vetoed_and_a_resume_tries_again(
         search = make(journal, Scripted(codes_of(*NUMBERS)), trials=len(NUMBERS))
         finals = finals_of(search, journal, ToySpace().template)
         train(finals, lambda work: Evaluation(accuracy=0.6))
-        assert finals.trainings.finished
+        assert finals.queue.finished
         assert all(one.trained == pytest.approx(0.6) for one in finals.finalists)
 
 
@@ -155,6 +156,7 @@ def test_a_network_without_a_second_opinion_is_left_out(tmp_path):
             OBJECTIVE,
             searched=Cheap(),
             check=Moody(search.best.fingerprint, baseline.fingerprint),
+            trainer=None,
             baseline=baseline,
             seed=0,
             journal=journal,

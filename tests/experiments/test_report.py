@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from mnas_search.architecture.traced_network import TracedNetwork
-from mnas_search.common import folders
 from mnas_search.common.errors import WorkFailed
 from mnas_search.common.render.axis import Axis
-from mnas_search.experiments.listener import Reporter
+from mnas_search.experiments.experiment import Experiment
+from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.search.config import RunConfig, Setup
 from mnas_search.experiments.search.report.page import page
-from mnas_search.experiments.search.run import _run, reopen, report
+from mnas_search.experiments.search.run import RUN, _run, reopen, report
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.journal import ReadJournal
 from mnas_search.nas.space.choices import Decision
@@ -88,7 +88,7 @@ class Told(Evaluator):
     def __init__(self, name="whole", halves=None):
         self.label, self._halves = f"made-up accuracy <by {name}>", halves
 
-    def halves(self):
+    def independent_pair(self):
         return self._halves
 
     def evaluate(self, network, *, seed):
@@ -117,8 +117,9 @@ def predicted(tmp_path_factory):
     )
     setup = Setup(config)
     setup.evaluator, setup.check, setup.trainer = Told("search"), Told("check"), Trains()
-    folders.write_config(folder, setup.recorded, {})
-    return folder, _run(setup, folder, Reporter())
+    experiment = Experiment(RUN, folder)
+    experiment.make(setup.recorded, "")
+    return folder, _run(setup, experiment, Listener())
 
 
 def test_a_run_by_predictions_shows_both_and_the_baseline(predicted):
@@ -226,8 +227,9 @@ def test_hostile_names_and_errors_are_escaped_and_traced_winners_have_no_family(
         workers=0,
     )
     setup = Setup(config)
-    folders.write_config(folder, setup.recorded, {})
-    result = _run(setup, folder, Reporter())
+    experiment = Experiment(RUN, folder)
+    experiment.make(setup.recorded, "")
+    result = _run(setup, experiment, Listener())
     text = (folder / "report.html").read_text()
     parsed, svg = checked(text)
     assert "<script" not in text

@@ -22,7 +22,7 @@ from mnas_search.architecture.blocks.arithmetic import make_divisible
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.memory import inference_memory, training_memory
 from mnas_search.architecture.scaling import CompoundRule, Rounding, compound, scale
-from mnas_search.architecture.scaling.limits import STEPS, largest, limits
+from mnas_search.architecture.scaling.limits import STEPS, largest_member, limits
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
 from mnas_search.evaluators.proxy_training import ProxyTraining
@@ -30,7 +30,7 @@ from mnas_search.experiments.resolve import resolve_architecture
 from mnas_search.experiments.scaling.comparison import DIMENSIONS, comparison
 from mnas_search.experiments.scaling.figures import comparison_figure, grid_figure
 from mnas_search.experiments.scaling.grid import PAPER, GridConfig, candidates, choose, triples
-from mnas_search.experiments.scaling.measured import Scores
+from mnas_search.experiments.scaling.measured import MeasuredAccuracies
 from mnas_search.experiments.scaling.report import grid_words
 from mnas_search.training.proxy import map_sizes
 
@@ -108,11 +108,11 @@ def test_limits_are_kept_and_the_next_step_breaks_one(network, flops, params, wh
     if which == "training":
         asked |= {"max_memory": flops * training_memory(network, 8), "batch_size": 8}
     wanted = limits(**asked)
-    fitted = largest(network, wanted)
-    assert all(limit.kept(fitted.member) for limit in wanted)
+    fitted = largest_member(network, wanted)
+    assert all(limit.is_met(fitted.member) for limit in wanted)
     assert fitted.binding
     larger = compound(network, fitted.phi + 1 / STEPS)
-    broken = [limit.name for limit in wanted if not limit.kept(larger)]
+    broken = [limit.name for limit in wanted if not limit.is_met(larger)]
     assert tuple(broken) == fitted.binding
 
 
@@ -132,7 +132,7 @@ def test_what_binds_is_told(run_cli):
 
 
 def test_a_larger_network_than_any_can_be_has_no_binding_limit():
-    fitted = largest(B0, limits(max_flops=1e30))
+    fitted = largest_member(B0, limits(max_flops=1e30))
     assert fitted.binding == ()
     with pytest.raises(UsageError):
         compound(B0, fitted.phi + 1 / STEPS)
@@ -141,20 +141,23 @@ def test_a_larger_network_than_any_can_be_has_no_binding_limit():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--max-params", "1000"], "allowed: at least"),
+        (["--max-params", "1000"], "max params must be "),
         (["--max-flops", "banana"], "'banana'"),
-        (["--alpha", "0.9", "--phi", "1"], "alpha 0.9; allowed: a number >= 1"),
+        (["--alpha", "0.9", "--phi", "1"], "alpha must be 1 or more (equation 3), got 0.9"),
         (["--alpha", "1", "--beta", "1", "--gamma", "1", "--max-flops", "2G"], "all 1"),
         (["--grid-search", "--step", "0.4", "--tolerance", "0.01"], "0 triples"),
         (["--grid-search", "--tolerance", "0"], "tolerance 0.0"),
         (["--grid-search", "--alpha", "1.2"], "--alpha with --grid-search"),
         (["--grid-search", "--compare"], "--grid-search and --compare together"),
         (["--grid-search", "--max-flops", "1M"], "none of 22 triples keeps the limits"),
-        (["--grid-search", "--seeds", "1"], "seeds is 1; allowed: a whole number from 2"),
+        (["--grid-search", "--seeds", "1"], "seeds must be a whole number from 2, got 1"),
         (["--compare", "--budgets", "100M"], "more than the base's own"),
         (["--compare", "--seeds", "2"], "--seeds with --compare alone"),
         (["--phi", "-60"], "resolution of 0 pixels"),
-        (["--phi", "1", "--divisor", "0"], "multiples of 0; allowed"),
+        (
+            ["--phi", "1", "--divisor", "0"],
+            "multiple of channels must be a whole number from 1 to 1,024, got 0",
+        ),
         (["--batch-size", "8"], "--batch-size without --max-memory"),
         (["--max-memory", "1G", "--batch-size", "0"], "batch size 0"),
         (["--workers", "2"], "--workers without --grid-search, --compare; allowed: with"),
@@ -194,7 +197,7 @@ def test_networks_over_a_limit_are_dropped_before_any_training():
 
 def scored(tried, accuracies):
     """Scores from an accuracy, or several, for each candidate."""
-    return Scores(
+    return MeasuredAccuracies(
         by_fingerprint={
             one.network.fingerprint: tuple(values)
             for one, values in zip(tried, accuracies, strict=True)
@@ -254,13 +257,16 @@ def test_a_grid_search_ends_with_its_files_and_is_gone_on_with(run_cli, tmp_path
     assert (folder / "measurements.jsonl").read_bytes() == journal
     code, _, err = run_cli(*asked, "--evaluator", BY_PARAMS, "--max-flops", "1G")
     assert code == 2
-    assert "max_flops is" in err
+    assert "max_flops must be none to resume the grid search" in err
     code, _, err = run_cli("scale", "mobilenet_v2", *asked[2:], "--evaluator", BY_PARAMS)
     assert code == 2
-    assert "base is" in err
+    assert "base must be" in err
     code, _, err = run_cli("resume", folder)
     assert code == 2
-    assert "holds no run but a `grid-search`; allowed: the command that began it" in err
+    assert (
+        "holds a `grid-search`, not a `run`; it can be resumed with the command that began it"
+        in err
+    )
     code, _, err = run_cli("profile", folder)
     assert (code, err.count("error:")) == (2, 1)
 

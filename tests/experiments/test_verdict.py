@@ -70,12 +70,13 @@ def searched(journal, accuracy=by_params, seed=0):
     return search
 
 
-def judged(journal, search, rival=None, baselines=(B0,)):
+def judged(journal, search, random_baseline=None, baselines=(B0,)):
     return BaselineComparison(
         search,
         OBJECTIVE,
         baselines=baselines,
-        rival=rival,
+        random_baseline=random_baseline,
+        evaluator=None,
         seed=0,
         journal=journal,
     )
@@ -91,8 +92,8 @@ def noisy(work):
 def test_the_figures_by_hand(journals):
     search = searched(journals("search"))
     verdict = judged(journals("verdict"), search)
-    assert verdict.gains == () and verdict.winner is None
-    assert drive(verdict.trainings, noisy) == (TOP + 1) * TRAININGS
+    assert verdict.improvements == () and verdict.winner is None
+    assert drive(verdict.queue, noisy) == (TOP + 1) * TRAININGS
     candidates, (baseline,) = verdict.candidates, verdict.baselines
     best = sorted((t for t in search.trials if t.within_target), key=rank)[:TOP]
     assert {one.trial.number for one in candidates} == {trial.number for trial in best}
@@ -108,7 +109,7 @@ def test_the_figures_by_hand(journals):
             for one in candidates
         ]
         chosen.append(candidates[np.argmax(means)].test[seed])
-    (gain,) = verdict.gains
+    (gain,) = verdict.improvements
     assert gain.difference == pytest.approx(np.mean(chosen) - np.mean(baseline.test))
     variance = np.mean([np.var(one.test, ddof=1) for one in (*candidates, baseline)])
     quantile = stats.t.ppf(0.975, 4 * (TRAININGS - 1))
@@ -125,8 +126,8 @@ def test_what_is_said(journals, lead, beats):
         luck = np.random.default_rng(work.seed).normal(0, 0.01)
         return Evaluation(accuracy=mine + luck, info={"test": mine + luck})
 
-    drive(verdict.trainings, outcome)
-    (gain,) = verdict.gains
+    drive(verdict.queue, outcome)
+    (gain,) = verdict.improvements
     assert gain.shown is beats
     assert gain.difference == pytest.approx(lead, abs=0.03)
 
@@ -136,15 +137,15 @@ def test_two_equal_networks_are_hardly_ever_told_apart(journals):
     2.5 % false gains are expected: of 200, 15 or more have a chance of 0.0002."""
     search = searched(journals("search"))
     verdict = judged(journals("verdict"), search)
-    drive(verdict.trainings, noisy)
+    drive(verdict.queue, noisy)
     false = 0
     rng = np.random.default_rng(0)
     for _ in range(200):
-        for seed, done in list(verdict.trainings.done.items()):
+        for key, done in list(verdict.queue._results.items()):
             # Luck of a training shows on both splits alike.
             accuracy = float(0.5 + rng.normal(0, 0.01))
-            verdict.trainings.done[seed] = replace(done, accuracy=accuracy, test=accuracy)
-        false += verdict.gains[0].shown
+            verdict.queue._results[key] = replace(done, accuracy=accuracy, test=accuracy)
+        false += verdict.improvements[0].shown
     assert false < 15
 
 
@@ -156,20 +157,23 @@ def test_failures_and_resume(journals):
     def outcome(work):
         return Failure(reason="no") if work.network.fingerprint == best else noisy(work)
 
-    drive(verdict.trainings, outcome)
+    drive(verdict.queue, outcome)
     assert verdict.winner.trial.fingerprint != best  # cannot be trained: cannot win
     again = judged(journals("verdict"), search)
     assert again.winner == verdict.winner
-    assert drive(again.trainings, noisy) == TRAININGS  # the failed ones alone
+    assert drive(again.queue, noisy) == TRAININGS  # the failed ones alone
     assert again.candidates[0].validation
 
 
 def test_a_random_search_beside(journals):
-    search, rival = searched(journals("search")), searched(journals("random"), seed=1)
-    verdict = judged(journals("verdict"), search, rival)
-    drive(verdict.trainings, noisy)
-    assert [gain.over.label.split()[0] for gain in verdict.gains] == ["efficientnet_b0", "random"]
-    assert len(verdict.rivals) == TOP
+    search, drawn = searched(journals("search")), searched(journals("random"), seed=1)
+    verdict = judged(journals("verdict"), search, drawn)
+    drive(verdict.queue, noisy)
+    assert [gain.over.label.split()[0] for gain in verdict.improvements] == [
+        "efficientnet_b0",
+        "random",
+    ]
+    assert len(verdict.random_candidates) == TOP
 
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v2", "mnasnet_a1"])

@@ -8,7 +8,7 @@ import torch
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture
 from mnas_search.export.base import Exporter
-from mnas_search.export.weights import network_with
+from mnas_search.export.weights import build_with_weights
 from mnas_search.networks import build
 from mnas_search.testing import ExporterContract
 
@@ -20,7 +20,7 @@ class Honest(Exporter):
         for index, stage in enumerate(architecture.stages):
             if stage.se_ratio:
                 raise InvalidArchitecture(f"stage {index} squeezes; allowed: se_ratio 0")
-        torch.save(network_with(architecture, weights).state_dict(), path / "weights.pt")
+        torch.save(build_with_weights(architecture, weights).state_dict(), path / "weights.pt")
         return (path / "weights.pt",)
 
 

@@ -26,7 +26,7 @@ from mnas_search.common.errors import InvalidArchitecture, UsageError, WorkFaile
 from mnas_search.export import comparison
 from mnas_search.export.base import Origin
 from mnas_search.export.model_py.model_source import model_source
-from mnas_search.export.timm.block_args import read_words, timm_words
+from mnas_search.export.timm.block_args import parse_block_args, timm_block_args
 from mnas_search.export.torchvision import layout as torchvision_like
 from mnas_search.nas.space.choices import decode
 from mnas_search.networks import build
@@ -500,7 +500,7 @@ def test_what_only_looks_inexpressible(tmp_path):
         stem=Stem(channels=20, kernel=5),
         resolution=64,
     )
-    assert read_words(timm_words(network), "gelu")[0].activation == "gelu"
+    assert parse_block_args(timm_block_args(network), "gelu")[0].activation == "gelu"
     assert_same_outputs("timm", network, tmp_path / "out")
 
 
@@ -729,8 +729,8 @@ def test_without_the_package_itself(form, run_cli, tmp_path, monkeypatch):
     module = importlib.import_module(plugins.load("exporters", form).__module__)
     timm_model = importlib.import_module("mnas_search.export.timm.model")
     for place in (module, timm_model):
-        if hasattr(place, "imports"):
-            monkeypatch.setattr(place, "imports", lambda name: False)
+        if hasattr(place, "can_import"):
+            monkeypatch.setattr(place, "can_import", lambda name: False)
     code, _, err = run_cli("export", WINNER.block_string, "--to", form, "-o", tmp_path / "out")
     assert code == 0, err
     assert err.startswith("note: ") and "cannot be imported here" in err
@@ -739,17 +739,17 @@ def test_without_the_package_itself(form, run_cli, tmp_path, monkeypatch):
 
 def test_why_a_package_is_absent(tmp_path, monkeypatch):
     """One that is there and does not import is not to be installed once more."""
-    from mnas_search.common.extras import absent, imports
+    from mnas_search.common.extras import can_import, describe_missing
 
     (tmp_path / "half_installed.py").write_text(
         "raise RuntimeError('operator x::y does not exist')"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert not imports("half_installed")
-    assert absent("half_installed", "it") == (
+    assert not can_import("half_installed")
+    assert describe_missing("half_installed", "it") == (
         "half_installed cannot be imported here (RuntimeError: operator x::y does not exist)"
     )
-    assert absent("not_installed", "it") == (
+    assert describe_missing("not_installed", "it") == (
         "not_installed cannot be imported here (not installed: pip install it)"
     )
 
@@ -955,16 +955,22 @@ def described(change):
 @pytest.mark.parametrize(
     "text, says",
     [
-        (described({"secret": 1}), "'secret'; allowed: "),
-        (described({"stem": {"channels": 8, "exec": "rm"}}), "'exec'; allowed: "),
-        (described({"num_classes": 10**30}), "num_classes is 1000"),
-        (described({"resolution": -1}), "resolution is -1; allowed: "),
-        (described({"stages": []}), "stages is (); allowed: "),
-        (described({"bn_eps": "__import__('os')"}), "bn_eps is"),
-        ("[" * 500_000, "no JSON"),
-        ('{"stages":' * 100_000, "no JSON"),
-        ("", "no JSON"),
-        ("x" * 20_000_000, "20,000,000 bytes; allowed: 10,000,000"),
+        (described({"secret": 1}), "no field 'secret'; its fields are "),
+        (described({"stem": {"channels": 8, "exec": "rm"}}), "no field 'exec'; its fields are "),
+        (
+            described({"num_classes": 10**30}),
+            "num_classes must be a whole number from 1 to 10,000,000, got 1000",
+        ),
+        (
+            described({"resolution": -1}),
+            "resolution must be a whole number from 1 to 16,384, got -1",
+        ),
+        (described({"stages": []}), "stages must be a tuple of Stage, got ()"),
+        (described({"bn_eps": "__import__('os')"}), "bn_eps must be a number in (0, 1], got"),
+        ("[" * 500_000, "not valid JSON"),
+        ('{"stages":' * 100_000, "not valid JSON"),
+        ("", "not valid JSON"),
+        ("x" * 20_000_000, "at most 10,000,000 bytes, got 20,000,000"),
     ],
     ids=range(10),
 )

@@ -396,7 +396,7 @@ def test_what_is_refused_leaves_nothing(trained, picture, tmp_path, run_cli):
         ((trained, picture, tmp_path / "torn.jpg"), "torn.jpg' cannot be read (Truncated File"),
         ((trained, picture, tmp_path / "file"), "file' cannot be read (no image); allowed: AVIF"),
         ((trained, tmp_path / "none.png"), "none.png' cannot be read (No such file"),
-        ((trained, tmp_path), "cannot be read (no ordinary file)"),
+        ((trained, tmp_path), "cannot be read (not an ordinary file)"),
         ((trained, picture, "--class", "10"), "class '10'; allowed: 0 to 9"),
         ((trained, picture, "--class", "cat"), "class 'cat'; allowed: 0 to 9"),
         ((trained, picture, tmp_path / "same" / "digit.jpg"), "would both become"),
@@ -426,9 +426,9 @@ def test_what_is_refused_leaves_nothing(trained, picture, tmp_path, run_cli):
 
 def test_statistics_of_weights():
     state = build(Architecture.from_block_string(NETWORK)).state_dict()
-    assert weights.saw_no_image(state)
-    assert weights.classes_of(state) == 1000
+    assert weights.has_initial_statistics(state)
+    assert weights.count_classes(state) == 1000
     state["bn1.running_mean"][0] = 0.1
-    assert not weights.saw_no_image(state)
-    assert not weights.saw_no_image({})
-    assert weights.classes_of({"fc.bias": torch.zeros(3)}) is None
+    assert not weights.has_initial_statistics(state)
+    assert not weights.has_initial_statistics({})
+    assert weights.count_classes({"fc.bias": torch.zeros(3)}) is None

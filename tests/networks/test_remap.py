@@ -319,7 +319,7 @@ def test_train_starts_from_a_remapped_training(tmp_path, run_cli):
     # A training that is older than the option is the same training without it.
     config = tmp_path / "anew" / "config.json"
     value = json.loads(config.read_text())
-    del value["training"]["remap"]
+    del value["config"]["remap"]
     config.write_text(json.dumps(value))
     assert train(after, "anew", *start[2:])[0] == 0
     assert run_cli("resume", tmp_path / "anew")[0] == 0
@@ -328,5 +328,5 @@ def test_train_starts_from_a_remapped_training(tmp_path, run_cli):
 
 
 def test_names_of_weights_are_counted():
-    assert weights.some(["a", "b", "c", "d"]) == "a, b, c and 1 more"
-    assert weights.some([]) == "nothing"
+    assert weights.abbreviate(["a", "b", "c", "d"]) == "a, b, c and 1 more"
+    assert weights.abbreviate([]) == "nothing"

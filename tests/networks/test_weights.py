@@ -25,7 +25,7 @@ from mnas_search.experiments.training.settings import (
 from mnas_search.experiments.training.trained import load_trained
 from mnas_search.networks import build
 from mnas_search.networks.weights import loading as weights
-from mnas_search.networks.weights.settings import settings_of
+from mnas_search.networks.weights.settings import find_settings
 from mnas_search.networks.weights.torchvision_names import torchvision_names
 
 SIDE = 16
@@ -180,7 +180,7 @@ def test_train_says_what_it_took_and_records_it(tmp_path, run_cli):
     code, _, err = run_cli(*command, "--init", file)
     assert code == 0, err
     assert err.count(said(SAME, "timm's tf_efficientnet_b0")) == 1
-    recorded = json.loads((tmp_path / "one" / "config.json").read_text())["training"]
+    recorded = json.loads((tmp_path / "one" / "config.json").read_text())["config"]
     settings = dict(zip(("bn_eps", "bn_momentum", "padding"), SAME, strict=True))
     assert recorded["weight_settings"] == settings | {"source": "timm's tf_efficientnet_b0"}
     assert settings.items() <= recorded["architecture"].items()
@@ -197,7 +197,7 @@ def test_train_says_what_it_took_and_records_it(tmp_path, run_cli):
     assert code == 0, err
     code, _, err = run_cli(*command, "--init", file, "--weights-of", "timm")
     assert code == 2
-    assert "weights_of is 'timm', but the training" in err and "allowed: none" in err
+    assert "weights_of must be none to resume the training" in err and "got 'timm'" in err
 
 
 def test_a_training_of_before_goes_on_as_it_was(tmp_path):
@@ -208,7 +208,8 @@ def test_a_training_of_before_goes_on_as_it_was(tmp_path):
     result = start(config, tmp_path / "old")
     place = tmp_path / "old" / "config.json"
     content = json.loads(place.read_text())
-    for name in ("weight_settings", "weights_of"):
+    content = {"training": content["config"], "versions": content["versions"]}  # format 1
+    for name in ("weight_settings", "weights_of", "recipe_sha256"):
         del content["training"][name]
     content["training"]["architecture"] |= {"bn_eps": 1e-3, "bn_momentum": 0.01}
     content["training"]["architecture"]["padding"] = "symmetric"
@@ -246,7 +247,7 @@ def test_hostile_settings_are_none(tmp_path):
         [],
     ):
         (tmp_path / "config.json").write_text(json.dumps(told))
-        assert settings_of(file, STATE) is None
+        assert find_settings(file, STATE) is None
 
 
 @pytest.mark.parametrize(
@@ -265,7 +266,7 @@ def test_torchvision_s_own_settings(name, expected):
 
     with torch.device("meta"):
         network = getattr(models, name)()
-    found = settings_of(Path("nowhere"), network.state_dict())
+    found = find_settings(Path("nowhere"), network.state_dict())
     norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert {norm.eps for norm in norms} == {found.bn_eps}
     assert all(norm.momentum == pytest.approx(found.bn_momentum) for norm in norms)

@@ -229,9 +229,9 @@ def test_the_learning_rate_follows_the_batch_and_what_is_given_is_the_peak():
     used = loop.Training(network, data, EFFICIENTNET, seed=0)
     assert network[1].momentum == used.evaluated[1].momentum == 0.01
     assert used.state()["optimiser"]["param_groups"][0]["lr"] == 0.256 * len(data) / 4096
-    assert EFFICIENTNET.changed(batch_size=64).peak(64) == pytest.approx(0.004)
-    assert EFFICIENTNET.changed(batch_size=64, learning_rate=0.5).peak(64) == 0.5
-    assert EFFICIENTNET.changed(epochs=7) == replace(EFFICIENTNET, epochs=7)
+    assert EFFICIENTNET.override(batch_size=64).peak(64) == pytest.approx(0.004)
+    assert EFFICIENTNET.override(batch_size=64, learning_rate=0.5).peak(64) == 0.5
+    assert EFFICIENTNET.override(epochs=7) == replace(EFFICIENTNET, epochs=7)
     assert recipe_named("proxy").peak(64) == recipe_named("proxy").peak(32) == 0.1
 
 
@@ -534,7 +534,7 @@ def test_the_loss_under_mixup_is_the_weighted_loss_of_both_labels(monkeypatch):
     loss = loop.Training(network, data, recipe, seed=0).train_epoch()
     ((images, logits),) = given_to
     # Which images there were shows in the mixed ones: solve for the order that gives them.
-    whole = data.normalised(data.batch(slice(None)))
+    whole = data.normalise(data.batch(slice(None)))
     generator = torch.Generator().manual_seed(loop._mixed(0, 0))
     order = torch.randperm(50, generator=generator)
     w = weights[:, None, None, None]
@@ -558,10 +558,10 @@ SMALL = Architecture.from_block_string(
 
 # Short: few epochs at a learning rate for them; without a rate the recipe's own.
 SHORT = {
-    "proxy": (PROXY.training.changed(epochs=3, batch_size=16), 0.6),
-    "finetune": (FINETUNE.changed(epochs=3, batch_size=16, learning_rate=0.1), 0.6),
-    "scratch": (SCRATCH.changed(epochs=3, batch_size=16, learning_rate=0.01), 0.5),
-    "efficientnet": (EFFICIENTNET.changed(epochs=5, batch_size=16, learning_rate=0.01), 0.4),
+    "proxy": (PROXY.training.override(epochs=3, batch_size=16), 0.6),
+    "finetune": (FINETUNE.override(epochs=3, batch_size=16, learning_rate=0.1), 0.6),
+    "scratch": (SCRATCH.override(epochs=3, batch_size=16, learning_rate=0.01), 0.5),
+    "efficientnet": (EFFICIENTNET.override(epochs=5, batch_size=16, learning_rate=0.01), 0.4),
 }
 
 
@@ -587,7 +587,7 @@ def test_every_recipe_learns(name):
 def test_a_restored_training_with_all_that_there_is_ends_with_the_same_weights():
     """Average, mixup, dropout, stochastic depth, momentum, augmentation; through a file."""
     data = prepared(digits().train.part(0.1), resolution=16)
-    recipe = replace(EFFICIENTNET.changed(epochs=3, batch_size=16), mixup=0.2)
+    recipe = replace(EFFICIENTNET.override(epochs=3, batch_size=16), mixup=0.2)
     architecture = replace(SMALL, dropout_rate=0.3, stochastic_depth_rate=0.5)
 
     def training(seed):

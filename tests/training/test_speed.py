@@ -31,7 +31,7 @@ from mnas_search.training.fast.layers import (
     FastSqueezeExcite,
     use_fast_layers,
 )
-from mnas_search.training.recipe import MOST_IMAGES, proxy_recipe
+from mnas_search.training.recipe import MAX_PROXY_IMAGES, proxy_recipe
 
 SMALL = "epochs=1,fraction=0.2"
 B0 = reference.architecture("efficientnet_b0")
@@ -172,7 +172,7 @@ def test_images_that_cannot_be_written_to_are_shared_not_copied():
     )
     assert data.pixels.data_ptr() == images.ctypes.data
     assert data.pixels.is_contiguous(memory_format=torch.channels_last)
-    whole = data.normalised(data.batch(slice(None)))
+    whole = data.normalise(data.batch(slice(None)))
     assert whole.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(whole.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(whole.std((0, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
@@ -180,11 +180,11 @@ def test_images_that_cannot_be_written_to_are_shared_not_copied():
 
 def test_resizing_in_parts_is_resizing(monkeypatch):
     split = digits().validation
-    whole = loop.resized(split, 12)
+    whole = loop.resize(split, 12)
     assert whole.images.shape == (len(split.labels), 12, 12, 3)
     monkeypatch.setattr(loop, "_RESIZED_AT_A_TIME", 100)
-    assert np.array_equal(loop.resized(split, 12).images, whole.images)
-    assert loop.resized(split, 8) is split
+    assert np.array_equal(loop.resize(split, 12).images, whole.images)
+    assert loop.resize(split, 8) is split
 
 
 def test_what_an_evaluator_prepares_stays_where_it_is():
@@ -275,9 +275,9 @@ def test_a_candidate_sees_a_bounded_number_of_images_whatever_the_data():
         for count in (100, 1_000, 12_345, 50_000, 1_281_167):
             recipe = proxy_recipe(side, count)
             seen = recipe.training.epochs * count * recipe.fraction
-            assert seen <= 1.005 * MOST_IMAGES  # a fraction has three digits
-            assert recipe.fraction == 1 or seen > 0.995 * MOST_IMAGES
-    assert proxy_recipe(32, 50_000).changed("fraction=1").fraction == 1
+            assert seen <= 1.005 * MAX_PROXY_IMAGES  # a fraction has three digits
+            assert recipe.fraction == 1 or seen > 0.995 * MAX_PROXY_IMAGES
+    assert proxy_recipe(32, 50_000).override("fraction=1").fraction == 1
     assert "of 1,077 images" in ProxyTraining().caveats(B0)[0]
 
 
@@ -285,7 +285,7 @@ def test_a_worker_keeps_the_memory_it_frees():
     """By default glibc returns blocks of this size, and each use takes fresh pages for them."""
     code = """
 import json, resource
-from mnas_search.allocator import keep_freed_memory
+from mnas_search.common.machine import keep_freed_memory
 import torch
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -29,7 +29,7 @@ def test_a_restored_training_ends_with_the_same_weights():
     def training():
         torch.manual_seed(0)
         network = small_network()
-        network(data.normalised(data.batch(slice(0, 2))))
+        network(data.normalise(data.batch(slice(0, 2))))
         return loop.Training(network, data, Recipe(epochs=3), seed=1)
 
     whole = training()
@@ -65,9 +65,9 @@ def test_a_part_of_a_split_is_stratified_and_the_same_each_time():
 
 
 def test_proxies_as_text():
-    changed = PROXY.changed("epochs=7, width=0.5")
+    changed = PROXY.override("epochs=7, width=0.5")
     assert (changed.training.epochs, changed.width, changed.resolution) == (7, 0.5, 8)
-    assert PROXY.changed(changed.text) == changed
+    assert PROXY.override(changed.text) == changed
     for wrong in ("epochs=0", "fraction=1.5", "banana=3", "width", "epochs=1.5"):
         with pytest.raises(UsageError, match=r"^(proxy|training) .*; allowed: "):
-            PROXY.changed(wrong)
+            PROXY.override(wrong)

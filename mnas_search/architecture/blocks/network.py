@@ -12,16 +12,16 @@ from mnas_search.architecture.value import Architecture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartPlan:
-    """Stem or head: its layers with their sums; the rest as in `BlockPlan`."""
+    """Stem or head; the fields are as in `BlockPlan`."""
 
     layers: tuple[Layer, ...]
     out_channels: int
     out_size: int
     params: int
     macs: int
-    held: int
+    state_bytes: int
     peak: int
-    saved: int
+    saved_for_backward: int
     saves_input: bool
     saves_output: bool
 
@@ -31,7 +31,7 @@ class NetworkPlan:
     """Every layer of a network.
 
     Attributes:
-        architecture: where it comes from.
+        architecture: the network.
         stem: `conv_stem`, `bn1`.
         stages: the blocks of each stage.
         head: `conv_head` and `bn2` where the architecture has them, `classifier`.
@@ -44,11 +44,11 @@ class NetworkPlan:
 
     @property
     def parts(self) -> tuple[PartPlan | BlockPlan, ...]:
-        """Stem, blocks and head in order of execution."""
+        """Stem, blocks and head, in order of execution."""
         return (self.stem, *(block for stage in self.stages for block in stage), self.head)
 
     def layers(self) -> Iterator[Layer]:
-        """All layers with parameters, with their full paths, in order of execution."""
+        """Yield all layers with parameters, with full paths, in order of execution."""
         yield from self.stem.layers
         for s, stage in enumerate(self.stages):
             for b, block in enumerate(stage):
@@ -75,36 +75,36 @@ def plan(architecture: Architecture) -> NetworkPlan:
 
 @functools.lru_cache(maxsize=1024)
 def plan_stem(stem: Stem, resolution: int, padding: str, activation: str) -> PartPlan:
-    """The stem over a 3-channel image."""
-    pen = PlanBuilder(3, resolution, padding)
-    pen.conv("conv_stem", stem.channels, kernel=stem.kernel, stride=stem.stride)
-    pen.batch_norm("bn1")
-    pen.activation(activation)
+    """Plan the stem over a 3-channel image."""
+    builder = PlanBuilder(3, resolution, padding)
+    builder.conv("conv_stem", stem.channels, kernel=stem.kernel, stride=stem.stride)
+    builder.batch_norm("bn1")
+    builder.activation(activation)
     if stem.pool:
-        pen.max_pool(2)
-    return _part(pen)
+        builder.max_pool(2)
+    return _part(builder)
 
 
 @functools.lru_cache(maxsize=4096)
 def plan_head(
     head_channels: int | None, num_classes: int, channels: int, size: int, activation: str
 ) -> PartPlan:
-    """1x1 convolution, global average pool, classifier."""
-    pen = PlanBuilder(channels, size, "symmetric")
+    """Plan 1x1 convolution, global average pool and classifier."""
+    builder = PlanBuilder(channels, size, "symmetric")
     if head_channels is not None:
-        pen.conv("conv_head", head_channels)
-        pen.batch_norm("bn2")
-        pen.activation(activation)
-    pen.global_pool()
-    pen.linear("classifier", num_classes)
-    return _part(pen)
+        builder.conv("conv_head", head_channels)
+        builder.batch_norm("bn2")
+        builder.activation(activation)
+    builder.global_pool()
+    builder.linear("classifier", num_classes)
+    return _part(builder)
 
 
 @functools.lru_cache(maxsize=65_536)
 def plan_stage(
     stage: Stage, in_channels: int, in_size: int, padding: str
 ) -> tuple[BlockPlan, ...]:
-    """The blocks of a stage: the first one strides and changes the width."""
+    """Plan the blocks of a stage; the first one strides and changes the width."""
     first = BlockSpec(
         kind=stage.kind,
         in_channels=in_channels,
@@ -131,16 +131,16 @@ def _plan_block(spec: BlockSpec) -> BlockPlan:
     return block_kind(spec.kind).plan(spec)
 
 
-def _part(pen: PlanBuilder) -> PartPlan:
+def _part(builder: PlanBuilder) -> PartPlan:
     return PartPlan(
-        layers=tuple(pen.layers),
-        out_channels=pen.channels,
-        out_size=pen.size,
-        params=sum(layer.params for layer in pen.layers),
-        macs=sum(layer.macs for layer in pen.layers),
-        held=sum(layer.held for layer in pen.layers),
-        peak=pen.peak,
-        saved=pen.saved,
-        saves_input=pen.saves_input,
-        saves_output=pen.saves_output,
+        layers=tuple(builder.layers),
+        out_channels=builder.channels,
+        out_size=builder.size,
+        params=sum(layer.params for layer in builder.layers),
+        macs=sum(layer.macs for layer in builder.layers),
+        state_bytes=sum(layer.state_bytes for layer in builder.layers),
+        peak=builder.peak,
+        saved_for_backward=builder.saved_for_backward,
+        saves_input=builder.saves_input,
+        saves_output=builder.saves_output,
     )

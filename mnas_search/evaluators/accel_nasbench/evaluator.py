@@ -79,7 +79,7 @@ class AccelNasBench(Evaluator):
             return None
         return self._predict
 
-    def recorded(self, space: SearchSpace) -> TabularResults | None:
+    def tabular_results(self, space: SearchSpace) -> TabularResults | None:
         """The recorded networks where the space is the `efficientnet` space; means of those that
         were recorded twice."""
         if space.decisions != SPACE.decisions:

@@ -73,12 +73,12 @@ def build_table(
         runs = [network_run(one, conditions) for one in networks.values()]
         session = measure(runs, reference, turns=turns, note=_prefixed(note, "whole networks"))
     new = {
-        key: TimedNetwork(parts=table.alone(network), seconds=latency.seconds)
+        key: TimedNetwork(parts=table.sum_of_parts(network), seconds=latency.seconds)
         for (key, network), latency in zip(
             networks.items(), session.latencies(table.reference), strict=True
         )
     }
-    table = replace(table, whole={**table.whole, **new}).fitted()
+    table = replace(table, whole={**table.whole, **new}).fit()
     keep(table)
     return table
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from mnas_search.architecture.blocks import BlockPlan
 from mnas_search.architecture.cost.latency.conditions import Conditions
 from mnas_search.architecture.cost.latency.parts import Part
-from mnas_search.common.errors import UsageError, WorkFailed, shortened, single_line
-from mnas_search.common.extras import need
+from mnas_search.common.errors import UsageError, WorkFailed, shorten, single_line
+from mnas_search.common.extras import require_packages
 from mnas_search.common.machine import keep_freed_memory
 from mnas_search.evaluators.latency.stopwatch import Run
 from mnas_search.networks import network
@@ -32,16 +32,14 @@ def ready(conditions: Conditions) -> Iterator[None]:
             "device 'cuda' without a GPU that torch finds; allowed: cpu, compiled, onnxruntime"
         )
     if conditions.device == "onnxruntime":
-        need("onnx", "onnx", "onnxscript", "onnxruntime")
+        require_packages("onnx", "onnx", "onnxscript", "onnxruntime")
     keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(conditions.threads)
     try:
         yield
     except RuntimeError as error:  # torch's for all that goes wrong
-        raise WorkFailed(
-            f"{conditions}: {shortened(single_line(str(error)), _LONGEST)}"
-        ) from error
+        raise WorkFailed(f"{conditions}: {shorten(single_line(str(error)), _LONGEST)}") from error
     finally:
         torch.set_num_threads(threads)
 
@@ -98,12 +96,12 @@ def _compiled(module: nn.Module, images: Tensor, threads: int) -> Run:
 def _onnxruntime(module: nn.Module, images: Tensor, threads: int) -> Run:
     import onnxruntime
 
-    from mnas_search.networks.onnx_graph import simplified, translated
+    from mnas_search.networks.onnx_graph import simplify, to_onnx
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(
-        simplified(translated(module, images)), options, providers=["CPUExecutionProvider"]
+        simplify(to_onnx(module, images)), options, providers=["CPUExecutionProvider"]
     )
     given = {"images": images.numpy()}
     return lambda: session.run(None, given)

@@ -11,7 +11,7 @@ _SHORTEST = 1e-4  # seconds; less is drawn as that
 def fidelity_figure(comparisons: Sequence[Comparison]) -> str:
     """The figure; each point is numbered, and the key below the last chart names it."""
     proxies = sorted(comparisons[0].proxies, key=_seconds)
-    numbers = {p.judge.key: n for n, p in enumerate(proxies, start=1)}
+    numbers = {p.recipe.key: n for n, p in enumerate(proxies, start=1)}
     charts = [_chart(c, numbers, key=c is comparisons[-1]) for c in comparisons]
     return svg(charts, label="Rank correlation of proxies against their seconds")
 
@@ -28,8 +28,8 @@ def _chart(c: Comparison, numbers: Mapping[str, int], *, key: bool) -> Chart:
         title=f"Kendall's tau against {c.reference.name}, {c.networks} architectures",
         across="seconds a candidate",
         series=[
-            _series(proxy, numbers[proxy.judge.key], key=key)
-            for proxy in sorted(c.proxies, key=lambda one: numbers[one.judge.key])
+            _series(proxy, numbers[proxy.recipe.key], key=key)
+            for proxy in sorted(c.proxies, key=lambda one: numbers[one.recipe.key])
         ],
         rules=rules,
         logarithmic=True,
@@ -37,7 +37,7 @@ def _chart(c: Comparison, numbers: Mapping[str, int], *, key: bool) -> Chart:
 
 
 def _series(proxy: Proxy, number: int, *, key: bool) -> Series:
-    name, tau, seconds = proxy.judge.name, proxy.one.tau, _seconds(proxy)
+    name, tau, seconds = proxy.recipe.name, proxy.one.tau, _seconds(proxy)
     named = f"{number}  {name}" + (": undefined" if tau is None else "")
     points = []
     if tau is not None:

@@ -14,11 +14,16 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.traced_network import Network
 from mnas_search.common import plugins
 from mnas_search.common.errors import UnknownName, UsageError
-from mnas_search.data import sources
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.fidelity.config import FidelityConfig
 from mnas_search.nas.core import training_seed
-from mnas_search.nas.evaluator import Evaluator, TabularResults
+from mnas_search.nas.evaluator import (
+    Evaluator,
+    SupportsTabularResults,
+    SupportsTraining,
+    TabularResults,
+    is_noisy,
+)
 from mnas_search.nas.space.choices import Codes, decode, sample_codes
 from mnas_search.nas.space.contract import SearchSpace, make_space
 from mnas_search.training.recipe import ProxyRecipe
@@ -30,8 +35,8 @@ _LONGER = 3  # times the epochs of the default recipe: the default reference
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judge:
-    """A way to measure networks.
+class ComparedRecipe:
+    """A way to measure networks: a proxy, or a reference that is trained.
 
     Attributes:
         name: what was changed in the default recipe, or an evaluator's name.
@@ -59,7 +64,7 @@ class Judge:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
-    """A reference that was measured long ago.
+    """A reference whose results exist already.
 
     Attributes:
         name: of the evaluator that knows it.
@@ -83,30 +88,27 @@ class Plan:
         config: with nothing left open.
         networks: all different.
         costs: of each, at deployment.
-        proxies: what is judged.
-        references: what it is judged by.
-        seen: hash of the images that proxies see, where they are files of the user's.
+        proxies: what is compared.
+        references: what it is compared with.
+        evaluator: the default recipe's.
     """
 
     config: FidelityConfig
     networks: tuple[Network, ...]
     costs: tuple[Cost, ...]
-    proxies: tuple[Judge, ...]
-    references: tuple[Judge | Records, ...]
-    seen: str | None
+    proxies: tuple[ComparedRecipe, ...]
+    references: tuple[ComparedRecipe | Records, ...]
+    evaluator: Evaluator
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """As config.json holds it."""
-        recorded = self.config.recorded | {"networks_of": self.networks_of}
-        if self.seen is not None:
-            recorded["sha256"] |= {"data": self.seen}
-        return recorded
+        """The options as config.json holds them."""
+        return self.config.recorded(self.evaluator) | {"networks_of": self.networks_of}
 
     @property
-    def judges(self) -> tuple[Judge, ...]:
+    def recipes(self) -> tuple[ComparedRecipe, ...]:
         """All that measure, references first: the long trainings are not left to the end."""
-        return (*(r for r in self.references if isinstance(r, Judge)), *self.proxies)
+        return (*(r for r in self.references if isinstance(r, ComparedRecipe)), *self.proxies)
 
     @property
     def networks_of(self) -> str:
@@ -124,22 +126,24 @@ def make_plan(config: FidelityConfig) -> Plan:
         return as_evaluator(target, data=config.data, proxy=text)
 
     plain = by_recipe(None)
-    usual = getattr(plain, "recipe", None)
+    usual = plain.recipe if isinstance(plain, SupportsTraining) else None
     usual = usual if isinstance(usual, ProxyRecipe) else None
     config = _with_defaults(config, usual)
     assert config.architectures is not None  # nothing is open any more
-    proxies = {j.key: j for j in (_recipe(t, by_recipe, usual, config) for t in config.proxies)}
-    references: list[Judge | tuple[str, TabularResults]] = []
+    proxies = {
+        j.key: j for j in (_training_recipe(t, by_recipe, usual, config) for t in config.proxies)
+    }
+    references: list[ComparedRecipe | tuple[str, TabularResults]] = []
     for text in config.references:
         if "=" in text and not plugins.is_file_reference(text):
-            references.append(_recipe(text, by_recipe, usual, config, reference=True))
+            references.append(_training_recipe(text, by_recipe, usual, config, reference=True))
         else:
             references.append(_named(text, config, space))
-    pool = [found for found in references if not isinstance(found, Judge)]
+    pool = [found for found in references if not isinstance(found, ComparedRecipe)]
     if len(pool) > 1:
         raise UsageError(
-            f"references {pool[0][0]!r} and {pool[1][0]!r} both bring networks of their own; "
-            "allowed: one of them"
+            "at most one reference may bring networks of its own, got "
+            f"{pool[0][0]!r} and {pool[1][0]!r}"
         )
     rng = np.random.default_rng(config.seed)
     drawn: Iterator[tuple[Codes, float]]
@@ -156,18 +160,12 @@ def make_plan(config: FidelityConfig) -> Plan:
         proxies=tuple(proxies.values()),
         references=tuple(
             r
-            if isinstance(r, Judge)
+            if isinstance(r, ComparedRecipe)
             else Records(name=r[0], accuracy=accuracy, std=r[1].std, note=r[1].note)
             for r in references
         ),
-        seen=_seen(config, plain),
+        evaluator=plain,
     )
-
-
-def _seen(config: FidelityConfig, evaluator: Evaluator) -> str | None:
-    """Files that were copied or touched are the same data."""
-    outside = config.data is not None and sources.is_outside(config.data)
-    return getattr(evaluator, "data_sha256", None) if outside else None
 
 
 def default_proxies(usual: ProxyRecipe) -> tuple[str, ...]:
@@ -180,15 +178,13 @@ def default_proxies(usual: ProxyRecipe) -> tuple[str, ...]:
         f"width={usual.width / 2:g}",
         f"fraction={usual.fraction / 2:g}",
     )
-    return (*(t for t in texts if usual.changed(t) != usual), DEFAULT)
+    return (*(t for t in texts if usual.override(t) != usual), DEFAULT)
 
 
 def _with_defaults(config: FidelityConfig, usual: ProxyRecipe | None) -> FidelityConfig:
     if usual is None and not (config.proxies and config.references):
         missing = "reference" if config.proxies else "proxy"
-        raise UsageError(
-            f"no {missing} for evaluator {config.evaluator!r}; allowed: at least one --{missing}"
-        )
+        raise UsageError(f"evaluator {config.evaluator!r} requires at least one --{missing}")
     if usual is not None and not config.proxies:
         config = replace(config, proxies=default_proxies(usual))
     if usual is not None and not config.references:
@@ -197,22 +193,22 @@ def _with_defaults(config: FidelityConfig, usual: ProxyRecipe | None) -> Fidelit
     return config
 
 
-def _recipe(
+def _training_recipe(
     text: str,
     make: Callable[[str | None], Evaluator],
     usual: ProxyRecipe | None,
     config: FidelityConfig,
     *,
     reference: bool = False,
-) -> Judge:
+) -> ComparedRecipe:
     evaluator = make(None if text.strip() in ("", DEFAULT) else text)
     name = key = text.strip() or DEFAULT
-    own = getattr(evaluator, "recipe", None)
+    own = evaluator.recipe if isinstance(evaluator, SupportsTraining) else None
     if usual is not None and isinstance(own, ProxyRecipe):
         words = zip(own.text.split(","), usual.text.split(","), strict=True)
         name = ",".join(word for word, old in words if word != old) or DEFAULT
         key = own.text
-    return Judge(
+    return ComparedRecipe(
         name=name,
         key=key,
         evaluator=evaluator,
@@ -223,12 +219,12 @@ def _recipe(
 
 def _repeats(evaluator: Evaluator, config: FidelityConfig) -> int:
     assert config.seeds is not None
-    return config.seeds if evaluator.noisy else 1
+    return config.seeds if is_noisy(evaluator) else 1
 
 
 def _named(
     name: str, config: FidelityConfig, space: SearchSpace
-) -> Judge | tuple[str, TabularResults]:
+) -> ComparedRecipe | tuple[str, TabularResults]:
     """A reference that is an evaluator."""
     try:
         target: Any = plugins.load("evaluators", name)
@@ -236,14 +232,15 @@ def _named(
         raise UnknownName(f"reference: {error}, or a recipe such as epochs=15") from None
     takes_data = isinstance(target, type) and "data" in inspect.signature(target).parameters
     evaluator = as_evaluator(target, data=config.data if takes_data else None)
-    recorded = evaluator.recorded(space)
-    if recorded is not None:
-        return name, recorded
+    if isinstance(evaluator, SupportsTabularResults):
+        recorded = evaluator.tabular_results(space)
+        if recorded is not None:
+            return name, recorded
     if evaluator.resources is None:
         # One that cannot take such networks says so here, before a folder is made.
         network = space.decode({d.name: d.options[0] for d in space.decisions})
         next(iter(evaluator.evaluate(network, seed=0)))
-    return Judge(
+    return ComparedRecipe(
         name=name,
         key=name,
         evaluator=evaluator,
@@ -271,6 +268,6 @@ def _distinct(
         if len(found) == count or repeated == _PATIENCE:
             break
     if len(found) < count:
-        raise UsageError(f"architectures {count}; allowed: at most {len(found)}, all there are")
+        raise UsageError(f"architectures must be at most {len(found)}, all there are, got {count}")
     networks: Sequence[Network] = [network for network, _ in found.values()]
     return tuple(networks), np.array([accuracy for _, accuracy in found.values()])

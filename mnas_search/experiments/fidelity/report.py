@@ -20,9 +20,9 @@ from mnas_search.common.folders import csv_text
 from mnas_search.common.render.tables import console, print_table
 from mnas_search.common.statistics import Interval
 from mnas_search.evaluators.defaults import DEFAULT_DATA, TRAINING
-from mnas_search.experiments.fidelity.config import DEFAULTS, FEWEST
+from mnas_search.experiments.fidelity.config import DEFAULTS, MIN_ARCHITECTURES
 from mnas_search.experiments.fidelity.figure import fidelity_figure
-from mnas_search.experiments.fidelity.plan import DEFAULT, Judge
+from mnas_search.experiments.fidelity.plan import DEFAULT, ComparedRecipe
 from mnas_search.experiments.fidelity.scores import Agreement, Comparison, Proxy
 from mnas_search.experiments.fidelity.study import Study
 
@@ -63,7 +63,7 @@ def record(study: Study) -> dict[str, Any]:
 def _comparison(c: Comparison) -> dict[str, Any]:
     return {
         "reference": c.reference.name,
-        "recipe": c.reference.key if isinstance(c.reference, Judge) else None,
+        "recipe": c.reference.key if isinstance(c.reference, ComparedRecipe) else None,
         "networks": c.networks,
         "effort": None if c.effort is None else asdict(c.effort),
         "noise": c.noise,
@@ -73,8 +73,8 @@ def _comparison(c: Comparison) -> dict[str, Any]:
         "best_baseline": c.best_baseline,
         "proxies": [
             {
-                "proxy": p.judge.name,
-                "recipe": p.judge.key,
+                "proxy": p.recipe.name,
+                "recipe": p.recipe.key,
                 **asdict(p.effort),
                 **_agreement(p.one),
                 "mean_of_seeds": _interval(p.mean),
@@ -82,8 +82,8 @@ def _comparison(c: Comparison) -> dict[str, Any]:
             }
             for p in c.proxies
         ],
-        "cheapest": None if c.cheapest is None else c.cheapest.judge.name,
-        "best": None if c.best is None else c.best.judge.name,
+        "cheapest": None if c.cheapest is None else c.cheapest.recipe.name,
+        "best": None if c.best is None else c.best.recipe.name,
     }
 
 
@@ -111,7 +111,7 @@ def verdict(study: Study, c: Comparison) -> Iterator[str]:
     if chosen is None or chosen.one.tau is None:
         yield "tau is undefined for every proxy: all accuracies are equal"
         return
-    told = f"{chosen.judge.name} ({_said(chosen.one.tau)}, {_seconds(chosen)} s a candidate)"
+    told = f"{chosen.recipe.name} ({_said(chosen.one.tau)}, {_seconds(chosen)} s a candidate)"
     if c.cheapest is None:
         yield f"no proxy reaches {target}; the best one is {told}"
     else:
@@ -146,7 +146,7 @@ def command(study: Study, proxy: Proxy) -> str:
     if config.evaluator != TRAINING:
         words += ["--evaluator", str(config.evaluator)]
     line = " ".join(map(shlex.quote, words))
-    return line if proxy.judge.name == DEFAULT else f'{line} --proxy "{proxy.judge.name}"'
+    return line if proxy.recipe.name == DEFAULT else f'{line} --proxy "{proxy.recipe.name}"'
 
 
 def notes(study: Study) -> Iterator[str]:
@@ -161,13 +161,16 @@ def notes(study: Study) -> Iterator[str]:
     if plan.config.data in (None, DEFAULT_DATA) and plan.config.evaluator == TRAINING:
         yield "digits are a demonstration: their taus say nothing about other data"
     for c in study.comparisons:
-        if not isinstance(c.reference, Judge):
+        if not isinstance(c.reference, ComparedRecipe):
             yield f"reference {c.reference.name}: {c.reference.note}"
     left_out = len(plan.references) - len(study.comparisons)
     if left_out:
-        yield f"{left_out} references are left out: fewer than {FEWEST} architectures have them"
+        yield (
+            f"{left_out} references are left out: fewer than {MIN_ARCHITECTURES} architectures "
+            "have them"
+        )
     failed = [
-        t.error for j in plan.judges for row in trainings.of(j) for t in row if t and t.error
+        t.error for j in plan.recipes for row in trainings.of(j) for t in row if t and t.error
     ]
     if failed:
         yield (
@@ -213,9 +216,9 @@ def _rows(study: Study) -> Iterator[dict[str, Any]]:
         for p in c.proxies:
             yield {
                 **shared,
-                "name": p.judge.name,
+                "name": p.recipe.name,
                 "kind": "proxy",
-                "recipe": p.judge.key,
+                "recipe": p.recipe.key,
                 "failed": p.effort.failed,
                 "seconds": p.effort.seconds,
                 "noise": p.effort.noise,
@@ -281,7 +284,7 @@ def print_study(study: Study) -> None:
 def _cells(c: Comparison) -> Iterator[tuple[str, ...]]:
     for p in sorted(c.proxies, key=lambda p: p.effort.seconds or 0.0):
         yield (
-            p.judge.name,
+            p.recipe.name,
             _seconds(p),
             _std(p.effort.noise),
             _std(p.effort.spread),

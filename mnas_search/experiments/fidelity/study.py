@@ -4,67 +4,40 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, final
+from typing import final
 
 from threadpoolctl import threadpool_limits
 
-from mnas_search.common import folders, plugins
-from mnas_search.common.errors import RunFolderError, UsageError, WorkFailed
-from mnas_search.common.machine import cpu_count, versions
+from mnas_search.common import plugins
+from mnas_search.common.errors import UsageError, WorkFailed
+from mnas_search.common.machine import cpu_count
 from mnas_search.evaluators.defaults import DEFAULT_DATA
+from mnas_search.experiments.experiment import Experiment
 from mnas_search.experiments.fidelity.config import (
-    COMMAND,
-    FEWEST,
+    FIDELITY,
+    MIN_ARCHITECTURES,
     FidelityConfig,
-    check_files,
-    check_folder,
     check_target,
 )
-from mnas_search.experiments.fidelity.plan import Judge, Plan, make_plan
+from mnas_search.experiments.fidelity.plan import ComparedRecipe, Plan, make_plan
 from mnas_search.experiments.fidelity.scores import Comparison, compare
-from mnas_search.experiments.fidelity.trainings import Training, Trainings
+from mnas_search.experiments.fidelity.trainings import Trainings
+from mnas_search.experiments.jobs import JobResult
+from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners import drive
-from mnas_search.nas.journal import Journal
-
-MEASUREMENTS = "measurements.jsonl"
-
-
-class Listener(Protocol):
-    """Hears how it goes."""
-
-    def opened(self, folder: Path, plan: Plan, trainings: Trainings) -> None:
-        """The folder is there, and what was trained before is read."""
-
-    def done(self, judge: Judge, training: Training, trainings: Trainings) -> None:
-        """A training has finished."""
-
-    def closed(self) -> None:
-        """No more trainings, however they ended."""
-
-
-@final
-class _Deaf:
-    def opened(self, folder: Path, plan: Plan, trainings: Trainings) -> None:
-        pass
-
-    def done(self, judge: Judge, training: Training, trainings: Trainings) -> None:
-        pass
-
-    def closed(self) -> None:
-        pass
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What came out.
+    """A finished study.
 
     Attributes:
-        folder: where it lies.
-        plan: what was to be done.
-        trainings: what was done.
-        comparisons: against each reference that at least four networks have.
-        target: the tau that is asked for.
+        folder: of the study.
+        plan: networks, proxies and references.
+        trainings: their results.
+        comparisons: with each reference that at least four networks have.
+        target: the tau that a proxy should reach.
     """
 
     folder: Path
@@ -85,7 +58,7 @@ def study(
     ray_address: str | None = None,
     listener: Listener | None = None,
 ) -> Study:
-    """Train what is not trained yet, into a new folder or one that holds such trainings; compare.
+    """Train what is not trained yet, in a new folder or a study's own, and compare.
 
     Args:
         wanted: what to train.
@@ -94,30 +67,34 @@ def study(
         time_budget: seconds after which this call trains nothing more; None for no end.
         workers: trainings at a time, over Ray; 0 trains in this process; None: one a CPU.
         gpus_per_trial, ray_address: as in a run.
-        listener: hears how it goes.
+        listener: follows the trainings.
 
     Raises:
         WorkFailed: fewer than four networks have what is needed.
     """
     check_target(target)
     if workers is not None and workers < 0:
-        raise UsageError(f"workers is {workers}; allowed: a whole number from 0")
-    heard = listener or _Deaf()
-    folder, plan = _open(wanted, output)
+        raise UsageError(f"workers must be a whole number from 0, got {workers}")
+    listener = listener or Listener()
+    experiment = Experiment(FIDELITY, output)
+    plan = make_plan(wanted.over(experiment.recorded))
+    folder = experiment.make(plan.recorded, _stem(plan.config.data))
     deadline = float("inf") if time_budget is None else time.monotonic() + time_budget
-    with Journal(folder / MEASUREMENTS) as journal:
-        folders.write_config(folder, plan.recorded, versions())
+    with experiment.session(plan.recorded) as journal:
 
-        def on_done(judge: Judge, training: Training) -> None:
-            heard.done(judge, training, trainings)
+        def on_result(recipe: ComparedRecipe, result: JobResult) -> None:
+            got = result.error if result.accuracy is None else f"{result.accuracy:.4f}"
+            text = f"{recipe.name}: {got} in {result.seconds:.1f} s"
+            listener.on_progress(trainings.done, trainings.total, text)
 
-        trainings = Trainings(plan, journal, deadline=deadline, on_done=on_done)
-        heard.opened(folder, plan, trainings)
+        trainings = Trainings(plan, journal, deadline=deadline, on_result=on_result)
+        listener.on_start(folder)
+        listener.on_note(_overview(plan, trainings))
         try:
-            if not trainings.finished:
+            if not trainings.queue.finished:
                 _train(trainings, workers, gpus_per_trial, ray_address)
         finally:
-            heard.closed()
+            listener.on_end()
         with threadpool_limits(1):
             compared = compare(plan, trainings, target)
     if not compared or not any(p.effort.trained for c in compared for p in c.proxies):
@@ -127,28 +104,12 @@ def study(
     )
 
 
-def _open(wanted: FidelityConfig, output: Path | None) -> tuple[Path, Plan]:
-    """The folder, made where it is not there, and the plan. Refuses before anything is made."""
-    recorded = None
-    if output is not None and folders.is_run(output):
-        recorded = folders.read_config(output)
-        check_folder(output, recorded)
-    elif output is not None:
-        folders.check_free(output, f"folder of `mnas-search {COMMAND}`")
-    folder = output or Path(COMMAND)
-    plan = make_plan(wanted.over(folder, recorded))
-    if recorded is not None:
-        check_files(folder, recorded, plan.recorded)
-        if recorded["networks_of"] != plan.networks_of:
-            raise RunFolderError(
-                f"networks of {plan.networks_of!r}, but those in {str(folder)!r} are of "
-                f"{recorded['networks_of']!r}; allowed: a new folder"
-            )
-        return folder, plan
-    if output is None:
-        return folders.new_folder(folder, _stem(plan.config.data)), plan
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder, plan
+def _overview(plan: Plan, trainings: Trainings) -> str:
+    names = ", ".join(recipe.name for recipe in plan.recipes)
+    return (
+        f"{len(plan.networks)} architectures of {plan.networks_of}; trained by {names}: "
+        f"{trainings.total} trainings, {trainings.done} there already"
+    )
 
 
 def _stem(data: str | None) -> str:
@@ -160,16 +121,21 @@ def _stem(data: str | None) -> str:
 def _train(
     trainings: Trainings, workers: int | None, gpus: float | None, address: str | None
 ) -> None:
-    panel = trainings.panel
     count = cpu_count() if workers is None else workers
     with threadpool_limits(1):
-        drive(trainings, panel, workers=count, gpus_per_trial=gpus, address=address)
+        drive(
+            trainings.queue,
+            trainings.evaluators,
+            workers=count,
+            gpus_per_trial=gpus,
+            address=address,
+        )
 
 
 def _nothing(plan: Plan, trainings: Trainings) -> str:
     failures = [
-        t.error for j in plan.judges for row in trainings.of(j) for t in row if t and t.error
+        t.error for j in plan.recipes for row in trainings.of(j) for t in row if t and t.error
     ]
     if failures:
         return f"{len(failures)} trainings failed; the first: {failures[0]}"
-    return f"fewer than {FEWEST} networks are measured"
+    return f"fewer than {MIN_ARCHITECTURES} networks are measured"

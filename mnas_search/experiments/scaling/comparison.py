@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from mnas_search.architecture.cost.base import Cost
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.scaling.equations import CompoundRule, Rounding, compound
-from mnas_search.architecture.scaling.limits import last
+from mnas_search.architecture.scaling.limits import last_true
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture, UsageError
 from mnas_search.common.units import format_size
 
-COMMAND = "compare"
 BASE = "base"
 _STEPS = 1000  # of phi or of the logarithm of a coefficient, a unit
 _FAR = 12 * _STEPS
@@ -33,7 +32,7 @@ DIMENSIONS = (*_ALONE, "compound")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scaled:
+class ScaledNetwork:
     """The base, scaled in one way to one budget.
 
     Attributes:
@@ -63,7 +62,7 @@ def budgets(base: Architecture, wanted: Sequence[float] = ()) -> tuple[float, ..
     for budget in found:
         if budget <= own:
             raise UsageError(
-                f"budget {format_size(budget)} FLOPs; allowed: more than the base's own, {own:,}"
+                f"budget must be above the {own:,} FLOPs of the base, got {format_size(budget)}"
             )
     return tuple(sorted(set(found)))
 
@@ -73,7 +72,7 @@ def comparison(
     wanted: Sequence[float] = (),
     rule: CompoundRule | None = None,
     rounding: Rounding | None = None,
-) -> tuple[Scaled, ...]:
+) -> tuple[ScaledNetwork, ...]:
     """The base scaled by each dimension and by all three, to every budget.
 
     Raises:
@@ -93,7 +92,7 @@ def _nearest(
     rule: CompoundRule,
     budget: float,
     rounding: Rounding | None,
-) -> Scaled:
+) -> ScaledNetwork:
     def scaled(step: int) -> Architecture | None:
         try:
             return compound(base, step / _STEPS, rule, rounding)
@@ -104,17 +103,17 @@ def _nearest(
         network = scaled(step)
         return network is not None and cost(network).macs <= budget
 
-    low = last(within, 0, _FAR)
+    low = last_true(within, 0, _FAR)
     networks = {step: network for step in (low, low + 1) if (network := scaled(step)) is not None}
     step = min(networks, key=lambda step: abs(math.log(cost(networks[step]).macs / budget)))
     network, phi = networks[step], step / _STEPS
     counted = cost(network)
     if abs(counted.macs / budget - 1) > _CLOSE:
         raise UsageError(
-            f"budget {format_size(budget)} FLOPs by {dimension}; allowed: what whole blocks, "
-            f"channels and pixels come near to, the nearest has {counted.macs:,}"
+            f"no network scaled by {dimension} has about {format_size(budget)} FLOPs; the nearest "
+            f"has {counted.macs:,}"
         )
-    return Scaled(
+    return ScaledNetwork(
         dimension=dimension,
         budget=budget,
         depth=rule.alpha**phi,

@@ -14,7 +14,7 @@ from mnas_search.architecture.scaling import (
     compound,
     published_family,
 )
-from mnas_search.architecture.scaling.limits import Fitted, Limit
+from mnas_search.architecture.scaling.limits import LargestMember, Limit
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.render.tables import console, print_table
 from mnas_search.common.units import format_size
@@ -54,9 +54,9 @@ def compound_rows(
     return [_row(base, compound(base, phi, rule, rounding), phi, phi) for phi in phis]
 
 
-def fitted_row(base: Architecture, fitted: Fitted, limits: Sequence[Limit]) -> Row:
+def fitted_row(base: Architecture, fitted: LargestMember, limits: Sequence[Limit]) -> Row:
     """The largest member within limits, what binds, and how much of each limit it takes."""
-    taken = {one.name: {"of": one.most, "is": one.measure(fitted.member)} for one in limits}
+    taken = {one.name: {"of": one.maximum, "is": one.measure(fitted.member)} for one in limits}
     row = _row(base, fitted.member, fitted.phi, fitted.phi)
     return row | {"binding": list(fitted.binding), "limits": taken}
 
@@ -120,12 +120,12 @@ def print_convention() -> None:
     )
 
 
-def said_of(fitted: Fitted, limits: Sequence[Limit]) -> str:
+def said_of(fitted: LargestMember, limits: Sequence[Limit]) -> str:
     """What binds, in words."""
     if not fitted.binding:
         return f"phi {fitted.phi:g} is the largest that can be scaled; no limit binds"
     taken = ", ".join(
-        f"{one.name} {format_size(one.measure(fitted.member))} of {format_size(one.most)}"
+        f"{one.name} {format_size(one.measure(fitted.member))} of {format_size(one.maximum)}"
         for one in limits
     )
     binding = " and ".join(fitted.binding)

@@ -6,7 +6,7 @@ from typing import Any
 from mnas_search.common.render.chart import Chart, Colour, Point, Series, svg
 from mnas_search.common.units import format_size
 from mnas_search.experiments.scaling.comparison import BASE, DIMENSIONS
-from mnas_search.experiments.scaling.grid import PAPER, Candidate, Choice
+from mnas_search.experiments.scaling.grid import PAPER, Choice, Triple
 
 _COLOURS: tuple[Colour, ...] = ("violet", "green", "brown", "blue")
 
@@ -35,7 +35,7 @@ def grid_figure(choice: Choice) -> str:
     return svg([chart], label="Accuracy of each triple of the grid")
 
 
-def _triple(choice: Choice, one: Candidate, rank: int, mean: float) -> Point:
+def _triple(choice: Choice, one: Triple, rank: int, mean: float) -> Point:
     rule, error = one.rule, choice.error
     kinds = ["paper"] * (rule == PAPER) + ["chosen"] * (one is choice.chosen)
     label = f"{rule.alpha:g}, {rule.beta:g}, {rule.gamma:g}"

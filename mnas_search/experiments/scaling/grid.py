@@ -18,17 +18,16 @@ from mnas_search.architecture.scaling.equations import CompoundRule, Rounding, c
 from mnas_search.architecture.scaling.limits import Limit
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture, UsageError
-from mnas_search.experiments.scaling.measured import Scores
+from mnas_search.experiments.scaling.measured import MeasuredAccuracies
 
-COMMAND = "grid-search"
 PAPER = CompoundRule()
-_MOST = 1000  # triples
+_MAX_TRIPLES = 1000
 _EXACT = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridConfig:
-    """Which triples are tried.
+    """The grid of triples.
 
     Attributes:
         step: between values of alpha, of beta and of gamma, which start at 1.
@@ -40,13 +39,13 @@ class GridConfig:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.step) and 0.01 <= self.step <= 1):
-            raise UsageError(f"grid step {self.step!r}; allowed: a number from 0.01 to 1")
+            raise UsageError(f"grid step must be a number from 0.01 to 1, got {self.step!r}")
         if not (math.isfinite(self.tolerance) and 0 < self.tolerance <= 1):
-            raise UsageError(f"tolerance {self.tolerance!r}; allowed: a number in (0, 1]")
+            raise UsageError(f"tolerance must be a number in (0, 1], got {self.tolerance!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Triple:
     """A triple with the base that it scales at phi = 1."""
 
     rule: CompoundRule
@@ -69,11 +68,10 @@ def triples(config: GridConfig) -> tuple[CompoundRule, ...]:
         if abs((rule := CompoundRule(alpha=a, beta=b, gamma=c)).product - 2)
         <= config.tolerance + _EXACT
     ]
-    if not near or len(near) > _MOST:
+    if not near or len(near) > _MAX_TRIPLES:
         raise UsageError(
-            f"a grid of step {config.step:g} has {len(near)} triples with alpha * beta^2 * "
-            f"gamma^2 within {config.tolerance:g} of 2; allowed: 1 to {_MOST} (a smaller or a "
-            "larger step or tolerance)"
+            f"a grid must have 1 to {_MAX_TRIPLES} triples with alpha * beta^2 * gamma^2 within "
+            f"{config.tolerance:g} of 2, got {len(near)} for step {config.step:g}"
         )
     return tuple(dict.fromkeys([PAPER, *near]))
 
@@ -83,8 +81,8 @@ def candidates(
     config: GridConfig,
     limits: Sequence[Limit] = (),
     rounding: Rounding | None = None,
-) -> tuple[tuple[Candidate, ...], int]:
-    """(Networks to train, number of triples that were dropped since a limit is not kept).
+) -> tuple[tuple[Triple, ...], int]:
+    """Return the networks to train, and the number of triples beyond a limit.
 
     Raises:
         UsageError: none is left.
@@ -96,14 +94,14 @@ def candidates(
         except (UsageError, InvalidArchitecture):
             dropped += 1
             continue
-        if all(limit.kept(network) for limit in limits):
-            kept.append(Candidate(rule=rule, network=network, cost=cost(network)))
+        if all(limit.is_met(network) for limit in limits):
+            kept.append(Triple(rule=rule, network=network, cost=cost(network)))
         else:
             dropped += 1
     if not kept:
         raise UsageError(
-            f"none of {dropped} triples keeps the limits; allowed: larger ones ("
-            + ", ".join(f"{limit.name} {limit.most:g}" for limit in limits)
+            f"none of {dropped} triples is within the limits ("
+            + ", ".join(f"{limit.name} {limit.maximum:g}" for limit in limits)
             + ")"
         )
     return tuple(kept), dropped
@@ -112,7 +110,7 @@ def candidates(
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What the trainings say.
+    """The triple that is chosen by the trainings.
 
     Attributes:
         candidates: best mean first; those whose trainings all failed last.
@@ -122,11 +120,11 @@ class Choice:
         chosen: the paper's triple where it is among these, else the best.
     """
 
-    candidates: tuple[Candidate, ...]
-    scores: Scores
+    candidates: tuple[Triple, ...]
+    scores: MeasuredAccuracies
     error: float
-    equals: tuple[Candidate, ...]
-    chosen: Candidate
+    equals: tuple[Triple, ...]
+    chosen: Triple
 
     @property
     def separable(self) -> bool:
@@ -134,7 +132,7 @@ class Choice:
         return len(self.equals) < len(self.candidates)
 
     @property
-    def paper(self) -> Candidate | None:
+    def paper(self) -> Triple | None:
         """The paper's triple; None where it breaks a limit."""
         return next((one for one in self.candidates if one.rule == PAPER), None)
 
@@ -144,10 +142,10 @@ class Choice:
         return self.paper is None or self.paper not in self.equals
 
 
-def choose(tried: Sequence[Candidate], scores: Scores) -> Choice:
+def choose(tried: Sequence[Triple], scores: MeasuredAccuracies) -> Choice:
     """Rank the candidates and choose."""
 
-    def mean(one: Candidate) -> float:
+    def mean(one: Triple) -> float:
         value = scores.mean(one.network)
         return -1.0 if value is None else value
 

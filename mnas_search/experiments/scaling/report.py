@@ -11,11 +11,11 @@ from mnas_search.common.files import write_atomically
 from mnas_search.common.folders import csv_text
 from mnas_search.common.render.tables import console, print_table
 from mnas_search.common.units import format_size
-from mnas_search.experiments.scaling.comparison import BASE, Scaled
+from mnas_search.experiments.scaling.comparison import BASE, ScaledNetwork
 from mnas_search.experiments.scaling.families import Row, print_convention
 from mnas_search.experiments.scaling.figures import comparison_figure, grid_figure
-from mnas_search.experiments.scaling.grid import PAPER, Candidate, Choice
-from mnas_search.experiments.scaling.measured import Scores
+from mnas_search.experiments.scaling.grid import PAPER, Choice, Triple
+from mnas_search.experiments.scaling.measured import MeasuredAccuracies
 
 # -- the grid search --------------------------------------------------------------------------
 
@@ -125,11 +125,11 @@ def write_grid(choice: Choice, folder: Path, dropped: int, words: Sequence[str])
     write_atomically(folder / "grid.svg", grid_figure(choice))
 
 
-def _triple(one: Candidate) -> Mapping[str, float]:
+def _triple(one: Triple) -> Mapping[str, float]:
     return {"alpha": one.rule.alpha, "beta": one.rule.beta, "gamma": one.rule.gamma}
 
 
-def _said(one: Candidate) -> str:
+def _said(one: Triple) -> str:
     return _said_rule(one.rule)
 
 
@@ -141,11 +141,11 @@ def _said_rule(rule: CompoundRule) -> str:
 
 
 def comparison_rows(
-    base: Architecture, scaled: Sequence[Scaled], scores: Scores | None
+    base: Architecture, scaled: Sequence[ScaledNetwork], scores: MeasuredAccuracies | None
 ) -> list[Row]:
     """A row a network, the base first, as the dimension `base`."""
     counted = cost(base)
-    itself = Scaled(
+    itself = ScaledNetwork(
         dimension=BASE,
         budget=float(counted.macs),
         depth=1.0,

@@ -1,13 +1,12 @@
 """A search with a folder: `mnas-search run`.
 
-config      what is asked for, with every name resolved
-run         a whole run, from its folder to its end
-parts       the stages of a run
-stages/     what follows the search
+config      the options of a run, and the same with every name resolved
+run         a whole run, from its folder to its files
+stages/     the search, and what follows it
 result      what was found
 folder      the files of a run
-warm_start  architectures and runs to begin with
-latency     latency in a run: its table, its winners
+warm_start  architectures and earlier runs to begin with
+latency     latency in a run: its table, the winners measured again
 report/     the page and the summary
 api         `mnas_search.search`
 """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mnas_search.common.units import parse_bytes, parse_duration, parse_latency, parse_size
 
 if TYPE_CHECKING:
-    from mnas_search.experiments.listener import Reporter
+    from mnas_search.experiments.listener import Listener
     from mnas_search.experiments.search.result import Result
 
 
@@ -40,7 +40,7 @@ def search(
     output: str | Path | None = None,
     resolution: int = 224,
     num_classes: int | None = None,
-    reporter: "Reporter | None" = None,
+    listener: "Listener | None" = None,
 ) -> "Result":
     """Search for the best network within a budget; `mnas-search run` from Python.
 
@@ -74,7 +74,7 @@ def search(
         gpus_per_trial, ray_address: see `mnas_search.experiments.search.config.RunConfig`.
         output: the run's folder, made new, or one that holds the same run, which then goes on.
         resolution, num_classes: of the deployed network.
-        reporter: hears of progress.
+        listener: follows the run.
 
     Returns:
         The result: `best`, `architecture`, `trials`, `pareto`, `family`, `folder`.
@@ -114,7 +114,7 @@ def search(
         resolution=resolution,
         num_classes=num_classes,
     )
-    return start(config, None if output is None else Path(output), reporter)
+    return start(config, None if output is None else Path(output), listener)
 
 
 def _number(value: float | str | None, parse: Callable[[str], float]) -> float | None:

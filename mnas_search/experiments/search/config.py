@@ -15,13 +15,21 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError, error_context
 from mnas_search.common.machine import cpu_count
-from mnas_search.data import sources
+from mnas_search.data import loading
 from mnas_search.evaluators.defaults import DEFAULT_DATA, EVIDENCE, TRAINING
 from mnas_search.evaluators.function import as_evaluator
+from mnas_search.experiments.experiment import content_hashes
 from mnas_search.experiments.search.warm_start import absolute, warm_start
 from mnas_search.nas.asha import REDUCTION, RULES
 from mnas_search.nas.controller import Controller
-from mnas_search.nas.evaluator import Evaluator
+from mnas_search.nas.evaluator import (
+    Evaluator,
+    SupportsBatchPrediction,
+    SupportsIndependentPair,
+    SupportsIntermediateReports,
+    SupportsTestSplit,
+    SupportsTraining,
+)
 from mnas_search.nas.objective import Objective, exponent_of
 from mnas_search.nas.problem import Problem, check_feasible
 from mnas_search.nas.space.choices import Choices
@@ -138,7 +146,7 @@ class RunConfig:
                 f"baseline {self.baseline!r} with a time budget; allowed: with a number of trials"
             )
         if self.data is not None:
-            object.__setattr__(self, "data", sources.absolute(self.data))
+            object.__setattr__(self, "data", loading.absolute(self.data))
         if self.early_stopping not in (None, *RULES):
             raise UsageError(
                 f"early_stopping {self.early_stopping!r}; allowed: {', '.join(RULES)}"
@@ -185,11 +193,15 @@ class Setup:
         )
         if config.early_stopping is not None:
             found = _with_rungs(found, config)
-        halves = found.independent_pair()
-        self.evaluator: Evaluator = found if halves is None else halves[0]
-        self.check: Evaluator | None = None if halves is None else halves[1]
+        self.evaluator: Evaluator = found
+        self.check: Evaluator | None = None
+        if isinstance(found, SupportsIndependentPair):
+            if (pair := found.independent_pair()) is not None:
+                self.evaluator, self.check = pair
         self.trainer: Evaluator | None = None
-        self.tested: Evaluator | None = found.with_test_split()
+        self.tested: Evaluator | None = None
+        if isinstance(found, SupportsTestSplit):
+            self.tested = found.with_test_split()
         if config.baseline is not None and self.tested is None:
             raise UsageError(
                 f"baseline {config.baseline!r} with evaluator {config.evaluator!r}; allowed: with "
@@ -215,7 +227,7 @@ class Setup:
         controller = plugins.load("controllers", config.controller)
         if not (isinstance(controller, type) and issubclass(controller, Controller)):
             raise UsageError(f"controller {config.controller!r}; allowed: a Controller class")
-        if config.prior is not None and not controller.takes_prior:
+        if config.prior is not None and not controller.uses_prior:
             raise UsageError(
                 f"prior {config.prior!r} with controller {config.controller!r}, which makes no "
                 "use of it; allowed: one that does, as bayesian"
@@ -252,7 +264,7 @@ class Setup:
             latency=counter.latency,
             prior=None if config.prior is None else _prior(config.prior, self.space),
         )
-        if halves is not None:
+        if self.check is not None:
             # One that knows recorded networks only says so here, before a folder is made.
             options = {d.name: d.options[0] for d in self.space.decisions}
             network = self.space.decode(options)
@@ -293,21 +305,9 @@ class Setup:
     def recorded(self) -> dict[str, Any]:
         """The configuration as config.json holds it, with the content of the user's own files."""
         recorded = asdict(self.config) | {"start_from": list(self.config.start_from)}
-        for name in _NAMES:
-            value = recorded[name]
-            if value is not None and plugins.is_file_reference(value):
-                recorded[f"{name}_sha256"] = plugins.content_hash(value)
         if self.objective.latency is not None:
             recorded["latency_table_sha256"] = self.objective.latency.sha256
-        # What trainings see, decoded: files that were copied or touched are the same data.
-        seen = getattr(self.evaluator, "data_sha256", None)
-        if (
-            seen is not None
-            and self.config.data is not None
-            and sources.is_outside(self.config.data)
-        ):
-            recorded["data_sha256"] = seen
-        return recorded
+        return recorded | content_hashes(recorded, _NAMES, self.evaluator)
 
 
 def _least(*bounds: float | None) -> float | None:
@@ -326,7 +326,9 @@ def _recorded(config: RunConfig) -> bool:
 
 
 def _with_rungs(evaluator: Evaluator, config: RunConfig) -> Evaluator:
-    stoppable = evaluator.with_intermediate_reports(REDUCTION)
+    stoppable = None
+    if isinstance(evaluator, SupportsIntermediateReports):
+        stoppable = evaluator.with_intermediate_reports(REDUCTION)
     if stoppable is None:
         raise UsageError(
             f"early_stopping {config.early_stopping!r} with evaluator {config.evaluator!r}, which "
@@ -338,7 +340,9 @@ def _with_rungs(evaluator: Evaluator, config: RunConfig) -> Evaluator:
 
 def _prior(name: str, space: SearchSpace) -> BatchAccuracy:
     evaluator = as_evaluator(plugins.load("evaluators", name), data=None)
-    predictor = evaluator.predictor(space)
+    predictor = None
+    if isinstance(evaluator, SupportsBatchPrediction):
+        predictor = evaluator.predictor(space)
     if predictor is None:
         raise UsageError(
             f"prior {name!r} has no predictions for this search space; allowed: an evaluator that "
@@ -351,5 +355,4 @@ def _classes(config: RunConfig, evaluator: Evaluator) -> int:
     """The user's own data says how many classes are deployed; the embedded digits do not."""
     if config.data in (None, DEFAULT_DATA):
         return 1000
-    classes = getattr(evaluator, "num_classes", None)
-    return classes if isinstance(classes, int) else 1000
+    return evaluator.num_classes if isinstance(evaluator, SupportsTraining) else 1000

@@ -5,7 +5,7 @@ latency.json         under a bound on latency: the table that predicts it
 journal.jsonl        every event; all that follows is derived from it and rewritten atomically
 trials.csv           a row a distinct network; after early stopping, with the rung of the stopped;
                      under a bound on memory or latency, with that
-pareto.csv           those that nothing beats in both accuracy and what the target is of
+pareto.csv           Pareto-optimal trials in accuracy and the target metric
 best.json            the winner
 family.csv, family/  the winner's family
 export/              model.py, weights.pt and .safetensors, weights.json
@@ -82,10 +82,10 @@ def write_best(
     network: Network,
     *,
     opinion: Finalist | None,
-    verdict: BaselineComparison | None,
+    comparison: BaselineComparison | None,
 ) -> None:
-    """Write best.json; accuracy and reward are the search's, `check` holds a second opinion,
-    `verdict` how the winner compares with the baselines."""
+    """Write best.json: accuracy and reward are the search's, `check` is the second opinion,
+    `verdict` the comparison with the baselines."""
     best: dict[str, Any] = {
         "name": name,
         "block_string": block_string(network),
@@ -105,8 +105,8 @@ def write_best(
             "std": opinion.checked.std,
             "reward": opinion.reward,
         }
-    if verdict is not None:
-        best["verdict"] = verdict.summary()
+    if comparison is not None:
+        best["verdict"] = comparison.summary()
     write_atomically(folder / "best.json", json.dumps(best, indent=2) + "\n")
 
 

@@ -12,6 +12,7 @@ from mnas_search.architecture.cost.latency.table import (
 )
 from mnas_search.architecture.traced_network import Network
 from mnas_search.common.errors import RunFolderError, UsageError, describe_exception
+from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.search.config import RunConfig
 from mnas_search.nas.journal import Events
 from mnas_search.nas.space.contract import SearchSpace
@@ -22,11 +23,10 @@ TABLE = "latency.json"  # in the run's folder
 def table_of(
     config: RunConfig,
     folder: Path | None,
-    stage: Callable[[str], None],
-    note: Callable[[str], None],
+    listener: Listener,
 ) -> Callable[[SearchSpace], LatencyTable]:
-    """What gives the table for the run's space: the one in its folder, that of the file which is
-    named, or one built now, of which `stage` and `note` hear."""
+    """Return what gives the table for the run's space: the one in its folder, that of the named
+    file, or one built now."""
 
     def found(space: SearchSpace) -> LatencyTable:
         if config.latency_table is not None:
@@ -35,8 +35,8 @@ def table_of(
             return read_table(folder / TABLE)
         from mnas_search.evaluators.latency.building import build_table
 
-        stage(f"timing the parts of the space's networks, {config.conditions}")
-        return build_table(space, (), config.conditions, note=note)
+        listener.on_stage(f"timing the parts of the space's networks, {config.conditions}")
+        return build_table(space, (), config.conditions, note=listener.on_status)
 
     return found
 
@@ -44,8 +44,8 @@ def table_of(
 def _checked(table: LatencyTable, config: RunConfig) -> LatencyTable:
     if config.device not in (None, table.conditions.device):
         raise UsageError(
-            f"device {config.device!r} with the table {config.latency_table!r}; allowed: "
-            f"{table.conditions.device!r}, which that is of"
+            f"device must be {table.conditions.device!r}, the device of the table "
+            f"{config.latency_table!r}, got {config.device!r}"
         )
     return table
 

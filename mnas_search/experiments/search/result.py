@@ -15,9 +15,10 @@ from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture
 from mnas_search.experiments.search.config import Setup
-from mnas_search.experiments.search.parts import Parts
 from mnas_search.experiments.search.stages.baseline_comparison import BaselineComparison
 from mnas_search.experiments.search.stages.finalist_check import Finalist
+from mnas_search.experiments.search.stages.sequence import Stages
+from mnas_search.nas.evaluator import caveats_of, is_noisy
 from mnas_search.nas.trial import Trial, believed, rank
 
 
@@ -28,16 +29,16 @@ class Timing:
     Attributes:
         startup: until the first evaluation began.
         search: from the first ask to the last tell.
-        repeats: the trainings that measure the seed noise.
+        replicates: the trainings that measure the noise between seeds.
         busy: share of the search time that the workers spent evaluating.
-        finals: second opinions and trainings of the finalists.
+        final: second opinions, and trainings of the finalists or of the comparison.
     """
 
     startup: float
     search: float
-    repeats: float
+    replicates: float
     busy: float
-    finals: float = 0.0
+    final: float = 0.0
 
 
 class Result:
@@ -47,22 +48,22 @@ class Result:
         self,
         setup: Setup,
         folder: Path,
-        parts: Parts,
+        stages: Stages,
         timing: Timing | None,
     ) -> None:
         self.config, self.objective = setup.config, setup.objective
         self.folder, self.timing = folder, timing
-        search, repeats = parts.search, parts.repeats
+        search = stages.search.search
         self.trials = search.trials
         self.asked, self.exhausted = search.asked, search.exhausted
         self.stalled = search.stalled
-        self.repeats = repeats.pairs
-        self.seed_noise = repeats.noise
+        self.replicates = stages.replicates.pairs
+        self.seed_noise = stages.replicates.noise
         self.space, self.evaluator, self.check = setup.space, setup.evaluator, setup.check
         self._search = search
-        self._finals = parts.finals if search.finished else None
-        self._verdict = parts.verdict if search.finished else None
-        self._remeasured = parts.remeasured
+        self._finalist_check = stages.check if search.finished else None
+        self._comparison = stages.comparison if search.finished else None
+        self._remeasured = stages.remeasured
 
     @property
     def name(self) -> str:
@@ -82,7 +83,7 @@ class Result:
 
     @cached_property
     def limited(self) -> tuple[Trial, ...]:
-        """Those with a reward that keep all limits, whether they keep the target or not."""
+        """Trials with a reward within all limits, whether within the target or not."""
 
         def kept(trial: Trial) -> bool:
             return all(
@@ -95,53 +96,55 @@ class Result:
 
     @cached_property
     def stopped(self) -> tuple[Trial, ...]:
-        """Trials that were given up at a rung, by number; they can win nothing."""
+        """Trials that were stopped early, by number; they cannot win."""
         return tuple(t for t in self.trials if t.status == "stopped")
 
     @cached_property
     def best(self) -> Trial | None:
-        """The winner within the constraints: the finalist that the check likes best; the candidate
-        that further trainings like best; without either, the largest reward, by the controller's
-        estimates of noisy accuracies where it has them."""
+        """The winner within the constraints: the best finalist by the check, or the best candidate
+        by further trainings; without either, the largest reward, by the controller's estimates of
+        noisy accuracies where it has them."""
         if self.finalists:
             return None if self.opinion is None else self.opinion.trial
-        if self._verdict is not None and self._verdict.winner is not None:
-            return self._verdict.winner.trial
+        if self._comparison is not None and self._comparison.winner is not None:
+            return self._comparison.winner.trial
         return self.best_under(self.objective.target)
 
     @cached_property
     def estimates(self) -> Mapping[int, float]:
         """What the controller believes noisy accuracies to be, by number of the trial."""
-        return self._search.estimates() if self.evaluator.noisy else {}
+        return self._search.estimates() if is_noisy(self.evaluator) else {}
 
     @cached_property
     def finalists(self) -> tuple[Finalist, ...]:
         """Candidates with a second opinion, the best by it first."""
-        return () if self._finals is None else self._finals.finalists
+        return () if self._finalist_check is None else self._finalist_check.finalists
 
     @cached_property
     def vetoed(self) -> tuple[Finalist, ...]:
         """Finalists that could not be trained."""
-        return () if self._finals is None else self._finals.vetoed
+        return () if self._finalist_check is None else self._finalist_check.vetoed
 
     @cached_property
     def opinion(self) -> Finalist | None:
         """The winner with its second opinion."""
-        return None if self._finals is None else self._finals.winner
+        return None if self._finalist_check is None else self._finalist_check.winner
 
     @cached_property
     def baseline(self) -> Finalist | None:
         """EfficientNet-B0 with its second opinion."""
-        return None if self._finals is None else self._finals.baseline
+        return None if self._finalist_check is None else self._finalist_check.baseline
 
     @cached_property
-    def verdict(self) -> BaselineComparison | None:
+    def comparison(self) -> BaselineComparison | None:
         """The best candidates beside the baselines, where both were trained at the end."""
-        return self._verdict if self._verdict is not None and self._verdict.gains else None
+        found = self._comparison
+        return found if found is not None and found.improvements else None
 
     def best_under(self, most: float) -> Trial | None:
-        """The largest reward with at most so much of what is targeted (multiply-adds, seconds,
-        bytes) within the limits, by estimates where there are, of those that are not vetoed."""
+        """The largest reward of a network whose target cost (multiply-adds, seconds, bytes) is at
+        most `most`, within the limits; by estimates where there are, vetoed finalists left
+        out."""
         vetoed = {one.trial.number for one in self.vetoed if one.trial is not None}
         fitting = [
             t
@@ -156,15 +159,14 @@ class Result:
 
     @cached_property
     def leading(self) -> dict[str, Network]:
-        """The winner, the other best ones and the baselines that they are compared with, by what
-        they are called; each network once."""
+        """The winner, the other best candidates and the baselines, by label; each network once."""
         named: list[tuple[str, Network]] = []
         if self.best is not None:
             winner = f"trial {self.best.number}, winner"
             named.append((winner, self.networks[self.best.number]))
-        if self._verdict is not None:
-            contenders = (*self._verdict.candidates, *self._verdict.baselines)
-            named += [(one.label, one.network) for one in contenders]
+        if self._comparison is not None:
+            compared = (*self._comparison.candidates, *self._comparison.baselines)
+            named += [(one.label, one.network) for one in compared]
         named += [
             (f"trial {one.trial.number}", one.network) for one in self.finalists if one.trial
         ]
@@ -177,8 +179,8 @@ class Result:
 
     @cached_property
     def latencies(self) -> dict[str, tuple[float, Latency]]:
-        """Of the leading networks that were measured on the device: the seconds that were
-        predicted, and those that were measured; the winner first, where it is among them."""
+        """(Predicted seconds, measured latency) of the leading networks that were measured on the
+        device; the winner first, where it is among them."""
         table = self.objective.latency
         if table is None:
             return {}
@@ -191,14 +193,14 @@ class Result:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What the evaluator wants said beside its accuracies."""
+        """Notes of the evaluator on its accuracies."""
         network = None if self.best is None else self.networks[self.best.number]
-        return () if network is None else self.evaluator.caveats(network)
+        return () if network is None else caveats_of(self.evaluator, network)
 
     @cached_property
     def pareto(self) -> tuple[Trial, ...]:
-        """Trials within the limits that no other beats in both accuracy and what is targeted,
-        cheapest first."""
+        """Pareto-optimal trials in accuracy and the target metric within the limits, cheapest
+        first."""
         front: list[Trial] = []
         target_cost = self.objective.target_cost
         for trial in sorted(self.limited, key=lambda t: (target_cost(t), -(t.accuracy or 0.0))):

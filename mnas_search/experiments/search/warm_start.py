@@ -11,7 +11,7 @@ from mnas_search.common.errors import (
     RunFolderError,
     UsageError,
 )
-from mnas_search.common.folders import is_run, read_config
+from mnas_search.common.folders import holds_experiment, read_config
 from mnas_search.experiments.resolve import is_path, resolve_architecture
 from mnas_search.nas.journal import read_events
 from mnas_search.nas.objective import Objective
@@ -68,7 +68,7 @@ def _choices(text: str, space: SearchSpace) -> Choices:
 def _trials(
     folder: Path, space: SearchSpace, objective: Objective, config: Mapping[str, Any]
 ) -> list[Trial]:
-    if not is_run(folder):
+    if not holds_experiment(folder):
         raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no config.json")
     earlier = read_config(folder)
     for name in _SAME:

@@ -120,7 +120,7 @@ def read(path: Path) -> Checkpoint | None:
         return None
 
 
-def mend(folder: Path) -> tuple[Checkpoint | None, str | None]:
+def recover(folder: Path) -> tuple[Checkpoint | None, str | None]:
     """Where a training stands, and a sentence where that is not what it should be.
 
     Metrics are brought to what the checkpoint says. A last checkpoint that is torn or not there

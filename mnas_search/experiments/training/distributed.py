@@ -20,7 +20,7 @@ from mnas_search.common import plugins, ray_cluster
 from mnas_search.common.errors import MnasSearchError, WorkFailed, describe_exception
 from mnas_search.experiments.training import checkpoints
 from mnas_search.experiments.training.checkpoints import Epoch
-from mnas_search.experiments.training.epochs import Job, train_epochs
+from mnas_search.experiments.training.epochs import FullTraining, train_epochs
 from mnas_search.training.worker_context import WorkerContext
 
 # Ray Train reads these when it is imported or started.
@@ -43,7 +43,7 @@ cluster = ray_cluster.cluster
 
 
 def train_on_ray(
-    job: Job,
+    job: FullTraining,
     folder: Path,
     *,
     workers: int,
@@ -104,7 +104,7 @@ def _work(config: dict[str, Any]) -> None:
         ray.get(config["job"]),
         Path(config["folder"]),
         device=str(get_device()),
-        share=WorkerContext(rank=context.get_world_rank(), count=context.get_world_size()),
+        share=WorkerContext(rank=context.get_world_rank(), world_size=context.get_world_size()),
     )
 
 

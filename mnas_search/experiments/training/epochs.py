@@ -23,7 +23,7 @@ from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class FullTraining:
     """All that a training is a function of; travels to the workers by pickle.
 
     Attributes:
@@ -52,7 +52,7 @@ class Job:
 
 
 def train_epochs(
-    job: Job,
+    job: FullTraining,
     folder: Path,
     *,
     device: str,
@@ -79,11 +79,11 @@ def train_epochs(
             )
             training = loop.Training(network, train, job.recipe, seed=job.seed, share=share)
             history: tuple[Epoch, ...] = ()
-            batch = job.recipe.batch_size // share.count
+            batch = job.recipe.batch_size // share.world_size
             if checkpoint is not None:
                 training.restore(checkpoint.training)
                 history = checkpoint.history
-            share.wait()  # none writes a checkpoint that another has still to read
+            share.barrier()  # none writes a checkpoint that another has still to read
             while not training.finished:
                 history += (_epoch(training, validation, share, batch),)
                 if share.rank == 0:
@@ -124,7 +124,7 @@ def _epoch(
     )
 
 
-def tested(job: Job, weights: dict[str, Tensor], *, device: str) -> Score:
+def evaluate_on_test(job: FullTraining, weights: dict[str, Tensor], *, device: str) -> Score:
     """The test split, by a network of these weights."""
     with loop.one_thread(), torch.random.fork_rng():
         network = _network(job.architecture, device)

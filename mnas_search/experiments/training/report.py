@@ -1,43 +1,10 @@
-"""How a training goes, on standard error, and what came of it, on standard output."""
+"""The result of a training on standard output."""
 
-import sys
 from pathlib import Path
 
-from mnas_search.common.render.progress import Bar
 from mnas_search.common.render.tables import print_table
 from mnas_search.common.units import format_duration, format_size
-from mnas_search.experiments.training.checkpoints import Epoch
-from mnas_search.experiments.training.session import Reporter, TrainingResult
-
-
-class TrainingReporter(Reporter):
-    """A progress bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self) -> None:
-        self.folder: Path | None = None
-        self._bar = Bar("epochs")
-
-    def opened(self, folder: Path, done: int, epochs: int) -> None:
-        """Print the folder."""
-        self.folder = folder
-        self.note(f"training folder: {folder}")
-        if done:
-            self.note(f"{done} of {epochs} epochs were done before")
-        if done < epochs:
-            self._bar.show(done, epochs, "the next epoch" if done else "the first epoch")
-
-    def note(self, text: str) -> None:
-        """Print it."""
-        print(text, file=sys.stderr, flush=True)
-
-    def epoch(self, epoch: Epoch, epochs: int) -> None:
-        """Move the bar, or print a line."""
-        text = f"loss {epoch.loss:.4f}, validation top-1 {epoch.top1:.4f}"
-        self._bar.show(epoch.epoch, epochs, text)
-
-    def closed(self) -> None:
-        """Take the bar away."""
-        self._bar.close()
+from mnas_search.experiments.training.session import TrainingResult
 
 
 def print_result(result: TrainingResult) -> None:

@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import nn
 
+from mnas_search.common.statistics import wilson
 from mnas_search.training.loop import Images
 from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
 
@@ -46,14 +47,6 @@ class Score:
         return wilson(self.right, self.count)
 
 
-def wilson(right: int, count: int, *, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's interval of a share; `z` is the standard normal's two-sided quantile."""
-    share, spread = right / count, z * z / count
-    middle = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * (share * (1 - share) / count + spread / count / 4) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def score(
     network: nn.Module,
     data: Images,
@@ -73,7 +66,7 @@ def score(
     classes = _TOP
     with torch.inference_mode():
         for index in torch.split(indices, min(batch, _LARGEST_BATCH)):
-            logits = network(data.normalised(data.batch(index)))
+            logits = network(data.normalise(data.batch(index)))
             classes = logits.shape[1]
             found = logits.topk(min(_TOP, classes)).indices == data.labels[index, None]
             rights += torch.stack([found[:, 0].sum(), found.sum()])

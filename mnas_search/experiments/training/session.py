@@ -7,65 +7,56 @@ config.json          what was asked for, resolved, with versions
 checkpoint-last.pt, checkpoint-best.pt, metrics.jsonl     see `checkpoints`
 tensorboard/         the same metrics, where tensorboard is installed
 export/              model.py, weights.pt and .safetensors, weights.json
-result.json          the end of it, with the one look at the test split
+result.json          the result, with the single measurement on the test split
 """
 
 import contextlib
 import json
-import platform
 import re
 from dataclasses import asdict, dataclass, fields, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from mnas_search.architecture.cost.count import cost
 from mnas_search.common import plugins
 from mnas_search.common.errors import RunFolderError, WorkFailed
-from mnas_search.common.files import lock, read_json, write_atomically
-from mnas_search.common.folders import check_free, new_folder, read_training
+from mnas_search.common.files import read_json, write_atomically
+from mnas_search.experiments.experiment import Experiment, ExperimentKind, existing
+from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.training import checkpoints
 from mnas_search.experiments.training.checkpoints import Checkpoint, Epoch
-from mnas_search.experiments.training.epochs import Job, tested, train_epochs
-from mnas_search.experiments.training.events import Events
+from mnas_search.experiments.training.epochs import FullTraining, evaluate_on_test, train_epochs
 from mnas_search.experiments.training.scores import Score
 from mnas_search.experiments.training.settings import (
     Setup,
     TrainingConfig,
-    check_same_training,
     from_recorded,
     recorded_settings,
     settings_to_start_from,
 )
+from mnas_search.experiments.training.tensorboard import TensorBoard
 from mnas_search.networks.weights import loading as weights
 from mnas_search.networks.weights import remap
 from mnas_search.networks.weights.reading import BEST
 
-_PACKAGES = ("mnas-search", "torch", "numpy", "ray")
 _LONGEST_NAME = 60
 
 
-class Reporter:
-    """Hears how a training goes. This one says nothing."""
-
-    def opened(self, folder: Path, done: int, epochs: int) -> None:
-        """The folder is there; so many epochs are done."""
-
-    def note(self, text: str) -> None:
-        """A sentence that is worth knowing."""
-
-    def epoch(self, epoch: Epoch, epochs: int) -> None:
-        """An epoch has finished, of so many."""
-
-    def closed(self) -> None:
-        """The epochs have ended, however."""
+TRAIN = ExperimentKind(
+    command="train",
+    noun="training",
+    parent="trainings",
+    journal=".lock",  # the record of a training is its checkpoints
+    may_differ=("workers", "gpus_per_worker", "ray_address"),
+    may_grow=("epochs",),
+)
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestScore:
-    """The one look at the test split: fractions, the number of images, and Wilson's 95 % interval
-    of top-1. top5 is None where there are no more than five classes."""
+    """Accuracy on the test split: fractions, the number of images, and Wilson's 95 % interval of
+    top-1; top5 is None where there are no more than five classes."""
 
     top1: float
     top5: float | None
@@ -102,104 +93,111 @@ class TrainingResult:
 
 
 def start(
-    config: TrainingConfig, output: Path | None = None, reporter: Reporter | None = None
+    config: TrainingConfig, output: Path | None = None, listener: Listener | None = None
 ) -> TrainingResult:
-    """Train in a new folder, or go on in one that holds the same training.
+    """Train in a new folder, or resume the same training in one that holds it.
 
     Raises:
-        UsageError: something asked for cannot be; nothing was written.
-        WorkFailed: the training could not be ended; what was done is in the folder.
+        UsageError: an option or a combination of options is refused; nothing was written.
+        WorkFailed: the training failed; what was done is in the folder.
     """
-    recorded = None if output is None else read_training(output)
-    if output is not None and recorded is not None:
-        setup = Setup(config, recorded_settings(output, recorded))
-        return _go_on(setup, output, reporter or Reporter())
+    experiment = Experiment(TRAIN, output)
+    if experiment.resumed:
+        return _resume(config, experiment, listener or Listener())
     setup = Setup(config, settings_to_start_from(config))
-    if output is not None:
-        check_free(output, "training's folder")
     fitted = setup.fitted()
     with _workers(setup):
-        if output is None:
-            folder = new_folder(Path("trainings"), _stem(setup.architecture.label))
-        else:
-            folder = output
-            folder.mkdir(parents=True, exist_ok=True)
-        _write_config(folder, setup)
-        return _run(setup, folder, fitted, reporter or Reporter())
+        experiment.make(setup.recorded(), _stem(setup.architecture.label))
+        return _run(setup, experiment, fitted, listener or Listener())
 
 
 def resume(
     folder: Path,
-    reporter: Reporter | None = None,
+    listener: Listener | None = None,
     *,
     workers: int | None = None,
     ray_address: str | None = None,
 ) -> TrainingResult:
-    """Go on where a training stopped, with its own configuration, or with other workers."""
-    recorded = _recorded(folder)
-    config = from_recorded(folder, recorded)
+    """Resume a training with its own configuration, or with other workers."""
+    experiment = existing(TRAIN, folder)
+    config = from_recorded(folder, experiment.recorded)
     if workers is not None:
         config = replace(config, workers=workers)
     if ray_address is not None:
         config = replace(config, ray_address=ray_address)
+    return _resume(config, experiment, listener or Listener())
+
+
+def _resume(config: TrainingConfig, experiment: Experiment, listener: Listener) -> TrainingResult:
+    recorded, folder = experiment.recorded, experiment.folder
     setup = Setup(config, recorded_settings(folder, recorded))
-    return _go_on(setup, folder, reporter or Reporter())
-
-
-def _go_on(setup: Setup, folder: Path, reporter: Reporter) -> TrainingResult:
+    experiment.make(setup.recorded(), "")
     result = _result(folder)
-    check_same_training(folder, _recorded(folder), setup.recorded(), ended=result is not None)
     if result is not None:
-        reporter.opened(folder, result.epochs, result.epochs)
+        if setup.config.epochs != recorded["epochs"]:
+            raise RunFolderError(
+                f"epochs must be {recorded['epochs']} for the training {str(folder)!r}, which has "
+                f"been measured on the test split, got {setup.config.epochs}; a new training can "
+                f"start from its weights, with --init {folder}"
+            )
+        _started(listener, folder, result.epochs, result.epochs)
         return result
     begun = any((folder / name).exists() for name in (checkpoints.LAST, BEST))
     # Weights to start from are not needed any more after the first epoch.
     fitted = None if begun else setup.fitted()
     with _workers(setup):
-        return _run(setup, folder, fitted, reporter)
+        return _run(setup, experiment, fitted, listener)
 
 
 def _run(
     setup: Setup,
-    folder: Path,
-    fitted: weights.Fitted | remap.Remapped | None,
-    reporter: Reporter,
+    experiment: Experiment,
+    fitted: weights.FittedWeights | remap.Remapped | None,
+    listener: Listener,
 ) -> TrainingResult:
-    with (folder / ".lock").open("ab") as file:
-        lock(file, folder)
-        _write_config(folder, setup)
-        checkpoint, note = checkpoints.mend(folder)
+    folder = experiment.folder
+    with experiment.session(setup.recorded()):
+        checkpoint, note = checkpoints.recover(folder)
         if checkpoint is None and fitted is None:
             fitted = setup.fitted()
         done = 0 if checkpoint is None else checkpoint.history[-1].epoch
-        reporter.opened(folder, done, setup.recipe.epochs)
+        _started(listener, folder, done, setup.recipe.epochs)
         if note is not None:
-            reporter.note(note)
+            listener.on_note(note)
         if checkpoint is None and fitted is not None:
             for text in (*setup.notes, f"weights of {setup.config.init}: {fitted.text}"):
-                reporter.note(text)
+                listener.on_note(text)
         job = setup.job(fitted)
         try:
-            _train(setup, job, folder, done, reporter)
+            _train(setup, job, folder, done, listener)
         finally:
-            reporter.closed()
-        return _end(setup, job, folder, reporter)
+            listener.on_end()
+        return _end(setup, job, folder, listener)
 
 
-def _train(setup: Setup, job: Job, folder: Path, done: int, reporter: Reporter) -> None:
+def _started(listener: Listener, folder: Path, done: int, epochs: int) -> None:
+    listener.on_start(folder)
+    if done:
+        listener.on_note(f"{done} of {epochs} epochs were done before")
+    if done < epochs:
+        listener.on_progress(done, epochs, "the next epoch" if done else "the first epoch")
+
+
+def _train(setup: Setup, job: FullTraining, folder: Path, done: int, listener: Listener) -> None:
     epochs = setup.recipe.epochs
     if done >= epochs:
         return
-    with contextlib.closing(Events(folder, checkpoints.read_metrics(folder))) as events:
+    with contextlib.closing(TensorBoard(folder, checkpoints.read_metrics(folder))) as events:
         if not events.written:
-            reporter.note(
+            listener.on_note(
                 "no TensorBoard logs: tensorboard is not installed (pip install "
                 "'mnas-search[tensorboard]')"
             )
 
         def finished(epoch: Epoch) -> None:
             events.add(epoch)
-            reporter.epoch(epoch, epochs)
+            text = f"loss {epoch.loss:.4f}, validation top-1 {epoch.top1:.4f}"
+            listener.on_progress(epoch.epoch, epochs, text)
 
         if not setup.on_ray:
             train_epochs(job, folder, device=setup.device, finished=finished)
@@ -215,16 +213,16 @@ def _train(setup: Setup, job: Job, folder: Path, done: int, reporter: Reporter) 
         )
 
 
-def _end(setup: Setup, job: Job, folder: Path, reporter: Reporter) -> TrainingResult:
+def _end(setup: Setup, job: FullTraining, folder: Path, listener: Listener) -> TrainingResult:
     last = checkpoints.read(folder / checkpoints.LAST)
     best = checkpoints.read(folder / BEST)
     if last is None:
         raise WorkFailed(f"{folder / checkpoints.LAST} cannot be read")
     if best is None:
-        reporter.note(f"{BEST} is torn or not there: the last epoch is taken for it")
+        listener.on_note(f"{BEST} is torn or not there: the last epoch is taken for it")
     chosen = best or last
     _export(setup, folder, chosen, len(last.history))
-    found = tested(job, chosen.weights, device=setup.device)
+    found = evaluate_on_test(job, chosen.weights, device=setup.device)
     counted = cost(setup.architecture)
     result = TrainingResult(
         name=setup.architecture.label,
@@ -254,7 +252,7 @@ def _export(setup: Setup, folder: Path, chosen: Checkpoint, epochs: int) -> None
     start = "random weights" if config.init is None else config.init
     remapped = ", remapped" if config.remap else ""
     averaged = ", their moving average" if setup.recipe.ema_decay is not None else ""
-    words = {
+    provenance = {
         "weights": (
             f"trained on {setup.data.name} by the recipe {config.recipe!r} from "
             f"{start}{remapped}: those after epoch "
@@ -270,7 +268,7 @@ def _export(setup: Setup, folder: Path, chosen: Checkpoint, epochs: int) -> None
         "learning_rate": config.learning_rate,
         "seed": config.seed,
     }
-    write_atomically(path / "weights.json", json.dumps(words, indent=2) + "\n")
+    write_atomically(path / "weights.json", json.dumps(provenance, indent=2) + "\n")
 
 
 def _workers(setup: Setup) -> contextlib.AbstractContextManager[object]:
@@ -287,20 +285,6 @@ def _stem(label: str) -> str:
     """What to call a folder; a block string is no name."""
     name = "network" if " " in label else re.sub(r"[^\w.-]+", "-", label).strip("-.")
     return name[:_LONGEST_NAME] or "network"
-
-
-def _write_config(folder: Path, setup: Setup) -> None:
-    versions = {"python": platform.python_version()}
-    versions |= {name: version(name) for name in _PACKAGES}
-    text = json.dumps({"training": setup.recorded(), "versions": versions}, indent=2)
-    write_atomically(folder / "config.json", text + "\n")
-
-
-def _recorded(folder: Path) -> dict[str, Any]:
-    recorded = read_training(folder)
-    if recorded is None:
-        raise RunFolderError(f"{str(folder)!r} is no training's folder")
-    return recorded
 
 
 def _result(folder: Path) -> TrainingResult | None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, final
 
@@ -12,11 +13,11 @@ from mnas_search.architecture.cost.memory import check_room
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import RunFolderError, UsageError
 from mnas_search.data import Dataset, load
-from mnas_search.data.sources import DEFAULT, absolute
-from mnas_search.experiments.training.epochs import Job
+from mnas_search.data.loading import DEFAULT, absolute
+from mnas_search.experiments.training.epochs import FullTraining
 from mnas_search.networks.weights import loading as weights
 from mnas_search.networks.weights import remap
-from mnas_search.networks.weights.settings import WeightSettings, settings_of
+from mnas_search.networks.weights.settings import WeightSettings, find_settings
 from mnas_search.training import loop
 from mnas_search.training.recipe import Recipe
 from mnas_search.training.recipes import recipe_named
@@ -32,7 +33,6 @@ _TYPES = {
 }
 _NEEDED = ("normalisation", "seed", "workers")
 _LARGEST = 1e30  # that arithmetic can still work with
-_MAY_DIFFER = ("workers", "gpus_per_worker", "ray_address")
 
 
 @final
@@ -142,7 +142,7 @@ class Setup:
         """Whether workers train, rather than this process."""
         return self.config.workers > 1 or self.config.ray_address is not None
 
-    def fitted(self) -> weights.Fitted | remap.Remapped | None:
+    def fitted(self) -> weights.FittedWeights | remap.Remapped | None:
         """The weights to start from."""
         init = self.config.init
         if init is None:
@@ -155,9 +155,9 @@ class Setup:
         except UsageError as error:
             raise UsageError(f"{error}; others with --remap") from None
 
-    def job(self, fitted: weights.Fitted | remap.Remapped | None) -> Job:
-        """What the workers are told."""
-        return Job(
+    def job(self, fitted: weights.FittedWeights | remap.Remapped | None) -> FullTraining:
+        """Return what the workers are given."""
+        return FullTraining(
             architecture=self.architecture,
             data=self.data,
             recipe=self.recipe,
@@ -173,8 +173,7 @@ class Setup:
             "weight_settings": None if self.settings is None else asdict(self.settings),
             "data_name": self.data.name,
             "data_sha256": self.data.sha256,
-            # Another version of a recipe is noticed.
-            "settings": repr(replace(self.recipe, epochs=1)),
+            "recipe_sha256": sha256(repr(replace(self.recipe, epochs=1)).encode()).hexdigest(),
             "architecture": json.loads(self.architecture.to_json()),
         }
 
@@ -194,7 +193,7 @@ def settings_to_start_from(config: TrainingConfig) -> WeightSettings | None:
     if config.init is None:
         return None
     source = Path(config.init)
-    return settings_of(weights.file_of(source), weights.read(source), config.weights_of)
+    return find_settings(weights.weights_file(source), weights.read(source), config.weights_of)
 
 
 def recorded_settings(folder: Path, recorded: Mapping[str, Any]) -> WeightSettings | None:
@@ -222,47 +221,6 @@ def _no_configuration(folder: Path, error: Exception) -> RunFolderError:
     return RunFolderError(
         f"{str(folder / 'config.json')!r} is no training's configuration: {error}"
     )
-
-
-def check_same_training(
-    folder: Path, recorded: Mapping[str, Any], asked: Mapping[str, Any], *, ended: bool
-) -> None:
-    """Raise `RunFolderError`, by name, for options that would make it another training.
-
-    Args:
-        ended: whether the test split has been looked at, after which epochs may not grow.
-    """
-    for name, value in asked.items():
-        old = recorded.get(name)
-        if value == old or name in _MAY_DIFFER or (name not in recorded and not value):
-            continue
-        where = f"the training {str(folder)!r}"
-        if name == "epochs" and isinstance(old, int) and value > old:
-            if not ended:
-                continue
-            raise RunFolderError(
-                f"epochs is {value}, but {where} has ended after {old} and was measured on the "
-                f"test split; allowed: a new one from its weights, with --init {folder}"
-            )
-        if name == "data_sha256":
-            raise RunFolderError(
-                f"data {asked['data']!r} have changed since {where} began; allowed: as they were"
-            )
-        if name == "settings":
-            raise RunFolderError(
-                f"recipe {asked['recipe']!r} is not what it was when {where} began; allowed: the "
-                "version of mnas-search in its config.json"
-            )
-        if name == "architecture":
-            raise RunFolderError(
-                f"architecture is another than that of {where}; allowed: "
-                f"{Architecture.from_dict(old).label}"
-            )
-        more = " or more" if name == "epochs" else ""
-        raise RunFolderError(
-            f"{name} is {value!r}, but {where} has another; allowed: "
-            f"{'none' if old is None else repr(old)}{more}"
-        )
 
 
 def _names() -> list[str]:

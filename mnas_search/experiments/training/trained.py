@@ -26,7 +26,7 @@ from mnas_search.experiments.resolve import is_path, resolve_architecture
 from mnas_search.experiments.training.settings import IMAGENET
 from mnas_search.networks import build
 from mnas_search.networks.weights import loading as weights
-from mnas_search.networks.weights.settings import settings_of
+from mnas_search.networks.weights.settings import find_settings
 from mnas_search.training.loop import Images, Normalisation
 
 _LONGEST_NAME = 1_000  # of a class; ImageNet's have up to 121 characters
@@ -62,7 +62,7 @@ class Trained:
             normalisation=self.normalisation,
             flips=False,
         )
-        return images.normalised(images.batch(slice(None)))
+        return images.normalise(images.batch(slice(None)))
 
 
 def load_trained(text: str, source: str | None = None, weights_of: str | None = None) -> Trained:
@@ -85,14 +85,14 @@ def load_trained(text: str, source: str | None = None, weights_of: str | None = 
         )
     path = Path(text if source is None else source)
     found = weights.read(path)
-    file = weights.file_of(path)
+    file = weights.weights_file(path)
     words = _words(file)
-    classes = weights.classes_of(found)
+    classes = weights.count_classes(found)
     if classes is None:
         raise UsageError(f"the weights of {str(path)!r} have no classifier; allowed: with one")
     resolution = words.resolution or architecture.resolution
     architecture = replace(architecture, num_classes=classes, resolution=resolution)
-    settings = settings_of(file, found, weights_of)
+    settings = find_settings(file, found, weights_of)
     notes: tuple[str, ...] = ()
     if settings is not None and settings.of(architecture) != architecture:
         architecture = settings.of(architecture)
@@ -103,7 +103,7 @@ def load_trained(text: str, source: str | None = None, weights_of: str | None = 
             f"the weights of {str(path)!r} have no {' and '.join(fitted.new)} of "
             f"{architecture.label!r}; allowed: those of the whole network"
         )
-    if weights.saw_no_image(fitted.weights):
+    if weights.has_initial_statistics(fitted.weights):
         raise UsageError(
             f"the weights of {str(path)!r} are untrained: no batch norm has seen an image; "
             "allowed: those of a training"

@@ -17,9 +17,9 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture
 from mnas_search.export.model_py.prune_source import (
     ACTIVATION_SOURCES,
-    is_plain,
+    has_only_builtin_blocks,
     is_symmetric,
-    plain_blocks,
+    pruner_for,
 )
 from mnas_search.export.model_py.source import definitions, foreign_import
 from mnas_search.networks import layers
@@ -59,16 +59,16 @@ def model_source(architecture: Architecture) -> str:
                 f"model.py cannot express stage {index}, {format_stages((stage,))!r}: the module "
                 f"of its block imports {foreign!r}; allowed: torch and {layers.__name__}"
             )
-    if is_plain(network):
+    if has_only_builtin_blocks(network):
         imports, code = definitions(
-            tuple(classes.values()), also=("chain", "conv"), rewrite=plain_blocks(network)
+            tuple(classes.values()), also=("chain", "conv"), rewrite=pruner_for(network)
         )
         used = set(re.findall(r"\bplan\.(\w+)", code))
     else:
         imports, code = definitions(tuple(classes.values()), also=("ACTIVATIONS", "chain", "conv"))
         used = set(_FIELDS)
     columns = [name for name in _FIELDS if name in used]
-    drops = not is_plain(network) or "drop_path: float" in code
+    drops = not has_only_builtin_blocks(network) or "drop_path: float" in code
     return _TEMPLATE.format(
         name=textwrap.fill(comment(architecture.label), _WIDTH - 4),
         params=f"{counted.params:,}",
@@ -135,7 +135,7 @@ def _layers(network: NetworkPlan, *, drops: bool) -> str:
     architecture = network.architecture
     stem = network.stem.layers[0]
     *head, classifier = network.head.layers
-    pad = "" if is_plain(network) and is_symmetric(network) else f", pad={stem.pad}"
+    pad = "" if has_only_builtin_blocks(network) and is_symmetric(network) else f", pad={stem.pad}"
     activation = ACTIVATION_SOURCES[architecture.activation]
     lines = [
         f"self.conv_stem = conv(3, {stem.out_channels}, {stem.kernel}, stride={stem.stride}{pad})",

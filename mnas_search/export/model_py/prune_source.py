@@ -25,7 +25,7 @@ ACTIVATION_SOURCES = {
 _WIDTH = 99
 
 
-def is_plain(network: NetworkPlan) -> bool:
+def has_only_builtin_blocks(network: NetworkPlan) -> bool:
     """Whether all block kinds are built in; what others' modules read of a plan is not known."""
     kinds = {block.kind for block in _blocks(network)}
     return all(block_class(kind).__module__ == layers.__name__ for kind in kinds)
@@ -36,7 +36,7 @@ def is_symmetric(network: NetworkPlan) -> bool:
     return all(layer.pad == (layer.kernel // 2,) * 2 for layer in network.layers())
 
 
-def plain_blocks(network: NetworkPlan) -> Rewrite:
+def pruner_for(network: NetworkPlan) -> Rewrite:
     """How to rewrite definitions for a network whose block kinds are all built in."""
     blocks = _blocks(network)
     activations = sorted({block.activation for block in blocks})
@@ -63,7 +63,7 @@ def plain_blocks(network: NetworkPlan) -> Rewrite:
             source = source.replace(old, new)
         if name in of_class:
             source = _class(source, [b for b in blocks if b.kind == of_class[name]])
-        return _joined(source)
+        return _join_calls(source)
 
     return rewrite
 
@@ -122,7 +122,7 @@ def _class(source: str, blocks: list[BlockPlan]) -> str:
     return source
 
 
-def _joined(source: str) -> str:
+def _join_calls(source: str) -> str:
     """Calls that were broken over three lines and fit one now."""
 
     def join(found: re.Match[str]) -> str:

@@ -14,7 +14,7 @@ from mnas_search.common.files import write_atomically
 from mnas_search.export.base import Exporter, Origin
 from mnas_search.export.comparison import compare, images_for
 from mnas_search.export.model_py.model_source import model_source
-from mnas_search.export.weights import GIVEN, UNTRAINED, network_with, safetensors
+from mnas_search.export.weights import GIVEN, UNTRAINED, build_with_weights, safetensors
 
 
 @final
@@ -33,7 +33,7 @@ class PyTorchExporter(Exporter):
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
     ) -> tuple[Path, ...]:
         """Write the four files, after `model.py` has been run."""
-        network = network_with(architecture, weights)
+        network = build_with_weights(architecture, weights)
         source = model_source(architecture)
         namespace: dict[str, Any] = {"__name__": "exported", "__file__": "model.py"}
         exec(compile(source, "model.py", "exec"), namespace)

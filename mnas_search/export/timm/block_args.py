@@ -23,7 +23,7 @@ _ALLOWED = (
 )
 
 
-def timm_words(architecture: Architecture) -> tuple[str, ...]:
+def timm_block_args(architecture: Architecture) -> tuple[str, ...]:
     """One word a stage.
 
     Raises:
@@ -43,7 +43,7 @@ def timm_words(architecture: Architecture) -> tuple[str, ...]:
     )
 
 
-def read_words(words: tuple[str, ...], activation: str) -> tuple[Stage, ...]:
+def parse_block_args(words: tuple[str, ...], activation: str) -> tuple[Stage, ...]:
     """The stages as timm would read them."""
     named = [any(part in ACTIVATION_WORDS for part in word.split("_")) for word in words]
     return tuple(

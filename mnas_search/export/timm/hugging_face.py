@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from mnas_search.architecture import published
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import WorkFailed
-from mnas_search.common.extras import absent, imports
+from mnas_search.common.extras import can_import, describe_missing
 from mnas_search.common.files import atomic_directory, write_atomically
 from mnas_search.export.base import Exporter, Origin
 from mnas_search.export.comparison import compare, images_for
-from mnas_search.export.timm.block_args import timm_words
+from mnas_search.export.timm.block_args import timm_block_args
 from mnas_search.export.timm.model import (
     EXTRA,
     build_written,
@@ -29,8 +29,8 @@ from mnas_search.export.timm.model import (
     timm_source,
 )
 from mnas_search.export.timm.model_card import model_card
-from mnas_search.export.weights import UNTRAINED, network_with, safetensors
-from mnas_search.networks import Network
+from mnas_search.export.weights import UNTRAINED, build_with_weights, safetensors
+from mnas_search.networks import StagewiseNetwork
 
 _NOT_RUN = (
     "so that it has not loaded the folder: the network was made of its block strings, read back, "
@@ -59,14 +59,14 @@ class HuggingFaceExporter(Exporter):
 
     def caveats(self) -> tuple[str, ...]:
         """That timm itself was not there to run."""
-        return () if imports("timm") else (f"{absent('timm', EXTRA)}, {_NOT_RUN}",)
+        return () if can_import("timm") else (f"{describe_missing('timm', EXTRA)}, {_NOT_RUN}",)
 
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
     ) -> tuple[Path, ...]:
         """Write the files, have timm load the folder, compare; only then they stay."""
-        words = timm_words(architecture)
-        network = network_with(architecture, weights)
+        words = timm_block_args(architecture)
+        network = build_with_weights(architecture, weights)
         name = timm_name(architecture)
         origin = self.origin if self.origin is not None else Origin(weights=UNTRAINED)
         source = timm_source(architecture, words, origin)
@@ -141,7 +141,7 @@ def _written(
     architecture: Architecture, words: tuple[str, ...], source: str, folder: Path
 ) -> nn.Module:
     """The network of the written folder, as timm loads it."""
-    if not imports("timm"):
+    if not can_import("timm"):
         from safetensors.torch import load_file
 
         written = build_written(architecture, words, source)
@@ -159,7 +159,7 @@ def _written(
 
 
 def _compare(
-    network: Network, written: nn.Module, architecture: Architecture, *, trained: bool
+    network: StagewiseNetwork, written: nn.Module, architecture: Architecture, *, trained: bool
 ) -> None:
     def run(images: Tensor, other: dict[str, Tensor] | None) -> Tensor:
         if other is not None:

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import WorkFailed
-from mnas_search.common.extras import absent, imports
+from mnas_search.common.extras import can_import, describe_missing
 from mnas_search.common.files import write_atomically
 from mnas_search.export.base import Exporter, Origin
 from mnas_search.export.comparison import compare, images_for
 from mnas_search.export.model_py.model_source import comment
-from mnas_search.export.timm.block_args import read_words, timm_words
-from mnas_search.export.weights import network_with, safetensors
+from mnas_search.export.timm.block_args import parse_block_args, timm_block_args
+from mnas_search.export.weights import build_with_weights, safetensors
 from mnas_search.networks import build
 
 EXTRA = "'mnas-search[timm]'"
@@ -40,14 +40,14 @@ class TimmExporter(Exporter):
 
     def caveats(self) -> tuple[str, ...]:
         """That timm itself was not there to run."""
-        return () if imports("timm") else (f"{absent('timm', EXTRA)}, {_NOT_RUN}",)
+        return () if can_import("timm") else (f"{describe_missing('timm', EXTRA)}, {_NOT_RUN}",)
 
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
     ) -> tuple[Path, ...]:
         """Write the three files, after timm has built the network from them."""
-        words = timm_words(architecture)
-        network = network_with(architecture, weights)
+        words = timm_block_args(architecture)
+        network = build_with_weights(architecture, weights)
         source = timm_source(architecture, words, self.origin)
         content = safetensors(network.state_dict(), architecture)
         written = build_written(architecture, words, source)
@@ -76,10 +76,10 @@ def entry_point(architecture: Architecture) -> str:
 
 def build_written(architecture: Architecture, words: tuple[str, ...], source: str) -> nn.Module:
     """What timm makes of `model.py`; without timm, our own network of the words read back."""
-    if imports("timm"):
+    if can_import("timm"):
         network: nn.Module = executed(source, entry_point(architecture))()
         return network.eval()
-    stages = read_words(words, architecture.activation)
+    stages = parse_block_args(words, architecture.activation)
     fields = ("stem", "head_channels", "activation", "resolution", "num_classes", "bn_eps")
     shared = {name: getattr(architecture, name) for name in (*fields, "padding")}
     return build(Architecture(stages=stages, **shared)).eval()

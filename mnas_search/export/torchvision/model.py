@@ -12,12 +12,12 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.stage import Stage
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture, WorkFailed
-from mnas_search.common.extras import absent, imports
+from mnas_search.common.extras import can_import, describe_missing
 from mnas_search.common.files import write_atomically
 from mnas_search.export.base import Exporter
 from mnas_search.export.comparison import compare, images_for
 from mnas_search.export.model_py.model_source import comment
-from mnas_search.export.weights import network_with, safetensors
+from mnas_search.export.weights import build_with_weights, safetensors
 from mnas_search.networks.weights.torchvision_names import EFFICIENTNET_KINDS, torchvision_names
 
 _MODULE = "torchvision.models.efficientnet"
@@ -36,14 +36,18 @@ class TorchvisionExporter(Exporter):
 
     def caveats(self) -> tuple[str, ...]:
         """That torchvision itself was not there to run."""
-        return () if imports(_MODULE) else (f"{absent('torchvision', 'torchvision')}, {_NOT_RUN}",)
+        return (
+            ()
+            if can_import(_MODULE)
+            else (f"{describe_missing('torchvision', 'torchvision')}, {_NOT_RUN}",)
+        )
 
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
     ) -> tuple[Path, ...]:
         """Write both files, after `model.py` has been run."""
         source = torchvision_source(architecture)
-        network = network_with(architecture, weights)
+        network = build_with_weights(architecture, weights)
         content = safetensors(_renamed(architecture, network.state_dict()), architecture)
         written = run_source(source)
 
@@ -71,7 +75,7 @@ def _renamed(architecture: Architecture, weights: dict[str, Tensor]) -> dict[str
 
 def run_source(source: str) -> nn.Module:
     """The network that `model.py` makes, by torchvision or by its stand-in."""
-    if not imports(_MODULE):
+    if not can_import(_MODULE):
         source = source.replace(f"from {_MODULE} import", f"from {_STAND_IN} import")
     namespace: dict[str, Any] = {"__name__": "exported", "__file__": "model.py"}
     try:

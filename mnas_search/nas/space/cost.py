@@ -156,7 +156,7 @@ class LookupTableCost:
         last = self._next[-1]
         self._macs[-1] += stem.macs + np.array([head.macs for head in heads])[last]
         self._params[-1] += stem.params + np.array([head.params for head in heads])[last]
-        self._held[-1] += stem.held + np.array([head.held for head in heads])[last]
+        self._held[-1] += stem.state_bytes + np.array([head.state_bytes for head in heads])[last]
         if latency is not None:
             ends = [
                 latency.of_end(head, size, activation)
@@ -196,7 +196,7 @@ class LookupTableCost:
                 blocks = plan_stage(stage, channels, size, padding)
                 macs[row, column] = sum(block.macs for block in blocks)
                 params[row, column] = sum(block.params for block in blocks)
-                held[row, column] = sum(block.held for block in blocks)
+                held[row, column] = sum(block.state_bytes for block in blocks)
                 peaks[row, column] = max(block.peak for block in blocks)
                 if self._latency is not None:
                     seconds[row, column] = sum(map(self._latency.of_block, blocks))

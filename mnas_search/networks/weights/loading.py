@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import UsageError, shortened, single_line
+from mnas_search.common.errors import UsageError, shorten, single_line
 from mnas_search.common.files import read_json
 from mnas_search.networks.weights.reading import BEST, load
 from mnas_search.networks.weights.torchvision_names import is_named, torchvision_names
@@ -37,7 +37,7 @@ _SHOWN, _LONG = 3, 120  # names in messages, and characters of one
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
+class FittedWeights:
     """Weights for a network, and where each of them comes from.
 
     Attributes:
@@ -59,10 +59,10 @@ class Fitted:
         """What was taken, what is new, what was left over."""
         how = "" if self.matched_by == _BY_NAME else f" by {self.matched_by}"
         new = " and ".join(self.new) or "nothing"
-        return f"{self.taken} tensors taken{how}; new: {new}; left over: {some(self.left)}"
+        return f"{self.taken} tensors taken{how}; new: {new}; left over: {abbreviate(self.left)}"
 
 
-def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
+def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> FittedWeights:
     """Match a state dict to an architecture: by our names, which are those of timm's EfficientNet;
     by those of torchvision's EfficientNet and ResNet; or by the order of layers.
 
@@ -87,7 +87,7 @@ def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
     for what, names in (("do not fit", wrong), ("have no place in it", surplus)):
         if names:
             raise UsageError(
-                f"weights for {architecture.label!r}: {len(names)} {what}: {some(names)}; "
+                f"weights for {architecture.label!r}: {len(names)} {what}: {abbreviate(names)}; "
                 "allowed: those of the same network, but for the classifier"
             )
     classifier = [n for n in expected if _of_classifier(n)]
@@ -95,7 +95,7 @@ def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> Fitted:
     new = () if kept else tuple(classifier)
     taken = {n: given[pairs[n]] for n in expected if n not in new}
     left += [pairs[n] for n in new if n in pairs]
-    return Fitted(
+    return FittedWeights(
         weights=taken, new=new, taken=len(taken), matched_by=matched_by, left=tuple(left)
     )
 
@@ -106,7 +106,7 @@ def read(source: Path) -> dict[str, Tensor]:
     Raises:
         UsageError: there is none, or the weights are untrained.
     """
-    path = file_of(source)
+    path = weights_file(source)
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -128,7 +128,7 @@ def read(source: Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if (why := _unusable(name, tensor, path.stat().st_size)) is not None:
             raise UsageError(
-                f"{str(path)!r}: {shortened(name, _LONG)!r} {why}; allowed: dense tensors of "
+                f"{str(path)!r}: {shorten(name, _LONG)!r} {why}; allowed: dense tensors of "
                 "finite floating-point numbers"
             )
     return tensors
@@ -159,7 +159,7 @@ def _unreadable(path: Path, error: Exception) -> UsageError:
     return UsageError(f"cannot read {str(path)!r}: {reason}; allowed: {_ALLOWED}")
 
 
-def file_of(source: Path) -> Path:
+def weights_file(source: Path) -> Path:
     """The file of weights that a path stands for; never one that is known to be untrained."""
     if source.is_file():
         if source.stem == "weights" and _untrained(source.with_name("weights.json")):
@@ -177,13 +177,13 @@ def file_of(source: Path) -> Path:
     raise UsageError(f"{str(source)!r} holds no weights; allowed: {_ALLOWED}")
 
 
-def classes_of(weights: Mapping[str, Tensor]) -> int | None:
+def count_classes(weights: Mapping[str, Tensor]) -> int | None:
     """How many classes the classifier of a state dict tells apart; None where it has none."""
     rows = [len(t) for name, t in weights.items() if _of_classifier(name) and t.ndim == 2]
     return rows[-1] if rows else None
 
 
-def saw_no_image(weights: Mapping[str, Tensor]) -> bool:
+def has_initial_statistics(weights: Mapping[str, Tensor]) -> bool:
     """Whether every batch norm has the statistics that it was made with: means 0, variances 1."""
     made_with = {"running_mean": 0.0, "running_var": 1.0}
     found = [
@@ -300,8 +300,8 @@ def _described(name: str | None, given: Mapping[str, Tensor]) -> str:
     return "nothing" if name is None else f"{name} {list(given[name].shape)}"
 
 
-def some(names: Iterable[str]) -> str:
+def abbreviate(names: Iterable[str]) -> str:
     """The first few names and the number of the others."""
-    listed = [shortened(single_line(name), _LONG) for name in names]
+    listed = [shorten(single_line(name), _LONG) for name in names]
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     return (", ".join(listed[:_SHOWN]) + more) or "nothing"

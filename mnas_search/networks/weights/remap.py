@@ -31,7 +31,7 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
 from mnas_search.networks import build
 from mnas_search.networks.weights.correspondence import Group, Place, groups, mixes, places
-from mnas_search.networks.weights.loading import classes_of, fit, some
+from mnas_search.networks.weights.loading import abbreviate, count_classes, fit
 
 _WAYS = {
     "copied": "copied",
@@ -66,10 +66,10 @@ class Remapped:
     def text(self) -> str:
         """How many tensors came in which way, the first of the new ones, and what was left."""
         counts = [f"{len(names)} {_WAYS[way]}" for way, names in self.ways.items() if names]
-        fresh = f" ({some(self.ways['new'])})" if self.ways["new"] else ""
+        fresh = f" ({abbreviate(self.ways['new'])})" if self.ways["new"] else ""
         return (
             f"{len(self.weights)} tensors, {', '.join(counts)}{fresh}; left over: "
-            f"{some(self.left)}"
+            f"{abbreviate(self.left)}"
         )
 
 
@@ -103,7 +103,7 @@ def remap(given: Mapping[str, Tensor], architecture: Architecture, *, seed: int 
                 used.add(f"{place.source}.{part}")
     if not used:
         raise UsageError(
-            f"weights for {architecture.label!r}: none of {some(source)} has a place in it; "
+            f"weights for {architecture.label!r}: none of {abbreviate(source)} has a place in it; "
             "allowed: those of a network of the same kinds of blocks"
         )
     left = tuple(n for n in source if n not in used and n.rpartition(".")[2] in _PARTS)
@@ -121,13 +121,13 @@ def _in_our_names(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _of_a_published_network(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name in published.names():
         architecture = published.architecture(name)
-        classes = classes_of(given) or architecture.num_classes
+        classes = count_classes(given) or architecture.num_classes
         try:
             return fit(given, replace(architecture, num_classes=classes)).weights
         except UsageError:
             continue
     raise UsageError(
-        f"weights of foreign names ({some(given)}) are those of no network that is known; "
+        f"weights of foreign names ({abbreviate(given)}) are those of no network that is known; "
         f"allowed: timm's names, or the weights of {', '.join(published.names())}"
     )
 

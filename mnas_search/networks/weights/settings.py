@@ -72,7 +72,7 @@ class WeightSettings:
         )
 
 
-def settings_of(
+def find_settings(
     file: Path, weights: Mapping[str, Tensor], weights_of: str | None = None
 ) -> WeightSettings | None:
     """The settings that some weights were trained with.

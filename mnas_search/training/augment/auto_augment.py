@@ -98,7 +98,7 @@ class AutoAugment:
         for place in range(2):
             operation, probability, centre, swing = policy[:, place].unbind(1)
             done = chances[place] < probability
-            images = _applied(
+            images = _apply(
                 images,
                 torch.where(done, operation, -1).long(),
                 centre + signs[place] * swing,
@@ -131,7 +131,7 @@ class RandAugment:
         signs = _signs(shape, generator)
         for place in range(self.operations):
             operation, centre, swing = table[drawn[place]].unbind(1)
-            images = _applied(images, operation.long(), centre + signs[place] * swing)
+            images = _apply(images, operation.long(), centre + signs[place] * swing)
         return images
 
 
@@ -192,7 +192,7 @@ def _signs(shape: tuple[int, int], generator: Generator) -> Tensor:
     return 1 - 2 * torch.randint(2, shape, generator=generator, device=generator.device).cpu()
 
 
-def _applied(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
+def _apply(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
     """Each image through its operation, -1 for none; both [N], on the CPU, so that no group waits
     for the device."""
     result = images.clone()

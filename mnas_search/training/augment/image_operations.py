@@ -12,7 +12,7 @@ from torch.nn import functional as F
 _GREY = 0.5  # what comes in from outside an image
 
 
-def sampled(images: Tensor, theta: Tensor, *, padding: str) -> Tensor:
+def sample_affine(images: Tensor, theta: Tensor, *, padding: str) -> Tensor:
     """Images taken at affinely moved places, bilinearly.
 
     Args:
@@ -23,7 +23,7 @@ def sampled(images: Tensor, theta: Tensor, *, padding: str) -> Tensor:
     return F.grid_sample(images, grid, padding_mode=padding, align_corners=False)
 
 
-def _moved(images: Tensor, rows: tuple[tuple[Tensor, Tensor, Tensor], ...]) -> Tensor:
+def _move(images: Tensor, rows: tuple[tuple[Tensor, Tensor, Tensor], ...]) -> Tensor:
     """Pixel (x, y) from the centre of the result shows that at x' = a x + b y + c and
     y' = d x + e y + f, with ((a, b, c), (d, e, f)) given, each [N]; grey where there is none."""
     height, width = images.shape[-2:]
@@ -35,38 +35,38 @@ def _moved(images: Tensor, rows: tuple[tuple[Tensor, Tensor, Tensor], ...]) -> T
         ],
         1,
     )
-    return sampled(images - _GREY, theta, padding="zeros") + _GREY
+    return sample_affine(images - _GREY, theta, padding="zeros") + _GREY
 
 
 def shear_x(images: Tensor, slope: Tensor) -> Tensor:
     """Each row moved by slope times its distance from the top edge."""
     one, zero = torch.ones_like(slope), torch.zeros_like(slope)
-    return _moved(images, ((one, slope, slope * images.shape[-2] / 2), (zero, one, zero)))
+    return _move(images, ((one, slope, slope * images.shape[-2] / 2), (zero, one, zero)))
 
 
 def shear_y(images: Tensor, slope: Tensor) -> Tensor:
     """Each column moved by slope times its distance from the left edge."""
     one, zero = torch.ones_like(slope), torch.zeros_like(slope)
-    return _moved(images, ((one, zero, zero), (slope, one, slope * images.shape[-1] / 2)))
+    return _move(images, ((one, zero, zero), (slope, one, slope * images.shape[-1] / 2)))
 
 
 def translate_x(images: Tensor, share: Tensor) -> Tensor:
     """Moved to the left by a share of the width."""
     one, zero = torch.ones_like(share), torch.zeros_like(share)
-    return _moved(images, ((one, zero, share * images.shape[-1]), (zero, one, zero)))
+    return _move(images, ((one, zero, share * images.shape[-1]), (zero, one, zero)))
 
 
 def translate_y(images: Tensor, share: Tensor) -> Tensor:
     """Moved upwards by a share of the height."""
     one, zero = torch.ones_like(share), torch.zeros_like(share)
-    return _moved(images, ((one, zero, zero), (zero, one, share * images.shape[-2])))
+    return _move(images, ((one, zero, zero), (zero, one, share * images.shape[-2])))
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     """Turned counter-clockwise about the centre."""
     angle, zero = torch.deg2rad(degrees), torch.zeros_like(degrees)
     cos, sin = torch.cos(angle), torch.sin(angle)
-    return _moved(images, ((cos, -sin, zero), (sin, cos, zero)))
+    return _move(images, ((cos, -sin, zero), (sin, cos, zero)))
 
 
 def invert(images: Tensor, _: Tensor) -> Tensor:
@@ -88,17 +88,17 @@ def solarize(images: Tensor, threshold: Tensor) -> Tensor:
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:
     """0 is black, 1 the image."""
-    return _blended(torch.zeros_like(images), images, factor)
+    return _blend(torch.zeros_like(images), images, factor)
 
 
 def color(images: Tensor, factor: Tensor) -> Tensor:
     """0 is black and white, 1 the image."""
-    return _blended(_luminance(images), images, factor)
+    return _blend(_luminance(images), images, factor)
 
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
     """0 is grey of the image's mean luminance, 1 the image."""
-    return _blended(_luminance(images).mean((2, 3), keepdim=True), images, factor)
+    return _blend(_luminance(images).mean((2, 3), keepdim=True), images, factor)
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def sharpness(images: Tensor, factor: Tensor) -> Tensor:
     smooth = images.clone()
     inner = images[..., 1:-1, 1:-1]
     smooth[..., 1:-1, 1:-1] = (9 * F.avg_pool2d(images, 3, stride=1) + 4 * inner) / 13
-    return _blended(smooth, images, factor)
+    return _blend(smooth, images, factor)
 
 
 def auto_contrast(images: Tensor, _: Tensor) -> Tensor:
@@ -137,5 +137,5 @@ def _luminance(images: Tensor) -> Tensor:
     return (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
 
 
-def _blended(zero: Tensor, one: Tensor, factor: Tensor) -> Tensor:
+def _blend(zero: Tensor, one: Tensor, factor: Tensor) -> Tensor:
     return torch.lerp(zero.expand_as(one), one, factor[:, None, None, None]).clamp(0, 1)

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from mnas_search.training.augment.image_operations import sampled
+from mnas_search.training.augment.image_operations import sample_affine
 
 _ATTEMPTS = 10
 
@@ -101,7 +101,7 @@ class RandomResizedCrop:
         theta = torch.zeros(count, 2, 3, device=generator.device)
         theta[:, 0, 0], theta[:, 1, 1] = shares
         theta[:, :, 2] = ((1 - shares) * (2 * places - 1)).T
-        return sampled(images, theta.to(images.device), padding="border")
+        return sample_affine(images, theta.to(images.device), padding="border")
 
 
 @final

@@ -26,10 +26,10 @@ class Comparison:
 
 def comparison(result: Result) -> Comparison | None:
     """Return the comparison of a run that trained on data; None for other runs."""
-    verdict = result.verdict
+    verdict = result.comparison
     if verdict is None or verdict.winner is None:
         return None
-    first, *others = verdict.gains
+    first, *others = verdict.improvements
     return Comparison(
         sentence=sentence(first),
         networks=candidates(verdict),

@@ -9,6 +9,7 @@ from mnas_search.common.render.pages import Table
 from mnas_search.experiments.search.report.tables import finalists, stages
 from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.finalist_check import TRAININGS, VETO, Finalist
+from mnas_search.nas.evaluator import SupportsLabel
 from mnas_search.nas.space.choices import sample
 from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
 
@@ -108,9 +109,9 @@ def against_baseline(result: Result) -> Iterator[str]:
 
 def accuracy_label(evaluator: Any) -> str:
     """Return what the accuracies are, where the evaluator says it."""
-    return str(getattr(evaluator, "label", "accuracy"))
+    return evaluator.label if isinstance(evaluator, SupportsLabel) else "accuracy"
 
 
 def evaluator_name(evaluator: Any) -> str:
     """Return what an evaluator says its accuracies are, else its class."""
-    return str(getattr(evaluator, "label", type(evaluator).__name__))
+    return evaluator.label if isinstance(evaluator, SupportsLabel) else type(evaluator).__name__

@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator
 
-import numpy as np
-
 from mnas_search.architecture.cost.base import CONVENTION, MEMORY_CONVENTION
 from mnas_search.architecture.cost.latency.conditions import describe
 from mnas_search.architecture.cost.latency.table import matches_this_machine
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.architecture.value import Architecture
+from mnas_search.common.statistics import sample_std
 from mnas_search.common.units import format_latency
 from mnas_search.experiments.search.result import Result
 from mnas_search.nas.objective import Objective
@@ -38,8 +37,7 @@ def warnings(result: Result) -> list[str]:
 
 def spread(result: Result) -> float | None:
     """Return the standard deviation of the accuracy between networks; None below two."""
-    accuracies = [t.accuracy for t in result.good if t.accuracy is not None]
-    return float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None
+    return sample_std([t.accuracy for t in result.good if t.accuracy is not None])
 
 
 def conventions(result: Result) -> str:
@@ -83,7 +81,7 @@ def _accuracy(result: Result) -> Iterator[str]:
     if noise is not None and between is not None:
         yield (
             f"accuracy: standard deviation {between:.4f} between networks, {noise:.4f} between "
-            f"seeds of one network ({len(result.repeats)} networks trained twice)"
+            f"seeds of one network ({len(result.replicates)} networks trained twice)"
         )
         if between > 0:
             share = min(1.0, (noise / between) ** 2)
@@ -94,7 +92,7 @@ def _accuracy(result: Result) -> Iterator[str]:
     if best is None:
         return
     if best.number in result.estimates:
-        chosen = "the winner was" if result.verdict is None else "the best candidates were"
+        chosen = "the winner was" if result.comparison is None else "the best candidates were"
         yield (
             f"{chosen} chosen by the controller's estimates, which remove noise: for the winner "
             f"{result.estimates[best.number]:.4f} where {best.accuracy:.4f} was measured"

@@ -87,11 +87,11 @@ def _time(result: Result) -> str:
     parts = [f"start-up {format_duration(timing.startup)}"]
     busy = f" (workers busy {timing.busy:.0%})" if timing.busy > _BUSY else ""
     parts.append(f"search {format_duration(timing.search)}{busy}")
-    if timing.repeats:
-        parts.append(f"seed noise {format_duration(timing.repeats)}")
-    if timing.finals:
-        stage = "finalists" if result.verdict is None else "comparison"
-        parts.append(f"{stage} {format_duration(timing.finals)}")
+    if timing.replicates:
+        parts.append(f"seed noise {format_duration(timing.replicates)}")
+    if timing.final:
+        stage = "finalists" if result.comparison is None else "comparison"
+        parts.append(f"{stage} {format_duration(timing.final)}")
     return f"{count}; {', '.join(parts)}"
 
 

@@ -47,7 +47,7 @@ def summary(result: Result) -> dict[str, Any]:
         "space_exhausted": result.exhausted,
         "spread": spread(result),
         "seed_noise": result.seed_noise,
-        "repeated": len(result.repeats),
+        "repeated": len(result.replicates),
         "family": [
             {"name": m.label, "resolution": m.resolution, "params": c.params, "macs": c.macs}
             for m, c in result.family
@@ -57,8 +57,8 @@ def summary(result: Result) -> dict[str, Any]:
         else {
             "startup": timing.startup,
             "search": timing.search,
-            "repeats": timing.repeats,
-            "finals": timing.finals,
+            "repeats": timing.replicates,
+            "finals": timing.final,
         },
         "workers_busy": None if timing is None else timing.busy,
         "notes": notes(result),
@@ -67,9 +67,9 @@ def summary(result: Result) -> dict[str, Any]:
 
 def _verdict(result: Result) -> dict[str, Any] | None:
     found = comparison(result)
-    if found is None or result.verdict is None:
+    if found is None or result.comparison is None:
         return None
-    return {"sentence": found.sentence, **result.verdict.summary()}
+    return {"sentence": found.sentence, **result.comparison.summary()}
 
 
 def _trial(result: Result, trial: Trial) -> dict[str, Any]:

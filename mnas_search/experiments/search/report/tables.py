@@ -133,7 +133,7 @@ def candidates(verdict: BaselineComparison) -> Table:
 
 
 def _candidates(verdict: BaselineComparison) -> Iterator[tuple[str, ...]]:
-    for one in (*verdict.candidates, *verdict.baselines, *verdict.rivals):
+    for one in (*verdict.candidates, *verdict.baselines, *verdict.random_candidates):
         name = f"{one.label}, winner" if one == verdict.winner else one.label
         yield (name, *_accuracies(one), format_size(one.macs), format_size(one.params))
 

@@ -1,13 +1,13 @@
-"""Was the search worth it? Its best candidates beside networks that anybody could have taken.
+"""Was the search worth it? Compares its best candidates with networks that need no search.
 
 After a search that trained its candidates, the best few of them and fixed baselines, scaled to the
 same budget of FLOPs, are trained three times each under the same proxy. Their means on
 the validation split choose the winner; how far it is from a baseline is read on the test split,
-which nothing has seen before.
+which nothing has used before.
 
 The best of three means is in part luck. So each of the winner's test accuracies is that of the
-candidate which the *other* seeds' validation accuracies choose: no training helps to choose
-itself.
+candidate which the *other* seeds' validation accuracies choose: no training takes part in its own
+choice.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,11 @@ import numpy as np
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
-from mnas_search.experiments.trainings import NO_TRIAL, Trainings
+from mnas_search.common.statistics import student_margin
+from mnas_search.experiments.jobs import NO_TRIAL, JournalledQueue, trial_event
+from mnas_search.experiments.search.stages.stage import Stage
 from mnas_search.nas.core import Search, training_seed
+from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import Job
 from mnas_search.nas.journal import Events
 from mnas_search.nas.objective import Objective
@@ -30,7 +33,6 @@ from mnas_search.nas.trial import Trial, believed, rank
 TOP = 3
 TRAININGS = 3
 _FIRST = 2  # repeats 0 and 1 of a network are the search's own and the seed noise's
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class Improvement:
 
 
 @final
-class BaselineComparison:
+class BaselineComparison(Stage):
     """Trains the best of a search beside baselines, and compares them.
 
     Args:
@@ -83,12 +85,10 @@ class BaselineComparison:
         objective: the reward and the constraints.
         baselines: within the constraints; the first one is what a user would take without a
             search.
-        rival: a random search of the same budget; None for none.
+        random_baseline: a random search of the same budget; None for none.
+        evaluator: trains, and measures on the test split.
         seed: of the run.
-        journal: where outcomes go; trainings that it holds already are not repeated.
-
-    Attributes:
-        trainings: the work.
+        journal: where results go.
     """
 
     def __init__(
@@ -97,31 +97,47 @@ class BaselineComparison:
         objective: Objective,
         *,
         baselines: Sequence[Architecture],
-        rival: Search | None,
+        random_baseline: Search | None,
+        evaluator: Evaluator,
         seed: int,
         journal: Events,
     ) -> None:
-        self._search, self._rival = search, rival
+        super().__init__(
+            "training the best candidates and the baselines, with other seeds", evaluator
+        )
+        self._search, self._random_baseline = search, random_baseline
         self._objective, self._seed = objective, seed
         self._baselines = tuple(baselines)
-        self.trainings = Trainings("verdict", phase="verdict", works=self._works, journal=journal)
+        self._queue = JournalledQueue(
+            "verdict",
+            jobs=self._jobs,
+            journal=journal,
+            describe=trial_event("verdict", "verdict"),
+        )
 
-    # -- what has come out --------------------------------------------------------------------
+    # -- results ------------------------------------------------------------------------------
+
+    @property
+    def queue(self) -> JournalledQueue:
+        """The trainings of candidates and baselines."""
+        return self._queue
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """The best of the search, best first."""
-        return self._ranked(self._contenders(self._search, "trial"))
+        return self._ranked(self._candidates_of(self._search, "trial"))
 
     @property
-    def rivals(self) -> tuple[Candidate, ...]:
+    def random_candidates(self) -> tuple[Candidate, ...]:
         """The best of the random search, best first."""
-        return () if self._rival is None else self._ranked(self._contenders(self._rival, "random"))
+        if self._random_baseline is None:
+            return ()
+        return self._ranked(self._candidates_of(self._random_baseline, "random"))
 
     @property
     def baselines(self) -> tuple[Candidate, ...]:
         """The baselines, in their order."""
-        return tuple(self._contender(a.label, None, a) for a in self._baselines)
+        return tuple(self._candidate(a.label, None, a) for a in self._baselines)
 
     @property
     def winner(self) -> Candidate | None:
@@ -129,15 +145,16 @@ class BaselineComparison:
         return next((one for one in self.candidates if one.validation), None)
 
     @property
-    def gains(self) -> tuple[Improvement, ...]:
+    def improvements(self) -> tuple[Improvement, ...]:
         """The winner over each baseline and the random search, where both were trained."""
-        candidates, baselines, rivals = self.candidates, self.baselines, self.rivals
+        candidates, baselines, drawn = self.candidates, self.baselines, self.random_candidates
         mine = self._chosen_by_others(candidates)
         if not mine:
             return ()
-        margin = _margin([*candidates, *baselines, *rivals])
+        trained = [one.test for one in (*candidates, *baselines, *drawn) if one.test]
+        margin = student_margin(trained, TRAININGS)
         others = [(one, one.test) for one in baselines]
-        others += [(one, self._chosen_by_others(rivals)) for one in rivals[:1]]
+        others += [(one, self._chosen_by_others(drawn)) for one in drawn[:1]]
         return tuple(
             Improvement(over=one, difference=fmean(mine) - fmean(test), margin=margin)
             for one, test in others
@@ -157,7 +174,7 @@ class BaselineComparison:
                     "validation": list(one.validation),
                     "test": list(one.test),
                 }
-                for one in (*self.candidates, *self.baselines, *self.rivals)
+                for one in (*self.candidates, *self.baselines, *self.random_candidates)
             ],
             "gains": [
                 {
@@ -166,25 +183,25 @@ class BaselineComparison:
                     "margin": gain.margin,
                     "beats": gain.shown,
                 }
-                for gain in self.gains
+                for gain in self.improvements
             ],
         }
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _works(self) -> list[Job]:
+    def _jobs(self) -> list[Job]:
         networks: list[tuple[int, Network]] = [
             (trial.number, self._search.network(trial)) for trial in self._best(self._search)
         ]
         networks += [(NO_TRIAL, a) for a in self._baselines]
-        if self._rival is not None:
-            networks += [(NO_TRIAL, self._rival.network(t)) for t in self._best(self._rival)]
-        # By seed: a network that stands there twice is trained as the first.
-        works: dict[int, Job] = {}
+        if (drawn := self._random_baseline) is not None:
+            networks += [(NO_TRIAL, drawn.network(trial)) for trial in self._best(drawn)]
+        # By seed: a network that occurs twice is trained once, as the first.
+        jobs: dict[int, Job] = {}
         for number, network in networks:
             for seed in self._seeds(network):
-                works.setdefault(seed, Job(number=number, network=network, seed=seed))
-        return list(works.values())
+                jobs.setdefault(seed, Job(number=number, network=network, seed=seed))
+        return list(jobs.values())
 
     def _seeds(self, network: Network) -> list[int]:
         repeats = range(_FIRST, _FIRST + TRAININGS)
@@ -200,15 +217,15 @@ class BaselineComparison:
         good = [t for t in search.trials if t.reward is not None and t.within_target]
         return sorted(sorted(good, key=rank), key=value, reverse=True)[:TOP]
 
-    def _contenders(self, search: Search, word: str) -> list[Candidate]:
+    def _candidates_of(self, search: Search, word: str) -> list[Candidate]:
         return [
-            self._contender(f"{word} {trial.number}", trial, search.network(trial))
+            self._candidate(f"{word} {trial.number}", trial, search.network(trial))
             for trial in self._best(search)
         ]
 
-    def _contender(self, label: str, trial: Trial | None, network: Network) -> Candidate:
+    def _candidate(self, label: str, trial: Trial | None, network: Network) -> Candidate:
         counted = cost(network)
-        done = [self.trainings.done.get(seed) for seed in self._seeds(network)]
+        done = [self._queue.result(network, seed) for seed in self._seeds(network)]
         whole = [
             (one.accuracy, one.test)
             for one in done
@@ -226,7 +243,7 @@ class BaselineComparison:
             test=tuple(test for _, test in whole),
         )
 
-    def _ranked(self, contenders: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    def _ranked(self, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
         """By the reward of the mean on validation; those that were not trained come last."""
 
         def key(one: Candidate) -> float:
@@ -234,10 +251,10 @@ class BaselineComparison:
                 return float("-inf")
             return self._objective.reward_of(fmean(one.validation), one.network)
 
-        return tuple(sorted(contenders, key=key, reverse=True))
+        return tuple(sorted(candidates, key=key, reverse=True))
 
-    def _chosen_by_others(self, contenders: Sequence[Candidate]) -> tuple[float, ...]:
-        trained = [one for one in contenders if one.validation]
+    def _chosen_by_others(self, candidates: Sequence[Candidate]) -> tuple[float, ...]:
+        trained = [one for one in candidates if one.validation]
         if not trained:
             return ()
         test = []
@@ -251,16 +268,3 @@ class BaselineComparison:
             ]
             test.append(trained[int(np.argmax(rewards))].test[seed])
         return tuple(test)
-
-
-def _margin(contenders: Sequence[Candidate]) -> float:
-    """Student's interval of a difference of two means, with the standard deviation between seeds
-    pooled over all networks that were trained."""
-    from scipy.stats import t
-
-    trained = [one.test for one in contenders if one.test]
-    freedom = len(trained) * (TRAININGS - 1)
-    squares = sum(float(np.var(test, ddof=1)) for test in trained)
-    between_seeds = (squares / len(trained)) ** 0.5
-    quantile = t.ppf((1 + CONFIDENCE) / 2, freedom)
-    return float(quantile * between_seeds * (2 / TRAININGS) ** 0.5)

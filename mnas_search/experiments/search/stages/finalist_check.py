@@ -1,10 +1,10 @@
 """The end of a search by predictions: a second opinion, and a check that the finalists train.
 
-A search exploits the errors of what it is told by: the best of many predictions is better than it
-is true. So the candidates with the largest rewards, the finalists, are scored again by a
-predictor of another kind that was fitted on other networks, and the reward by that one decides.
-Then the finalists and a baseline are really trained. Small and short as that is, it says nothing
-about their rank; a finalist that cannot be trained is vetoed, and none is chosen for it.
+A search exploits the errors of its evaluator: the best of many predictions is too optimistic. So
+the candidates with the largest rewards, the finalists, are scored again by a predictor of another
+kind that was fitted to other networks, and the reward by that one decides. Then the finalists and
+a baseline are trained for a short time on a small data set. That says nothing about their rank;
+it is a sanity check, which can disqualify a finalist but never promotes one.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import MnasSearchError
-from mnas_search.experiments.trainings import NO_TRIAL, Trainings
+from mnas_search.experiments.jobs import NO_TRIAL, JournalledQueue, trial_event
+from mnas_search.experiments.search.stages.stage import Stage
 from mnas_search.nas.core import Search, training_seed
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import Job, measure
@@ -58,19 +59,17 @@ class Finalist:
 
 
 @final
-class FinalistCheck:
+class FinalistCheck(Stage):
     """Scores and trains the finalists of a search.
 
     Args:
         search: must have finished before anything is asked of this.
         objective: the reward and the constraints.
-        searched, check: the two evaluators.
+        searched, check: the two predictors.
+        trainer: trains the finalists; None where nothing can.
         baseline: trained and scored beside the finalists; None for none.
         seed: of the run.
-        journal: where outcomes go; trainings that it holds already are not repeated.
-
-    Attributes:
-        trainings: the work.
+        journal: where results go.
     """
 
     def __init__(
@@ -80,17 +79,26 @@ class FinalistCheck:
         *,
         searched: Evaluator,
         check: Evaluator,
+        trainer: Evaluator | None,
         baseline: Architecture | None,
         seed: int,
         journal: Events,
     ) -> None:
+        super().__init__("training the finalists, to see that they train", trainer)
         self._search, self._objective = search, objective
         self._searched, self._check = searched, check
         self._network_of_baseline, self._seed = baseline, seed
         self._opinions: dict[str, tuple[Evaluation, Evaluation] | None] = {}
-        self.trainings = Trainings("final", phase="finals", works=self._works, journal=journal)
+        self._queue = JournalledQueue(
+            "final", jobs=self._jobs, journal=journal, describe=trial_event("final", "finals")
+        )
 
-    # -- what has come out --------------------------------------------------------------------
+    # -- results ------------------------------------------------------------------------------
+
+    @property
+    def queue(self) -> JournalledQueue:
+        """The trainings of the finalists and the baseline."""
+        return self._queue
 
     @property
     def baseline(self) -> Finalist | None:
@@ -126,8 +134,8 @@ class FinalistCheck:
         if opinion is None:
             return None
         searched, checked = opinion
-        done = self.trainings.done
         counted = cost(network)
+        done = [self._queue.result(network, seed) for seed in self._seeds(network)]
         return Finalist(
             trial=trial,
             network=network,
@@ -136,20 +144,19 @@ class FinalistCheck:
             searched=searched,
             checked=checked,
             reward=self._objective.reward_of(checked.accuracy, network),
-            trainings=tuple(done[seed].accuracy for seed in self._seeds(network) if seed in done),
+            trainings=tuple(result.accuracy for result in done if result is not None),
         )
 
     def _opinion(self, network: Network) -> tuple[Evaluation, Evaluation] | None:
         key = network.fingerprint
         if key not in self._opinions:
-            work = Job(number=0, network=network, seed=0)
-            judges = (self._searched, self._check)
+            job = Job(number=0, network=network, seed=0)
             try:
-                given = [measure(evaluator_index, work)[0] for evaluator_index in judges]
+                outcomes = [measure(one, job)[0] for one in (self._searched, self._check)]
             except MnasSearchError:  # a baseline of another space or size is refused
-                given = []
-            good = [outcome for outcome in given if isinstance(outcome, Evaluation)]
-            self._opinions[key] = (good[0], good[1]) if len(good) == len(judges) else None
+                outcomes = []
+            good = [outcome for outcome in outcomes if isinstance(outcome, Evaluation)]
+            self._opinions[key] = (good[0], good[1]) if len(good) == 2 else None
         return self._opinions[key]
 
     def _trains(self, one: Finalist) -> bool:
@@ -167,16 +174,16 @@ class FinalistCheck:
     def _seeds(self, network: Network) -> list[int]:
         return [training_seed(self._seed, network.fingerprint, repeat=k) for k in range(TRAININGS)]
 
-    def _works(self) -> list[Job]:
+    def _jobs(self) -> list[Job]:
         networks = {
             NO_TRIAL if one.trial is None else one.trial.number: one.network
             for one in (*self.finalists, self.baseline)
             if one is not None
         }
         # By seed: a finalist that is the baseline is trained as one of them only.
-        works = {
+        jobs = {
             seed: Job(number=number, network=network, seed=seed)
             for number, network in networks.items()
             for seed in self._seeds(network)
         }
-        return list(works.values())
+        return list(jobs.values())

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 
-def averaged(network: nn.Module, decay: float) -> AveragedModel:
+def make_ema(network: nn.Module, decay: float) -> AveragedModel:
     """A copy of the network that follows it by one `update_parameters(network)` a step.
 
     Parameters and batch-norm statistics are averaged, counters copied. After step t, from 1, the

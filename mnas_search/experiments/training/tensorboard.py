@@ -9,7 +9,7 @@ from mnas_search.experiments.training.checkpoints import Epoch
 
 
 @final
-class Events:
+class TensorBoard:
     """`tensorboard/` in a training's folder; call `close` at the end.
 
     Attributes:

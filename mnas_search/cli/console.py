@@ -1,0 +1,73 @@
+"""What a command prints on standard error while an experiment is under way."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import final
+
+import click
+
+from mnas_search.common.errors import WorkFailed
+from mnas_search.common.render.progress import Bar, Note
+from mnas_search.experiments.listener import Listener
+
+
+@final
+class Console(Listener):
+    """Follows an experiment on standard error: the folder, stages, and a progress bar.
+
+    Args:
+        label: what the folder is called.
+        unit: what the bar counts.
+    """
+
+    def __init__(self, label: str, unit: str) -> None:
+        self.folder: Path | None = None
+        self._label, self._bar, self._status = label, Bar(unit), Note()
+
+    def on_start(self, folder: Path) -> None:
+        """Print the folder."""
+        self.folder = folder
+        click.echo(f"{self._label}: {folder}", err=True)
+
+    def on_stage(self, text: str) -> None:
+        """Print what begins."""
+        click.echo(text, err=True)
+
+    def on_progress(self, done: int, total: int, text: str) -> None:
+        """Move the bar."""
+        self._bar.show(done, total, text)
+
+    def on_status(self, text: str) -> None:
+        """Show how far a stage has come."""
+        self._status(text)
+
+    def on_note(self, text: str) -> None:
+        """Print a sentence."""
+        click.echo(text, err=True)
+
+    def on_end(self) -> None:
+        """Take the bar and the status away."""
+        self._bar.close()
+        self._status.close()
+
+
+@contextmanager
+def followed(
+    label: str, unit: str, command: str, *, also_failed: bool = False
+) -> Iterator[Console]:
+    """Give a console for an experiment; on Ctrl-C, print the command that resumes it.
+
+    Args:
+        label, unit: see `Console`.
+        command: that resumes the experiment, followed by its folder.
+        also_failed: whether to print it after a failure too.
+    """
+    console = Console(label, unit)
+    try:
+        yield console
+    except (KeyboardInterrupt, WorkFailed) as error:
+        console.on_end()
+        if console.folder is not None and (also_failed or isinstance(error, KeyboardInterrupt)):
+            click.echo(f"resume with: {command} {console.folder}", err=True)
+        raise

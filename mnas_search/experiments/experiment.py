@@ -1,0 +1,200 @@
+"""An experiment's folder, new or resumed: the one mechanism of searches, trainings and studies.
+
+    experiment = Experiment(KIND, output)      # refuses a folder of something else
+    folder = experiment.make(config, stem)     # a new folder, or the same configuration's
+    with experiment.session(config) as journal: ...
+
+The folder holds `config.json` (`mnas_search.common.folders`) and an append-only journal, which is
+locked against a second process. Nothing is written before `make`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from mnas_search.architecture.value import Architecture
+from mnas_search.common import folders, plugins
+from mnas_search.common.errors import RunFolderError
+from mnas_search.common.files import write_atomically
+from mnas_search.common.folders import Record
+from mnas_search.common.machine import versions
+from mnas_search.data import loading
+from mnas_search.nas.evaluator import Evaluator, SupportsTraining
+from mnas_search.nas.journal import Journal
+
+_MAX_NAME = 200  # characters: a family's files are named after the folder
+_MAX_SHOWN = 200  # characters of a value in a message
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentKind:
+    """What differs between kinds of experiment.
+
+    Attributes:
+        command: as `config.json` names it.
+        noun: what messages call such an experiment.
+        parent: where new folders are made.
+        journal: file name of the journal, or of the lock where there is none.
+        may_differ: options that a resumed experiment may change.
+        may_grow: options that may become larger: numbers, or lists that keep what they have.
+    """
+
+    command: str
+    noun: str
+    parent: str
+    journal: str = "journal.jsonl"
+    may_differ: tuple[str, ...] = ("workers", "gpus_per_trial", "ray_address")
+    may_grow: tuple[str, ...] = ()
+
+
+@final
+class Experiment:
+    """An experiment and its folder.
+
+    Args:
+        kind: of experiment.
+        output: a new folder, or one of the same kind, which is resumed; None for a new one below
+            the kind's parent.
+
+    Attributes:
+        resumed: whether the folder holds this experiment already.
+        recorded: its options in `config.json`; empty for a new one.
+
+    Raises:
+        RunFolderError: the folder holds something else.
+    """
+
+    def __init__(self, kind: ExperimentKind, output: Path | None) -> None:
+        self._kind, self._folder = kind, output
+        self.resumed, self.recorded = False, dict[str, Any]()
+        if output is None:
+            return
+        if len(output.name) > _MAX_NAME:
+            raise RunFolderError(
+                f"the folder's name must have at most {_MAX_NAME} characters, got "
+                f"{len(output.name)}"
+            )
+        if folders.holds_experiment(output):
+            self.resumed, self.recorded = True, _options(kind, output)
+        else:
+            folders.check_free(output, kind.noun)
+
+    @property
+    def folder(self) -> Path:
+        """The experiment's folder; a new one without `output` has none before `make`."""
+        assert self._folder is not None
+        return self._folder
+
+    def make(
+        self, config: Mapping[str, Any], stem: str, files: Mapping[str, str] | None = None
+    ) -> Path:
+        """Return the experiment's folder: made now, or checked to hold the same configuration.
+
+        Args:
+            config: every option, as JSON values.
+            stem: a new folder below the kind's parent is called `<stem>-<n>`.
+            files: texts by name that a new folder holds beside `config.json`.
+        """
+        if self.resumed:
+            check_same(self._kind, self.folder, self.recorded, config)
+            return self.folder
+        if self._folder is None:
+            self._folder = folders.new_folder(Path(self._kind.parent), stem)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for name, text in (files or {}).items():
+                write_atomically(self.folder / name, text)
+            self._write(config)
+        except BaseException:  # such files alone are no experiment, and in the way of the next
+            for name in files or {}:
+                (self.folder / name).unlink(missing_ok=True)
+            raise
+        return self.folder
+
+    @contextmanager
+    def session(self, config: Mapping[str, Any]) -> Iterator[Journal]:
+        """Open the journal, locked, and write the configuration, which may have grown."""
+        with Journal(self.folder / self._kind.journal) as journal:
+            self._write(config)
+            yield journal
+
+    def _write(self, config: Mapping[str, Any]) -> None:
+        record = Record(command=self._kind.command, config=dict(config), versions=versions())
+        folders.write_record(self.folder, record)
+
+
+def existing(kind: ExperimentKind, folder: Path) -> Experiment:
+    """Return the experiment of a folder that must hold one already."""
+    folders.read_record(folder)
+    return Experiment(kind, folder)
+
+
+def content_hashes(
+    options: Mapping[str, Any], names: Sequence[str], evaluator: Evaluator | None = None
+) -> dict[str, str]:
+    """Return `<name>_sha256` of the options that name a user's file.
+
+    The data's is that of the decoded images where `evaluator` has it: files that were copied or
+    touched are the same data.
+    """
+    hashes = {
+        f"{name}_sha256": plugins.content_hash(options[name])
+        for name in names
+        if options[name] is not None and plugins.is_file_reference(options[name])
+    }
+    data = options.get("data")
+    outside = data is not None and loading.is_outside(data)
+    if outside and isinstance(evaluator, SupportsTraining):
+        hashes["data_sha256"] = evaluator.data_sha256
+    return hashes
+
+
+def check_same(
+    kind: ExperimentKind, folder: Path, recorded: Mapping[str, Any], config: Mapping[str, Any]
+) -> None:
+    """Raise `RunFolderError`, by name, for options that would make it another experiment."""
+    for name, value in config.items():
+        old = recorded.get(name)
+        unknown = name not in recorded and (not value or name.endswith("_sha256"))
+        if value == old or unknown or name in kind.may_differ:
+            continue  # an option that the folder is older than is unknown
+        growing = name in kind.may_grow
+        if growing and _grown(old, value):
+            continue
+        where = f"the {kind.noun} {str(folder)!r}"
+        if name.endswith("_sha256"):
+            option = name.removesuffix("_sha256")
+            changed = recorded.get(option) or option
+            raise RunFolderError(
+                f"{changed!r} has changed since {where} began; its content must be as it was"
+            )
+        more = " or more" if growing and old is not None else ""
+        raise RunFolderError(
+            f"{name} must be {_shown(old)}{more} to resume {where}, got {_shown(value)}"
+        )
+
+
+def _grown(old: Any, value: Any) -> bool:
+    if value is None or old is None:
+        return value is None
+    return set(old) <= set(value) if isinstance(old, list) else bool(value > old)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict) and "stages" in value:
+        return Architecture.from_dict(value).label
+    text = "none" if value is None else repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+def _options(kind: ExperimentKind, folder: Path) -> dict[str, Any]:
+    record = folders.read_record(folder)
+    if record.command != kind.command:
+        raise RunFolderError(
+            f"{str(folder)!r} holds a `{record.command}`, not a `{kind.command}`; it can be "
+            f"resumed with the command that began it and --output {folder}"
+        )
+    return record.config

@@ -1,0 +1,156 @@
+"""Jobs that are each done once over all sessions of an experiment: the journal remembers them."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from mnas_search.architecture.traced_network import Network
+from mnas_search.nas.job import Job, JobQueue, Outcome
+from mnas_search.nas.journal import Events
+from mnas_search.nas.trial import Evaluation
+
+NO_TRIAL = -1  # the number of a job that belongs to no trial
+_Key = tuple[str, str, int]  # recipe, fingerprint, seed
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What came of one training.
+
+    Attributes:
+        trial: whose network it was; None for a network of no trial.
+        accuracy: fraction on the validation split; None where the training failed.
+        test: fraction on the test split, where that was measured.
+        seconds: on the worker.
+        error: why it failed.
+    """
+
+    trial: int | None = None
+    accuracy: float | None
+    test: float | None = None
+    seconds: float
+    error: str | None
+
+
+Describe = Callable[[Job, JobResult], Mapping[str, Any]]
+
+
+def trial_event(event: str, phase: str) -> Describe:
+    """Return what describes a training beside a search as a journal's event."""
+
+    def describe(job: Job, result: JobResult) -> Mapping[str, Any]:
+        return {
+            "event": event,
+            "trial": result.trial,
+            "fingerprint": job.network.fingerprint,
+            "seed": job.seed,
+            "accuracy": result.accuracy,
+            **({} if result.test is None else {"test": result.test}),
+            "seconds": round(result.seconds, 3),
+            "error": result.error,
+            "phase": phase,
+        }
+
+    return describe
+
+
+@final
+class JournalledQueue(JobQueue):
+    """Hands out jobs that the journal holds no result of; failures once more in each session.
+
+    Args:
+        event: name of the results' events.
+        jobs: gives all jobs, done or not, different by recipe, network and seed; called when the
+            first one is asked for.
+        journal: where results go.
+        describe: gives a result's event, with `fingerprint`, `seed`, `accuracy`, `seconds`,
+            `error`, and `recipe`, `trial` and `test` where there are any.
+        deadline: `time.monotonic()` after which nothing more is handed out.
+        on_result: called with every new result.
+    """
+
+    def __init__(
+        self,
+        event: str,
+        *,
+        jobs: Callable[[], Sequence[Job]],
+        journal: Events,
+        describe: Describe,
+        deadline: float = float("inf"),
+        on_result: Callable[[Job, JobResult], None] = lambda job, result: None,
+    ) -> None:
+        self._jobs, self._journal, self._describe = jobs, journal, describe
+        self._deadline, self._on_result = deadline, on_result
+        self._todo: list[Job] | None = None
+        self._in_flight = 0
+        found = (found for found in journal.events if found["event"] == event)
+        self._results: dict[_Key, JobResult] = dict(map(_read, found))
+
+    @property
+    def results(self) -> tuple[JobResult, ...]:
+        """All results, in the order in which the jobs were first finished."""
+        return tuple(self._results.values())
+
+    def result(self, network: Network, seed: int, recipe: str = "") -> JobResult | None:
+        """Return a job's result; None where it is still to do."""
+        return self._results.get((recipe, network.fingerprint, seed))
+
+    @property
+    def remaining(self) -> int:
+        """Number of jobs that are not finished, or failed in an earlier session."""
+        return len(self._open()) + self._in_flight
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is in flight and nothing will come."""
+        return not self._in_flight and (time.monotonic() > self._deadline or not self._open())
+
+    def next(self) -> Job | None:
+        """Return the next job."""
+        if time.monotonic() > self._deadline or not self._open():
+            return None
+        self._in_flight += 1
+        return self._open().pop(0)
+
+    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
+        """Journal the result of a job."""
+        trial = None if work.number == NO_TRIAL else work.number
+        if isinstance(outcome, Evaluation):
+            result = JobResult(
+                trial=trial,
+                accuracy=outcome.accuracy,
+                test=(outcome.info or {}).get("test"),
+                seconds=seconds,
+                error=None,
+            )
+        else:
+            result = JobResult(trial=trial, accuracy=None, seconds=seconds, error=outcome.reason)
+        event = self._describe(work, result)
+        self._journal.append(event, sync=True)
+        key, result = _read(event)  # as later sessions will read it
+        self._results[key] = result
+        self._in_flight -= 1
+        self._on_result(work, result)
+
+    def _open(self) -> list[Job]:
+        if self._todo is None:
+            good = {key for key, result in self._results.items() if result.accuracy is not None}
+            self._todo = [job for job in self._jobs() if _key(job) not in good]
+        return self._todo
+
+
+def _key(job: Job) -> _Key:
+    return job.recipe, job.network.fingerprint, job.seed
+
+
+def _read(event: Mapping[str, Any]) -> tuple[_Key, JobResult]:
+    key = (event.get("recipe", ""), event["fingerprint"], event["seed"])
+    return key, JobResult(
+        trial=event.get("trial"),
+        accuracy=event["accuracy"],
+        test=event.get("test"),
+        seconds=event["seconds"],
+        error=event["error"],
+    )
