@@ -66,8 +66,8 @@ def _networks(cost: str, more: tuple[Point, ...]) -> Iterator[Series]:
     yield Series(
         name="EfficientNet-B0 to B7", colour="orange", points=groups["own"], line="straight"
     )
-    yield Series(name="designed by hand", points=[*groups["designed"], *more])
     yield Series(name="found by search", colour="green", points=groups["searched"])
+    yield Series(name="designed by hand", points=[*groups["designed"], *more])
 
 
 def _scaled(name: str, rows: list[Scaled], *, compound: bool) -> Series:

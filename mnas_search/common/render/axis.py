@@ -27,9 +27,9 @@ class Axis:
 
     @staticmethod
     def decades(values: Sequence[float], *, start: float, end: float) -> "Axis":
-        """A logarithmic axis with room around the values."""
+        """A logarithmic axis with room around the values, more on the right: for labels."""
         room = max(1.15, (max(values) / min(values)) ** 0.06)
-        low, high = min(values) / room, max(values) * room
+        low, high = min(values) / room, max(values) * room**2
         return Axis(low=low, high=high, start=start, end=end, logarithmic=True)
 
     def at(self, value: float) -> float:

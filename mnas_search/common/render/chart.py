@@ -138,7 +138,7 @@ class _Drawing:
         ends = [end for p in points if p.y is not None for end in p.interval or (p.y,)]
         ends += [*(rule.value for rule in chart.rules if rule.axis == "y"), *(chart.band or ())]
         self._y = Axis.around(ends, start=upper + _PLOT, end=upper, least=chart.least)
-        across = [point.x for point in points]
+        across = [point.x for point in points] or [1.0]
         across += [r.value for r in chart.rules if r.axis == "x" and not _is_far(r, across)]
         self._x = (
             Axis.decades(across, start=_LEFT, end=_RIGHT)
@@ -229,7 +229,7 @@ class _Drawing:
     def _label(self, series: Series, point: Point) -> Iterator[Element]:
         box = self._around(series, point)
         places = list(beside(box, rising=series.line == "straight"))
-        yield from self._labels.place(point.label, places, strong=series.strong)
+        yield from self._labels.place(point.label, places, strong=series.strong, point=box)
 
     def _around(self, series: Series, point: Point) -> Box:
         down = self._y.start - 6 if point.y is None else self._y.at(point.y)
