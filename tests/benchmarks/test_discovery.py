@@ -69,6 +69,7 @@ class Fixed(Searcher):
 # -- the whole ------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_the_quick_benchmark_runs_and_goes_on(run_cli, tmp_path):
     pytest.importorskip("matplotlib")
     mine = tmp_path / "mine.py"

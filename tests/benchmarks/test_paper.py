@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from test_report import checked
+from pages import checked
 
 from mnas_search import reference
 from mnas_search.architecture.cost.count import cost
@@ -346,6 +346,7 @@ def test_latency_has_the_published_figures_beside_those_of_the_same_networks():
     assert {t.paper for t in latency.FULL} == {latency.FAST, latency.SLOW, latency.LARGE}
 
 
+@pytest.mark.full
 def test_bench_latency_prints_both_tables(capsys):
     with pytest.raises(SystemExit) as done:
         main(["bench", "latency", "--quick", "--format", "json"])

@@ -15,9 +15,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from listed_spaces import Listed, every, random_space, stage
+from runs import EVALUATOR, PATIENCE, arguments, events
 from strategies import SPACES, architectures
-from test_limits import Listed, every, random_space, stage
-from test_run import EVALUATOR, arguments, events
 
 import mnas_search
 from mnas_search import reference
@@ -403,6 +403,7 @@ def test_a_space_without_stages_has_no_table():
         build_table(Plain(), [], Conditions(), turns=1)
 
 
+@pytest.mark.full
 def test_a_killed_build_goes_on(tmp_path):
     path = tmp_path / "table.json"
     command = [sys.executable, "-m", "mnas_search", "latency", "build", "--resolution", "32"]
@@ -411,7 +412,7 @@ def test_a_killed_build_goes_on(tmp_path):
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while not path.exists():
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)
@@ -420,7 +421,7 @@ def test_a_killed_build_goes_on(tmp_path):
         process.wait()
     before = read_table(path)
     assert before.factor is None
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     after = read_table(path)
     assert after.factor is not None and len(after.parts) == 170
@@ -533,6 +534,7 @@ def test_latencies_in_words():
     assert said[4:] == ["1,000 ms", "1,250 ms", "12,500 ms"]
 
 
+@pytest.mark.full
 def test_bench_exports(run_cli):
     """Beside no other library where none imports."""
     code, out, err = run_cli("bench", "exports", "--quick", "--only", "cpu", "--format", "json")
@@ -702,9 +704,15 @@ def test_a_run_by_a_table_of_a_device_that_is_not_here(run_cli, tmp_path):
     [
         ({"target-latency": "20"}, "with its unit such as 20ms, 0.02s or 500us, got '20'"),
         ({"target-latency": "1us"}, "at most 0.00100 ms cannot be reached; allowed: space"),
-        ({"target-latency": "20ms", "device": "cuda"}, "device 'cuda' with the table "),
-        ({"target-latency": None, "target-flops": "400M"}, "without a target latency"),
-        ({"target-latency": None}, "without a target latency"),
+        (
+            {"target-latency": "20ms", "device": "cuda"},
+            "device must be 'cpu', the device of the table ",
+        ),
+        (
+            {"target-latency": None, "target-flops": "400M"},
+            "--device and --latency-table require --target-latency",
+        ),
+        ({"target-latency": None}, "--device and --latency-table require --target-latency"),
         ({"target-latency": "20ms", "latency-table": "none.json"}, "cannot read "),
         # One line: nothing is timed before.
         (
@@ -721,7 +729,7 @@ def test_runs_that_are_refused(run_cli, tmp_path, change, says):
     path = table_of(SPACES["efficientnet"]).write(tmp_path / "t.json")
     options = {"target-flops": None, "latency-table": path, **change}
     if options["target-flops"] is None and options["target-latency"] is None:
-        options["latency-table"], says = None, "a run without a target; allowed: --target-flops"
+        options["latency-table"], says = None, "a run requires a target: --target-flops"
     folder = tmp_path / "run"
     code, out, err = run_cli("run", *arguments(folder, **options))
     assert (code, out) == (2, "")

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from runs import PATIENCE
 from strategies import of_any_space
 
 from mnas_search import reference
@@ -271,6 +272,7 @@ def test_a_grid_search_ends_with_its_files_and_is_gone_on_with(run_cli, tmp_path
     assert (code, err.count("error:")) == (2, 1)
 
 
+@pytest.mark.full
 def test_a_killed_grid_search_trains_nothing_twice(tmp_path):
     folder, log = tmp_path / "grid", tmp_path / "log"
     command = [
@@ -286,7 +288,7 @@ def test_a_killed_grid_search_trains_nothing_twice(tmp_path):
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     journal = folder / "measurements.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not (journal.exists() and len(journal.read_text().splitlines()) >= 3):
         assert time.monotonic() < deadline
         time.sleep(0.05)

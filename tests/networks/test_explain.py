@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from PIL import Image
 from strategies import architectures
 from torch import nn
@@ -72,7 +72,6 @@ def test_the_mean_of_a_map_and_the_bias_are_the_logit(name):
         torch.testing.assert_close(found.logits, network(pixels)[0], rtol=0, atol=0)
 
 
-@settings(max_examples=25)
 @given(architectures())
 def test_every_architecture_has_an_exact_map_of_its_last_features(architecture):
     network = randomised(build(architecture))
