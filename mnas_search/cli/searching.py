@@ -102,7 +102,7 @@ def evaluate(
     from mnas_search.evaluators.function import as_evaluator
     from mnas_search.experiments.resolve import resolve_architecture
     from mnas_search.nas.evaluator import Profiler
-    from mnas_search.nas.job import Job, measure
+    from mnas_search.nas.job import EvaluationJob, measure
     from mnas_search.nas.trial import Evaluation
 
     texts = [("", text) for text in architectures] + (_lines(file) if file else [])
@@ -129,7 +129,9 @@ def evaluate(
     chosen = as_evaluator(target, data=data, proxy=proxy)
     for number, network in enumerate(networks):
         with _at(texts[number][0]):
-            outcome, seconds = measure(chosen, Job(number=number, network=network, seed=seed))
+            outcome, seconds = measure(
+                chosen, EvaluationJob(number=number, network=network, seed=seed)
+            )
         if not isinstance(outcome, Evaluation):
             raise WorkFailed(f"{network.label}: {outcome.reason}")
         measured = {"accuracy": outcome.accuracy, "std": outcome.std}
