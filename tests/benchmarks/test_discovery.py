@@ -114,7 +114,7 @@ def _unzip(file):
 def test_wrong_names_are_told_before_any_work(tmp_path):
     with pytest.raises(UnknownName, match=r"optuna_gp.*got 'nobody'"):
         discovery.run(results=tmp_path, only_controllers=["nobody"])
-    with pytest.raises(UsageError, match="one of soft-400M.*got 'soft'"):
+    with pytest.raises(UsageError, match=r"one of soft-400M.*got 'soft'"):
         discovery.run(results=tmp_path, only_problems=["soft"])
     assert not list(tmp_path.iterdir())
 
