@@ -704,9 +704,15 @@ def test_a_run_by_a_table_of_a_device_that_is_not_here(run_cli, tmp_path):
     [
         ({"target-latency": "20"}, "with its unit such as 20ms, 0.02s or 500us, got '20'"),
         ({"target-latency": "1us"}, "at most 0.00100 ms cannot be reached; allowed: space"),
-        ({"target-latency": "20ms", "device": "cuda"}, "device 'cuda' with the table "),
-        ({"target-latency": None, "target-flops": "400M"}, "without a target latency"),
-        ({"target-latency": None}, "without a target latency"),
+        (
+            {"target-latency": "20ms", "device": "cuda"},
+            "device must be 'cpu', the device of the table ",
+        ),
+        (
+            {"target-latency": None, "target-flops": "400M"},
+            "--device and --latency-table require --target-latency",
+        ),
+        ({"target-latency": None}, "--device and --latency-table require --target-latency"),
         ({"target-latency": "20ms", "latency-table": "none.json"}, "cannot read "),
         # One line: nothing is timed before.
         (
@@ -723,7 +729,7 @@ def test_runs_that_are_refused(run_cli, tmp_path, change, says):
     path = table_of(SPACES["efficientnet"]).write(tmp_path / "t.json")
     options = {"target-flops": None, "latency-table": path, **change}
     if options["target-flops"] is None and options["target-latency"] is None:
-        options["latency-table"], says = None, "a run without a target; allowed: --target-flops"
+        options["latency-table"], says = None, "a run requires a target: --target-flops"
     folder = tmp_path / "run"
     code, out, err = run_cli("run", *arguments(folder, **options))
     assert (code, out) == (2, "")

@@ -328,8 +328,8 @@ def test_a_prior_is_a_scale_plus_a_residual():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"controller": "tpe"}, "which makes no use of it"),
-        ({"space": "mnasnet"}, "has no predictions for this search space"),
+        ({"controller": "tpe"}, "requires a controller that uses it"),
+        ({"space": "mnasnet"}, "must be an evaluator with predictions for this search space"),
     ],
 )
 def test_priors_that_cannot_be(options, says):

@@ -407,9 +407,9 @@ def test_a_resumed_run_has_its_limits(run_cli, tmp_path):
     ]
     before = (cut / "journal.jsonl").read_bytes()
     for change, says in (
-        ({"max-params": "5M"}, "max_params is 5000000.0, but the run"),
-        ({"max-params": None}, "max_params is None, but the run"),
-        ({"max-memory": "19MB"}, "max_memory is 19000000.0, but the run"),
+        ({"max-params": "5M"}, "max_params must be 4000000.0 to resume the run"),
+        ({"max-params": None}, "max_params must be 4000000.0 to resume the run"),
+        ({"max-memory": "19MB"}, "max_memory must be 20000000.0 to resume the run"),
     ):
         code, out, err = run_cli("run", *arguments(cut, **{**options, **change}, trials=12))
         assert (code, out) == (2, "")
@@ -419,7 +419,7 @@ def test_a_resumed_run_has_its_limits(run_cli, tmp_path):
     assert run_cli("run", *arguments(free, trials=2))[0] == 0
     code, _, err = run_cli("run", *arguments(free, trials=2, **{"max-params": "4M"}))
     assert code == 2
-    assert "max_params is 4000000.0, but the run" in err and "allowed: none" in err
+    assert "max_params must be none to resume the run" in err and "got 4000000.0" in err
     # A run that is older than the options has none.
     config = json.loads((free / "config.json").read_text())
     for name in ("max_params", "max_memory"):

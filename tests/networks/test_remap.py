@@ -300,7 +300,7 @@ def test_train_starts_from_a_remapped_training(tmp_path, run_cli):
     assert code == 2 and err.endswith("but for the classifier; others with --remap\n")
     assert not (tmp_path / "refused").exists()
     code, _, err = train(after, "refused", "--remap", "--epochs", 1)
-    assert (code, err.count("\n")) == (2, 1) and "--remap without --init" in err
+    assert (code, err.count("\n")) == (2, 1) and "--remap requires --init" in err
     code, _, err = train(after, "second", *start, "--remap")
     assert code == 0, err
     assert f"weights of {tmp_path / 'first'}: " in err
