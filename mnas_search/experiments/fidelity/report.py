@@ -179,7 +179,7 @@ def notes(study: Study) -> Iterator[str]:
         )
     if trainings.remaining:
         yield (
-            f"{trainings.remaining} of {trainings.total} trainings are still to do; go on with: "
+            f"{trainings.remaining} of {trainings.total} trainings are still to do; resume with: "
             f"mnas-search fidelity --output {shlex.quote(str(study.folder))}"
         )
 
