@@ -216,7 +216,7 @@ class Search(JobQueue):
             return True
         with error_context("counting the network"):
             reward = self._objective.reward_of(evaluation.accuracy, work.network)
-        if not self._stopping.knows(work.number, evaluation.rung):
+        if not self._stopping.has_decided(work.number, evaluation.rung):
             event = {
                 "event": "rung",
                 "trial": work.number,
@@ -366,7 +366,7 @@ class Search(JobQueue):
                 self._duplicates_in_a_row = self._duplicates_in_a_row + 1 if repeated else 0
                 self._controller.replay(asked)
             elif event["event"] == "rung" and self._stopping is not None:
-                self._stopping.replay(event["trial"], event["rung"], event["reward"])
+                self._stopping.should_continue(event["trial"], event["rung"], event["reward"])
             elif event["event"] == "tell":
                 trial = read_trial(self._asked[event["trial"]], event, self._objective)
                 self._keep(trial)

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError, WorkFailed
+from mnas_search.common.machine import one_thread
 from mnas_search.data import digits
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.training import checkpoints
@@ -676,7 +677,7 @@ def in_a_process(rank, count, folder, job):
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count
     )
     share = WorkerContext(rank=rank, world_size=count)
-    with loop.one_thread():
+    with one_thread():
         torch.save(train_plainly(share), folder / f"plain-{rank}.pt")
     for name, epochs in (("halves", (1, 3)), ("at-once", (3,))):
         for number in epochs:

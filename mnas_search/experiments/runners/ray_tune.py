@@ -43,7 +43,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import ray
     from ray import cloudpickle, tune
-    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+    from ray.tune.schedulers import FIFOScheduler
     from ray.tune.search import Searcher
 
 _PATIENCE = 60.0  # seconds that workers wait for each other at the start
@@ -236,18 +236,6 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         should_continue = self._feeder.should_continue(trial.trial_id, result)
         decision: str = self.CONTINUE if should_continue else self.STOP
         return decision
-
-
-def asha_scheduler(*, reduction: int, longest: int) -> Any:
-    """Ray Tune's ASHA over results with `rung` and `reward`; stops none at the end of its own."""
-    return ASHAScheduler(
-        time_attr="rung",
-        metric="reward",
-        mode="max",
-        grace_period=1,
-        reduction_factor=reduction,
-        max_t=longest,
-    )
 
 
 class _Worker(tune.Trainable):  # type: ignore[misc]
