@@ -178,7 +178,7 @@ def test_resume_takes_larger_budgets_and_nothing_else(run_cli, tmp_path):
         assert err.count("\n") == 1
     code, _, err = run_cli("resume", folder, "--trials", 3)
     assert code == 2
-    assert "trials is 3" in err
+    assert "trials must be 12 or more" in err and "got 3" in err
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
     code, out, _ = run_cli("resume", folder, "--trials", 14, "--format", "json")
     assert code == 0
@@ -385,8 +385,8 @@ def test_scale(run_cli):
         (["--phi", "x"], "'x'"),
         (["--phi", "3..1"], "'3..1'"),
         (["--phi", "1e9"], "phi"),
-        (["--phi", "-60"], "resolution of 0"),
-        (["--phi", "1", "--alpha", "0.9"], "alpha 0.9"),
+        (["--phi", "-60"], "resolution must be from 1 to 16384, got 0 at phi -60"),
+        (["--phi", "1", "--alpha", "0.9"], "alpha must be 1 or more (equation 3), got 0.9"),
         (["--alpha", "1.2"], "without --phi"),
         (["--phi", "1", "--family", "efficientnet"], "together"),
         (["--family", "banana"], "banana"),
