@@ -29,7 +29,7 @@ from mnas_search.experiments.search.warm_start import warm_start
 from mnas_search.nas.asha import REDUCTION, Asha
 from mnas_search.nas.core import MOST_STOPPED, Search
 from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import Job, measure
+from mnas_search.nas.job import EvaluationJob, measure
 from mnas_search.nas.journal import Journal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import problem
@@ -340,7 +340,7 @@ def test_what_goes_wrong_at_a_rung_is_a_failure():
             raise AssertionError("went on after NaN")
 
     asked = []
-    work = Job(number=0, network=NETWORK, seed=0)
+    work = EvaluationJob(number=0, network=NETWORK, seed=0)
     outcome, _ = measure(Wrong(), work, lambda *rung: bool(asked.append(rung[1].rung) or True))
     assert outcome == Failure(reason="accuracy is nan")
     assert asked == [1]
