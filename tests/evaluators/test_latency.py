@@ -328,7 +328,9 @@ def test_times_are_shares_of_the_reference():
     assert slower[0].seconds == pytest.approx(2 * one.seconds)
 
 
-@pytest.mark.parametrize("device", ["cpu", "compiled", "onnxruntime"])
+@pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("compiled", marks=pytest.mark.full), "onnxruntime"]
+)
 def test_every_device_runs_every_part(device):
     if device == "onnxruntime":
         pytest.importorskip("onnxruntime")

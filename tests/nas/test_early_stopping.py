@@ -506,6 +506,7 @@ def troubled(tmp_path_factory):
     return folder, log, json.loads(done.stdout)
 
 
+@pytest.mark.full
 def test_a_run_over_workers_is_stopped_by_the_rule(troubled):
     folder, log, report = troubled
     journal = folder / "journal.jsonl"
