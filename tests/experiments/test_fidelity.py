@@ -305,8 +305,11 @@ def test_a_changed_file_is_refused(tmp_path, run_cli):
         (("--tau", "nan"), "tau must be above 0 and at most 1, got nan"),
         (("--workers", -1), "workers must be a whole number from 0, got -1"),
         (("--reference", "nobody"), "reference: evaluator must be one of accel_"),
-        (("--reference", "epochs=x"), "proxy 'epochs=x'; allowed: resolution="),
-        (("--proxy", "depth=3"), "proxy 'depth=3'; allowed: resolution="),
+        (
+            ("--reference", "epochs=x"),
+            "proxy must be NAME=NUMBER,... with NAME of resolution, ",
+        ),
+        (("--proxy", "depth=3"), "fraction, epochs, batch_size, learning_rate, got 'depth=3'"),
         (("--evaluator", RANKING), "no proxy for evaluator"),
         (("--evaluator", RANKING, "--proxy", "noise=1"), "no reference for evaluator"),
         (
