@@ -394,7 +394,10 @@ def test_what_is_refused_leaves_nothing(trained, picture, tmp_path, run_cli):
     out = tmp_path / "out"
     for arguments, message in (
         ((trained, picture, tmp_path / "torn.jpg"), "torn.jpg' cannot be read (Truncated File"),
-        ((trained, picture, tmp_path / "file"), "file' cannot be read (no image); allowed: AVIF"),
+        (
+            (trained, picture, tmp_path / "file"),
+            "file' cannot be read (not an image): expected AVIF",
+        ),
         ((trained, tmp_path / "none.png"), "none.png' cannot be read (No such file"),
         ((trained, tmp_path), "cannot be read (not an ordinary file)"),
         ((trained, picture, "--class", "10"), "class '10'; allowed: 0 to 9"),
