@@ -46,6 +46,7 @@ def test_the_benchmark_runs(run_cli, monkeypatch):
     assert "mnasnet" in out
 
 
+@pytest.mark.full
 def test_examples_custom_space_and_block_kind(tmp_path):
     """The commands in the examples' own docstrings."""
     example = ROOT / "examples" / "my_space.py"

@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 the work failed; 2 wrong usage; 130 interrupted.
 """
 
 import difflib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -22,11 +23,14 @@ from mnas_search.cli import (
     training,
 )
 from mnas_search.cli.fidelity import fidelity
+from mnas_search.cli.logs import StandardError, log_options, logging_session
 from mnas_search.common.errors import MnasSearchError, UsageError, shorten, single_line
 
+_LOG = logging.getLogger(__name__)
 _LONGEST = 1_200  # characters of a message
 
 
+@log_options
 @click.group(
     context_settings={
         "help_option_names": ["-h", "--help"],
@@ -42,11 +46,10 @@ def group() -> None:
     """
 
 
+_EXPERIMENTS = (*searching.COMMANDS, fidelity, *training.COMMANDS, *scaling.COMMANDS)
+for _command in _EXPERIMENTS:
+    group.add_command(log_options(_command))
 for _command in (
-    *searching.COMMANDS,
-    fidelity,
-    *training.COMMANDS,
-    *scaling.COMMANDS,
     *exporting.COMMANDS,
     *inspecting.COMMANDS,
     *latency.COMMANDS,
@@ -58,15 +61,18 @@ for _command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    sys.exit(_run(arguments))
+    with logging_session() as console:
+        code = _run(arguments, console)
+    sys.exit(code)
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str] | None, console: StandardError) -> int:
     try:
         group.main(
             args=None if arguments is None else list(arguments),
             prog_name="mnas-search",
             standalone_mode=False,
+            obj=console,
         )
         if sys.stdout is not None:  # None where it was closed before the start
             sys.stdout.flush()
@@ -88,29 +94,33 @@ def _run(arguments: Sequence[str] | None) -> int:
     except RuntimeError as error:
         if "Symlink loop" not in str(error):  # what Python says of a link that leads to itself
             raise
-        return _fail(f"{error}; allowed: a file or a folder", 2)
+        return _fail(f"{error}; a path must lead to a file or a folder", 2)
     except OSError as error:
         return _fail(": ".join(str(x) for x in (error.strerror, error.filename) if x), 1)
     return 0
 
 
 def _fail(message: str, code: int) -> int:
-    # Whatever a file made by somebody else had in it, and the message quotes.
-    click.echo(f"error: {shorten(single_line(message), _LONGEST)}", err=True)
+    message = shorten(single_line(message), _LONGEST)  # it may quote the content of a file
+    _LOG.error("%s", message)
+    click.echo(f"error: {message}", err=True)
     return code
 
 
 def _one_line(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    if isinstance(error, click.NoSuchOption) and context is not None:
-        known = [o for p in context.command.params for o in p.opts if o.startswith("--")]
+    """Return click's message on one line, with what would be accepted."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    text = text[:1].lower() + text[1:]
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return text
+    command = error.ctx.command
+    if isinstance(error, click.NoSuchOption):
+        known = [o for p in command.params for o in p.opts if o.startswith("--")]
         near = difflib.get_close_matches(error.option_name, known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        return f"no option {error.option_name!r}; {hint}allowed: {', '.join(known)}"
-    if isinstance(error, click.UsageError) and context is not None:
-        command = context.command
-        if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):
-            return f"missing argument {error.param.make_metavar(context)}"
-        if isinstance(command, click.Group) and "No such command" in error.message:
-            return f"{error.message.rstrip('.')}; allowed: {', '.join(sorted(command.commands))}"
-    return " ".join(error.format_message().split())
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"no such option {error.option_name!r}{hint}; options: {', '.join(known)}"
+    if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):
+        return f"missing argument {error.param.make_metavar(error.ctx)}"
+    if isinstance(command, click.Group) and text.startswith("no such command"):
+        return f"{text}; commands: {', '.join(sorted(command.commands))}"
+    return text

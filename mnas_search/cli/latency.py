@@ -66,7 +66,7 @@ def build(
     """
     from mnas_search.architecture.cost.latency import Conditions
     from mnas_search.architecture.cost.latency.table import read_table
-    from mnas_search.common.render.progress import Note
+    from mnas_search.cli.console import status_line
     from mnas_search.common.units import format_latency
     from mnas_search.evaluators.latency.building import build_table
     from mnas_search.evaluators.latency.stopwatch import TURNS
@@ -82,7 +82,7 @@ def build(
     searched = None
     if space is not None:
         searched = make_space(space, resolution=resolution, num_classes=num_classes)
-    with Note() as note:
+    with status_line() as note:
         table = build_table(
             searched,
             networks,
@@ -140,11 +140,11 @@ def predict(
     networks: list[Network] = [resolve_architecture(text) for text in architectures]
     if sample is not None:
         if seed == CALIBRATION_SEED:
-            raise UsageError(f"seed {seed}, with which tables are built; allowed: another")
+            raise UsageError(f"--seed must not be {seed}, the seed with which tables are built")
         found = make_space(space, resolution=resolution, num_classes=num_classes)
         networks += drawn(found, sample, seed)
     if not networks:
-        raise UsageError("no architecture; allowed: ARCH..., or --sample N")
+        raise UsageError("ARCH or --sample is required")
     rows, said = _rows(networks, table, measure=measure, turns=turns)
     if form == "json":
         print_json(rows)
@@ -174,10 +174,10 @@ def _rows(
     if not measure:
         return rows, said
     from mnas_search.architecture.cost.latency.table import matches_this_machine
-    from mnas_search.common.render.progress import Note
+    from mnas_search.cli.console import status_line
     from mnas_search.evaluators.latency.checking import check
 
-    with Note() as note:
+    with status_line() as note:
         checked = check(networks, table, turns=turns, note=note)
     for row, one in zip(rows, checked.networks, strict=True):
         row |= {

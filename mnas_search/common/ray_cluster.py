@@ -12,6 +12,7 @@ from typing import Any
 
 from mnas_search.common.errors import UsageError
 
+_LOG = logging.getLogger(__name__)
 # Ray reads these when it is imported or started.
 for _name, _value in {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -53,6 +54,8 @@ def cluster(address: str | None, *, cpus: float, gpus: float, what: str) -> Iter
         available: float = ray.cluster_resources().get("GPU", 0.0)
         if gpus > available:
             raise UsageError(f"{gpus:g} GPUs {what} required, but Ray sees {available:g}")
+        joined = "started on this machine" if address is None else f"joined at {address}"
+        _LOG.info("Ray %s, with %g GPUs", joined, available)
         yield available
     finally:
         ray.shutdown()

@@ -1,8 +1,6 @@
 """The training loop: one network, one recipe, images in memory, no Python loop over images."""
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -247,15 +245,3 @@ def accuracy(network: nn.Module, data: Images) -> float:
 def mixed_precision(device: torch.device) -> torch.autocast:
     """Return bfloat16 autocast for GPUs; on CPUs it takes two to three times as long."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread: several threads in several processes contend for the CPUs, and with
-    one thread results do not depend on the number of CPUs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -27,7 +27,7 @@ from mnas_search.data.presets import PRESETS
 from mnas_search.data.splits import cut
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.experiments.search.config import RunConfig, Setup
-from mnas_search.nas.job import Job, measure
+from mnas_search.nas.job import EvaluationJob, measure
 from mnas_search.training import loop
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -918,6 +918,7 @@ def test_a_run_on_a_folder_of_images(tmp_path, run_cli, monkeypatch):
     assert "train/dark/[odd/].png (not an image)" in said
 
 
+@pytest.mark.full
 def test_a_run_on_cifar_10(tmp_path, run_cli):
     folder, _ = cifar10(tmp_path / "cifar")
 
@@ -999,7 +1000,7 @@ class Two:
     """A source of two pieces of work."""
 
     def __init__(self, network):
-        self.left = [Job(number=n, network=network, seed=0) for n in range(2)]
+        self.left = [EvaluationJob(number=n, network=network, seed=0) for n in range(2)]
         self.outcomes = []
 
     def next(self):
@@ -1013,6 +1014,7 @@ class Two:
         return len(self.outcomes) == 2
 
 
+@pytest.mark.full
 def test_workers_see_one_copy_of_the_images_that_nobody_can_write(tmp_path):
     from mnas_search.experiments.runners.ray_tune import run_on_ray
 
@@ -1025,7 +1027,7 @@ def test_workers_see_one_copy_of_the_images_that_nobody_can_write(tmp_path):
     network = space.decode({d.name: d.options[0] for d in space.decisions})
     source = Two(network)
     run_on_ray(source, plugins.load("evaluators", f"{code}:Views")(trained), workers=2)
-    here, _ = measure(trained, Job(number=0, network=network, seed=0))
+    here, _ = measure(trained, EvaluationJob(number=0, network=network, seed=0))
     assert source.outcomes == [here, here]
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from strategies import architectures
 
 from mnas_search import reference
@@ -38,10 +38,9 @@ def test_a_count_that_differs_is_a_failure(run_cli, monkeypatch):
     code, out, err = run_cli("profile", "efficientnet_b0", "--verify")
     assert code == 1
     assert "DIFFER" in out
-    assert "other counters disagree on efficientnet_b0" in err
+    assert "fvcore or PyTorch count differently: efficientnet_b0" in err
 
 
-@settings(max_examples=30)
 @given(architectures())
 def test_any_architecture_can_be_drawn(architecture):
     root = ElementTree.fromstring(drawing(architecture))
@@ -68,11 +67,11 @@ def test_a_drawing_is_written_once(run_cli, tmp_path):
     assert code == 0
     assert path.read_text() == drawing(reference.architecture("efficientnet_b0"))
     code, _, err = run_cli("profile", "efficientnet_b0", "--draw", path)
-    assert (code, "exists; allowed: a new file, or --force" in err) == (2, True)
+    assert (code, "exists; overwriting it requires --force" in err) == (2, True)
     code, _, _ = run_cli("profile", "efficientnet_b0", "--draw", path, "--force")
     assert code == 0
     code, _, err = run_cli("profile", "efficientnet_b0", "mnasnet_a1", "--draw", tmp_path / "x")
-    assert (code, "--draw with 2 architectures" in err) == (2, True)
+    assert (code, "--draw requires a single ARCH, got 2" in err) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_b7", "mobilenet_v1"])

@@ -209,6 +209,7 @@ def test_rungs_keep_the_test_split():
     assert 0 <= result.info["test"] <= 1
 
 
+@pytest.mark.full
 def test_a_run_on_data_ends_with_a_verdict(run_cli, tmp_path):
     folder = tmp_path / "run"
     options = (
@@ -252,9 +253,12 @@ def test_a_run_on_data_ends_with_a_verdict(run_cli, tmp_path):
 def test_baselines_that_cannot_be(run_cli):
     options = ("run", "--target-flops", "400M", "--baseline")
     for given, said in (
-        (("banana",), "baseline 'banana'; allowed: random"),
-        (("random",), "baseline 'random' with evaluator 'accel_nasbench'; allowed: "),
-        (("random", "--data", "digits", "--time-budget", "5m"), "with a time budget; allowed: "),
+        (("banana",), "baseline must be random, got 'banana'"),
+        (("random",), "with a test split, such as proxy_training, got 'accel_nasbench'"),
+        (
+            ("random", "--data", "digits", "--time-budget", "5m"),
+            "requires a number of trials and no time budget",
+        ),
     ):
         code, _, err = run_cli(*options, *given)
         assert code == 2 and said in err
