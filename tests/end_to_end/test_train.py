@@ -226,7 +226,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, run_cli):
 def test_a_run_s_budgets_are_no_training_s(whole, run_cli):
     code, _, err = run_cli("resume", whole, "--trials", 5)
     assert code == 2
-    assert "--trials 5 for the training" in err
+    assert "--trials 5 requires the folder of a run" in err
 
 
 # -- kills -------------------------------------------------------------------------------------

@@ -178,23 +178,15 @@ def test_what_has_no_map_says_so():
 # -- pictures ----------------------------------------------------------------------------------
 
 
-def test_colours_rise_evenly_in_lightness_and_within_srgb():
+def test_colours_rise_evenly_in_lightness():
     table = drawing.colours(np.linspace(0, 1, 256)).astype(float) / 255
     assert len(np.unique(table, axis=0)) == 256
     linear = np.where(table <= 0.04045, table / 12.92, ((table + 0.055) / 1.055) ** 2.4)
     luminance = linear @ [0.2126, 0.7152, 0.0722]
-    lightness = (
-        116 * np.cbrt(luminance) - 16
-    )  # CIE L*, another formula than the one that made them
+    lightness = 116 * np.cbrt(luminance) - 16  # CIE L*
     steps = np.diff(lightness[::15])  # of 17 colours
     assert steps.min() > 0
     assert steps.max() < 2 * steps.min()
-    share = np.linspace(0, 1, 256)
-    hue, chroma = np.radians(290 + 175 * share), 0.11 + 0.07 * np.sin(np.pi * share)
-    lab = np.stack([0.27 + 0.66 * share, chroma * np.cos(hue), chroma * np.sin(hue)], 1)
-    assert -0.02 < drawing._srgb(lab).min() and drawing._srgb(lab).max() < 1.02
-    grey = drawing._srgb(np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
-    np.testing.assert_allclose(grey, [[1, 1, 1], [0, 0, 0]], atol=1e-3)
 
 
 def test_a_map_lies_over_its_image_the_right_way_up():
@@ -280,7 +272,7 @@ def test_the_command_draws_and_says_what_the_network_says(trained, picture, tmp_
     code, text, err = run_cli("explain", trained, picture, "-o", out)
     assert (code, text) == (2, "")
     exists = f"{str(out / 'digit-map.png')!r} exists"
-    assert err == f"error: {exists}; allowed: another --output, or --force\n"
+    assert err == f"error: {exists}; overwriting it requires --force\n"
     code, text, err = run_cli("explain", trained, picture, "-o", out, "--force", "--class", "3")
     assert code == 0 and "digit-map.png" in text
 
@@ -396,14 +388,14 @@ def test_what_is_refused_leaves_nothing(trained, picture, tmp_path, run_cli):
         ((trained, picture, tmp_path / "file"), "file' cannot be read (no image); allowed: AVIF"),
         ((trained, tmp_path / "none.png"), "none.png' cannot be read (No such file"),
         ((trained, tmp_path), "cannot be read (not an ordinary file)"),
-        ((trained, picture, "--class", "10"), "class '10'; allowed: 0 to 9"),
-        ((trained, picture, "--class", "cat"), "class 'cat'; allowed: 0 to 9"),
+        ((trained, picture, "--class", "10"), "--class must be 0 to 9, got '10'"),
+        ((trained, picture, "--class", "cat"), "--class must be 0 to 9, got 'cat'"),
         ((trained, picture, tmp_path / "same" / "digit.jpg"), "would both become"),
         ((trained, picture, "--weights", tmp_path / "headless.pt"), "must have a classifier"),
         ((trained, picture, "--weights", tmp_path / "no.pt"), "no weights "),
         ((begun, picture), "has not ended; it must have (mnas-search resume"),
         ((spoiled, picture), "weights.json' is not what a training writes: deviations"),
-        ((trained, picture, "--beside", f"{trained}={four}"), "10 and 4 classes apart"),
+        ((trained, picture, "--beside", f"{trained}={four}"), "10 and 4 classes"),
         ((trained, picture, "--beside", "efficientnet_b0"), "has no weights"),
         ((trained, picture, "--beside", "nothing=x"), "unknown architecture 'nothing'"),
     ):
@@ -412,14 +404,14 @@ def test_what_is_refused_leaves_nothing(trained, picture, tmp_path, run_cli):
         assert message in err
         assert not out.exists()
     code, _, err = run_cli("explain", trained, picture, "-o", tmp_path / "file")
-    assert code == 2 and "is a file; allowed: a folder" in err
+    assert code == 2 and "--output must be a folder, got the file" in err
     # A picture never takes the place of the image that it explains.
     shutil.copy(picture, tmp_path / "x-map.png")
     shutil.copy(picture, tmp_path / "x.png")
     code, _, err = run_cli(
         "explain", trained, tmp_path / "x.png", tmp_path / "x-map.png", "-o", tmp_path, "--force"
     )
-    assert code == 2 and "x-map.png' would be written over" in err
+    assert code == 2 and "--output must not overwrite the image" in err and "x-map.png'" in err
     assert (tmp_path / "x-map.png").read_bytes() == picture.read_bytes()
 
 
