@@ -332,7 +332,7 @@ def test_a_last_checkpoint_that_is_torn_or_missing(small, finished, tmp_path, ha
     harm(tmp_path / checkpoints.LAST)
     (tmp_path / checkpoints.METRICS).unlink()
     last, note = checkpoints.recover(tmp_path)
-    assert f"going on from checkpoint-best.pt, epoch {len(last.history)}" in note
+    assert f"resuming from checkpoint-best.pt, epoch {len(last.history)}" in note
     train_epochs(small, tmp_path, device="cpu")
     assert_same_training(tmp_path, finished)
     harm(tmp_path / checkpoints.LAST)
@@ -340,7 +340,7 @@ def test_a_last_checkpoint_that_is_torn_or_missing(small, finished, tmp_path, ha
     last, note = checkpoints.recover(tmp_path)
     assert last is None
     assert (note is None) == (harm is Path.unlink)
-    assert note is None or "starts anew" in note
+    assert note is None or "starts again" in note
     assert untimed(tmp_path) == []
     train_epochs(small, tmp_path, device="cpu")
     assert_same_training(tmp_path, finished)

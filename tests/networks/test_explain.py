@@ -361,7 +361,7 @@ def test_untrained_weights_are_refused(picture, tmp_path, run_cli):
         assert words in err
     code, text, err = run_cli("explain", "efficientnet_b0", picture, "-o", out)
     assert (code, text, err.count("\n")) == (2, "", 1)
-    assert err.startswith("error: 'efficientnet_b0' comes without weights; allowed: --weights")
+    assert err.startswith("error: 'efficientnet_b0' has no weights; it requires --weights")
     assert not out.exists()
 
 
@@ -396,12 +396,12 @@ def test_what_is_refused_leaves_nothing(trained, picture, tmp_path, run_cli):
         ((trained, picture, "--class", "10"), "--class must be 0 to 9, got '10'"),
         ((trained, picture, "--class", "cat"), "--class must be 0 to 9, got 'cat'"),
         ((trained, picture, tmp_path / "same" / "digit.jpg"), "would both become"),
-        ((trained, picture, "--weights", tmp_path / "headless.pt"), "have no classifier"),
+        ((trained, picture, "--weights", tmp_path / "headless.pt"), "must have a classifier"),
         ((trained, picture, "--weights", tmp_path / "no.pt"), "no weights "),
-        ((begun, picture), "has not ended; allowed: one that has (mnas-search resume"),
+        ((begun, picture), "has not ended; it must have (mnas-search resume"),
         ((spoiled, picture), "weights.json' is not what a training writes: deviations"),
         ((trained, picture, "--beside", f"{trained}={four}"), "10 and 4 classes"),
-        ((trained, picture, "--beside", "efficientnet_b0"), "comes without weights"),
+        ((trained, picture, "--beside", "efficientnet_b0"), "has no weights"),
         ((trained, picture, "--beside", "nothing=x"), "unknown architecture 'nothing'"),
     ):
         code, text, err = run_cli("explain", *arguments, "-o", out)

@@ -167,7 +167,7 @@ class Setup:
         )
 
     def recorded(self) -> dict[str, Any]:
-        """The configuration as config.json holds it, with what it stands for."""
+        """Return the configuration as config.json holds it."""
         return {
             **{n: getattr(self.config, n) for n in _names() if n != "architecture"},
             "weight_settings": None if self.settings is None else asdict(self.settings),
