@@ -288,6 +288,7 @@ class Search(JobQueue[EvaluationJob]):
         event = {"event": "ask", "trial": asked.number, **asdict(asked), "phase": "search"}
         del event["number"]
         self._journal.append(event)
+        _LOG.debug("trial %d proposed: %s", asked.number, asked.fingerprint)
         self._note(asked)
         return asked
 
@@ -327,6 +328,7 @@ class Search(JobQueue[EvaluationJob]):
     def _tell_duplicate(self, asked: Asked) -> None:
         assert asked.duplicate_of is not None
         original = self._trials[asked.duplicate_of]
+        _LOG.debug("trial %d repeats trial %d", asked.number, original.number)
         results = results_of(original) | {"seconds": 0.0}
         self._tell(read_trial(asked, results, self._objective), sync=False)
 
