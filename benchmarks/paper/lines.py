@@ -62,7 +62,7 @@ class Table:
 def compare(
     row: str, quantity: str, printed: Printed | None, computed: float | None, *, why: str
 ) -> Line:
-    """A line; `why` is its reason unless the figures are equal or differ by rounding alone."""
+    """Make a line; `why` is its reason unless the figures are equal or differ by rounding."""
     reason = NOT_PRINTED if printed is None and computed is None else why
     if printed is not None and computed is not None:
         if computed == printed.value:
@@ -75,7 +75,7 @@ def compare(
 def accuracy(
     row: str, quantity: str, printed: Printed | None, earlier: Printed | None = None
 ) -> Line:
-    """An accuracy, which nothing here computes."""
+    """Make the line of an accuracy, which nothing here computes."""
     return Line(
         row=row,
         quantity=quantity,

@@ -46,7 +46,7 @@ class Printed:
         return _UNITS.get(self.text[-1], 1.0)
 
     def rounds(self, value: float) -> bool:
-        """Whether a value, rounded to the digits that are printed, is this figure."""
+        """Return whether a value, rounded to the digits that are printed, is this figure."""
         return abs(value - self.value) <= self.half * (1 + 1e-9)
 
     def follows(self, over: "Printed", under: "Printed") -> bool:

@@ -49,7 +49,7 @@ _TRUNCATED = (
 
 
 def table_1() -> Table:
-    """EfficientNet-B0 stage by stage, from its plan."""
+    """Compare EfficientNet-B0 stage by stage, from its plan."""
     lines: list[Line] = []
     for published, own in zip(TABLE_1, _stages(known(B0)), strict=True):
         operator, *figures = published
@@ -68,7 +68,7 @@ def table_1() -> Table:
 
 
 def _stages(architecture: Architecture) -> list[tuple[int, int, int]]:
-    """Resolution of the input, channels and layers of stem, stages and head."""
+    """Return resolution of the input, channels and layers of stem, stages and head."""
     whole = plan(architecture)
     sizes = [architecture.resolution, whole.stem.out_size]
     sizes += [blocks[-1].out_size for blocks in whole.stages]
@@ -79,7 +79,7 @@ def _stages(architecture: Architecture) -> list[tuple[int, int, int]]:
 
 
 def table_2() -> tuple[Table, Table]:
-    """ImageNet: accuracies and params, and FLOPs."""
+    """Compare ImageNet accuracies and params, and FLOPs."""
     bases = {row.name: row for row in TABLE_2}
     sizes: list[Line] = []
     flops: list[Line] = []
@@ -119,12 +119,12 @@ def _why_flops(row: Network) -> str:
 
 
 def table_3() -> Table:
-    """MobileNets and ResNet-50, scaled."""
+    """Compare MobileNets and ResNet-50, scaled."""
     return _scalings("3", "Table 3, scaling MobileNets and ResNet-50", TABLE_3)
 
 
 def table_7() -> Table:
-    """EfficientNet-B0, scaled."""
+    """Compare EfficientNet-B0, scaled."""
     return _scalings("7", "Table 7, scaling EfficientNet-B0", TABLE_7)
 
 
@@ -169,7 +169,7 @@ def _why_scaled(row: Scaled) -> str:
 
 
 def table_4() -> Table:
-    """Seconds an image."""
+    """List seconds an image."""
     lines = []
     for slow, fast, faster in TABLE_4:
         for name, top1, seconds in (slow, fast):
@@ -194,7 +194,7 @@ def table_4() -> Table:
 
 
 def table_5() -> tuple[Table, Table]:
-    """Transfer: beside what was publicly available, and beside what was reported."""
+    """Compare transfer with what was publicly available, and with what was reported."""
     halves = (
         ("available", TABLE_5_AVAILABLE, GEOMETRIC_MEANS[0]),
         ("reported", TABLE_5_REPORTED, GEOMETRIC_MEANS[1]),

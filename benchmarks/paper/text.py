@@ -37,7 +37,7 @@ _NOT_POWERS = "the released coefficients are no powers of alpha, beta, gamma"
 
 
 def headlines() -> Table:
-    """The ratios that are quoted most."""
+    """Compute the ratios that are quoted most."""
     rows = {row.name: row for row in TABLE_2}
     b7, b3 = rows["EfficientNet-B7"], rows["EfficientNet-B3"]
     b7_params = (b7.params, cost(known(b7.name)).params)
@@ -81,7 +81,7 @@ def _seconds(row: tuple[str, str, str]) -> tuple[Printed, None]:
 
 
 def before() -> Table:
-    """Networks of the introduction, and other figures for those of Table 2."""
+    """List networks of the introduction, and other figures for those of Table 2."""
     lines: list[Line] = []
     for name, top1, params in BEFORE:
         lines += [
@@ -99,7 +99,7 @@ def before() -> Table:
 
 
 def rule() -> Table:
-    """Equation 3 beside what was released, and its FLOPs beside 2^phi."""
+    """Compare equation 3 with the released coefficients, and its FLOPs with 2^phi."""
     own, base = CompoundRule(), known(B0)
     unit = cost(base).macs
     lines = []
@@ -130,7 +130,7 @@ def rule() -> Table:
 
 
 def settings() -> Table:
-    """Constants of scaling, search and training, beside this code's defaults."""
+    """Compare constants of scaling, search and training with this code's defaults."""
     from mnas_search.training.optimisers import RmsProp  # loads torch
     from mnas_search.training.recipes import EFFICIENTNET
     from mnas_search.training.schedules import ExponentialDecay
@@ -182,7 +182,7 @@ def settings() -> Table:
 
 
 def figures_3_and_4() -> Table:
-    """B0 under the multipliers of Figures 3 and 4, counted."""
+    """Count B0 under the multipliers of Figures 3 and 4."""
     lines = []
     points = [*(("Figure 3", m) for m in FIGURE_3), *(("Figure 4", m) for m in FIGURE_4)]
     for where, (depth, width, resolution) in points:
