@@ -1,8 +1,9 @@
 """A printed figure beside a computed one, and the reason where they differ."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnas_search.benchmarks.paper.printed import Printed
+from mnas_search.benchmarks.paper.printed import ABOUT, Printed
 
 ROUNDING = "rounding: the figure here, rounded as the printed one, is the printed one"
 FROM_PRINTED = "the paper's ratio follows from its own figures, within their rounding"
@@ -57,6 +58,18 @@ class Table:
     rows: str
     lines: tuple[Line, ...]
     said: tuple[str, ...] = ()
+
+
+def table(name: str, lines: Sequence[Line]) -> Table:
+    """Make a table whose title and notes are in `printed.json`."""
+    about = ABOUT[name]
+    return Table(
+        key=about["key"],
+        title=about["title"],
+        rows=about["rows"],
+        lines=tuple(lines),
+        said=tuple(about["said"]),
+    )
 
 
 def compare(

@@ -141,6 +141,7 @@ def _plain(name: str) -> tuple[Any, ...]:
     return tuple(_DATA[name]["rows"])
 
 
+ABOUT: dict[str, Any] = _DATA["tables"]  # titles and notes of tables
 PAPER: str = _DATA["paper"]
 TABLE_1: tuple[tuple[str, str, str, str], ...] = _plain("table_1")
 TABLE_2 = tuple(Network(**row) for row in _typed("table_2"))

@@ -16,6 +16,7 @@ from mnas_search.benchmarks.paper.lines import (
     accuracy,
     compare,
     ratio,
+    table,
 )
 from mnas_search.benchmarks.paper.networks import B0, body_params, counted, known, scaled
 from mnas_search.benchmarks.paper.printed import (
@@ -58,13 +59,7 @@ def table_1() -> Table:
             ("resolution", "channels", "layers"), figures, own, strict=True
         ):
             lines.append(compare(row, quantity, Printed(text), value, why="another network"))
-    return Table(
-        key="1",
-        title="Table 1, EfficientNet-B0",
-        rows="stage",
-        lines=tuple(lines),
-        said=("resolutions are those of a stage's input",),
-    )
+    return table("table_1", lines)
 
 
 def _stages(architecture: Architecture) -> list[tuple[int, int, int]]:
@@ -180,17 +175,7 @@ def table_4() -> Table:
             if name == fast[0]:
                 over, under = ((Printed(timed[2]), None) for timed in (slow, fast))
                 lines.append(ratio(name, "times faster", Printed(faster), over, under))
-    return Table(
-        key="4",
-        title="Table 4, seconds an image on one core",
-        rows="network",
-        lines=tuple(lines),
-        said=(
-            "how many times faster is computed from the printed seconds; `mnas-search bench "
-            "latency` measures EfficientNet-B1 against ResNet-152",
-            "the 6.1x against GPipe is not reproduced: GPipe is not built here",
-        ),
-    )
+    return table("table_4", lines)
 
 
 def table_5() -> tuple[Table, Table]:

@@ -10,6 +10,7 @@ from mnas_search.benchmarks.paper.lines import (
     accuracy,
     compare,
     ratio,
+    table,
 )
 from mnas_search.benchmarks.paper.networks import B0, known, multiplied
 from mnas_search.benchmarks.paper.printed import (
@@ -27,10 +28,6 @@ from mnas_search.benchmarks.paper.printed import (
 )
 from mnas_search.nas.objective import DEFAULT_EXPONENTS
 
-PHI = (
-    "the base, EfficientNet-B0, is phi = 0 in the paper, and alpha, beta, gamma were fitted on it "
-    "at phi = 1; summaries that call B0 phi = 1 and B7 phi = 8 count from one"
-)
 _GAIN = "read from Figure 8, whose points are not printed; the figure here is Table 7's"
 _UPWARDS = "alpha * beta^2 * gamma^2 is 1.92, and channels and repeats are rounded, mostly up"
 _NOT_POWERS = "the released coefficients are no powers of alpha, beta, gamma"
@@ -63,17 +60,7 @@ def headlines() -> Table:
         *(ratio(name, "figure", claims[name], a, b) for name, (a, b) in divided.items()),
         *(compare(name, "figure", claims[name], n, why=_GAIN) for name, n in counted.items()),
     ]
-    return Table(
-        key="text",
-        title="Abstract and text",
-        rows="claim",
-        lines=tuple(lines),
-        said=(
-            "times are computed from the printed seconds; `mnas-search bench latency` measures "
-            "the first, and the others are not reproduced: GPipe is not built here",
-            "on two of the five data sets, EfficientNet is level with the best before",
-        ),
-    )
+    return table("headlines", lines)
 
 
 def _seconds(row: tuple[str, str, str]) -> tuple[Printed, None]:
@@ -89,13 +76,7 @@ def before() -> Table:
             compare(name, "params", Printed(params), None, why=NOT_BUILT),
         ]
     lines.append(compare("GPipe, in short", "params", GPIPE_IN_SHORT, None, why=NOT_BUILT))
-    return Table(
-        key="text",
-        title="Introduction, the years before",
-        rows="network",
-        lines=tuple(lines),
-        said=("Table 2 prints 146M params for SENet; 560M for GPipe is what summaries say",),
-    )
+    return table("before", lines)
 
 
 def rule() -> Table:
@@ -119,14 +100,7 @@ def rule() -> Table:
             compare(row, "FLOPs, equation 3", double, macs / unit, why=_UPWARDS),
             compare(row, "FLOPs, released", double, cost(member).macs / unit, why=_NOT_POWERS),
         ]
-    return Table(
-        key="equation 3",
-        title="Equation 3: released coefficients beside 1.2^phi, 1.1^phi, 224 * 1.15^phi, and "
-        "FLOPs over B0's beside 2^phi",
-        rows="network",
-        lines=tuple(lines),
-        said=(PHI,),
-    )
+    return table("rule", lines)
 
 
 def settings() -> Table:
@@ -168,17 +142,7 @@ def settings() -> Table:
         )
         for name, text in CONSTANTS.items()
     ]
-    return Table(
-        key="text",
-        title="Constants of scaling, search and training",
-        rows="constant",
-        lines=tuple(lines),
-        said=(
-            "summaries print the exponent as 0.07, which would reward FLOPs",
-            "the learning rate is that of 4,096 images a batch",
-            "versions 1 to 3 have a drop-connect rate of 0.3, a survival of 0.7",
-        ),
-    )
+    return table("settings", lines)
 
 
 def figures_3_and_4() -> Table:
@@ -192,10 +156,4 @@ def figures_3_and_4() -> Table:
             compare(row, "params", None, own.params, why=NOT_PRINTED),
             compare(row, "FLOPs", None, own.macs, why=NOT_PRINTED),
         ]
-    return Table(
-        key="figures 3 and 4",
-        title="Figures 3 and 4, the multipliers of B0 that they draw",
-        rows="multipliers",
-        lines=tuple(lines),
-        said=("Figure 4 widens each of its four baselines step by step",),
-    )
+    return table("figures_3_and_4", lines)
