@@ -87,8 +87,8 @@ class Result:
 
         def kept(trial: Trial) -> bool:
             return all(
-                getattr(trial, METRICS[name].count) <= most
-                for name, most in self.objective.bounds.items()
+                getattr(trial, METRICS[name].count) <= bound
+                for name, bound in self.objective.bounds.items()
                 if name != self.objective.metric
             )
 
