@@ -96,8 +96,8 @@ def load_trained(
     architecture = replace(architecture, num_classes=classes, resolution=resolution)
     settings = find_settings(file, found, weights_of)
     notes: tuple[str, ...] = ()
-    if settings is not None and settings.of(architecture) != architecture:
-        architecture = settings.of(architecture)
+    if settings is not None and settings.apply_to(architecture) != architecture:
+        architecture = settings.apply_to(architecture)
         notes = (f"{architecture.label}: {settings.text}",)
     fitted = weights.fit(found, architecture)
     if fitted.new:
