@@ -58,14 +58,14 @@ class DeviceCost:
         self._tables = np.split(solution[1:], np.cumsum(widths)[:-1])
 
     def __call__(self, codes: Codes, /) -> Counts:
-        """Picoseconds per image [N] and params [N] of codes [N, D]."""
+        """Return picoseconds per image [N] and params [N] of codes [N, D]."""
         time = np.full(len(codes), self._constant)
         for table, column in zip(self._tables, self._columns(codes), strict=True):
             time += table[column]
         return np.maximum(np.rint(time), 1).astype(np.int64), self._counts(codes)[1]
 
     def _columns(self, codes: Codes) -> list[NDArray[np.intp]]:
-        """Each stage's table columns [N]."""
+        """Return each stage's table columns [N]."""
         parts = np.split(np.asarray(codes, np.intp), np.cumsum(self._lengths)[:-1], axis=1)
         return [
             np.ravel_multi_index(tuple(part.T), shape)

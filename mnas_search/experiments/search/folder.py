@@ -71,7 +71,7 @@ def _trials_csv(trials: Sequence[Trial], networks: Mapping[int, Network]) -> str
 
 
 def further_columns(trials: Sequence[Trial]) -> list[str]:
-    """Those of the optional columns that hold something."""
+    """Return the optional columns that hold something."""
     return [name for name in _FURTHER if any(getattr(t, name) is not None for t in trials)]
 
 
