@@ -223,5 +223,5 @@ def _recipe(name: str, config: TrainingConfig, images: int) -> Recipe:
     batch = min(recipe.batch_size, images)
     rate = recipe.peak(batch)
     check_integer("epochs", recipe.epochs, 1, _MAX_EPOCHS)
-    check_number("learning_rate", rate, "(0, 1e30)")  # what arithmetic can work with
+    check_number("learning_rate", rate, "(0, 1e30]")  # what arithmetic can work with
     return replace(recipe, batch_size=batch, learning_rate=rate, reference_batch=None)
