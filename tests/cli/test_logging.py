@@ -8,7 +8,7 @@ import pytest
 
 import mnas_search
 
-LINE = re.compile(r"[\d-]{10} [\d:]{8},\d{3} (INFO|WARNING|ERROR) mnas_search[.\w]*: .+")
+LINE = re.compile(r"[\d-]{10} [\d:]{8},\d{3} (DEBUG|INFO|WARNING|ERROR) mnas_search[.\w]*: .+")
 
 
 def options(tmp_path, trials=4):
