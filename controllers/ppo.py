@@ -123,7 +123,7 @@ class PPO(Controller):
         known = None
         for draws in _DRAWS:
             codes = self._policy.sample(draws, rng)
-            for row in codes[self._problem.within(codes)].tolist():
+            for row in codes[self._problem.is_feasible(codes)].tolist():
                 known = tuple(row)
                 if known not in self._seen:
                     return known

@@ -60,7 +60,7 @@ def reporting_probe() -> str:
 
 def rewards(problem: DiscoveryProblem, model: BatchAccuracy, codes: Codes) -> NDArray[np.float64]:
     """Held-out rewards [N], 0 over the target: what could win."""
-    cost, _params = problem.given.cost(codes)
+    cost = problem.given.target_cost(codes)
     objective = problem.given.objective
     values = np.zeros(len(codes))
     within = np.flatnonzero(cost <= objective.target)

@@ -27,6 +27,7 @@ from mnas_search.nas.journal import Events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.choices import Choices, encode
 from mnas_search.nas.space.contract import SearchSpace
+from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.trial import (
     Asked,
     Evaluation,
@@ -56,6 +57,7 @@ class Search(JobQueue):
     Args:
         space: where the networks come from.
         objective: the reward and the constraints.
+        cost_model: counts what the objective bounds; required where that is latency.
         controller: constructed for `problem(space, objective)`, without any history.
         trials: distinct networks to finish, `ok` or `failed`.
         seed: of the run.
@@ -74,11 +76,13 @@ class Search(JobQueue):
         trials: int,
         seed: int,
         journal: Events,
+        cost_model: CostModel | None = None,
         deadline: float = float("inf"),
         stopping: Asha | None = None,
         on_trial: Callable[[Trial], None] = lambda trial: None,
     ) -> None:
         self._space, self._objective, self._controller = space, objective, controller
+        self._cost_model = cost_model or CostModel(metrics=tuple(objective.bounds))
         self._budget, self._seed, self._deadline = trials, seed, deadline
         self._journal, self._stopping, self._on_trial = journal, stopping, on_trial
         self._asked: list[Asked] = []
@@ -170,6 +174,10 @@ class Search(JobQueue):
             self._estimates = {trial.number: float(mean) for trial, mean in pairs}
         return self._estimates or {}
 
+    def costs(self, network: Network) -> dict[str, float]:
+        """Return any network's costs, as those of trials are counted."""
+        return self._cost_model.costs(network)
+
     def network(self, trial: Trial) -> Network:
         """The network of a trial."""
         return self._decode(trial.choices)
@@ -204,7 +212,8 @@ class Search(JobQueue):
         if self._stopping is None or evaluation.rung is None:
             return True
         with error_context("counting the network"):
-            reward = self._objective.reward_of(evaluation.accuracy, work.network)
+            costs = self._cost_model.costs(work.network)
+        reward = self._objective.reward_of(evaluation.accuracy, costs)
         if not self._stopping.knows(work.number, evaluation.rung):
             event = {
                 "event": "rung",
@@ -222,15 +231,15 @@ class Search(JobQueue):
         """Finish a trial: journal it, then tell the controller, duplicates included."""
         asked = self._asked[work.number]
         with error_context("counting the network"):
-            counts = self._objective.counts(work.network)
-        results: dict[str, Any] = {**counts, "seconds": round(seconds, 3)}
+            costs = self._cost_model.costs(work.network)
+        results: dict[str, Any] = {**costs, "seconds": round(seconds, 3)}
         if isinstance(outcome, Failure):
             results |= {"status": "failed", "error": outcome.reason}
         elif isinstance(outcome, Stopped):
             there = outcome.evaluation
             results |= {"status": "stopped", "accuracy": there.accuracy, "rung": there.rung}
         else:
-            reward = self._objective.reward(outcome.accuracy, counts[self._objective.count])
+            reward = self._objective.reward_of(outcome.accuracy, costs)
             results |= {"status": "ok", "accuracy": outcome.accuracy, "reward": reward}
         trial = read_trial(asked, results, self._objective)
         self._tell(trial, sync=True)
@@ -309,7 +318,7 @@ class Search(JobQueue):
         stopped = trial.status == "stopped"
         self._stopped_in_a_row = self._stopped_in_a_row + 1 if stopped else 0
         self._counted += not stopped and trial.number not in self._warm
-        if trial.reward is not None and trial.within_target:
+        if trial.reward is not None and trial.feasible:
             self._best = trial if self._best is None else min(self._best, trial, key=rank)
 
     def _tell_duplicate(self, asked: Asked) -> None:
@@ -371,8 +380,7 @@ class Search(JobQueue):
             )
             reward = None
             if results["status"] == "ok":  # under this run's target
-                count = results[self._objective.count]
-                reward = self._objective.reward(results["accuracy"], count)
+                reward = self._objective.reward_of(results["accuracy"], results)
             trial = read_trial(asked, {**results, "reward": reward}, self._objective)
             self._note(asked)
             self._warm.add(asked.number)

@@ -231,7 +231,7 @@ def test_a_changed_file_is_refused(run_cli, tmp_path):
         ({"target-flops": "-4M"}, "'-4M'"),
         ({"target-flops": "nan"}, "'nan'"),
         ({"target-flops": "banana"}, "'banana'; allowed: a positive size such as 400M"),
-        ({"target-flops": "1K"}, "1K FLOPs cannot be reached"),
+        ({"target-flops": "1K"}, "has 1K FLOPs or fewer"),
         ({"target-flops": "1K"}, "from 51.6M to 884M"),
         ({"exponent": "0.07"}, "would reward more FLOPs"),
         ({"exponent": "nan"}, "nan"),

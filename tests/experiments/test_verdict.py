@@ -95,7 +95,7 @@ def test_the_figures_by_hand(journals):
     assert verdict.improvements == () and verdict.winner is None
     assert drive(verdict.queue, noisy) == (TOP + 1) * TRAININGS
     candidates, (baseline,) = verdict.candidates, verdict.baselines
-    best = sorted((t for t in search.trials if t.within_target), key=rank)[:TOP]
+    best = sorted((t for t in search.trials if t.feasible), key=rank)[:TOP]
     assert {one.trial.number for one in candidates} == {trial.number for trial in best}
     rewards = [OBJECTIVE.reward(np.mean(one.validation), one.macs) for one in candidates]
     assert rewards == sorted(rewards, reverse=True)
@@ -151,7 +151,7 @@ def test_two_equal_networks_are_hardly_ever_told_apart(journals):
 
 def test_failures_and_resume(journals):
     search = searched(journals("search"))
-    best = min((t for t in search.trials if t.within_target), key=rank).fingerprint
+    best = min((t for t in search.trials if t.feasible), key=rank).fingerprint
     verdict = judged(journals("verdict"), search)
 
     def outcome(work):

@@ -56,8 +56,8 @@ def _networks(result: Result) -> Table:
 
 def _label(one: Finalist, result: Result) -> str:
     if one.trial is None:
-        within = result.objective.admits(one.network)
-        count = result.objective.counts(one.network)[result.objective.count]
+        costs = result.cost_model.costs(one.network)
+        within, count = result.objective.is_feasible(costs), result.objective.target_cost(costs)
         what = "the target" if count > result.objective.target else "the limits"
         return f"{one.network.label}" + ("" if within else f", over {what}")
     name = f"trial {one.trial.number}"

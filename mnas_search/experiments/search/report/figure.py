@@ -30,10 +30,10 @@ def figure(result: Result) -> str:
     assert best.accuracy is not None
     objective = result.objective
     metric, target_cost = METRICS[objective.metric], objective.target_cost
-    points = [(target_cost(t), t.accuracy or 0.0) for t in result.good]
-    marked = [("winner", target_cost(best), best.accuracy)]
+    points = [(target_cost(t.costs), t.accuracy or 0.0) for t in result.good]
+    marked = [("winner", target_cost(best.costs), best.accuracy)]
     if baseline is not None:
-        cost = objective.counts(baseline.network)[objective.count]
+        cost = target_cost(result.cost_model.costs(baseline.network))
         marked.append((baseline.network.label, cost, baseline.searched.accuracy))
     drawn = points + [(cost, accuracy) for _, cost, accuracy in marked]
     target = result.objective.target
@@ -47,8 +47,8 @@ def figure(result: Result) -> str:
     parts = [
         *_axes(x, y, lines, metric),
         *_target(x, top, target, metric.amount(target)),
-        *(_dot(x, y, t, target_cost(t), metric) for t in result.good),
-        _front(x, y, [(target_cost(t), t.accuracy or 0.0) for t in result.pareto]),
+        *(_dot(x, y, t, target_cost(t.costs), metric) for t in result.good),
+        _front(x, y, [(target_cost(t.costs), t.accuracy or 0.0) for t in result.pareto]),
         *_marks(x, y, marked),
     ]
     return (

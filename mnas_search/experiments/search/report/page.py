@@ -101,10 +101,10 @@ def _winner(result: Result, best: Trial) -> Iterator[str]:
         ("parameters", f"{best.params:,}"),
         ("FLOPs", f"{best.macs:,}"),
     ]
-    if best.inference_memory is not None:
-        pairs.append(("memory", f"{best.inference_memory:,} bytes"))
-    if best.latency is not None:
-        pairs.append(("latency (predicted)", format_latency(best.latency)))
+    if "inference_memory" in best.costs:
+        pairs.append(("memory", f"{best.costs['inference_memory']:,} bytes"))
+    if "latency" in best.costs:
+        pairs.append(("latency (predicted)", format_latency(best.costs["latency"])))
     if opinion is None:
         pairs += [("accuracy", f"{best.accuracy:.4f}"), ("reward", f"{best.reward:.4f}")]
     else:

@@ -15,7 +15,7 @@ from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.render.tables import console, print_table
 from mnas_search.common.units import format_duration, format_latency
-from mnas_search.experiments.search.folder import further_columns
+from mnas_search.experiments.search.folder import further_figures
 from mnas_search.experiments.search.report.comparison import comparison
 from mnas_search.experiments.search.report.discovery import discovery
 from mnas_search.experiments.search.result import Result
@@ -96,7 +96,7 @@ def _trial(result: Result, trial: Trial) -> dict[str, Any]:
         "params": trial.params,
         "reward": trial.reward,
         "architecture": result.networks[trial.number].label,
-        **{name: getattr(trial, name) for name in further_columns((trial,))},
+        **further_figures(trial),
     }
 
 
@@ -125,7 +125,7 @@ def budgets(result: Result) -> list[tuple[float, Trial]]:
     target_cost = result.objective.target_cost
     step = 10.0 ** math.floor(math.log10(result.objective.target))
     rows: list[tuple[float, Trial]] = []
-    most = max((target_cost(t) for t in result.good), default=0)
+    most = max((target_cost(t.costs) for t in result.good), default=0)
     for count in range(1, min(_MOST_BUDGETS, math.ceil(most / step)) + 1):
         budget = count * step
         trial = result.best_under(budget)
@@ -186,7 +186,7 @@ def _binding(objective: Objective, best: Trial) -> list[str]:
     said, held = [], False
     for name, most in objective.limits.items():
         metric = METRICS[name.removeprefix("max_")]
-        count = getattr(best, metric.count)
+        count = best.costs[metric.count]
         binds = count >= _BINDS * most
         held |= binds
         word = "binds" if binds else "does not bind"
@@ -194,7 +194,7 @@ def _binding(objective: Objective, best: Trial) -> list[str]:
             f"the limit on {name.removeprefix('max_')} {word}: the winner has "
             f"{metric.amount(count)} of {metric.amount(most)}"
         )
-    target_cost = objective.target_cost(best)
+    target_cost = objective.target_cost(best.costs)
     if objective.kind == "soft" and target_cost < _BINDS * objective.target:
         amount = METRICS[objective.metric].amount(target_cost)
         lies = f"the reward's optimum among the candidates lies at {amount}"
@@ -206,7 +206,7 @@ def _binding(objective: Objective, best: Trial) -> list[str]:
 def _latency(result: Result, best: Trial) -> list[str]:
     """How far the winner's predicted latency is to be believed, and whether it keeps the bound
     where it was measured, too."""
-    table, most = result.objective.latency, result.objective.bounds.get("latency")
+    table, most = result.cost_model.latency_table, result.objective.bounds.get("latency")
     if table is None or most is None:
         return []
     said = []
@@ -228,7 +228,7 @@ def _latency(result: Result, best: Trial) -> list[str]:
     if measured.seconds > most:
         said.append(
             f"measured, the winner takes {format_latency(measured.seconds)} and not the "
-            f"{format_latency(best.latency or 0)} that were predicted: more than "
+            f"{format_latency(best.costs['latency'])} that were predicted: more than "
             f"{format_latency(most)}"
         )
     return said
@@ -298,14 +298,14 @@ def columns(trials: Sequence[Trial]) -> Table:
     metrics = [
         metric
         for metric in METRICS.values()
-        if all(getattr(trial, metric.count) is not None for trial in trials)
+        if all(metric.count in trial.costs for trial in trials)
     ]
     header = ("trial", "accuracy", *(metric.name for metric in metrics), "reward")
     rows = [
         (
             str(t.number),
             f"{t.accuracy:.4f}",
-            *(metric.amount(getattr(t, metric.count)) for metric in metrics),
+            *(metric.amount(t.costs[metric.count]) for metric in metrics),
             f"{t.reward:.4f}",
         )
         for t in trials
@@ -357,8 +357,8 @@ def conventions(result: Result) -> str:
     said = f"{CONVENTION}, {deployment(result)}"
     if "memory" in objective.bounds:
         said += f"; memory is that of {MEMORY_CONVENTION}"
-    if objective.latency is not None:
-        table = objective.latency
+    table = result.cost_model.latency_table
+    if table is not None:
         said += f"; latency is that of {table.conditions}, {describe(table.machine)}"
     return said
 
