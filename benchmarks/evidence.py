@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau
 from threadpoolctl import threadpool_limits
 
+from mnas_search.common.statistics import kendall_tau
 from mnas_search.evaluators.accel_nasbench.evidence import SPACE, Evidence, load
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees, GaussianProcess
 from mnas_search.nas.space.cost import space_cost
@@ -87,4 +87,4 @@ def _scores(
 
 
 def _tau(one: NDArray[np.float64], two: NDArray[np.float64]) -> float:
-    return round(float(kendalltau(one, two).statistic), 4)
+    return round(kendall_tau(one, two), 4)

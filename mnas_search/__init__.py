@@ -10,6 +10,7 @@ importing this package loads neither torch, Ray nor Optuna. Block kinds find the
 `mnas_search.testing`. All other modules are private.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from mnas_search.networks.network import build
 
 # The module of each name, and its name there where it is another.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
 _HOMES = {
     "Architecture": "architecture.value",
     "Choices": "nas.space.choices",

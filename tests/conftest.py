@@ -7,10 +7,14 @@ import pytest
 # ignored signal, one with a handler is theirs to take again.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-hypothesis.settings.register_profile(
-    "mnas", deadline=None, max_examples=60, derandomize=True, database=None
-)
-hypothesis.settings.load_profile("mnas")
+# `--hypothesis-profile thorough` tries more examples, as `.ci/run` does.
+for name, examples in (("quick", 20), ("thorough", 60)):
+    hypothesis.settings.register_profile(
+        name, deadline=None, max_examples=examples, derandomize=True, database=None
+    )
+hypothesis.settings.load_profile("quick")
+
+collect_ignore = ["plugin_package"]  # its tests run where it is installed
 
 
 @pytest.fixture

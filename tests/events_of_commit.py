@@ -207,7 +207,7 @@ def _run(
                 interrupted = _end(_events(run / JOURNALS[0]), last) is not None
             if interrupted:
                 process.send_signal(signal.SIGINT)
-            process.wait(timeout=120)
+            process.wait(timeout=1_800)
         finally:
             process.kill()
             process.wait()

@@ -13,7 +13,6 @@ epochs on ImageNet. No controller is started with known networks.
     runs            one run and its file
     running         many, over processes
     scoring         held-out rewards, regret
-    statistics      medians, intervals
     report, figure  what is written
 """
 
@@ -71,11 +70,11 @@ def run(
         note(f"{len(there):,} of {len(tasks):,} runs are there")
         known_tasks = set(there)
         missing = [task for task in tasks if task not in known_tasks]
-        failures = running.compute(runner, missing, processes, note)
+        failures = running.compute(runner.compute, missing, processes, note)
         there = [task for task in tasks if runner.kept(task) is not None]
     unscored = [task for task in there if runner.scored(task) is None]
     note(f"scoring {len(unscored):,} runs")
-    failures += running.compute(runner, unscored, processes, note, Runner.score)
+    failures += running.compute(runner.score, unscored, processes, note)
     scores = [_scores(problem, runner, there, plan) for problem in known.values()]
     rows = [row for one in scores for row in report.records(one, plan.evaluations)]
     if not rows:

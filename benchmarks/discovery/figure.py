@@ -8,7 +8,6 @@ import numpy as np
 
 from mnas_search.benchmarks.discovery.report import Scores
 from mnas_search.benchmarks.discovery.roster import ABLATIONS, REFERENCE, STARTED, label
-from mnas_search.benchmarks.discovery.statistics import band
 from mnas_search.common.errors import UsageError
 from mnas_search.common.files import write_atomically
 
@@ -49,7 +48,7 @@ def draw(scores: Sequence[Scores], folder: Path) -> tuple[Path, ...]:
                 runs = list(problem.runs[name].values())
                 length = int(np.median([len(run.best) for run in runs]))
                 kept = [problem.regret(r)[:length] for r in runs if len(r.best) >= length]
-                low, middle, high = band(kept)
+                low, middle, high = np.percentile(np.array(kept), [25, 50, 75], axis=0)
                 n = np.arange(1, length + 1)
                 colour = f"C{index % 10}"
                 style = "-" if index < 10 else "--"

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from mnas_search.benchmarks.discovery.problems import DiscoveryProblem
 from mnas_search.benchmarks.discovery.roster import REFERENCE, label
 from mnas_search.benchmarks.discovery.scoring import Scored
-from mnas_search.benchmarks.discovery.statistics import median, paired_difference
+from mnas_search.common.statistics import paired_difference
 from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE
 
 Runs = Mapping[str, Mapping[int, Scored]]  # searcher -> seed -> run

@@ -1,20 +1,17 @@
-"""Runs over processes: what is kept is not computed again, and one failure ends nothing else."""
+"""Which runs are wanted, and the folder that keeps them: nothing is computed twice."""
 
-import signal
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from mnas_search.benchmarks import tasks_over_processes
 from mnas_search.benchmarks.discovery import runs, scoring
 from mnas_search.benchmarks.discovery.problems import DiscoveryProblem
 from mnas_search.benchmarks.discovery.roster import entry, label
-from mnas_search.common.errors import MnasSearchError, describe_exception
+from mnas_search.benchmarks.tasks_over_processes import Note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,79 +150,15 @@ def _one_torch_thread() -> None:
     torch.set_num_threads(1)
 
 
-Work = Callable[[Runner, Task], None]
-_runner: Runner | None = None  # of a worker process
-
-
-def _start(runner: Runner) -> None:
-    global _runner
-    _runner = runner
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # die without a traceback
-
-
-def _work(work: Work, task: Task) -> None:
-    assert _runner is not None
-    work(_runner, task)
-
-
-class _Books:
-    """What has come out so far, and the lines about it."""
-
-    def __init__(self, total: int, note: Callable[[str], None]) -> None:
-        self.failures: list[str] = []
-        self._finished, self._total, self._note = 0, total, note
-        self._step = max(1, total // 20)
-
-    def done(self, task: Task, error: BaseException | None) -> None:
-        self._finished += 1
-        if error is not None:
-            reason = (
-                str(error) if isinstance(error, MnasSearchError) else describe_exception(error)
-            )
-            self.failures.append(
-                f"{label(task.name)} on {task.problem}, seed {task.seed}: {reason}"
-            )
-            self._note(f"failed: {self.failures[-1]}")
-        if self._finished % self._step == 0 or self._finished == self._total:
-            self._note(f"{self._finished:,} of {self._total:,} runs")
-
-
 def compute(
-    runner: Runner,
-    tasks: Sequence[Task],
-    processes: int,
-    note: Callable[[str], None],
-    work: Work = Runner.compute,
+    work: Callable[[Task], None], tasks: Sequence[Task], processes: int, note: Note
 ) -> list[str]:
-    """Compute (or score) all tasks; returns a line for each that failed."""
-    books = _Books(len(tasks), note)
-    if processes == 1 or len(tasks) < 2:
-        for task in tasks:
-            books.done(task, _attempt(work, runner, task))
-        return books.failures
-    pool = ProcessPoolExecutor(
-        min(processes, len(tasks)),
-        mp_context=get_context("spawn"),
-        initializer=_start,
-        initargs=(runner,),
+    """Compute or score all tasks and return a line for each that failed."""
+    return tasks_over_processes.compute(
+        work,
+        tasks,
+        processes=processes,
+        unit="runs",
+        describe=lambda task: f"{label(task.name)} on {task.problem}, seed {task.seed}",
+        note=note,
     )
-    try:
-        futures: dict[Future[None], Task] = {
-            pool.submit(_work, work, task): task for task in tasks
-        }
-        for future in as_completed(futures):
-            error = future.exception()
-            books.done(futures[future], error)
-            if isinstance(error, BrokenProcessPool):
-                break  # a worker was killed: nothing more can come
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    return books.failures
-
-
-def _attempt(work: Work, runner: Runner, task: Task) -> Exception | None:
-    try:
-        work(runner, task)
-    except Exception as error:
-        return error
-    return None

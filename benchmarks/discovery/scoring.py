@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from mnas_search.benchmarks.discovery.peers.local_search import neighbours
 from mnas_search.benchmarks.discovery.problems import DiscoveryProblem, efficientnet_b0
 from mnas_search.benchmarks.discovery.runs import Run
-from mnas_search.benchmarks.discovery.statistics import best_so_far, evaluations_until, incumbent
 from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench
 from mnas_search.evaluators.accel_nasbench.evidence import SPACE, load
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees
@@ -94,12 +93,31 @@ def scored(run: Run, value: NDArray[np.float64], passed: Sequence[float]) -> Sco
     """A run with its held-out rewards [n], or with those of a longer run that it begins."""
     value = value[: len(run)]
     return Scored(
-        best=best_so_far(value),
+        best=np.maximum.accumulate(value),
         incumbent=incumbent(run.told, value, value > 0),
         passed=tuple(n if n <= len(run) else np.inf for n in passed),
         seconds=float(run.seconds.mean()),
         top=run.codes[value.argmax()],
     )
+
+
+def incumbent(
+    told: NDArray[np.float64], reported: NDArray[np.float64], within: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the reported value of the largest told one within the target so far, 0 before it."""
+    value = np.zeros(len(told))
+    best, current = -np.inf, 0.0
+    for n in range(len(told)):
+        if within[n] and told[n] > best:
+            best, current = told[n], float(reported[n])
+        value[n] = current
+    return value
+
+
+def evaluations_until(curve: NDArray[np.float64], threshold: float) -> float:
+    """Return the first n (from 1) at which a curve exceeds the threshold; infinite for never."""
+    above = np.flatnonzero(curve > threshold)
+    return float(above[0] + 1) if above.size else np.inf
 
 
 def passes(

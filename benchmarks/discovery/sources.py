@@ -1,4 +1,4 @@
-"""Hashes of code: what was computed by other code than today's is computed again."""
+"""Hash code, so that runs computed by other code than today's are computed again."""
 
 import ast
 import hashlib
@@ -8,55 +8,39 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Modules that say what things are, not what is done: a change there that matters breaks loudly.
-_CONTRACTS = frozenset(
-    f"mnas_search.{name}"
-    for name in (
-        "architecture",
-        "benchmarks.discovery.problems",
-        "benchmarks.discovery.searchers",
-        "errors",
-        "interfaces",
-        "plugins",
-        "trials",
-    )
+# Packages whose code decides what a controller proposes.
+_DECIDING = (
+    "mnas_search.benchmarks.discovery.peers.",
+    "mnas_search.controllers.",
+    "mnas_search.nas.space.",
+    "mnas_search.nas.surrogate.",
 )
 
 
 def source_hash(made: Any) -> str:
-    """Hash of the module that defines a class or function, and of what it imports of ours."""
+    """Hash the module that defines a class or function, and the deciding ones it imports."""
     return source_hash_of_file(Path(inspect.getfile(made)).resolve())
 
 
 def source_hash_of_file(file: Path) -> str:
-    """The same of a file; comments and docstrings change nothing in what runs."""
-    digest = hashlib.sha256()
-    for each in _files(file, {}).values():
-        digest.update(each.encode())
-    return digest.hexdigest()[:16]
+    """Hash a file likewise; comments and docstrings do not count."""
+    trees: dict[Path, str] = {}
+    _collect(file, trees)
+    return hashlib.sha256("".join(trees.values()).encode()).hexdigest()[:16]
 
 
-def _files(file: Path, seen: dict[Path, str]) -> dict[Path, str]:
-    """The file and all modules of ours behind it, with their bare code, in order of import."""
+def _collect(file: Path, trees: dict[Path, str]) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    imported = list(_imported(tree))
-    seen[file] = ast.dump(_bare(tree))
-    for name in imported:
-        if name.startswith("mnas_search.") and name not in _CONTRACTS:
-            other = _module_file(name)
-            if other is not None and other not in seen:
-                _files(other, seen)
-    return seen
+    names = [name for name in _imported(tree) if name.startswith(_DECIDING)]
+    trees[file] = ast.dump(_WithoutDocstrings().visit(tree))
+    for other in filter(None, map(_module_file, names)):
+        if other not in trees:
+            _collect(other, trees)
 
 
-def _module_file(name: str) -> Path | None:
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:  # a name inside a module
-        return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    return Path(spec.origin).resolve()
+class _WithoutDocstrings(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) else node
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
@@ -64,14 +48,13 @@ def _imported(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            yield f"{node.module}."
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _bare(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-                del body[0]
-    return tree
+def _module_file(name: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(name.rstrip("."))
+    except ModuleNotFoundError:  # a name inside a module
+        return None
+    return Path(spec.origin).resolve() if spec is not None and spec.origin else None

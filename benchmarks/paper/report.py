@@ -1,4 +1,4 @@
-"""`mnas-search report --paper`: the paper's figures beside this code's, as tables, JSON, page."""
+"""`mnas-search bench paper`: the paper's figures beside this code's, as tables, JSON, page."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mnas_search.architecture.cost.base import CONVENTION
-from mnas_search.benchmarks.paper import ROUNDING, Line, Table
+from mnas_search.benchmarks.paper import ROUNDING, Line, Table, all_tables
 from mnas_search.benchmarks.paper.figures import flops_figure, params_figure
 from mnas_search.benchmarks.paper.printed import PAPER, Printed
-from mnas_search.benchmarks.paper.run_family import RunFamily
+from mnas_search.benchmarks.paper.run_family import RunFamily, run_family
 from mnas_search.common.errors import UsageError
 from mnas_search.common.files import write_atomically
 from mnas_search.common.render.document import document
@@ -34,8 +34,23 @@ class _Cells:
     reasons: tuple[str, ...]
 
 
-def record(tables: Sequence[Table], own: RunFamily | None) -> dict[str, Any]:
-    """Everything as plain JSON values: a list of lines, one a figure."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The paper's tables, computed again, and the family of a run; None for none."""
+
+    tables: tuple[Table, ...]
+    family: RunFamily | None
+
+
+def read(folder: Path | None) -> Comparison:
+    """Compute all tables, and read the family of the run in `folder` if there is one."""
+    family = None if folder is None else run_family(folder)
+    return Comparison(tables=all_tables(), family=family)
+
+
+def record(found: Comparison) -> dict[str, Any]:
+    """Return everything as plain JSON values: a list of lines, one a figure."""
+    tables, own = found.tables, found.family
     return {
         "paper": PAPER,
         "convention": CONVENTION,
@@ -67,9 +82,10 @@ def _line(t: Table, line: Line) -> dict[str, Any]:
     }
 
 
-def print_paper(tables: Sequence[Table], own: RunFamily | None) -> None:
-    """Tables for people."""
-    for t in tables:
+def show(found: Comparison) -> None:
+    """Print the tables."""
+    own = found.family
+    for t in found.tables:
         cells = _cells(t)
         print_table(cells.columns, cells.rows, title=t.title)
         for said in (*cells.reasons, *t.said):
@@ -80,12 +96,13 @@ def print_paper(tables: Sequence[Table], own: RunFamily | None) -> None:
     console().print(f"\n{_LEGEND}\n{CONVENTION}", markup=False, highlight=False)
 
 
-def write_paper(folder: Path, tables: Sequence[Table], own: RunFamily | None) -> list[Path]:
+def write(folder: Path, found: Comparison) -> list[Path]:
     """Write the page, the figures and the JSON."""
+    own = found.family
     figures = {"params.svg": params_figure(own), "flops.svg": flops_figure(own)}
-    text = json.dumps(record(tables, own), indent=2) + "\n"
+    text = json.dumps(record(found), indent=2) + "\n"
     return [
-        write_atomically(folder / "paper.html", _page(tables, own, list(figures.values()))),
+        write_atomically(folder / "paper.html", _page(found, list(figures.values()))),
         *(write_atomically(folder / name, svg) for name, svg in figures.items()),
         write_atomically(folder / "paper.json", text),
     ]
@@ -102,19 +119,20 @@ def as_printed(printed: Printed, value: float) -> str:
 def check_output(folder: Path, *, force: bool) -> None:
     """Raise `UsageError` for a file, and for a folder that holds something without `force`."""
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{str(folder)!r} is a file; allowed: a folder")
+        raise UsageError(f"--output must be a folder, got the file {str(folder)!r}")
     if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise UsageError(f"{str(folder)!r} is not empty; allowed: a new folder, or --force")
+        raise UsageError(f"{str(folder)!r} is not empty: choose a new folder, or add --force")
 
 
-def _page(tables: Sequence[Table], own: RunFamily | None, figures: Sequence[str]) -> str:
+def _page(found: Comparison, figures: Sequence[str]) -> str:
+    own = found.family
     title = "The figures of the EfficientNet paper, counted again"
     parts = [f"<h1>{escaped(title)}</h1>", paragraph(_LEGEND), paragraph(CONVENTION)]
     parts += [f'<figure>\n<div class="wide">{svg}</div>\n</figure>' for svg in figures]
     if own is not None:
         parts += [f"<h2>{escaped(f'The family of {own.name}')}</h2>", table(_FAMILY, _family(own))]
         parts.append(paragraph(own.said))
-    for t in tables:
+    for t in found.tables:
         cells = _cells(t)
         parts.append(f"<h2>{escaped(t.title)}</h2>")
         parts.append(table(cells.columns, cells.rows))

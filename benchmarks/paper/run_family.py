@@ -1,4 +1,4 @@
-"""The family of somebody's own run, for the figures of `mnas-search report --paper RUN`."""
+"""The family of somebody's own run, for the figures of `mnas-search bench paper RUN`."""
 
 import csv
 from dataclasses import dataclass

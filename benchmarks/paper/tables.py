@@ -87,8 +87,8 @@ def table_2() -> tuple[Table, Table]:
         base, here, there = bases[row.against], counted(row.name), cost(known(row.against))
         params, macs = (None, None) if here is None else (here.params, here.macs)
         sizes += [
-            accuracy(row.name, "top-1", row.top1, row.earlier[0]),
-            accuracy(row.name, "top-5", row.top5, row.earlier[1]),
+            accuracy(row.name, "top-1", row.top1, row.earlier_top1),
+            accuracy(row.name, "top-5", row.top5, row.earlier_top5),
             compare(
                 row.name,
                 "params",

@@ -10,7 +10,6 @@ from typing import Any
 from mnas_search.benchmarks.ranking import statistics
 from mnas_search.benchmarks.ranking.networks import DRAWS, sample
 from mnas_search.benchmarks.ranking.readings import Reading
-from mnas_search.benchmarks.ranking.statistics import Interval
 from mnas_search.benchmarks.ranking.table import (
     BUDGET,
     CONFIRMING,
@@ -20,6 +19,7 @@ from mnas_search.benchmarks.ranking.table import (
     choice,
 )
 from mnas_search.benchmarks.ranking.trials import Trial
+from mnas_search.common.statistics import Interval
 
 
 def records(rows: Sequence[Row]) -> list[dict[str, Any]]:

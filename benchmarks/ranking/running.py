@@ -1,18 +1,17 @@
-"""Readings over processes, kept as JSON lines: what is there is not computed again."""
+"""Readings, kept as JSON lines: nothing is computed twice."""
 
 import hashlib
 import json
-import signal
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
+from mnas_search.benchmarks import tasks_over_processes
 from mnas_search.benchmarks.ranking import networks
 from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.benchmarks.ranking.trials import Trial
-from mnas_search.common.errors import MnasSearchError, WorkFailed, describe_exception
+from mnas_search.benchmarks.tasks_over_processes import Note
+from mnas_search.common.errors import WorkFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,42 +76,17 @@ class Store:
         return self.folder / "readings" / f"{trial.name}-{digest}.jsonl"
 
 
-def compute(
-    store: Store, work: Sequence[Work], processes: int, note: Callable[[str], None]
-) -> list[str]:
-    """Read all that is asked for; returns a line for each that failed."""
-    failures: list[str] = []
-    step = max(1, len(work) // 20)
-
-    def done(n: int, piece: Work, outcome: tuple[Reading, ...] | BaseException) -> None:
-        if isinstance(outcome, BaseException):
-            reason = (
-                str(outcome)
-                if isinstance(outcome, MnasSearchError)
-                else describe_exception(outcome)
-            )
-            failures.append(f"{piece.trial.name} on network {piece.row}: {reason}")
-            note(f"failed: {failures[-1]}")
-        else:
-            store.append(piece, outcome)
-        if n % step == 0 or n == len(work):
-            note(f"{n:,} of {len(work):,} readings")
-
-    if processes == 1 or len(work) < 2:
-        for n, piece in enumerate(work, 1):
-            done(n, piece, _attempt(piece))
-        return failures
-    pool = ProcessPoolExecutor(
-        min(processes, len(work)), mp_context=get_context("spawn"), initializer=_start
+def compute(store: Store, work: Sequence[Work], processes: int, note: Note) -> list[str]:
+    """Read all that is asked for and return a line for each reading that failed."""
+    return tasks_over_processes.compute(
+        measure,
+        work,
+        processes=processes,
+        unit="readings",
+        describe=lambda piece: f"{piece.trial.name} on network {piece.row}",
+        note=note,
+        keep=store.append,
     )
-    try:
-        futures = {pool.submit(measure, piece): piece for piece in work}
-        for n, future in enumerate(as_completed(futures), 1):
-            error = future.exception()
-            done(n, futures[future], future.result() if error is None else error)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    return failures
 
 
 def measure(work: Work) -> tuple[Reading, ...]:
@@ -121,14 +95,3 @@ def measure(work: Work) -> tuple[Reading, ...]:
 
     with one_thread():
         return tuple(work.trial.measure(networks.network(work.row), work.trial.seed))
-
-
-def _attempt(work: Work) -> tuple[Reading, ...] | BaseException:
-    try:
-        return measure(work)
-    except Exception as error:
-        return error
-
-
-def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # die without a traceback

@@ -19,8 +19,8 @@ from mnas_search.benchmarks.ranking.networks import (
     sample,
 )
 from mnas_search.benchmarks.ranking.readings import Reading
-from mnas_search.benchmarks.ranking.statistics import Interval, Values
 from mnas_search.benchmarks.ranking.trials import Combination, Trial, asked
+from mnas_search.common.statistics import Interval, Values
 
 BAND = (360e6, 440e6)  # multiply-adds
 BUDGET = 60.0  # seconds a network
@@ -151,11 +151,14 @@ def _of_trial(trial: Trial, kept: Mapping[int, Sequence[Reading]]) -> Iterator[C
         )
 
 
+def _last(values: Values) -> Values:
+    """Replace what is not finite, so that it ranks last."""
+    return np.where(np.isfinite(values), values, -np.inf)
+
+
 def _combined(combination: Combination, parts: Sequence[Column]) -> Column:
     common = sorted(set.intersection(*(set(part.values) for part in parts)))
-    ranks = np.array(
-        [rankdata(statistics.last(np.array([p.values[r] for r in common]))) for p in parts]
-    )
+    ranks = np.array([rankdata(_last(np.array([p.values[r] for r in common]))) for p in parts])
     total = (np.log(ranks) if combination.logarithms else ranks).mean(0)
     return Column(
         name=combination.name,

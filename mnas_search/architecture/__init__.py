@@ -1,12 +1,12 @@
-"""What a network is and what it costs, without torch.
+"""Networks as values and their cost, without torch.
 
 stage           one stage and the stem
-value           `Architecture`, the frozen value that everything else is a function of
+value           `Architecture`, the frozen value of a network
 block_string    stages as text, timm's grammar
-kind            block kinds and what a plan holds
+kind            block kinds, and the plans of blocks
 blocks/         every integer of a network, resolved once
 cost/           params, multiply-adds, memory, predicted latency
 scaling/        compound scaling
 published       published architectures by name
-traced_network  networks that are no chain of stages
+traced_network  networks that are not a chain of stages
 """

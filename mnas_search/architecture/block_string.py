@@ -1,16 +1,15 @@
-"""Stages as text, in timm's grammar: one word a stage, `ir_r2_k3_s2_e6_c24_se0.25`.
+"""Stages as text in timm's grammar, one word per stage: `ir_r2_k3_s2_e6_c24_se0.25`.
 
-The first part is the block kind; the others may stand in any order and are written in this one:
+The first part is the block kind; the others are read in any order and written in this one:
 
     r  repeats          k  kernel         s  stride       e  expansion      c  output channels
     se squeeze ratio    n  activation     skip / noskip / pool / proj
 
-`se0` may be left out, and `e` where the kind has an expansion of its own: 1, or a `bottleneck`'s
-0.25 of its output width; `ir` and `er` have none. A skip is written where it is not the kind's
-own: `ir`, `ds` and `er` have the identity unless `noskip`, `cn` has none unless `skip`, `dsa`
-never has one, `basic` and `bottleneck` have a projection unless `noskip`. The activation is
-written where it is not SiLU. Beyond timm: `pool`, `proj`, the kinds `basic` and `bottleneck`,
-squeeze-and-excitation on `cn`, and the activation word `nge`.
+`se0` may be left out, and so may `e` where the kind has a default expansion: 1, and for
+`bottleneck` 0.25 of its output width; `ir` and `er` require it. A skip is written where it differs
+from the kind's default: identity for `ir`, `ds` and `er`, none for `cn` and `dsa`, projection for
+`basic` and `bottleneck`. The activation is written unless it is SiLU. Extensions of timm's
+grammar: `pool`, `proj`, `basic`, `bottleneck`, squeeze-and-excitation on `cn`, and `nge` (GELU).
 """
 
 import re
@@ -32,26 +31,29 @@ _SKIP_WORDS = {"skip": "identity", "noskip": "none", "pool": "pool", "proj": "pr
 _WORD_OF_ACTIVATION = {activation: word for word, activation in ACTIVATION_WORDS.items()}
 _WORD_OF_SKIP = {skip: word for word, skip in _SKIP_WORDS.items()}
 _NUMBER = re.compile(r"(se|[rksec])([0-9]+(?:\.[0-9]+)?)")
-_ALLOWED = "r, k, s, e, c, se with a number, " + ", ".join((*_SKIP_WORDS, *ACTIVATION_WORDS))
+_PARTS = "r, k, s, e, c, se with a number, " + ", ".join((*_SKIP_WORDS, *ACTIVATION_WORDS))
 _MAX_TEXT = 100_000
-_SHOWN = 80  # characters of a word, in messages
+_MAX_SHOWN = 80  # characters of a word in a message
 
 
 def format_stages(stages: tuple[Stage, ...]) -> str:
-    """The canonical text of `stages`."""
+    """Return the canonical text of `stages`, one word per stage."""
     return " ".join(_format(stage) for stage in stages)
 
 
 def parse_stages(text: str) -> tuple[Stage, ...]:
-    """Read stages from text; raises `InvalidArchitecture`, naming the word that cannot be."""
+    """Read stages from text; raises `InvalidArchitecture`, which quotes the invalid word.
+
+    parse_stages("ds_r1_k3_s1_c16 ir_r2_k3_s2_e6_c24_se0.25")
+    """
     if len(text) > _MAX_TEXT:
         raise InvalidArchitecture(
-            f"a block string of {len(text):,} characters; allowed: {_MAX_TEXT:,}"
+            f"a block string must have at most {_MAX_TEXT:,} characters, got {len(text):,}"
         )
     words = text.split()
     if not words:
         raise InvalidArchitecture(
-            "an empty block string; allowed: words such as ir_r2_k3_s2_e6_c24_se0.25"
+            "empty block string: expected words such as ir_r2_k3_s2_e6_c24_se0.25"
         )
     return tuple(_parse(word) for word in words)
 
@@ -81,46 +83,51 @@ def _number_text(value: float) -> str:
 
 
 def _parse(word: str) -> Stage:
-    name, *parts = word.split("_")
     try:
-        kind = block_kind(name)
-        numbers: dict[str, str] = {}
-        skip = activation = None
-        for part in parts:
-            if part in _SKIP_WORDS and skip is None:
-                skip = _SKIP_WORDS[part]
-            elif part in ACTIVATION_WORDS and activation is None:
-                activation = ACTIVATION_WORDS[part]
-            elif (match := _NUMBER.fullmatch(part)) and match[1] not in numbers:
-                numbers[match[1]] = match[2]
-            else:
-                raise InvalidArchitecture(
-                    f"part {shorten(part, _SHOWN)!r}; allowed, once each: {_ALLOWED}"
-                )
-        for letter in ("r", "k", "s", "c"):
-            if letter not in numbers:
-                raise InvalidArchitecture(f"no {letter!r}; r, k, s and c are needed")
-        expansion = float(numbers["e"]) if "e" in numbers else kind.default_expansion
-        if expansion is None:
-            raise InvalidArchitecture(f"no 'e'; {name} needs an expansion")
-        return Stage(
-            kind=name,
-            repeats=_whole("r", numbers["r"]),
-            kernel=_whole("k", numbers["k"]),
-            stride=_whole("s", numbers["s"]),
-            out_channels=_whole("c", numbers["c"]),
-            expansion=expansion,
-            se_ratio=float(numbers.get("se", 0)),
-            skip=kind.default_skip if skip is None else skip,
-            activation=activation or "silu",
-        )
+        return _stage(*word.split("_"))
     except InvalidArchitecture as error:
-        raise InvalidArchitecture(f"block {shorten(word, _SHOWN)!r}: {error}") from None
+        raise InvalidArchitecture(f"block {shorten(word, _MAX_SHOWN)!r}: {error}") from None
 
 
-def _whole(name: str, text: str) -> int:
+def _stage(name: str, *parts: str) -> Stage:
+    kind = block_kind(name)
+    numbers: dict[str, str] = {}
+    skip = activation = None
+    for part in parts:
+        if part in _SKIP_WORDS and skip is None:
+            skip = _SKIP_WORDS[part]
+        elif part in ACTIVATION_WORDS and activation is None:
+            activation = ACTIVATION_WORDS[part]
+        elif (match := _NUMBER.fullmatch(part)) and match[1] not in numbers:
+            numbers[match[1]] = match[2]
+        else:
+            raise InvalidArchitecture(
+                f"each part must be one of {_PARTS}, at most once, got "
+                f"{shorten(part, _MAX_SHOWN)!r}"
+            )
+    for letter in ("r", "k", "s", "c"):
+        if letter not in numbers:
+            raise InvalidArchitecture(f"no {letter!r}; r, k, s and c are required")
+    expansion = float(numbers["e"]) if "e" in numbers else kind.default_expansion
+    if expansion is None:
+        raise InvalidArchitecture(f"no 'e'; {name} needs an expansion")
+    return Stage(
+        kind=name,
+        repeats=_whole("r", numbers["r"]),
+        kernel=_whole("k", numbers["k"]),
+        stride=_whole("s", numbers["s"]),
+        out_channels=_whole("c", numbers["c"]),
+        expansion=expansion,
+        se_ratio=float(numbers.get("se", 0)),
+        skip=kind.default_skip if skip is None else skip,
+        activation=activation or "silu",
+    )
+
+
+def _whole(letter: str, text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
+        part = shorten(text, _MAX_SHOWN)
         raise InvalidArchitecture(
-            f"{name}{shorten(text, _SHOWN)}; allowed: a whole number after {name!r}"
+            f"{letter!r} must be followed by a whole number, got {letter}{part}"
         )
     return int(text)

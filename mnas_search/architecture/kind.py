@@ -1,10 +1,11 @@
-"""Block kinds, and what the plan of a block holds."""
+"""Block kinds, and the plan of a block: every integer resolved, layer by layer."""
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from mnas_search.common.checks import alternatives
 from mnas_search.common.errors import InvalidArchitecture
 from mnas_search.common.plugins import _installed
 
@@ -15,11 +16,11 @@ _BYTES, _COUNTER = 4, 8  # of an fp32 value; of `num_batches_tracked`
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One layer with parameters; sizes are sides of square maps, batch 1.
+    """One layer with parameters; sizes are sides of square maps at batch 1.
 
     Attributes:
-        path: of its module, inside the block or the network (`blocks.2.0.conv_pw`).
-        pad: pixels (before, after) on each axis.
+        path: of its module inside the block or the network (`blocks.2.0.conv_pw`).
+        pad: pixels added (before, after) on each axis.
     """
 
     path: str
@@ -36,7 +37,7 @@ class Layer:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the parameters by their name in a `state_dict`."""
+        """Shapes of the parameters by name in a `state_dict`."""
         if self.op == "batch_norm":
             return {"weight": (self.out_channels,), "bias": (self.out_channels,)}
         weight: tuple[int, ...] = (self.out_channels, self.in_channels // self.groups)
@@ -46,7 +47,7 @@ class Layer:
 
     @property
     def weights(self) -> int:
-        """Entries of a convolution's or linear layer's weight: out * in/groups * k^2."""
+        """Entries of the weight of a convolution or linear layer: out * in / groups * k^2."""
         return self.out_channels * (self.in_channels // self.groups) * self.kernel**2
 
     @property
@@ -58,25 +59,25 @@ class Layer:
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of parameters and buffers in fp32: of batch norm a running mean and variance a
-        channel, and a counter."""
+        """Bytes of parameters and buffers in fp32; batch norm buffers a running mean and variance
+        per channel, and a counter."""
         buffers = 2 * self.out_channels * _BYTES + _COUNTER if self.op == "batch_norm" else 0
         return self.params * _BYTES + buffers
 
     @property
     def macs(self) -> int:
-        """Multiply-adds: every weight once an output position; batch norm and biases none."""
+        """Multiply-adds: each weight once per output position; batch norm and biases none."""
         return 0 if self.op == "batch_norm" else self.weights * self.out_size**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockSpec:
-    """What a plan function is asked for: one block with its input.
+    """One block and its input: the argument of a plan function.
 
     Attributes:
         in_size: side of the square input map.
         padding: `symmetric` or `same`.
-        Others as in `Stage`; `stride` is this block's own.
+        stride: of this block; the other fields are as in `Stage`.
     """
 
     kind: str
@@ -93,7 +94,7 @@ class BlockSpec:
 
     @property
     def shortcut(self) -> str:
-        """The skip where it can act, else `none`; a projection of the same shape is `identity`."""
+        """The skip where it can act, else `none`; a projection of equal shape is `identity`."""
         widths_agree = self.in_channels == self.out_channels
         if self.skip == "projection":
             return "identity" if widths_agree and self.stride == 1 else "projection"
@@ -107,17 +108,17 @@ class BlockPlan:
 
     Attributes:
         kind: block kind.
-        in_channels, mid_channels, out_channels: widths; mid is what the spatial convolution sees.
+        in_channels, mid_channels, out_channels: widths; mid is that of the spatial convolution.
         kernel, stride, pad: of the spatial convolution; pad is (before, after).
         se_channels: width between the squeeze-and-excitation layers, 0 for none.
         shortcut: `identity`, `pool`, `projection` or `none`.
         pool_pad: (before, after) of the pooled shortcut.
-        activation: its name.
+        activation: name of the activation.
         in_size, out_size: sides of the maps.
-        layers: those with parameters, in order of execution.
-        params, macs: their sums.
-        state_bytes: bytes of parameters, and of batch norm's buffers.
-        peak: largest number of live elements while the block runs.
+        layers: the layers with parameters, in order of execution.
+        params, macs: sums over the layers.
+        state_bytes: bytes of parameters and of batch norm's buffers.
+        peak: largest number of elements that are live at once while the block runs.
         saved_for_backward: elements that autograd keeps for the backward pass, input excluded.
         saves_input: whether autograd keeps the input too.
         saves_output: whether the output is among `saved_for_backward`.
@@ -149,7 +150,7 @@ class BlockPlan:
 def pointwise(
     path: str, op: Operator, in_channels: int, out_channels: int, size: int, *, bias: bool = False
 ) -> Layer:
-    """A layer that leaves the map's size as it is."""
+    """Return a layer that keeps the size of the map."""
     return Layer(
         path=path,
         op=op,
@@ -162,62 +163,43 @@ def pointwise(
 
 
 class StageFields(Protocol):
-    """The fields of a `Stage` that a block kind may check."""
+    """The fields of `Stage`, which `BlockKind.check` reads."""
 
     @property
-    def kind(self) -> str:
-        """Name of the block kind."""
-
+    def kind(self) -> str: ...
     @property
-    def kernel(self) -> int:
-        """Size of the spatial convolution."""
-
+    def kernel(self) -> int: ...
     @property
-    def stride(self) -> int:
-        """Stride of the first block."""
-
+    def stride(self) -> int: ...
     @property
-    def out_channels(self) -> int:
-        """Output channels of every block."""
-
+    def out_channels(self) -> int: ...
     @property
-    def repeats(self) -> int:
-        """Number of blocks."""
-
+    def repeats(self) -> int: ...
     @property
-    def expansion(self) -> float:
-        """Width inside a block over its input width."""
-
+    def expansion(self) -> float: ...
     @property
-    def se_ratio(self) -> float:
-        """Squeeze-and-excitation width over the block's input width."""
-
+    def se_ratio(self) -> float: ...
     @property
-    def skip(self) -> str:
-        """Kind of shortcut."""
-
+    def skip(self) -> str: ...
     @property
-    def activation(self) -> str:
-        """Name of the activation."""
-
-
-def _accept(stage: StageFields) -> None:
-    del stage
+    def activation(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockKind:
     """A block kind: how to plan one block, and which module computes it.
 
+        GC = BlockKind(plan=plan, module="grouped_module:Grouped")
+
     Attributes:
         plan: resolves a `BlockSpec`.
         module: `package.module:Class`, loaded only when a network is built. The class is called
             with (plan, norm, drop_path): the `BlockPlan`, a function channels -> batch norm, and
             the rate of stochastic depth.
-        skips: which skips a stage of this kind may have.
-        default_skip: what a block string without a skip word means.
-        default_expansion: what one without `e` means; None where it has to be given.
-        check: raises `InvalidArchitecture` for a stage that this kind cannot be.
+        skips: the skips that a stage of this kind may have.
+        default_skip: the skip of a block string without a skip word.
+        default_expansion: the expansion of a block string without `e`; None if `e` is required.
+        check: raises `InvalidArchitecture` for a stage that this kind does not support.
     """
 
     plan: Callable[[BlockSpec], BlockPlan]
@@ -225,20 +207,19 @@ class BlockKind:
     skips: tuple[str, ...] = ("none", "identity", "pool")
     default_skip: str = "identity"
     default_expansion: float | None = 1
-    check: Callable[[StageFields], None] = field(default=_accept)
+    check: Callable[[StageFields], None] = field(default=lambda stage: None)
 
 
-def block_kind(name: object) -> "BlockKind":
-    """The block kind called `name`; raises `InvalidArchitecture` where there is none."""
+def block_kind(name: object) -> BlockKind:
+    """Return the block kind called `name`; raises `InvalidArchitecture` if there is none."""
     points = _installed("blocks")
     if not isinstance(name, str) or name not in points:
-        raise InvalidArchitecture(
-            f"block kind {str(name)[:40]!r}; allowed: {', '.join(sorted(points))}"
-        )
+        kinds = alternatives(sorted(points))
+        raise InvalidArchitecture(f"block kind must be {kinds}, got {str(name)[:40]!r}")
     return _load_block_kind(name)
 
 
 @functools.cache
-def _load_block_kind(name: str) -> "BlockKind":
+def _load_block_kind(name: str) -> BlockKind:
     kind: BlockKind = _installed("blocks")[name].load()
     return kind

@@ -1,10 +1,9 @@
-"""Published architectures as data: block strings with what is not in them.
+"""Published architectures as data: block strings and the settings beside them.
 
 Sources: efficientnet_builder.py and mnasnet_models.py of tensorflow/tpu; MobileNetV1
 (arXiv 1704.04861) table 1; MobileNetV2 (arXiv 1801.04381) table 2; ResNet (arXiv 1512.03385)
-table 1. The block strings are those of the released code, which differ from the papers' tables in
-nothing that is counted, but for ResNets: these are torchvision's, "v1.5", with a block's stride
-in its 3x3 convolution.
+table 1. The block strings are those of the released code, whose counts equal those of the papers'
+tables. ResNets are torchvision's "v1.5", with a block's stride in its 3x3 convolution.
 """
 
 import functools
@@ -16,7 +15,6 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UnknownName
 
 __all__ = ["architecture", "names"]
-
 
 _EFFICIENTNET_B0 = (
     "ds_r1_k3_s1_e1_c16_se0.25 ir_r2_k3_s2_e6_c24_se0.25 ir_r2_k5_s2_e6_c40_se0.25 "
@@ -87,13 +85,13 @@ _OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def names() -> tuple[str, ...]:
-    """All names, in the order of their publication tables."""
+    """Return all names, in the order of the papers' tables."""
     return (*_EFFICIENTNETS, *_LARGER, *_OTHERS)
 
 
 @functools.cache
 def architecture(name: str) -> Architecture:
-    """The architecture called `name`; raises `UnknownName` where there is none."""
+    """Return the architecture called `name`; raises `UnknownName` if there is none."""
     base = Architecture.from_block_string(_EFFICIENTNET_B0)
     if name in _EFFICIENTNETS:
         return published_family(base, _EFFICIENTNETS)[_EFFICIENTNETS.index(name)]
@@ -102,4 +100,4 @@ def architecture(name: str) -> Architecture:
     if name in _OTHERS:
         text, shared = _OTHERS[name]
         return Architecture.from_block_string(text, name=name, **shared)
-    raise UnknownName(f"unknown architecture {name!r}; allowed: {', '.join(names())}")
+    raise UnknownName(f"architecture must be one of {', '.join(names())}, got {name!r}")

@@ -1,4 +1,4 @@
-"""What a space may decode into: an architecture, or a network that is no chain of stages."""
+"""The networks that a space decodes into: architectures, or modules that torch traces."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedNetwork:
-    """A network that is no chain of stages (a ViT, a U-Net).
+    """A network that is not a chain of stages (a ViT, a U-Net).
+
+        TracedNetwork(build=lambda: VisionTransformer(depth=4), key="vit-4")
 
     Attributes:
         build: makes the `nn.Module`, which takes images [N, 3, resolution, resolution]. It must
-            also work under `torch.device("meta")`, where it is counted.
-        key: text that is equal for equal networks, and for no others.
+            also work under `torch.device("meta")`, on which the network is counted.
+        key: text that is equal for equal networks and differs for different ones.
         resolution: side of the input image.
     """
 
@@ -29,8 +31,7 @@ class TracedNetwork:
     def __post_init__(self) -> None:
         if not isinstance(self.key, str) or not callable(self.build):
             raise InvalidArchitecture(
-                f"a traced network with key {self.key!r} and build {self.build!r}; allowed: text "
-                "and a function"
+                f"key must be text and build a function, got {self.key!r} and {self.build!r}"
             )
 
     @property
@@ -48,5 +49,5 @@ Network = Architecture | TracedNetwork
 
 
 def block_string(network: Network) -> str | None:
-    """The block string, or None for a network that is no chain of stages."""
+    """Return the block string, or None for a network that is not a chain of stages."""
     return network.block_string if isinstance(network, Architecture) else None

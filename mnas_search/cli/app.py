@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 the work failed; 2 wrong usage; 130 interrupted.
 """
 
 import difflib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -22,11 +23,14 @@ from mnas_search.cli import (
     training,
 )
 from mnas_search.cli.fidelity import fidelity
+from mnas_search.cli.logs import StandardError, log_options, logging_session
 from mnas_search.common.errors import MnasSearchError, UsageError, shorten, single_line
 
+_LOG = logging.getLogger(__name__)
 _LONGEST = 1_200  # characters of a message
 
 
+@log_options
 @click.group(
     context_settings={
         "help_option_names": ["-h", "--help"],
@@ -42,11 +46,10 @@ def group() -> None:
     """
 
 
+_EXPERIMENTS = (*searching.COMMANDS, fidelity, *training.COMMANDS, *scaling.COMMANDS)
+for _command in _EXPERIMENTS:
+    group.add_command(log_options(_command))
 for _command in (
-    *searching.COMMANDS,
-    fidelity,
-    *training.COMMANDS,
-    *scaling.COMMANDS,
     *exporting.COMMANDS,
     *inspecting.COMMANDS,
     *latency.COMMANDS,
@@ -58,15 +61,18 @@ for _command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    sys.exit(_run(arguments))
+    with logging_session() as console:
+        code = _run(arguments, console)
+    sys.exit(code)
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str] | None, console: StandardError) -> int:
     try:
         group.main(
             args=None if arguments is None else list(arguments),
             prog_name="mnas-search",
             standalone_mode=False,
+            obj=console,
         )
         if sys.stdout is not None:  # None where it was closed before the start
             sys.stdout.flush()
@@ -95,8 +101,9 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    # Whatever a file made by somebody else had in it, and the message quotes.
-    click.echo(f"error: {shorten(single_line(message), _LONGEST)}", err=True)
+    message = shorten(single_line(message), _LONGEST)  # it may quote the content of a file
+    _LOG.error("%s", message)
+    click.echo(f"error: {message}", err=True)
     return code
 
 
@@ -109,6 +116,8 @@ def _one_line(error: click.ClickException) -> str:
         return f"no option {error.option_name!r}; {hint}allowed: {', '.join(known)}"
     if isinstance(error, click.UsageError) and context is not None:
         command = context.command
+        if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):
+            return f"missing argument {error.param.make_metavar(context)}"
         if isinstance(command, click.Group) and "No such command" in error.message:
             return f"{error.message.rstrip('.')}; allowed: {', '.join(sorted(command.commands))}"
     return " ".join(error.format_message().split())

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mnas_search.cli.options import FOLDER, format_option, print_json
-from mnas_search.common.errors import WorkFailed
+from mnas_search.common.errors import UsageError, WorkFailed
 
 
 @click.group()
@@ -187,6 +187,32 @@ def latency(runs: int, quick: bool, form: str) -> None:
     else:
         for rows in tables.values():
             _print(rows, form)
+
+
+@bench.command()
+@click.argument("folder", type=FOLDER, metavar="[RUN]", required=False)
+@click.option("-o", "--output", type=FOLDER, help="also write a page, figures and JSON here")
+@click.option("--force", is_flag=True, help="with --output: write over files that exist")
+@format_option
+def paper(folder: Path | None, output: Path | None, force: bool, form: str) -> None:
+    """Compare the figures printed in the EfficientNet paper with what this code computes.
+
+    Prints each figure, the computed one, the difference, and its reason. With RUN, the folder of
+    a run, its family is added.
+    """
+    if force and output is None:
+        raise UsageError("--force requires --output")
+    report = _benchmark("paper.report")
+    if output is not None:
+        report.check_output(output, force=force)
+    found = report.read(folder)
+    files = [] if output is None else report.write(output, found)
+    if form == "json":
+        print_json(report.record(found))
+        return
+    report.show(found)
+    for file in files:
+        click.echo(str(file))
 
 
 @bench.command()

@@ -1,12 +1,11 @@
 """What a command prints on standard error while an experiment is under way."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
-import click
-
+from mnas_search.cli.logs import is_quiet, notify
 from mnas_search.common.errors import WorkFailed
 from mnas_search.common.render.progress import Bar, Note
 from mnas_search.experiments.listener import Listener
@@ -28,28 +27,37 @@ class Console(Listener):
     def on_start(self, folder: Path) -> None:
         """Print the folder."""
         self.folder = folder
-        click.echo(f"{self._label}: {folder}", err=True)
+        notify(f"{self._label}: {folder}")
 
     def on_stage(self, text: str) -> None:
         """Print what begins."""
-        click.echo(text, err=True)
+        notify(text)
 
     def on_progress(self, done: int, total: int, text: str) -> None:
         """Move the bar."""
-        self._bar.show(done, total, text)
+        if not is_quiet():
+            self._bar.show(done, total, text)
 
     def on_status(self, text: str) -> None:
         """Show how far a stage has come."""
-        self._status(text)
+        if not is_quiet():
+            self._status(text)
 
     def on_note(self, text: str) -> None:
         """Print a sentence."""
-        click.echo(text, err=True)
+        notify(text)
 
     def on_end(self) -> None:
         """Take the bar and the status away."""
         self._bar.close()
         self._status.close()
+
+
+@contextmanager
+def status_line() -> Iterator[Callable[[str], None]]:
+    """Give a function that shows on standard error how far the work has come."""
+    with Note() as note:
+        yield note if not is_quiet() else lambda text: None
 
 
 @contextmanager
@@ -69,5 +77,5 @@ def followed(
     except (KeyboardInterrupt, WorkFailed) as error:
         console.on_end()
         if console.folder is not None and (also_failed or isinstance(error, KeyboardInterrupt)):
-            click.echo(f"resume with: {command} {console.folder}", err=True)
+            notify(f"resume with: {command} {console.folder}")
         raise

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnas_search.cli.logs import notify
 from mnas_search.cli.options import FOLDER, format_option, print_json, weights_of_option
 from mnas_search.common.errors import UsageError
 
@@ -86,7 +87,7 @@ def explain(
     if wanted is not None:
         target = _class(wanted, names, networks[0].architecture.num_classes)
     for note in dict.fromkeys(note for network in networks for note in network.notes):
-        click.echo(f"note: {note}", err=True)
+        notify(f"note: {note}")
     records: list[dict[str, Any]] = []
     for path, pixels, file in zip(paths, shown, targets, strict=True):
         maps = _maps(networks, path, target)
@@ -96,10 +97,9 @@ def explain(
         records += [_record(path, n, m, names, file) for n, m in zip(networks, maps, strict=True)]
     for row in records[: len(networks)]:
         if row["map"] == "1x1":
-            click.echo(
-                f"note: {row['network']} ends in a map of one position, which says nothing of "
-                "where: train it at a higher --resolution",
-                err=True,
+            notify(
+                f"note: the map of {row['network']} has a single position, which locates nothing; "
+                "train it at a higher --resolution"
             )
     if form == "json":
         print_json(records)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnas_search.cli.logs import notify
 from mnas_search.cli.options import FOLDER, PLUGIN, weights_of_option
 from mnas_search.common.errors import UsageError, error_context
 
@@ -67,7 +68,7 @@ def export(
     for name in names:
         click.echo(str(output / name))
     for caveat in exporter.caveats():
-        click.echo(f"note: {caveat}", err=True)
+        notify(f"note: {caveat}")
 
 
 def _exporter(name: str) -> "Exporter":
@@ -102,15 +103,14 @@ def _with_weights(
     given = read(source)
     count = count_classes(given)
     if count is not None and count != network.num_classes:
-        click.echo(
-            f"note: {count} classes, as the weights have; {network.label!r} has "
-            f"{network.num_classes}",
-            err=True,
+        notify(
+            f"note: exported with the {count} classes of the weights; {network.label!r} has "
+            f"{network.num_classes}"
         )
         network = replace(network, num_classes=count)
     found = find_settings(weights_file(source), given, weights_of)
     if found is not None and found.of(network) != network:
-        click.echo(f"note: {found.text}", err=True)
+        notify(f"note: {found.text}")
         network = found.of(network)
     fitted = fit(given, network)
     if fitted.new:
@@ -118,7 +118,7 @@ def _with_weights(
             f"{str(source)!r} has no classifier for {network.label!r}; allowed: weights with "
             f"{', '.join(fitted.new)}"
         )
-    click.echo(f"weights of {source}: {fitted.text}", err=True)
+    notify(f"weights of {source}: {fitted.text}")
     return network, fitted.weights
 
 

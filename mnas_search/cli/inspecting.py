@@ -55,58 +55,15 @@ def profile(
 
 
 @click.command()
-@click.argument("folder", type=FOLDER, metavar="RUN", required=False)
-@click.option("--paper", is_flag=True, help="the EfficientNet paper's figures, counted again")
-@click.option("-o", "--output", type=FOLDER, help="with --paper: a new folder for the page")
-@click.option("--force", is_flag=True, help="with --paper: write over files that exist")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    help="with --paper: what to print on standard output [table]",
-)
-def report(
-    folder: Path | None, paper: bool, output: Path | None, force: bool, form: str | None
-) -> None:
-    """Write a run's report.html again, from its journal; the run may still be going on.
+@click.argument("folder", type=FOLDER, metavar="RUN")
+def report(folder: Path) -> None:
+    """Write the report.html of RUN again, from its journal.
 
-    With --paper: every figure that the EfficientNet paper prints beside what this code computes,
-    the difference, and its reason; in DIR also as a page with figures, and as JSON. With RUN, its
-    family too.
+    The run may still be in progress.
     """
-    if paper:
-        _report_paper(folder, output, force=force, form=form)
-        return
-    if folder is None:
-        raise UsageError("report of nothing; allowed: a run's folder, or --paper")
-    for name, given in (("--output", output), ("--force", force), ("--format", form)):
-        if given:
-            raise UsageError(f"{name} without --paper; allowed: with --paper")
     from mnas_search.experiments.search.run import report as write_report
 
     click.echo(str(write_report(folder)))
-
-
-def _report_paper(
-    folder: Path | None, output: Path | None, *, force: bool, form: str | None
-) -> None:
-    from mnas_search.benchmarks.paper import all_tables as everything
-    from mnas_search.benchmarks.paper.report import check_output, print_paper, record, write_paper
-    from mnas_search.benchmarks.paper.run_family import run_family
-
-    if force and output is None:
-        raise UsageError("--force without --output; allowed: with --output")
-    if output is not None:
-        check_output(output, force=force)
-    own = None if folder is None else run_family(folder)
-    tables = everything()
-    files = [] if output is None else write_paper(output, tables, own)
-    if form == "json":
-        print_json(record(tables, own))
-        return
-    print_paper(tables, own)
-    for file in files:
-        click.echo(str(file))
 
 
 _KINDS = {

@@ -66,7 +66,7 @@ def build(
     """
     from mnas_search.architecture.cost.latency import Conditions
     from mnas_search.architecture.cost.latency.table import read_table
-    from mnas_search.common.render.progress import Note
+    from mnas_search.cli.console import status_line
     from mnas_search.common.units import format_latency
     from mnas_search.evaluators.latency.building import build_table
     from mnas_search.evaluators.latency.stopwatch import TURNS
@@ -82,7 +82,7 @@ def build(
     searched = None
     if space is not None:
         searched = make_space(space, resolution=resolution, num_classes=num_classes)
-    with Note() as note:
+    with status_line() as note:
         table = build_table(
             searched,
             networks,
@@ -174,10 +174,10 @@ def _rows(
     if not measure:
         return rows, said
     from mnas_search.architecture.cost.latency.table import matches_this_machine
-    from mnas_search.common.render.progress import Note
+    from mnas_search.cli.console import status_line
     from mnas_search.evaluators.latency.checking import check
 
-    with Note() as note:
+    with status_line() as note:
         checked = check(networks, table, turns=turns, note=note)
     for row, one in zip(rows, checked.networks, strict=True):
         row |= {

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import click
 
 from mnas_search.common.errors import UsageError
 from mnas_search.common.units import parse_bytes, parse_duration, parse_latency, parse_size
+from mnas_search.experiments.search.options import PLUGIN as PLUGIN
+from mnas_search.experiments.search.options import run_options
 
 
 class _Parsed(click.ParamType[float]):
@@ -16,7 +18,7 @@ class _Parsed(click.ParamType[float]):
 
     def __init__(self, name: str, parse: Callable[[str], float]) -> None:
         self.name = name
-        self._parse = parse
+        self.parse = parse
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -24,7 +26,7 @@ class _Parsed(click.ParamType[float]):
         if isinstance(value, float):
             return value
         try:
-            return self._parse(value)
+            return self.parse(value)
         except UsageError as error:
             self.fail(str(error), param, ctx)
 
@@ -42,33 +44,45 @@ def _path(name: str) -> "click.Path[Path]":
 
 
 FOLDER, FILE = _path("folder"), _path("file")
-PLUGIN = "NAME|FILE.py:NAME"
+_PARSED = {one.parse: one for one in (SIZE, BYTES, LATENCY, DURATION)}
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
-gpus_option = click.option(
-    "--gpus-per-trial",
-    type=float,
-    help="GPUs per worker, e.g. 0.25.",
-    show_default="all GPUs, shared equally among the workers",
-)
-address_option = click.option(
-    "--ray-address",
-    metavar="ADDRESS",
-    help="Ray cluster to join.",
-    show_default="a private one on this machine",
-)
-workers_option = click.option(
-    "--workers",
-    type=int,
-    help="Candidates evaluated in parallel by Ray; 0 evaluates them in this process.",
-    show_default="one per CPU",
-)
-budget_option = click.option(
-    "--time-budget",
-    type=DURATION,
-    help="Start no further evaluation after this time, e.g. 10m.",
-    show_default="no limit",
-)
-seed_option = click.option("--seed", type=int, default=0, help="Seed of all random numbers.")
+
+def run_option(*names: str) -> Callable[[_Command], _Command]:
+    """Return a decorator that adds options of a run, as `RunConfig` lists them; all by default."""
+
+    def decorate(command: _Command) -> _Command:
+        for name, kind, default, option in reversed(list(run_options())):
+            if names and name not in names:
+                continue
+            command = click.option(
+                f"--{name.replace('_', '-')}",
+                type=_PARSED[option.parse] if option.parse else _plain_type(kind),
+                default=default,
+                show_default=option.default,
+                multiple=isinstance(default, tuple),
+                metavar=option.metavar,
+                help=option.help,
+            )(command)
+        return command
+
+    return decorate
+
+
+def _plain_type(kind: Any) -> type:
+    """Return the type of an option's value: that of `int | None` or `tuple[str, ...]`."""
+    types: tuple[type, ...] = get_args(kind) or (kind,)
+    return types[0]
+
+
+gpus_option = run_option("gpus_per_trial")
+address_option = run_option("ray_address")
+workers_option = run_option("workers")
+budget_option = run_option("time_budget")
+seed_option = run_option("seed")
+device_option = run_option("device")
+data_option = run_option("data")
+proxy_option = run_option("proxy")
 format_option = click.option(
     "--format",
     "form",
@@ -76,27 +90,7 @@ format_option = click.option(
     default="table",
     help="Format of the result on standard output.",
 )
-device_option = click.option(
-    "--device",
-    metavar="NAME",
-    help="Backend on which latency is measured: cpu, compiled, onnxruntime or cuda.",
-    show_default="cpu",
-)
-data_option = click.option(
-    "--data",
-    metavar="PATH|NAME|hf:NAME|FILE.py:NAME",
-    help="Data set on which networks are trained: a folder of images (one subfolder per class), "
-    "CIFAR binary files, an .npz file, a data set of the Hugging Face Hub, or the name of an "
-    "installed one (`mnas-search list datasets`).",
-    show_default="digits",
-)
-proxy_option = click.option(
-    "--proxy",
-    metavar="NAME=N,...",
-    help="Changes to the recipe of the proxy training, e.g. epochs=10,resolution=16. Names: "
-    "epochs, resolution, width, fraction, batch_size, learning_rate, divisor.",
-    show_default="the data set's recipe",
-)
+
 # The names are those of `networks.weights.settings`, which is read with torch.
 weights_of_option = click.option(
     "--weights-of",

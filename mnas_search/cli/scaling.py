@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnas_search.cli.logs import notify
 from mnas_search.cli.options import (
     BYTES,
     FOLDER,
@@ -159,7 +160,7 @@ def scale(
         networks = _compare(base, given, rule, rounding, form)
     if folder is not None:
         for file in save_networks(base, networks, folder):
-            click.echo(f"written: {file}", err=True)
+            notify(f"written: {file}")
 
 
 def _family(asked: str, base: "Architecture", form: str, *, both: bool) -> "list[Architecture]":

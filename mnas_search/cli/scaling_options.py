@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from mnas_search.cli.logs import notify
 from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,10 +73,9 @@ def rule_of(given: dict[str, Any]) -> "CompoundRule":
 
     rule = CompoundRule(**{name: given[name] for name in RULE if name in given})
     if not 1.8 <= rule.product <= 2.2:
-        click.echo(
+        notify(
             f"note: alpha * beta^2 * gamma^2 is {rule.product:.3g}, not about 2 (equation 3): "
-            f"FLOPs grow by about {rule.product:.3g}^phi",
-            err=True,
+            f"FLOPs grow by about {rule.product:.3g}^phi"
         )
     return rule
 

@@ -9,24 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli import training
-from mnas_search.cli.options import (
-    BYTES,
-    FILE,
-    FOLDER,
-    LATENCY,
-    PLUGIN,
-    SIZE,
-    address_option,
-    budget_option,
-    data_option,
-    device_option,
-    format_option,
-    gpus_option,
-    print_json,
-    proxy_option,
-    seed_option,
-    workers_option,
-)
+from mnas_search.cli.options import FILE, FOLDER, PLUGIN, format_option, print_json, run_option
 from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,118 +18,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--target-flops", type=SIZE, help="Target T for FLOPs, e.g. 400M, 0.4G or 4e8.")
-@click.option(
-    "--target-latency",
-    type=LATENCY,
-    help="Target T for the latency of a forward pass, e.g. 20ms; an upper limit if given together "
-    "with --target-flops.",
-)
-@click.option(
-    "--target-memory",
-    type=BYTES,
-    help="Target T for the memory of fp32 inference at batch size 1, e.g. 20M; an upper limit if "
-    "given together with another target.",
-)
-@device_option
-@click.option(
-    "--latency-table",
-    metavar="FILE",
-    help="Latency table made by `mnas-search latency build`, which predicts latencies.",
-    show_default="a new one, built before the search",
-)
-@click.option(
-    "--max-params",
-    type=SIZE,
-    help="Upper limit on parameters, e.g. 4M.",
-    show_default="no limit",
-)
-@click.option(
-    "--max-memory",
-    type=BYTES,
-    help="Upper limit on the memory of fp32 inference at batch size 1 (weights and the peak of "
-    "activations), e.g. 20M or 1.5GB.",
-    show_default="no limit",
-)
-@click.option("--space", metavar=PLUGIN, default="efficientnet", help="Search space.")
-@click.option("--controller", metavar=PLUGIN, default="bayesian", help="Search algorithm.")
-@click.option(
-    "--evaluator",
-    metavar=PLUGIN,
-    help="Evaluator that gives the accuracy of a candidate.",
-    show_default="accel_nasbench, a surrogate fitted to recorded ImageNet runs, if it covers the "
-    "space and there is no --data; else proxy_training",
-)
-@data_option
-@proxy_option
-@click.option(
-    "--prior",
-    metavar=PLUGIN,
-    help="Evaluator whose predictions the controller takes as a prior.",
-    show_default="no prior",
-)
-@click.option(
-    "--start-from",
-    multiple=True,
-    metavar="ARCH|RUN",
-    help="Architecture to evaluate first, or folder of an earlier run to learn from; may be "
-    "repeated.",
-)
-@click.option(
-    "--baseline",
-    metavar="random",
-    help="Compare with a random search of as many trials, in addition to the published networks.",
-)
-@click.option(
-    "--objective",
-    metavar="NAME",
-    default="soft",
-    help="Reward: soft, ACC*(FLOPS/T)^w; hard, flat below T; absolute, ACC + b*|FLOPS/T - 1|.",
-)
-@click.option(
-    "--exponent",
-    type=float,
-    help="Exponent w or factor b of the objective, at most 0.",
-    show_default="soft -0.07, hard -1, absolute -0.10",
-)
-@click.option(
-    "--trials",
-    type=int,
-    help="Number of distinct candidates to evaluate.",
-    show_default="200 if accuracies are predicted, 48 if candidates are trained",
-)
-@click.option(
-    "--early-stopping",
-    metavar="RULE",
-    help="Rule that stops unpromising trainings early: asha. Stopped candidates do not count as "
-    "--trials.",
-    show_default="none are stopped",
-)
-@budget_option
-@workers_option
-@gpus_option
-@address_option
-@seed_option
+@run_option()
 @click.option("--output", type=FOLDER, help="Folder of the run.", show_default="runs/<target>-<n>")
-@click.option(
-    "--resolution",
-    type=int,
-    default=224,
-    help="Input resolution at deployment, in pixels, at which FLOPs are counted.",
-)
-@click.option(
-    "--num-classes",
-    type=int,
-    help="Number of classes at deployment.",
-    show_default="the data set's; 1000 for digits",
-)
 @format_option
 def run(output: Path | None, form: str, **options: Any) -> None:
     """Search for an architecture, scale it to a family and export it.
 
     At least one target is required. An interrupted run is continued by `mnas-search resume`.
     """
-    from mnas_search.experiments.search.config import RunConfig
+    from mnas_search.experiments.search.options import RunConfig
     from mnas_search.experiments.search.run import start
 
     _finish(form, lambda listener: start(RunConfig(**options), output, listener))
@@ -160,10 +40,7 @@ def run(output: Path | None, form: str, **options: Any) -> None:
     help="New, larger number of distinct candidates.",
     show_default="as before",
 )
-@budget_option
-@workers_option
-@gpus_option
-@address_option
+@run_option("time_budget", "workers", "gpus_per_trial", "ray_address")
 @format_option
 def resume(folder: Path, form: str, **larger: Any) -> None:
     """Resume an interrupted run or training.
@@ -202,10 +79,7 @@ def _finish(form: str, work: "Callable[[Listener], Result]") -> None:
     default="proxy_training",
     help="Evaluator that gives the accuracy; latency measures latency instead.",
 )
-@data_option
-@proxy_option
-@device_option
-@seed_option
+@run_option("data", "proxy", "device", "seed")
 @format_option
 def evaluate(
     architectures: tuple[str, ...],

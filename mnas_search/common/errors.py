@@ -2,13 +2,13 @@
 
     MnasSearchError
     ├── UsageError               the input is wrong: exit code 2
-    │   ├── InvalidArchitecture  a network that cannot be
+    │   ├── InvalidArchitecture  an invalid stage or network
     │   ├── InvalidChoices       choices or codes outside their decisions
-    │   ├── UnknownName          a plug-in, file or architecture that is not there
-    │   └── RunFolderError       a folder that is no run, or another run than the one asked for
-    └── WorkFailed               the input was fine, the work was not done: exit code 1
+    │   ├── UnknownName          a plug-in, file or architecture that does not exist
+    │   └── RunFolderError       a folder without a run, or with another run
+    └── WorkFailed               the input is valid, the work failed: exit code 1
 
-Every message is one line that quotes the value and says what is allowed.
+Every message is one line: "X must be Y, got Z" or "A requires B".
 """
 
 import contextlib
@@ -21,7 +21,7 @@ class MnasSearchError(Exception):
 
 
 class UsageError(MnasSearchError, ValueError):
-    """The input is wrong; the message quotes it and says what is allowed."""
+    """The input is wrong; the message quotes it and says what is accepted."""
 
 
 class InvalidArchitecture(UsageError):
@@ -33,41 +33,39 @@ class InvalidChoices(UsageError):
 
 
 class UnknownName(UsageError):
-    """A plug-in, a file or an architecture that is not there."""
+    """A plug-in, a file or an architecture that does not exist."""
 
 
 class RunFolderError(UsageError):
-    """A folder that is no run, or holds another run than the one asked for."""
+    """A folder without a run, or with another run than the expected one."""
 
 
 class WorkFailed(MnasSearchError):
-    """The input was fine, but the work could not be done."""
+    """The input is valid, but the work could not be done."""
 
 
 def single_line(text: str) -> str:
-    """Text that fits one line of a terminal or a table, whatever an exception said."""
+    """Join text to one printable line."""
     return printable(" ".join(text.split()))
 
 
 def printable(text: str) -> str:
-    """Text whose characters all print but for line breaks; others, such as those that tell a
-    terminal what to do, are written out."""
+    """Escape all characters that do not print, except line breaks (control codes, ...)."""
     return "".join(
         c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
     )
 
 
-def shorten(text: str, most: int) -> str:
-    """Text of at most `most` characters, at least 20. What is too much is left out of its middle:
-    messages begin with what is wrong and end with what is allowed."""
-    if len(text) <= most:
+def shorten(text: str, max_length: int) -> str:
+    """Cut text to `max_length` characters (at least 20) by leaving out its middle."""
+    if len(text) <= max_length:
         return text
-    tail = most // 3
-    return f"{text[: most - tail - 5]} ... {text[len(text) - tail :]}"
+    tail = max_length // 3
+    return f"{text[: max_length - tail - 5]} ... {text[len(text) - tail :]}"
 
 
 def describe_exception(error: BaseException) -> str:
-    """Type, message and innermost place of somebody else's exception, as one line."""
+    """Format type, message and innermost frame of an exception as one line."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return single_line(f"{type(error).__name__}: {error}{place}")
@@ -75,7 +73,7 @@ def describe_exception(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def error_context(what: str) -> Iterator[None]:
-    """Say which part of a search an unexpected exception came from."""
+    """Raise unexpected exceptions as `WorkFailed`, which names the failed step."""
     try:
         yield
     except MnasSearchError:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes, locks, and reading of files from outside."""
 
 import contextlib
 import errno
@@ -13,16 +13,16 @@ from typing import Any, BinaryIO
 
 from mnas_search.common.errors import RunFolderError, WorkFailed
 
-MAX_TEXT_BYTES = 10_000_000  # bytes; an architecture has some thousand
-_STAGED = ".mnas-search.tmp"
+MAX_TEXT_BYTES = 10_000_000  # an architecture has a few thousand
+_SUFFIX = ".mnas-search.tmp"
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file that somebody may have handed over.
+    """Read a JSON file from outside.
 
     Raises:
-        OSError: it cannot be read, or is no ordinary file.
-        ValueError: it is no JSON, nested too deeply or too large.
+        OSError: it cannot be read, or is not an ordinary file.
+        ValueError: it is not JSON, nested too deeply or too large.
     """
     try:
         return json.loads(read_text(path))
@@ -30,27 +30,29 @@ def read_json(path: Path) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
-    """The text of a file that somebody may have handed over, of at most `most` bytes.
+def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
+    """Read a text file from outside, of at most `max_bytes` bytes.
 
     Raises:
-        OSError: it cannot be read, or is no ordinary file.
-        ValueError: it is too large, or no UTF-8.
+        OSError: it cannot be read, or is not an ordinary file.
+        ValueError: it is too large, or not UTF-8.
     """
     check_ordinary(path)
-    if path.stat().st_size > most:
-        raise ValueError(f"{path.stat().st_size:,} bytes; allowed: {most:,}")
+    if path.stat().st_size > max_bytes:
+        raise ValueError(
+            f"the file must have at most {max_bytes:,} bytes, got {path.stat().st_size:,}"
+        )
     return path.read_text(encoding="utf-8")
 
 
 def check_ordinary(path: Path) -> None:
-    """Raise `OSError` for what may never end (a pipe, a device), and where there is nothing."""
+    """Raise `OSError` for a missing file, and for a pipe or device, which may never end."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "no ordinary file", str(path))
+        raise OSError(errno.EINVAL, "not an ordinary file", str(path))
 
 
 def write_atomically(path: Path, content: str | bytes) -> Path:
-    """Replace the file in one step: whoever reads it sees the old content or the new, whole."""
+    """Replace a file in one step: readers see the old content or the new, never a part."""
     temporary = path.with_name(f".{path.name}.tmp")
     if isinstance(content, str):
         content = content.encode("utf-8", errors="backslashreplace")
@@ -70,8 +72,8 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` once it is whole and on the disk; on any
-    error `path` stays as it was."""
+    """Open a file that replaces `path` once it is complete and on disk; on any error `path` stays
+    unchanged."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -79,7 +81,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        if hasattr(os, "O_DIRECTORY"):  # else the new name could be lost with the power
+        if hasattr(os, "O_DIRECTORY"):  # or a power loss could undo the rename
             folder = os.open(path.parent, os.O_DIRECTORY)
             try:
                 os.fsync(folder)
@@ -93,25 +95,25 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def atomic_directory(folder: Path) -> Iterator[Path]:
-    """A temporary folder whose files move to `folder` once all of them are written; on any error
-    `folder` stays as it was, or is not made.
+    """Make a temporary folder whose files move to `folder` once all of them are written; on any
+    error `folder` stays unchanged, or is not made.
 
-    A new folder appears in one step, with all that is in it. Of one that exists, each file is
-    replaced in one step; the temporary folder is then inside it, and so on the same disk. What
-    a killed process left behind goes the next time.
+    A new folder appears in one step. In an existing folder each file is replaced in one step; the
+    temporary folder is then inside it, and so on the same disk. The next call removes what a
+    killed process left behind.
     """
     new = not folder.exists()
     around = folder
     while not around.exists():
         around = around.parent
-    temporary = around / f"{_prefix(folder)}{secrets.token_hex(4)}{_STAGED}"
+    temporary = around / f"{_prefix(folder)}{secrets.token_hex(4)}{_SUFFIX}"
     try:
         remove_leftovers(folder)
         temporary.mkdir()
     except OSError as error:
         raise WorkFailed(f"cannot write {folder}: {error.strerror}") from error
     try:
-        with _held(temporary):
+        with _locked(temporary):
             yield temporary
             try:
                 _move(temporary, folder, new=new)
@@ -122,13 +124,13 @@ def atomic_directory(folder: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Take away the temporary folders of `atomic_directory` whose process was killed."""
+    """Remove the temporary folders of `atomic_directory` whose process was killed."""
     try:
         import fcntl
-    except ImportError:  # nothing tells there whether a process is at work in them
+    except ImportError:  # without locks, a live process could be using them
         return
     for around in (folder, folder.parent):
-        for left in around.glob(f"{_prefix(folder).replace('[', '[[]')}*{_STAGED}"):
+        for left in around.glob(f"{_prefix(folder).replace('[', '[[]')}*{_SUFFIX}"):
             with contextlib.suppress(OSError):
                 opened = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 try:
@@ -143,8 +145,8 @@ def _prefix(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Mark a temporary folder as being worked in, for as long as this process lives."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock a temporary folder for as long as this process lives."""
     try:
         import fcntl
     except ImportError:
@@ -166,24 +168,22 @@ def _move(temporary: Path, folder: Path, *, new: bool) -> None:
         return
     files = sorted(path for path in temporary.rglob("*") if path.is_file())
     targets = [folder / file.relative_to(temporary) for file in files]
-    for target in targets:  # before the first of them is replaced
+    for target in targets:  # before the first file is replaced
         if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, f"{target.name!r} is a folder there")
+            raise IsADirectoryError(errno.EISDIR, f"{target.name!r} is a folder")
     for file, target in zip(files, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
 
 
 def lock(file: BinaryIO, folder: Path) -> None:
-    """Hold an open file of a folder against other processes, until it is closed."""
+    """Lock an open file of a folder against other processes until it is closed."""
     try:
         import fcntl
-    except ImportError:  # Windows has no flock; a second writer goes unnoticed there
+    except ImportError:  # Windows has no flock
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise RunFolderError(
-            f"{folder} is in use by another mnas-search; wait until it has ended"
-        ) from None
+        raise RunFolderError(f"{folder} is in use by another mnas-search process") from None

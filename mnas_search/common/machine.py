@@ -1,4 +1,4 @@
-"""glibc's allocator, told to keep what it has."""
+"""The machine: allocator, CPUs, package versions."""
 
 import ctypes
 import os
@@ -6,29 +6,27 @@ import platform
 from importlib.metadata import version
 
 _PACKAGES = ("mnas-search", "torch", "numpy", "optuna", "ray", "scikit-learn")
-
-
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Keep freed blocks for the next step of this process, whatever their size.
+    """Make glibc keep freed blocks of any size for later steps of this process.
 
-    By default glibc gives large ones back to the system, and every step pays for fresh pages.
+    By default it returns large ones to the system, and every step pays for fresh pages.
     """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc only
     if set_option is not None:
         for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1)):
             set_option(option, value)
 
 
 def cpu_count() -> int:
-    """CPUs that this process may use."""
+    """Count the CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages that decide results."""
+    """Return the versions of Python and of the packages that decide results."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}

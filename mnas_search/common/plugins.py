@@ -1,8 +1,7 @@
-"""Where everything pluggable is found: entry points, and `file.py:Name` for one's own files.
+"""Plug-ins: entry points, and `file.py:Name` for single files.
 
-The framework never imports a search space, controller, evaluator, exporter, data set or block kind
-by name, its own included: all come in through the entry-point groups below and are loaded when
-they are first asked for.
+The framework imports no search space, controller, evaluator, exporter, data set or block kind by
+name, not even its own: all are entry points of the groups below, loaded on first use.
 """
 
 import functools
@@ -14,22 +13,17 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mnas_search.common.errors import UnknownName, UsageError, describe_exception
 
-if TYPE_CHECKING:
-    pass
-
 GROUPS = ("search_spaces", "controllers", "evaluators", "exporters", "datasets", "blocks")
-
-
 _FILE_MODULE = "_mnas_search_file_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plugin:
-    """An installed plug-in: its name, the package it comes from and where its object lies."""
+    """An installed plug-in: its name, its package and its entry point (`module:Name`)."""
 
     name: str
     package: str
@@ -54,7 +48,7 @@ def _package(point: EntryPoint) -> str:
 
 
 def installed(group: str) -> tuple[Plugin, ...]:
-    """All plug-ins of a group, by name."""
+    """Return all plug-ins of a group, sorted by name."""
     return tuple(
         Plugin(name=name, package=_package(point), target=point.value)
         for name, point in sorted(_installed(group).items())
@@ -62,7 +56,7 @@ def installed(group: str) -> tuple[Plugin, ...]:
 
 
 def load(group: str, name: str) -> Any:
-    """The object called `name`: an entry point of `group`, or `path/to/file.py:Name`."""
+    """Load the object `name`: an entry point of `group`, or `path/to/file.py:Name`."""
     if is_file_reference(name):
         path, _, attribute = name.rpartition(":")
         module = load_file(Path(path))
@@ -75,12 +69,12 @@ def load(group: str, name: str) -> Any:
     if name not in points:
         what = group.removesuffix("s").replace("_", " ")
         known = ", ".join(sorted(points))
-        raise UnknownName(f"unknown {what} {name!r}; allowed: {known}, or file.py:Name")
+        raise UnknownName(f"{what} must be one of {known}, or file.py:Name, got {name!r}")
     return points[name].load()
 
 
 def make(cls: Callable[..., Any], name: str, **arguments: Any) -> Any:
-    """Construct a plug-in; what it does not accept is wrong usage."""
+    """Construct a plug-in; arguments that it does not accept raise `UsageError`."""
     try:
         return cls(**arguments)
     except TypeError as error:
@@ -91,12 +85,12 @@ def make(cls: Callable[..., Any], name: str, **arguments: Any) -> Any:
 
 
 def is_file_reference(name: str) -> bool:
-    """Whether `name` has the form `file.py:Name`."""
+    """Tell whether `name` has the form `file.py:Name`."""
     return name.rpartition(":")[0].endswith(".py")
 
 
 def absolute(name: str) -> str:
-    """One spelling a file, wherever it is named from; other names as they are."""
+    """Make the path of `file.py:Name` absolute; other names stay unchanged."""
     if not is_file_reference(name):
         return name
     path, _, attribute = name.rpartition(":")
@@ -104,20 +98,20 @@ def absolute(name: str) -> str:
 
 
 def content_hash(reference: str) -> str:
-    """SHA-256 of the file that `file.py:Name` names."""
+    """Compute the SHA-256 of the file of `file.py:Name`."""
     return hashlib.sha256(Path(reference.rpartition(":")[0]).read_bytes()).hexdigest()
 
 
 @functools.cache
 def load_file(path: Path) -> ModuleType:
-    """Import one Python file as a module of its own, once a process."""
+    """Import a Python file as a module, once per process."""
     path = path.resolve()
     if not path.is_file():
         raise UnknownName(f"no file {str(path)!r}")
     name = f"{_FILE_MODULE}{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise UnknownName(f"{str(path)!r} is no Python file")
+        raise UnknownName(f"{str(path)!r} must be a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickling look a module up by its name
     try:
@@ -129,5 +123,5 @@ def load_file(path: Path) -> ModuleType:
 
 
 def modules_from_files() -> tuple[ModuleType, ...]:
-    """What `load_file` has made: other processes cannot import these modules by name."""
+    """Return the modules of `load_file`, which other processes cannot import by name."""
     return tuple(m for name, m in sys.modules.items() if name.startswith(_FILE_MODULE))

@@ -1,4 +1,4 @@
-"""A Ray cluster: a private one on this machine, or one that is joined.
+"""A Ray cluster: a private one on this machine, or an existing one.
 
 Importing this module imports Ray.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from mnas_search.common.errors import UsageError
 
+_LOG = logging.getLogger(__name__)
 # Ray reads these when it is imported or started.
 for _name, _value in {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -28,22 +29,19 @@ with warnings.catch_warnings():
 
 @contextlib.contextmanager
 def cluster(address: str | None, *, cpus: float, gpus: float, what: str) -> Iterator[float]:
-    """Ray, until the end of the block; gives the number of its GPUs.
+    """Start or join Ray until the end of the block; yields the number of GPUs.
 
     Args:
-        address: of a cluster to join; None starts a private one on this machine, which ends with
-            the block.
+        address: of a cluster to join; None starts a private one on this machine.
         cpus: of a private cluster.
-        gpus: that each piece of work takes; refused where there are fewer.
-        what: a piece of work, for the message.
+        gpus: required by each job; raises `UsageError` if the cluster has fewer.
+        what: a job, for the message.
     """
     if ray.is_initialized():
-        raise UsageError(
-            "Ray is running in this process already; allowed: call ray.shutdown() first"
-        )
+        raise UsageError("Ray is running in this process already: call ray.shutdown() first")
     shared: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        # "local" starts a new cluster even where RAY_ADDRESS names somebody else's.
+        # "local" starts a new cluster even if RAY_ADDRESS names another one.
         shared |= {"num_cpus": max(1, round(cpus)), "include_dashboard": False}
     try:
         ray.init(address=address or "local", **shared)
@@ -55,9 +53,9 @@ def cluster(address: str | None, *, cpus: float, gpus: float, what: str) -> Iter
     try:
         available: float = ray.cluster_resources().get("GPU", 0.0)
         if gpus > available:
-            raise UsageError(
-                f"{gpus:g} GPUs {what}; allowed: at most {available:g}, all that Ray sees"
-            )
+            raise UsageError(f"{gpus:g} GPUs {what} required, but Ray sees {available:g}")
+        joined = "started on this machine" if address is None else f"joined at {address}"
+        _LOG.info("Ray %s, with %g GPUs", joined, available)
         yield available
     finally:
         ray.shutdown()

@@ -1,12 +1,14 @@
-"""How well one order agrees with another, and how sure that is.
+"""Rank agreement, spread and confidence intervals: every statistic that a report shows.
 
-Everything rests on pairs. `order(values)` is a matrix [N, N], the sign of values[i] - values[j];
-Kendall's tau-b compares two such matrices, over all pairs or some of them, and a bootstrap sample
-of the items is a weight on each: a pair counts as often as it was drawn. Values that are missing
-are NaN, and so are the pairs that hold one: they count nowhere.
+Rank statistics rest on pairs. `order(values)` is a matrix [N, N], the sign of values[i] -
+values[j]; Kendall's tau-b compares two such matrices, over all pairs or some of them. A bootstrap
+sample of the items is a weight for each item, so a pair counts as often as it was drawn. Missing
+values are NaN, and pairs with a missing value are not counted.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +17,10 @@ Values = NDArray[np.float64]
 Pairs = NDArray[np.float64]
 
 RESAMPLES = 10_000
+_PERCENTILES = (2.5, 97.5)
 
 
+@final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
     """An estimate with its 95 % interval."""
@@ -25,27 +29,147 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def above_zero(self) -> bool:
+        """Whether the whole interval is positive."""
+        return self.low > 0
+
+
+# -- spread and intervals ----------------------------------------------------------------------
+
+
+def sample_std(values: Sequence[float] | Values) -> float | None:
+    """Return the standard deviation of the finite values; None for fewer than two."""
+    known = np.asarray(values, float)
+    known = known[np.isfinite(known)]
+    return float(known.std(ddof=1)) if len(known) > 1 else None
+
+
+def pooled_std(groups: Iterable[Sequence[float] | Values]) -> float | None:
+    """Return the standard deviation within groups, sqrt(sum of squares / degrees of freedom).
+
+    NaN is missing; None where no group has two values.
+    """
+    rows = [np.asarray(group, float) for group in groups]
+    rows = [row[np.isfinite(row)] for row in rows]
+    freedom = sum(max(len(row) - 1, 0) for row in rows)
+    if not freedom:
+        return None
+    squares = sum(float(((row - row.mean()) ** 2).sum()) for row in rows if len(row) > 1)
+    return float(np.sqrt(squares / freedom))
+
+
+def student_margin(groups: Sequence[Sequence[float]], repeats: int) -> float:
+    """Return half the width of Student's 95 % interval for a difference of two means.
+
+    Both means are over `repeats` values; the standard deviation is pooled over all groups.
+    """
+    from scipy.stats import t
+
+    std = pooled_std(groups)
+    if std is None:
+        raise ValueError("a margin requires a group of two values")
+    freedom = sum(len(group) - 1 for group in groups)
+    return float(t.ppf(0.975, freedom) * std * (2 / repeats) ** 0.5)
+
+
+def wilson(successes: int, count: int, *, z: float = 1.959964) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a proportion (E. B. Wilson, JASA 22, 1927).
+
+    `z` is the two-sided quantile of the standard normal distribution.
+    """
+    share, spread = successes / count, z * z / count
+    middle = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * (share * (1 - share) / count + spread / count / 4) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def median_bounds(count: int) -> tuple[int, int]:
+    """Return which of `count` ordered values bound their median at 95 %.
+
+    A value exceeds the median with probability 1/2, so their number is binomial.
+    """
+    from scipy.stats import binom
+
+    low = max(0, int(binom.ppf(0.025, count, 0.5)) - 1)
+    return low, count - 1 - low
+
+
+# -- the bootstrap -----------------------------------------------------------------------------
+
+
+def resamples(items: int, *, count: int = RESAMPLES, seed: int = 0) -> Values:
+    """Draw `count` samples with replacement: how often each contains each item [count, items]."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(items, np.full(items, 1 / items), size=count).astype(np.float64)
+
+
+def interval(value: float, sampled: Values) -> Interval | None:
+    """Return an estimate's percentile interval (Efron and Tibshirani 1993, chapter 13).
+
+    Samples without a value (all ties) are left out; None where the estimate itself, or more than
+    half of the samples, have none.
+    """
+    known = sampled[np.isfinite(sampled)]
+    if not np.isfinite(value) or 2 * len(known) < len(sampled):
+        return None
+    low, high = np.percentile(known, _PERCENTILES)
+    return Interval(value=float(value), low=float(low), high=float(high))
+
+
+def paired_difference(
+    one: Mapping[int, float], two: Mapping[int, float], *, count: int = RESAMPLES
+) -> Interval | None:
+    """Return the difference of medians, one - two, over the keys that both have.
+
+    Keys are drawn with replacement, both values of a key together; None below two keys.
+    """
+    keys = sorted(one.keys() & two.keys())
+    if len(keys) < 2:
+        return None
+    pairs = np.array([(one[key], two[key]) for key in keys])
+    drawn = np.random.default_rng(0).integers(len(pairs), size=(count, len(pairs)))
+    medians = np.median(pairs[drawn], axis=1)
+    value = np.median(pairs, axis=0)
+    return interval(value[0] - value[1], medians[:, 0] - medians[:, 1])
+
+
+# -- rank agreement ----------------------------------------------------------------------------
+
 
 def order(values: Values) -> Pairs:
-    """Which of two values [N] is larger: 1, 0 or -1 [N, N]; NaN where one of them is missing."""
+    """Return which of two values [N] is larger: 1, 0 or -1 [N, N]; NaN where one is missing."""
     return np.sign(values[:, None] - values[None, :])
 
 
+def order_missing_last(values: Values) -> Pairs:
+    """Return the order [N, N] in which values that are not finite rank below all others."""
+    known = np.where(np.isfinite(values), values, -np.inf)
+    return order(np.unique(known, return_inverse=True)[1].ravel().astype(np.float64))
+
+
 def same(groups: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Which pairs lie in one group [N, N], for groups by number [N]."""
+    """Return which pairs lie in one group [N, N], for groups by number [N]."""
     mask: NDArray[np.bool_] = groups[:, None] == groups[None, :]
     return mask
 
 
 def quantile_groups(values: Values, count: int) -> NDArray[np.int64]:
-    """Which of `count` groups of equal size a value [N] lies in, from the smallest up."""
+    """Return which of `count` groups of equal size a value [N] lies in, from the smallest up."""
     rank = np.argsort(np.argsort(values, kind="stable"), kind="stable")
     return rank * count // len(values)
 
 
 def pair_count(one: Pairs, two: Pairs, among: NDArray[np.bool_] | None = None) -> int:
-    """Pairs that both orders know."""
+    """Return the number of pairs that both orders know."""
     return int(np.triu(_known(one, two, among), 1).sum())
+
+
+def kendall_tau(one: Sequence[float] | Values, two: Sequence[float] | Values) -> float:
+    """Return Kendall's tau-b of two sequences of values; NaN where one of them is constant."""
+    from scipy.stats import kendalltau
+
+    return float(kendalltau(one, two).statistic)
 
 
 def tau_b(
@@ -55,7 +179,7 @@ def tau_b(
     among: NDArray[np.bool_] | None = None,
     weights: Values | None = None,
 ) -> Values:
-    """Kendall's tau-b of two orders [N, N], an array [B] for weights [B, N] of the items.
+    """Return Kendall's tau-b of two orders [N, N]: an array [B] for weights [B, N] of the items.
 
     (concordant - discordant) / sqrt(pairs not tied in one * pairs not tied in two), Kendall 1945.
     An item that was drawn twice makes no pair with itself. NaN where one of them has only ties.
@@ -77,32 +201,62 @@ def tau_b(
     return total(one * two) / root
 
 
-def resamples(items: int, *, count: int = RESAMPLES, seed: int = 0) -> Values:
-    """How often each item is in each of `count` samples with replacement [count, items]."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(items, np.full(items, 1 / items), size=count).astype(np.float64)
+@final
+class TauBootstrap:
+    """Kendall's tau with intervals, all on the same bootstrap samples of the same items.
 
-
-def interval(value: float, sampled: Values) -> Interval | None:
-    """The percentile bootstrap (Efron and Tibshirani 1993, chapter 13) of an estimate.
-
-    Samples without a value (all ties) are left out; None where the estimate itself, or more than
-    half of the samples, have none.
+    Args:
+        items: number of items N.
+        count: number of bootstrap samples.
+        undefined: value of a tau of only ties.
     """
-    known = sampled[np.isfinite(sampled)]
-    if not np.isfinite(value) or 2 * len(known) < len(sampled):
-        return None
-    low, high = np.percentile(known, [2.5, 97.5])
-    return Interval(value=float(value), low=float(low), high=float(high))
+
+    def __init__(
+        self, items: int, *, count: int = RESAMPLES, undefined: float = float("nan")
+    ) -> None:
+        self._weights = resamples(items, count=count)
+        self._undefined = undefined
+
+    def tau(
+        self, pairs: Sequence[tuple[Pairs, Pairs]], among: NDArray[np.bool_] | None = None
+    ) -> Interval | None:
+        """Return the mean tau of pairs of orders; None where it is undefined."""
+        return interval(*self._mean(pairs, among))
+
+    def difference(
+        self, pairs: Sequence[tuple[Pairs, Pairs]], others: Sequence[tuple[Pairs, Pairs]]
+    ) -> Interval | None:
+        """Return the mean tau of pairs of orders minus that of others, sample by sample."""
+        (one, ones), (two, twos) = self._mean(pairs, None), self._mean(others, None)
+        return interval(one - two, ones - twos)
+
+    def _mean(
+        self, pairs: Sequence[tuple[Pairs, Pairs]], among: NDArray[np.bool_] | None
+    ) -> tuple[float, Values]:
+        if not pairs:
+            return np.nan, np.full(len(self._weights), np.nan)
+        values = [self._tau(one, two, among, None)[0] for one, two in pairs]
+        sampled = [self._tau(one, two, among, self._weights) for one, two in pairs]
+        return float(np.mean(values)), np.mean(sampled, axis=0)
+
+    def _tau(
+        self,
+        one: Pairs,
+        two: Pairs,
+        among: NDArray[np.bool_] | None,
+        weights: Values | None,
+    ) -> Values:
+        taus = tau_b(one, two, among=among, weights=weights)
+        return np.where(np.isnan(taus), self._undefined, taus)
 
 
 def leave_pair_out(features: Values, values: Values) -> Pairs:
-    """The order [N, N] that a linear model with intercept of features [N, F] predicts for values
-    [N], each pair by the least-squares fit to all others (Airola et al. 2011).
+    """Return the order [N, N] that a linear model of features [N, F] predicts for values [N].
 
-    Pairs from different fits of an ordinary cross-validation cannot be compared: where there is
-    nothing to learn, leaving one out gives tau -1. NaN where a value is missing, and everywhere
-    if fewer than F + 4 are there.
+    Each pair is predicted by the least-squares fit with intercept to all other items (Airola et
+    al. 2011). Pairs from different fits of an ordinary cross-validation cannot be compared: where
+    there is nothing to learn, leaving one out gives tau -1. NaN where a value is missing, and
+    everywhere if fewer than F + 4 are known.
     """
     ordered = np.full((len(values), len(values)), np.nan)
     there = np.flatnonzero(np.isfinite(values))
@@ -116,7 +270,7 @@ def leave_pair_out(features: Values, values: Values) -> Pairs:
     first, second = np.triu_indices(len(there), 1)
     gram = outer.sum(axis=0) - outer[first] - outer[second]
     moment = (x.T @ y) - x[first] * y[first, None] - x[second] * y[second, None]
-    # The pseudo-inverse, since two features may be one (params that grow with multiply-adds).
+    # The pseudo-inverse, since two features may be collinear (params that grow with MACs).
     weights = np.linalg.pinv(gram, rcond=1e-10, hermitian=True) @ moment[:, :, None]
     differences = ((x[first] - x[second])[:, None, :] @ weights).ravel()
     signs = np.where(np.abs(differences) > 1e-12, np.sign(differences), 0.0)
@@ -124,18 +278,6 @@ def leave_pair_out(features: Values, values: Values) -> Pairs:
     ordered[there[first], there[second]] = signs
     ordered[there[second], there[first]] = -signs
     return ordered
-
-
-def pooled_std(values: Values) -> float | None:
-    """Standard deviation within rows [N, S], sqrt(sum of squares / degrees of freedom); NaN is
-    missing. None where no row has two values."""
-    there = np.isfinite(values)
-    rows = values[there.sum(axis=1) > 1]
-    freedom = int((np.isfinite(rows).sum(axis=1) - 1).sum())
-    if not freedom:
-        return None
-    squares = np.nansum((rows - np.nanmean(rows, axis=1, keepdims=True)) ** 2)
-    return float(np.sqrt(squares / freedom))
 
 
 def _known(one: Pairs, two: Pairs, among: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

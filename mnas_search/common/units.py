@@ -1,5 +1,4 @@
-"""Sizes, bytes, durations and latencies as people write them: 400M, 4e8; 20M, 1.5GB; 90, 10m,
-1.5h; 20ms."""
+"""Sizes (400M, 4e8), bytes (20M, 1.5GB), durations (90, 10m, 1.5h) and latencies (20ms)."""
 
 import math
 import re
@@ -7,7 +6,7 @@ import re
 from mnas_search.common.errors import UsageError
 
 _SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
-# As torch, numpy and disks count them; here B is a byte, not a billion.
+# In powers of 1,000, as torch and disks count; B is a byte here, not a billion.
 _BYTES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 _BYTES |= {f"{unit}b": value for unit, value in _BYTES.items()}
 _BYTES |= {"kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}
@@ -17,36 +16,36 @@ _NUMBER = re.compile(r"\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)\s*([A-Za-z]*)\s
 
 
 def parse_size(text: str) -> float:
-    """A positive number with an optional K, M, G (or B) or T."""
+    """Parse a positive number with an optional K, M, G (or B) or T."""
     return _parse(text, _SIZES, "a positive size such as 400M, 0.4G or 4e8")
 
 
 def parse_bytes(text: str) -> float:
-    """A positive number of bytes with an optional K, M, G or T (of 1,000), B or iB (of 1,024)."""
+    """Parse a positive number of bytes with an optional unit: KB is 1,000, KiB is 1,024 bytes."""
     return _parse(text, _BYTES, "a positive number of bytes such as 20M, 20MB, 1.5G or 512KiB")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from a positive number with an optional s, m, h or d."""
+    """Parse seconds: a positive number with an optional s, m, h or d."""
     return _parse(text, _SECONDS, "a positive duration such as 90, 10m or 1.5h")
 
 
 def parse_latency(text: str) -> float:
-    """Seconds from a positive number with ms, s or us; a unit has to be there."""
+    """Parse seconds: a positive number with ms, s or us; the unit is required."""
     return _parse(text, _SHORT, "a positive latency with its unit such as 20ms, 0.02s or 500us")
 
 
-def _parse(text: str, units: dict[str, float], allowed: str) -> float:
+def _parse(text: str, units: dict[str, float], expected: str) -> float:
     match = _NUMBER.fullmatch(text)
     if match and match[2].lower() in units:
         value = float(match[1]) * units[match[2].lower()]
         if math.isfinite(value) and value > 0:
             return value
-    raise UsageError(f"{text!r}; allowed: {allowed}")
+    raise UsageError(f"expected {expected}, got {text!r}")
 
 
 def format_size(value: float) -> str:
-    """At most three digits and a unit: 400M, 1.83G."""
+    """Format with at most three digits and a unit: 400M, 1.83G."""
     for unit, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
         if value >= 0.9995 * unit:
             return f"{value / unit:.3g}{name}"
@@ -54,18 +53,18 @@ def format_size(value: float) -> str:
 
 
 def format_bytes(value: float) -> str:
-    """At most three digits and a unit: 20MB, 1.5GB."""
+    """Format with at most three digits and a unit: 20MB, 1.5GB."""
     return f"{format_size(value)}B"
 
 
 def format_latency(seconds: float) -> str:
-    """At most three digits, in milliseconds: 20 ms, 0.512 ms, 1,250 ms."""
+    """Format with at most three digits, in milliseconds: 20 ms, 0.512 ms, 1,250 ms."""
     ms = seconds * 1e3
-    # From here on three digits round to four: 1.00e+03.
+    # From here on three digits would round to 1.00e+03.
     return f"{ms:,.0f} ms" if ms >= 999.5 else f"{ms:#.3g}".rstrip(".") + " ms"
 
 
 def format_duration(seconds: float) -> str:
-    """Minutes and seconds: 3 min 05 s."""
+    """Format as minutes and seconds: 3 min 05 s."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

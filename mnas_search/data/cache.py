@@ -46,6 +46,7 @@ def cached(source: Source, side: int) -> Dataset:
         return source.read(side)
     dataset = _read(file)
     if dataset is None:
+        _LOG.info("decoding %s at %d pixels into %s", source.name, side, file)
         dataset = source.read(side)
         _write(file, dataset)
     return dataset

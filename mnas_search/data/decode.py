@@ -61,7 +61,7 @@ class Decoded:
 def decode(encoded: Encoded, side: int) -> Pixels:
     """One image, uint8 [side, side, 3]; raises whatever Pillow raises where it is none."""
     if isinstance(encoded, Path) and not stat.S_ISREG(os.stat(encoded).st_mode):
-        raise OSError("no ordinary file")  # a pipe would never end
+        raise OSError("not an ordinary file")  # a pipe would never end
     source = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
     with Image.open(source, formats=[f for f in _FORMATS if f in _installed()]) as image:
         # A JPEG that is far too large is decoded at a fraction of its size; twice the side is

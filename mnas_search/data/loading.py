@@ -40,6 +40,8 @@ def load(data: str | None, *, side: int) -> Dataset:
         dataset = _plugged_in(data)
     else:
         dataset = cached(_find(data), side)
+    images = len(dataset.train.labels)
+    _LOG.info("data %s: %d classes, %d training images", dataset.name, dataset.num_classes, images)
     for note in dataset.notes:
         _LOG.warning("%s", single_line(f"data {dataset.name}: {note}"))
     return dataset

@@ -8,6 +8,7 @@ The folder holds `config.json` (`mnas_search.common.folders`) and an append-only
 locked against a second process. Nothing is written before `make`.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from mnas_search.data import loading
 from mnas_search.nas.evaluator import Evaluator, SupportsTraining
 from mnas_search.nas.journal import Journal
 
+_LOG = logging.getLogger(__name__)
 _MAX_NAME = 200  # characters: a family's files are named after the folder
 _MAX_SHOWN = 200  # characters of a value in a message
 
@@ -119,7 +121,10 @@ class Experiment:
         """Open the journal, locked, and write the configuration, which may have grown."""
         with Journal(self.folder / self._kind.journal) as journal:
             self._write(config)
+            begun = "resumed" if self.resumed else "started"
+            _LOG.info("%s %s in %s", self._kind.noun, begun, self.folder)
             yield journal
+            _LOG.info("%s ended in %s", self._kind.noun, self.folder)
 
     def _write(self, config: Mapping[str, Any]) -> None:
         record = Record(command=self._kind.command, config=dict(config), versions=versions())

@@ -1,5 +1,6 @@
 """Jobs that are each done once over all sessions of an experiment: the journal remembers them."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from mnas_search.nas.job import Job, JobQueue, Outcome
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Evaluation
 
+_LOG = logging.getLogger(__name__)
 NO_TRIAL = -1  # the number of a job that belongs to no trial
 _Key = tuple[str, str, int]  # recipe, fingerprint, seed
 
@@ -132,6 +134,9 @@ class JournalledQueue(JobQueue):
         key, result = _read(event)  # as later sessions will read it
         self._results[key] = result
         self._in_flight -= 1
+        level = logging.INFO if result.error is None else logging.WARNING
+        got = result.error or f"accuracy {result.accuracy:.4f}"
+        _LOG.log(level, "%s of %s: %s in %.1f s", event["event"], work.network.label, got, seconds)
         self._on_result(work, result)
 
     def _open(self) -> list[Job]:

@@ -10,6 +10,7 @@ trained what, where.
 """
 
 import hashlib
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,7 @@ from mnas_search.nas.trial import (
     results_of,
 )
 
+_LOG = logging.getLogger(__name__)
 MOST_DUPLICATES = 1_000
 MOST_STOPPED = 1_000
 
@@ -48,6 +50,15 @@ def training_seed(seed: int, fingerprint: str, repeat: int = 0) -> int:
     """Seed in [0, 2^31) of a network's training; `repeat` numbers further trainings of it."""
     digest = hashlib.sha256(f"{seed}/{fingerprint}/{repeat}".encode()).digest()
     return int.from_bytes(digest[:4]) >> 1
+
+
+def _log(trial: Trial) -> None:
+    if trial.status == "failed":
+        _LOG.warning("trial %d failed: %s", trial.number, trial.error)
+        return
+    end = "stopped early" if trial.reward is None else f"reward {trial.reward:.4f}"
+    found = trial.number, trial.accuracy, end, trial.seconds
+    _LOG.info("trial %d: accuracy %.4f, %s, %.1f s", *found)
 
 
 @final
@@ -243,6 +254,7 @@ class Search(JobQueue):
             results |= {"status": "ok", "accuracy": outcome.accuracy, "reward": reward}
         trial = read_trial(asked, results, self._objective)
         self._tell(trial, sync=True)
+        _log(trial)
         self._in_flight.discard(work.number)
         for duplicate in self._waiting.pop(work.number, []):
             self._tell_duplicate(duplicate)

@@ -25,7 +25,7 @@ def test_json_and_block_string_round_trip(architecture):
 def test_fingerprint_sees_the_network_alone(architecture):
     same = replace(
         architecture, name="other", dropout_rate=0.5, stochastic_depth_rate=0.5
-    ).normalised()
+    ).normalise()
     assert same.fingerprint == architecture.fingerprint
     other = replace(architecture, resolution=architecture.resolution + 1)
     assert other.fingerprint != architecture.fingerprint
@@ -83,8 +83,8 @@ def test_a_skip_that_cannot_act_is_normalised_away(one, two, same):
         ("", "empty block string"),
         ("xx_r1_k3_s1_e1_c16", "'xx'"),
         ("ir_r1_k4_s1_e6_c16", "odd"),
-        ("ir_r1_k3_s3_e6_c16", "stride is 3; allowed: 1, 2"),
-        ("ir_r0_k3_s1_e6_c16", "repeats is 0"),
+        ("ir_r1_k3_s3_e6_c16", "stride must be 1 or 2, got 3"),
+        ("ir_r0_k3_s1_e6_c16", "repeats must be a whole number from 1 to 1,000, got 0"),
         ("ir_r1_k3_s1_e0_c16", "expansion"),
         ("ir_r1_k3_s1_c16", "needs an expansion"),
         ("ir_r1_k3_e6_c16", "no 's'"),
@@ -92,17 +92,23 @@ def test_a_skip_that_cannot_act_is_normalised_away(one, two, same):
         ("ir_r1_r2_k3_s1_e6_c16", "'r2'"),
         ("ir_r1_k3_s1_e6_c16_foo", "'foo'"),
         ("ir_r1.5_k3_s1_e6_c16", "r1.5"),
-        ("ds_r1_k3_s1_e6_c16", "expansion is 6"),
-        ("dsa_r1_k3_s1_e1_c16_skip", "skip is 'identity'"),
-        ("ir_r1_k3_s1_e6_c16_proj", "skip is 'projection' on 'ir'; allowed: none, identity, pool"),
-        ("bottleneck_r1_k3_s1_c64_skip", "skip is 'identity' on 'bottleneck'; allowed: none, pro"),
-        ("basic_r1_k3_s1_c64_pool", "skip is 'pool' on 'basic'; allowed: none, projection"),
-        ("basic_r1_k3_s1_e2_c64", "expansion is 2 on 'basic'; allowed: 1"),
-        ("basic_r1_k3_s1_c64_se0.25", "se_ratio is 0.25 on 'basic'; allowed: 0"),
-        ("bottleneck_r1_k3_s1_c64_se0.25", "se_ratio is 0.25 on 'bottleneck'; allowed: 0"),
+        ("ds_r1_k3_s1_e6_c16", "expansion of 'ds' must be 1, got 6"),
+        ("dsa_r1_k3_s1_e1_c16_skip", "skip of 'dsa' must be none, got 'identity'"),
+        (
+            "ir_r1_k3_s1_e6_c16_proj",
+            "skip of 'ir' must be none, identity or pool, got 'projection'",
+        ),
+        (
+            "bottleneck_r1_k3_s1_c64_skip",
+            "skip of 'bottleneck' must be none or projection, got 'id",
+        ),
+        ("basic_r1_k3_s1_c64_pool", "skip of 'basic' must be none or projection, got 'pool'"),
+        ("basic_r1_k3_s1_e2_c64", "expansion of 'basic' must be 1, got 2"),
+        ("basic_r1_k3_s1_c64_se0.25", "se_ratio of 'basic' must be 0, got 0.25"),
+        ("bottleneck_r1_k3_s1_c64_se0.25", "se_ratio of 'bottleneck' must be 0, got 0.25"),
         ("bottleneck_r1_k3_s1_e65_c64", "expansion"),
-        ("ir_r1_k3_s1_e6_c0", "out_channels is 0"),
-        ("ir_r1_k3_s1_e6_c99999999", "out_channels is 99999999"),
+        ("ir_r1_k3_s1_e6_c0", "out_channels must be a whole number from 1 to 65,536, got 0"),
+        ("ir_r1_k3_s1_e6_c99999999", "from 1 to 65,536, got 99999999"),
         ("ir_r9999999999_k3_s1_e6_c8", "r9999999999"),
     ],
 )

@@ -84,7 +84,6 @@ def _oracles(architecture):
     return counted.params, counted.fvcore, counted.torch
 
 
-@settings(max_examples=25)
 @given(architectures())
 def test_cost_is_what_fvcore_and_torch_count_on_any_architecture(architecture):
     counted = cost(architecture)

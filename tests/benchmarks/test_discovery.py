@@ -15,13 +15,6 @@ from mnas_search.benchmarks.discovery.peers.started import START, Started
 from mnas_search.benchmarks.discovery.peers.uniform import Uniform
 from mnas_search.benchmarks.discovery.problems import Definition, DiscoveryProblem, problems
 from mnas_search.benchmarks.discovery.searchers import Ours, Searcher
-from mnas_search.benchmarks.discovery.statistics import (
-    best_so_far,
-    evaluations_until,
-    incumbent,
-    median,
-    paired_difference,
-)
 from mnas_search.common.errors import UnknownName, UsageError
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem
@@ -76,6 +69,7 @@ class Fixed(Searcher):
 # -- the whole ------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_the_quick_benchmark_runs_and_goes_on(run_cli, tmp_path):
     pytest.importorskip("matplotlib")
     mine = tmp_path / "mine.py"
@@ -139,7 +133,7 @@ def test_a_run_is_kept_until_something_changes(tmp_path, monkeypatch):
     runner = running.Runner(problems={"toy": toy(noise=0.01)}, folder=tmp_path)
     task = running.Task(problem="toy", name="random", seed=3, evaluations=20)
     assert runner.kept(task) is None
-    assert running.compute(runner, [task], 1, lambda line: None) == []
+    assert running.compute(runner.compute, [task], 1, lambda line: None) == []
     kept = runner.kept(task)
     shorter = running.Task(problem="toy", name="random", seed=3, evaluations=7)
     assert len(kept) == 20
@@ -161,8 +155,8 @@ def test_runs_in_other_processes_are_the_same(tmp_path):
     ]
     here = running.Runner(problems={"toy": toy()}, folder=tmp_path / "here")
     there = running.Runner(problems={"toy": toy()}, folder=tmp_path / "there")
-    assert running.compute(here, tasks, 1, lambda line: None) == []
-    assert running.compute(there, tasks, 2, lambda line: None) == []
+    assert running.compute(here.compute, tasks, 1, lambda line: None) == []
+    assert running.compute(there.compute, tasks, 2, lambda line: None) == []
     for task in tasks:
         assert (here.kept(task).codes == there.kept(task).codes).all()
 
@@ -207,23 +201,10 @@ def test_repeats_are_free_a_hundred_times():
 
 def test_curves_by_hand():
     values = np.array([0.0, 3.0, 2.0, 5.0])
-    assert best_so_far(values).tolist() == [0, 3, 3, 5]
-    assert evaluations_until(values, 2.5) == 2
-    assert evaluations_until(values, 5.0) == np.inf
+    assert scoring.evaluations_until(values, 2.5) == 2
+    assert scoring.evaluations_until(values, 5.0) == np.inf
     told = np.array([9.0, 1.0, 4.0, 2.0])
-    assert incumbent(told, values, values > 0).tolist() == [0, 3, 2, 2]
-    assert median([1.0, np.inf, 2.0]) == 2
-    assert median([1.0, 2.0]) == 1.5
-    assert median([1.0, np.inf]) == np.inf
-
-
-def test_the_bootstrap_by_hand():
-    """Two seeds: four equally likely samples, with one seed's difference or the mean."""
-    found = paired_difference({0: 5.0, 1: 7.0, 9: 100.0}, {0: 1.0, 1: 1.0})
-    assert (found.value, found.low, found.high) == (5.0, 4.0, 6.0)
-    same = paired_difference(dict.fromkeys(range(9), 2.0), dict.fromkeys(range(9), 1.5))
-    assert (same.value, same.low, same.high) == (0.5, 0.5, 0.5)
-    assert paired_difference({0: 5.0}, {0: 1.0}) is None
+    assert scoring.incumbent(told, values, values > 0).tolist() == [0, 3, 2, 2]
 
 
 def test_the_best_known_is_the_best():

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from test_report import checked
+from pages import checked
 
 from mnas_search import reference
 from mnas_search.architecture.cost.count import cost
@@ -37,7 +37,7 @@ def lines(tables):
 
 def run(capsys, *arguments):
     with pytest.raises(SystemExit) as done:
-        main(["report", *arguments])
+        main(["bench", "paper", *arguments])
     out, err = capsys.readouterr()
     return done.value.code, out, err
 
@@ -72,7 +72,7 @@ def test_a_ratio_follows_from_figures_within_their_rounding():
 
 @pytest.mark.parametrize("text", ["", "5.3 M", "5,3M", "x", "5.3G"])
 def test_what_is_no_printed_figure(text):
-    with pytest.raises(ValueError, match="allowed"):
+    with pytest.raises(ValueError, match="must be such as"):
         Printed(text)
 
 
@@ -177,7 +177,7 @@ def test_the_differences_in_the_docs_are_those_of_the_command(tables):
 
 
 def test_json_is_one_list_of_lines(capsys):
-    code, out, err = run(capsys, "--paper", "--format", "json")
+    code, out, err = run(capsys, "--format", "json")
     assert (code, err) == (0, "")
     value = json.loads(out)
     keys = {"table", "title", "row", "quantity", "printed", "value", "earlier"}
@@ -194,7 +194,7 @@ def test_json_is_one_list_of_lines(capsys):
 
 
 def test_the_tables_and_the_folder(capsys, tmp_path):
-    code, out, _ = run(capsys, "--paper", "-o", str(tmp_path / "paper"))
+    code, out, _ = run(capsys, "-o", str(tmp_path / "paper"))
     assert code == 0
     assert "0.3858B -1.1%" in out
     assert "not the ratio of the paper's own figures" in out
@@ -207,21 +207,17 @@ def test_the_tables_and_the_folder(capsys, tmp_path):
         assert sum(e.find(f"{SVG}title") is not None for e in svg.iter(f"{SVG}circle")) == points
         labels = {e.text for e in svg.iter(f"{SVG}text")}
         assert labels >= {"B0", "B7", "ResNet-50", "SENet", "AmoebaNet-C"}
-    code, _, err = run(capsys, "--paper", "-o", str(tmp_path / "paper"))
+    code, _, err = run(capsys, "-o", str(tmp_path / "paper"))
     assert code == 2
     assert "--force" in err
-    assert run(capsys, "--paper", "-o", str(tmp_path / "paper"), "--force")[0] == 0
+    assert run(capsys, "-o", str(tmp_path / "paper"), "--force")[0] == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "--paper"),
-        (("--format", "json"), "allowed"),
-        (("runs/x", "--format", "json"), "--format without --paper"),
-        (("runs/x", "-o", "y"), "--output without --paper"),
-        (("--paper", "--force"), "--force without --output"),
-        (("--paper", "no/such/run"), "no/such/run"),
+        (("--force",), "--force requires --output"),
+        (("no/such/run",), "no/such/run"),
     ],
 )
 def test_wrong_usage_is_one_line(capsys, arguments, said):
@@ -229,6 +225,13 @@ def test_wrong_usage_is_one_line(capsys, arguments, said):
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert said in err
+
+
+def test_report_requires_a_run(capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["report"])
+    assert done.value.code == 2
+    assert capsys.readouterr().err == "error: missing argument RUN\n"
 
 
 @pytest.fixture
@@ -245,9 +248,7 @@ def folder(tmp_path):
 
 
 def test_ones_own_family_is_drawn_for_what_it_is(capsys, folder, tmp_path):
-    code, out, _ = run(
-        capsys, "--paper", str(folder), "--format", "json", "-o", str(tmp_path / "o")
-    )
+    code, out, _ = run(capsys, str(folder), "--format", "json", "-o", str(tmp_path / "o"))
     family = json.loads(out)["family"]
     assert code == 0
     assert [m["macs"] for m in family["members"]] == [390_000_000, 700_000_000]
@@ -263,7 +264,7 @@ def test_ones_own_family_is_drawn_for_what_it_is(capsys, folder, tmp_path):
 def test_an_accuracy_on_other_data_is_not_drawn(capsys, folder, tmp_path):
     config = {"evaluator": "proxy_training", "data": "digits"}
     (folder / "config.json").write_text(json.dumps({"config": config, "versions": {}}))
-    code, out, _ = run(capsys, "--paper", str(folder), "-o", str(tmp_path / "o"))
+    code, out, _ = run(capsys, str(folder), "-o", str(tmp_path / "o"))
     assert code == 0
     assert "is not ImageNet's and is not drawn" in out
     assert "own hollow" not in (tmp_path / "o" / "params.svg").read_text()
@@ -341,6 +342,7 @@ def test_latency_has_the_published_figures_beside_those_of_the_same_networks():
     assert {t.paper for t in latency.FULL} == {latency.FAST, latency.SLOW, latency.LARGE}
 
 
+@pytest.mark.full
 def test_bench_latency_prints_both_tables(capsys):
     with pytest.raises(SystemExit) as done:
         main(["bench", "latency", "--quick", "--format", "json"])

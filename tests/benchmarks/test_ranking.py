@@ -54,15 +54,6 @@ def test_a_constant_ranks_nothing():
     assert statistics.tau(np.zeros(5), np.arange(5.0)) == 0
 
 
-def test_resampled_taus_are_scipys_of_the_resamples():
-    rng = np.random.default_rng(1)
-    one, two = rng.normal(size=(2, 25))
-    weights = statistics._multiplicities(25)[:20]
-    drawn = [np.repeat(np.arange(25), w.astype(int)) for w in weights]
-    expected = [kendalltau(one[d], two[d]).statistic for d in drawn]
-    assert statistics._taus(one, two, weights) == pytest.approx(expected)
-
-
 def test_intervals_hold_their_value_and_know_a_clear_difference():
     rng = np.random.default_rng(2)
     truth = rng.normal(size=120)
@@ -296,7 +287,8 @@ ZERO_COST = (
 @pytest.mark.parametrize("score", ZERO_COST)
 def test_scores_of_a_recorded_network_are_finite_and_repeat(score):
     made = ZeroCost(score=score, resolution=64, batch_size=4)
-    (first,), (again,) = made(small(), 0), made(small(), 0)
+    with one_thread():  # sums over threads differ in their last digits
+        (first,), (again,) = made(small(), 0), made(small(), 0)
     assert math.isfinite(first.value)
     assert first.value == again.value
 

@@ -1,4 +1,4 @@
-"""Rank statistics, against cases by hand, scipy, and brute force."""
+"""Statistics against cases by hand, scipy, published tables, and brute force."""
 
 import math
 
@@ -6,18 +6,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import kendalltau
+from scipy.stats import binom, kendalltau, ttest_ind
 
 from mnas_search.common.statistics import (
+    TauBootstrap,
     interval,
+    kendall_tau,
     leave_pair_out,
+    median_bounds,
     order,
+    order_missing_last,
     pair_count,
+    paired_difference,
     pooled_std,
     quantile_groups,
     resamples,
     same,
+    sample_std,
+    student_margin,
     tau_b,
+    wilson,
 )
 
 
@@ -130,7 +138,93 @@ def test_leave_pair_out_finds_what_is_there_and_nothing_else():
     assert abs(np.mean(draws)) < 0.05
 
 
+def test_a_bootstrap_of_taus_uses_the_same_samples_throughout():
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=25)
+    good, poor = truth + 0.3 * rng.normal(size=25), rng.normal(size=25)
+    bootstrap = TauBootstrap(25, count=40)
+    drawn = [np.repeat(np.arange(25), w.astype(int)) for w in resamples(25, count=40)]
+    taus = np.array(
+        [[kendalltau(one[d], truth[d]).statistic for d in drawn] for one in (good, poor)]
+    )
+    pairs = [[(order(one), order(truth))] for one in (good, poor)]
+    found = bootstrap.tau(pairs[0])
+    assert found.value == pytest.approx(kendalltau(good, truth).statistic)
+    assert [found.low, found.high] == pytest.approx(np.percentile(taus[0], [2.5, 97.5]))
+    gain = bootstrap.difference(*pairs)
+    assert gain.above_zero
+    assert [gain.low, gain.high] == pytest.approx(np.percentile(taus[0] - taus[1], [2.5, 97.5]))
+    equal = bootstrap.difference(pairs[0], pairs[0])
+    assert (equal.value, equal.low, equal.high) == (0, 0, 0)
+    mean = bootstrap.tau([pairs[0][0], pairs[1][0]])
+    assert mean.value == pytest.approx((found.value + kendalltau(poor, truth).statistic) / 2)
+    assert bootstrap.tau([]) is None
+
+
+def test_an_undefined_tau_is_missing_or_counts_as_told():
+    constant = [(order(np.zeros(5)), order(np.arange(5.0)))]
+    assert TauBootstrap(5, count=10).tau(constant) is None
+    assert TauBootstrap(5, count=10, undefined=0.0).tau(constant).value == 0
+
+
+def test_missing_values_rank_last():
+    ordered = order_missing_last(values(math.nan, 1, -math.inf, 2))
+    assert ordered[0].tolist() == [0, -1, 0, -1]
+    assert (ordered[1:, 1:] == order(values(1, 0, 2))).all()
+
+
+def test_kendall_tau_by_hand():
+    assert kendall_tau([1, 2, 3, 4], [1, 2, 4, 3]) == pytest.approx(4 / 6)
+
+
+def test_paired_difference_by_hand():
+    """Two keys: four equally likely samples, with one key's difference or the mean."""
+    found = paired_difference({0: 5.0, 1: 7.0, 9: 100.0}, {0: 1.0, 1: 1.0})
+    assert (found.value, found.low, found.high) == (5.0, 4.0, 6.0)
+    equal = paired_difference(dict.fromkeys(range(9), 2.0), dict.fromkeys(range(9), 1.5))
+    assert (equal.value, equal.low, equal.high) == (0.5, 0.5, 0.5)
+    assert paired_difference({0: 5.0}, {0: 1.0}) is None
+
+
 def test_pooled_std_by_hand():
     assert pooled_std(np.array([[1.0, 3.0], [2.0, 2.0]])) == pytest.approx(1.0)
     assert pooled_std(np.array([[1.0, 3.0], [2.0, math.nan]])) == pytest.approx(math.sqrt(2))
     assert pooled_std(np.array([[1.0], [2.0]])) is None
+    assert pooled_std([(1.0, 3.0), (4.0,), ()]) == pytest.approx(math.sqrt(2))
+    pairs = np.random.default_rng(0).normal(size=(30, 2))
+    halves = np.sqrt(np.mean((pairs[:, 0] - pairs[:, 1]) ** 2) / 2)
+    assert pooled_std(pairs) == pytest.approx(halves)
+
+
+def test_sample_std_by_hand():
+    assert sample_std([1.0, 3.0, math.nan]) == pytest.approx(math.sqrt(2))
+    assert sample_std([1.0, math.nan]) is None
+
+
+def test_student_margin_is_half_the_interval_of_a_t_test():
+    one, two = (1.0, 2.0, 4.0), (2.0, 2.5, 7.0)
+    bounds = ttest_ind(one, two).confidence_interval(0.95)
+    assert student_margin([one, two], 3) == pytest.approx((bounds.high - bounds.low) / 2)
+    with pytest.raises(ValueError, match="requires a group of two values"):
+        student_margin([(1.0,)], 1)
+
+
+def test_wilson_s_interval():
+    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+
+
+@pytest.mark.parametrize("count", [6, 9, 12, 30, 101])
+def test_median_bounds_hold_the_median_in_95_of_100(count):
+    """Of the values, fewer than `low` or more than `high` lie below the median."""
+    low, high = median_bounds(count)
+    inside = binom.cdf(high, count, 0.5) - binom.cdf(low, count, 0.5)
+    tighter = binom.cdf(high - 1, count, 0.5) - binom.cdf(low + 1, count, 0.5)
+    assert inside >= 0.95 > tighter
+
+
+def test_median_bounds_of_few_values_are_all_of_them():
+    assert median_bounds(1) == (0, 0) and median_bounds(3) == (0, 2)

@@ -28,6 +28,7 @@ from mnas_search.nas.space.choices import decode, encode, sample_codes, sizes
 from mnas_search.nas.trial import Trial
 
 CONTROLLERS = [p.name for p in plugins.installed("controllers")]
+OTHERS = [name for name in sorted(SPACES) if name != "efficientnet"]
 TRIALS, SEEDS = 100, range(3)
 
 
@@ -85,7 +86,9 @@ def trials(name, space, seed):
     return toy.run(plugins.load("controllers", name)(toy.given), seed)
 
 
-@pytest.mark.parametrize("space", sorted(SPACES))
+@pytest.mark.parametrize(
+    "space", ["efficientnet", *(pytest.param(s, marks=pytest.mark.full) for s in OTHERS)]
+)
 @pytest.mark.parametrize("name", [name for name in CONTROLLERS if name != "random_search"])
 def test_better_than_chance(name, space):
     """By the mean over three seeds; the module's docstring has the rate of false failures."""

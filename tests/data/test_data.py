@@ -883,6 +883,7 @@ def test_a_run_on_a_folder_of_images(tmp_path, run_cli, monkeypatch):
     assert "train/dark/[odd/].png (no image)" in said
 
 
+@pytest.mark.full
 def test_a_run_on_cifar_10(tmp_path, run_cli):
     folder, _ = cifar10(tmp_path / "cifar")
 
@@ -978,6 +979,7 @@ class Two:
         return len(self.outcomes) == 2
 
 
+@pytest.mark.full
 def test_workers_see_one_copy_of_the_images_that_nobody_can_write(tmp_path):
     from mnas_search.experiments.runners.ray_tune import run_on_ray
 

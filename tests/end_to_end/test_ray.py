@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from runs import PATIENCE
 
 from mnas_search.architecture.traced_network import TracedNetwork
 from mnas_search.evaluators.proxy_training import ProxyTraining
@@ -39,7 +40,7 @@ def run(arguments, **environment):
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=300,
+        timeout=PATIENCE,
     )
 
 
@@ -59,7 +60,8 @@ def timeless(folder):
 
 
 def wait_for_tells(process, folder, count):
-    for _ in range(1200):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         if len(events(folder, "tell")) >= count:
             return
         assert process.poll() is None, process.stderr.read()
@@ -82,6 +84,7 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.mark.full
 def test_one_worker_gives_the_same_journal_twice(whole, tmp_path):
     folder = tmp_path / "run"
     done = run(command(folder, evaluator="slow", workers=1))
@@ -91,6 +94,7 @@ def test_one_worker_gives_the_same_journal_twice(whole, tmp_path):
     assert len(workers) == 1  # one actor, reused
 
 
+@pytest.mark.full
 def test_kill_the_whole_process_group_and_resume(whole, tmp_path):
     folder, log = tmp_path / "run", tmp_path / "log"
     environment = {**os.environ, "TRAINED_LOG": str(log)}
@@ -126,6 +130,7 @@ def test_kill_the_whole_process_group_and_resume(whole, tmp_path):
     assert len(tells) == len(set(tells))
 
 
+@pytest.mark.full
 def test_ctrl_c_ends_with_130_and_a_folder_that_goes_on(tmp_path):
     folder = tmp_path / "run"
     process = subprocess.Popen(
@@ -137,7 +142,7 @@ def test_ctrl_c_ends_with_130_and_a_folder_that_goes_on(tmp_path):
     )
     wait_for_tells(process, folder, 3)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to workers too
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert out == ""
     assert f"mnas-search resume {folder}" in err
@@ -151,6 +156,7 @@ def test_ctrl_c_ends_with_130_and_a_folder_that_goes_on(tmp_path):
     assert json.loads(done.stdout)["trials"] == 16
 
 
+@pytest.mark.full
 def test_two_workers_share_the_work_and_errors_are_outcomes(tmp_path):
     folder = tmp_path / "run"
     done = run(
@@ -171,6 +177,7 @@ def test_two_workers_share_the_work_and_errors_are_outcomes(tmp_path):
             assert tell["status"] == "ok"
 
 
+@pytest.mark.full
 def test_a_dead_worker_is_replaced_and_its_work_tried_once_more(tmp_path):
     folder, marks = tmp_path / "run", tmp_path / "marks"
     marks.mkdir()
@@ -189,13 +196,15 @@ def test_a_dead_worker_is_replaced_and_its_work_tried_once_more(tmp_path):
             assert tells[number]["status"] == "ok"
 
 
+@pytest.mark.full
 def test_more_gpus_than_there_are(tmp_path):
     done = run(command(tmp_path / "run", evaluator="slow", **{"gpus-per-trial": 99}))
     assert done.returncode == 2
-    assert "99 GPUs a trial; allowed: at most" in done.stderr
+    assert "99 GPUs a trial required, but Ray sees" in done.stderr
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("workers", "gpus", "seen"), [(3, 2, 2), (2, 3, 2)])
 def test_workers_share_the_gpus(tmp_path, workers, gpus, seen):
     # Ray believes in them; nothing here uses them.
@@ -232,6 +241,7 @@ def test_the_main_job_in_small_and_a_candidate_trained_again_by_hand(tmp_path):
     assert len(events(folder, "verdict")) == 6 * 3
 
 
+@pytest.mark.full
 def test_a_traced_network_travels(tmp_path):
     example = HERE.parent / "examples" / "my_vit.py"
     folder = tmp_path / "run"
@@ -255,6 +265,7 @@ def test_proxy_training_refuses_what_is_no_chain_of_stages():
         measure(ProxyTraining(), Job(number=0, network=network, seed=0))
 
 
+@pytest.mark.full
 def test_nothing_is_asked_ahead(tmp_path):
     """With one worker every ask follows the tell of the one before."""
     folder = tmp_path / "run"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from runs import EVALUATOR, arguments, events, timeless
 
 import mnas_search
 from mnas_search import reference
@@ -17,32 +18,6 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.experiments.resolve import resolve_architecture
 
 HERE = Path(__file__).parents[1]
-EVALUATOR = f"{HERE / 'evaluators_for_tests.py'}:by_params"
-
-
-def arguments(output, **changes):
-    options = {
-        "target-flops": "200M",
-        "controller": "random_search",
-        "evaluator": EVALUATOR,
-        "trials": 12,
-        "workers": 0,
-        "output": output,
-        **changes,
-    }
-    return [x for k, v in options.items() if v is not None for x in (f"--{k}", v)]
-
-
-def events(folder):
-    lines = (folder / "journal.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def timeless(folder):
-    return [
-        {k: v for k, v in event.items() if k not in ("time", "seconds")}
-        for event in events(folder)
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -230,9 +205,9 @@ def test_a_changed_file_is_refused(run_cli, tmp_path):
         ({"target-flops": "0"}, "'0'"),
         ({"target-flops": "-4M"}, "'-4M'"),
         ({"target-flops": "nan"}, "'nan'"),
-        ({"target-flops": "banana"}, "'banana'; allowed: a positive size such as 400M"),
+        ({"target-flops": "banana"}, "a positive size such as 400M, 0.4G or 4e8, got 'banana'"),
         ({"target-flops": "1K"}, "has 1K FLOPs or fewer"),
-        ({"target-flops": "1K"}, "from 51.6M to 884M"),
+        ({"target-flops": "1K"}, "(range: 51.6M to 884M, from "),
         ({"exponent": "0.07"}, "would reward more FLOPs"),
         ({"exponent": "nan"}, "nan"),
         ({"objective": "banana"}, "soft, hard, absolute"),
@@ -245,14 +220,14 @@ def test_a_changed_file_is_refused(run_cli, tmp_path):
         ({"evaluator": f"{HERE}/evaluators_for_tests.py:not_an_evaluator"}, "allowed: an Eval"),
         ({"data": "digits"}, "it brings its own"),
         ({"trials": "-3"}, "-3"),
-        ({"trials": "0"}, "trials is 0"),
+        ({"trials": "0"}, "trials must be a whole number from 1, got 0"),
         ({"trials": "many"}, "'many'"),
-        ({"workers": "-1"}, "workers is -1"),
-        ({"seed": "-1"}, "seed is -1"),
-        ({"time-budget": "soon"}, "'soon'; allowed: a positive duration"),
-        ({"resolution": "0"}, "resolution is 0"),
-        ({"num-classes": "0"}, "num_classes is 0"),
-        ({"gpus-per-trial": "-1"}, "gpus_per_trial is -1"),
+        ({"workers": "-1"}, "workers must be a whole number from 0, got -1"),
+        ({"seed": "-1"}, "seed must be a whole number from 0, got -1"),
+        ({"time-budget": "soon"}, "a positive duration such as 90, 10m or 1.5h, got 'soon'"),
+        ({"resolution": "0"}, "resolution must be a whole number from 1, got 0"),
+        ({"num-classes": "0"}, "num_classes must be a whole number from 1, got 0"),
+        ({"gpus-per-trial": "-1"}, "gpus_per_trial must be a number from 0, got -1"),
         ({"format": "xml"}, "'xml'"),
         ({"banana": "1"}, "no option '--banana'; allowed: --target-flops"),
         ({"trails": "1"}, "did you mean --trials?"),

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from runs import PATIENCE
 
 from mnas_search.common import plugins
 from mnas_search.common.errors import RunFolderError, UsageError
@@ -304,7 +305,7 @@ def test_a_changed_file_is_refused(tmp_path, run_cli):
         (("--tau", 0), "tau must be above 0 and at most 1, got 0"),
         (("--tau", "nan"), "tau must be above 0 and at most 1, got nan"),
         (("--workers", -1), "workers must be a whole number from 0, got -1"),
-        (("--reference", "nobody"), "reference: unknown evaluator 'nobody'; allowed: accel_"),
+        (("--reference", "nobody"), "reference: evaluator must be one of accel_"),
         (("--reference", "epochs=x"), "proxy 'epochs=x'; allowed: resolution="),
         (("--proxy", "depth=3"), "proxy 'depth=3'; allowed: resolution="),
         (("--evaluator", RANKING), "no proxy for evaluator"),
@@ -394,6 +395,7 @@ def test_default_recipes_are_cheaper_ones_and_the_usual_one():
         assert proxy_recipe(224, 10_000).override(text) != proxy_recipe(224, 10_000)
 
 
+@pytest.mark.full
 def test_real_trainings(tmp_path, run_cli):
     names = ["--reference", "epochs=2,fraction=0.1", "--proxy", "epochs=1,fraction=0.05"]
     names += ["--proxy", "width=0.125,fraction=0.1,epochs=2", "--architectures", 4, "--seeds", 2]
@@ -427,6 +429,7 @@ def test_the_command_that_is_given_is_one_that_run_takes(tmp_path):
     )
 
 
+@pytest.mark.full
 def test_over_ray_each_worker_has_all_evaluators(tmp_path):
     done = study(
         FidelityConfig(
@@ -457,7 +460,7 @@ def _start(*arguments, log):
 
 
 def _wait_for(file, lines):
-    patience = time.monotonic() + 60
+    patience = time.monotonic() + PATIENCE
     while time.monotonic() < patience:
         if file.exists() and len(file.read_text().splitlines()) >= lines:
             return
@@ -465,13 +468,14 @@ def _wait_for(file, lines):
     raise AssertionError("nothing was trained")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_going_on_after_a_kill_and_after_ctrl_c(tmp_path, run_cli, how):
     folder, log = tmp_path / "f", tmp_path / "log"
     process = _start(*options(folder, "noise=0.1,wait=0.2"), log=log)
     _wait_for(log, 5)
     process.send_signal(how)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     if how == signal.SIGINT:
         assert process.returncode == 130
         assert f"resume with: mnas-search fidelity --output {folder}" in err

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evaluators_for_tests import Cheap, Contrary, by_params
-from test_search import OBJECTIVE, Scripted, codes_of, finish, make
+from runs import PATIENCE
+from toy_search import OBJECTIVE, Scripted, codes_of, finish, make
 
 from mnas_search import reference
 from mnas_search.architecture.cost.count import cost
@@ -325,8 +326,8 @@ def test_a_prior_is_a_scale_plus_a_residual():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"controller": "tpe"}, "which makes no use of it"),
-        ({"space": "mnasnet"}, "has no predictions for this search space"),
+        ({"controller": "tpe"}, "requires a controller that uses it"),
+        ({"space": "mnasnet"}, "must be an evaluator with predictions for this search space"),
     ],
 )
 def test_priors_that_cannot_be(options, says):
@@ -375,6 +376,7 @@ def test_what_a_run_searches_by_where_nothing_is_said():
         assert setup.check is None
 
 
+@pytest.mark.full
 def test_the_default_run_survives_a_kill_in_its_finals(tmp_path):
     """The real thing: evidence, second opinion, trainings over Ray, family, export."""
     folder = tmp_path / "run"
@@ -384,7 +386,7 @@ def test_the_default_run_survives_a_kill_in_its_finals(tmp_path):
         process = subprocess.Popen(
             list(map(str, start)), stdout=log, stderr=log, start_new_session=True
         )
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and process.poll() is None:
             if (folder / "journal.jsonl").exists() and len(events(folder, "final")) >= 2:
                 break
@@ -398,7 +400,7 @@ def test_the_default_run_survives_a_kill_in_its_finals(tmp_path):
         [*command, "resume", str(folder), "--format", "json"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -416,6 +418,7 @@ def test_the_default_run_survives_a_kill_in_its_finals(tmp_path):
     assert (folder / "export" / "model.py").exists()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("controller", CONTROLLERS)
 def test_kill_and_resume_with_every_controller(tmp_path, run_cli, controller):
     """kill -9 in the middle; the journal goes on as one that was never interrupted."""
@@ -423,7 +426,7 @@ def test_kill_and_resume_with_every_controller(tmp_path, run_cli, controller):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = [sys.executable, "-m", "mnas_search", *map(str, run_arguments(killed, *options))]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         if (killed / "journal.jsonl").exists() and len(events(killed, "tell")) >= 16:
             break

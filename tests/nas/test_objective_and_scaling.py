@@ -190,7 +190,7 @@ def test_sizes(text, value):
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "M", "4X", "nan", "inf", "1e999", "4 0 0", "0x1"])
 def test_sizes_that_are_refused(text):
-    with pytest.raises(UsageError, match="allowed: a positive size"):
+    with pytest.raises(UsageError, match="expected a positive size"):
         parse_size(text)
 
 

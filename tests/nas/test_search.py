@@ -5,61 +5,20 @@ import time
 
 import numpy as np
 import pytest
+from toy_search import OBJECTIVE, Scripted, codes_of, finish, make
 
 from mnas_search.architecture.cost.count import cost
 from mnas_search.common.errors import RunFolderError
 from mnas_search.controllers.random_search import RandomSearch
 from mnas_search.experiments.search.stages.replicates import Replicates
-from mnas_search.nas.controller import Controller
 from mnas_search.nas.core import MOST_DUPLICATES, Search, training_seed
 from mnas_search.nas.job import SequentialQueue, TimedQueue, check
 from mnas_search.nas.journal import Journal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import problem
-from mnas_search.nas.space.choices import Decision, decode, encode
+from mnas_search.nas.space.choices import Decision
 from mnas_search.nas.trial import Evaluation, Failure
 from mnas_search.testing import ToySpace, toy_accuracy
-
-OBJECTIVE = Objective(target=400e3)
-
-
-class Scripted(Controller):
-    """Asks what it was told to ask, and remembers what it is told."""
-
-    def __init__(self, codes):
-        self.codes, self.asked, self.told, self.resumed = list(codes), 0, [], []
-
-    def ask(self, rng):
-        self.asked += 1
-        return decode(ToySpace().decisions, self.codes[self.asked - 1])
-
-    def tell(self, trial):
-        self.told.append(trial)
-
-    def resume_ask(self, choices):
-        self.resumed.append(encode(ToySpace().decisions, choices))
-        self.asked += 1
-
-
-def codes_of(*numbers):
-    every = list(np.ndindex(3, 2, 3, 2, 3, 2))
-    return [every[n] for n in numbers]
-
-
-def make(journal, controller, trials=5, **options):
-    return Search(
-        space=ToySpace(),
-        objective=OBJECTIVE,
-        controller=controller,
-        trials=trials,
-        seed=0,
-        journal=journal,
-        **options,
-    )
-
-
-def finish(search, work):
-    search.record(work, Evaluation(accuracy=toy_accuracy(search.choices(work))), 1.0)
 
 
 def events(path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from PIL import Image
 from strategies import architectures
 from torch import nn
@@ -72,7 +72,6 @@ def test_the_mean_of_a_map_and_the_bias_are_the_logit(name):
         torch.testing.assert_close(found.logits, network(pixels)[0], rtol=0, atol=0)
 
 
-@settings(max_examples=25)
 @given(architectures())
 def test_every_architecture_has_an_exact_map_of_its_last_features(architecture):
     network = randomised(build(architecture))
@@ -396,7 +395,7 @@ def test_what_is_refused_leaves_nothing(trained, picture, tmp_path, run_cli):
         ((trained, picture, tmp_path / "torn.jpg"), "torn.jpg' cannot be read (Truncated File"),
         ((trained, picture, tmp_path / "file"), "file' cannot be read (no image); allowed: AVIF"),
         ((trained, tmp_path / "none.png"), "none.png' cannot be read (No such file"),
-        ((trained, tmp_path), "cannot be read (no ordinary file)"),
+        ((trained, tmp_path), "cannot be read (not an ordinary file)"),
         ((trained, picture, "--class", "10"), "class '10'; allowed: 0 to 9"),
         ((trained, picture, "--class", "cat"), "class 'cat'; allowed: 0 to 9"),
         ((trained, picture, tmp_path / "same" / "digit.jpg"), "would both become"),

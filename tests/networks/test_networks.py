@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from strategies import architectures, of_any_space
 from torch import nn
 
@@ -26,7 +26,6 @@ SMALL = replace(
 )
 
 
-@settings(max_examples=30)
 @given(architectures() | of_any_space)
 def test_plan_and_network_have_the_same_parameters(architecture):
     with torch.device("meta"):
@@ -41,7 +40,6 @@ def test_plan_and_network_have_the_same_parameters(architecture):
     assert list(built) == list(planned)
 
 
-@settings(max_examples=30)
 @given(architectures())
 def test_plan_and_network_have_the_same_map_sizes(architecture):
     network = build(architecture).eval()

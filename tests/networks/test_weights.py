@@ -226,7 +226,7 @@ def test_whose_weights_without_weights(tmp_path, run_cli, monkeypatch):
     (tmp_path / "net.json").write_text(NETWORK.to_json())
     Image.fromarray(digits().test.images[0]).save("digit.png")
     code, _, err = run_cli("train", "net.json", "--weights-of", "timm")
-    assert (code, err) == (2, "error: --weights-of timm without --init; allowed: with it\n")
+    assert (code, err) == (2, "error: --weights-of timm requires --init\n")
     code, _, err = run_cli("explain", "net.json", "digit.png", "--weights-of", "timm")
     assert (code, err) == (2, "error: --weights-of timm without --weights; allowed: with it\n")
     config = TrainingConfig(architecture=NETWORK, init=str(written(tmp_path, "nothing")[0]))

@@ -1,12 +1,12 @@
 """Architecture -> plans: every integer of a network, resolved once.
 
-The only place with stride, padding, rounding and channel arithmetic. Cost, networks and exporters
-read what stands here, so they cannot disagree.
+Stride, padding, rounding and channel arithmetic are here only. Cost, networks and exporters read
+the plans, so that they cannot disagree.
 
-    arithmetic   rounding rules and padding
-    plan_builder writes plans, following live and saved tensors
-    kinds        the built-in block kinds, one plan function each
-    network      a whole network: stem, blocks, head
+    arithmetic    rounding rules and padding
+    plan_builder  writes plans, tracking live and saved tensors
+    kinds         the built-in block kinds, one plan function each
+    network       a whole network: stem, blocks, head
 """
 
 from mnas_search.architecture.blocks.arithmetic import (

@@ -4,7 +4,7 @@ import math
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
-    """`value` rounded to a multiple of `divisor`, never below 90 % of it.
+    """Round `value` to a multiple of `divisor`, never below 90 % of it.
 
     The rule of MobileNet, MnasNet and EfficientNet (`round_filters` in TensorFlow's
     efficientnet_model.py).
@@ -14,7 +14,7 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 
 
 def round_repeats(repeats: int, depth: float) -> int:
-    """ceil(depth * repeats), EfficientNet's rule.
+    """Compute ceil(depth * repeats), EfficientNet's rule.
 
     Products are first rounded to nine decimals: 1.1 * 10 is 11 blocks, not the 12 that
     11.000000000000002 would give.
@@ -23,7 +23,7 @@ def round_repeats(repeats: int, depth: float) -> int:
 
 
 def squeeze_channels(in_channels: int, se_ratio: float) -> int:
-    """Width between the two squeeze-and-excitation layers, from the block's *input* width.
+    """Compute the squeeze-and-excitation width from the block's *input* width.
 
     TensorFlow's EfficientNet: max(1, int(input_filters * se_ratio)); 0 without SE.
     """
@@ -31,12 +31,13 @@ def squeeze_channels(in_channels: int, se_ratio: float) -> int:
 
 
 def strided(size: int, stride: int) -> int:
-    """Side of the map after a layer of odd kernel: ceil(size / stride), for both paddings."""
+    """Compute the output size of a layer with an odd kernel: ceil(size / stride), for both
+    paddings."""
     return -(-size // stride)
 
 
 def padding(mode: str, size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Pixels added (before, after) on each axis.
+    """Compute the pixels added (before, after) on each axis.
 
     `symmetric`: (k - 1) // 2 on both sides (PyTorch). `same`: TensorFlow's total of
     max((ceil(n / s) - 1) * s + k - n, 0), the smaller half before.
@@ -48,5 +49,6 @@ def padding(mode: str, size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def drop_path_rates(last_rate: float, blocks: int) -> tuple[float, ...]:
-    """Stochastic-depth rate of each block: last_rate * i / N, i from 0 (EfficientNet's code)."""
+    """Compute each block's stochastic-depth rate: last_rate * i / N, i from 0 (EfficientNet's
+    code)."""
     return tuple(last_rate * i / blocks for i in range(blocks))

@@ -20,7 +20,7 @@ def _builder(spec: BlockSpec) -> PlanBuilder:
 
 
 def plan_conv(spec: BlockSpec) -> BlockPlan:
-    """`cn`: k x k convolution, batch norm, activation, squeeze-and-excitation."""
+    """Plan `cn`: k x k convolution, batch norm, activation, squeeze-and-excitation."""
     builder = _builder(spec)
     squeezed = squeeze_channels(spec.in_channels, spec.se_ratio)
     pad = builder.conv("conv", spec.out_channels, kernel=spec.kernel, stride=spec.stride)
@@ -33,7 +33,7 @@ def plan_conv(spec: BlockSpec) -> BlockPlan:
 
 
 def plan_depthwise_separable(spec: BlockSpec) -> BlockPlan:
-    """`ds`, `dsa`: depthwise k x k, squeeze-and-excitation, 1x1; of `dsa` activated."""
+    """Plan `ds`, `dsa`: depthwise k x k, SE, 1x1; `dsa` ends in an activation."""
     builder = _builder(spec)
     width = spec.in_channels
     squeezed = squeeze_channels(width, spec.se_ratio)
@@ -43,18 +43,14 @@ def plan_depthwise_separable(spec: BlockSpec) -> BlockPlan:
     builder.squeeze_excite("se", squeezed, spec.activation)
     builder.conv("conv_pw", spec.out_channels)
     builder.batch_norm("bn2")
+    activates = spec.kind == "dsa"
     return finish_block(
-        spec,
-        builder,
-        mid_channels=width,
-        pad=pad,
-        se_channels=squeezed,
-        last_activation=spec.kind == "dsa",
+        spec, builder, mid_channels=width, pad=pad, se_channels=squeezed, last_activation=activates
     )
 
 
 def plan_inverted_residual(spec: BlockSpec) -> BlockPlan:
-    """`ir`: 1x1 expansion, depthwise k x k, squeeze-and-excitation, 1x1 without activation."""
+    """Plan `ir`: 1x1 expansion, depthwise k x k, SE, 1x1 without activation."""
     builder = _builder(spec)
     width = make_divisible(spec.in_channels * spec.expansion)
     squeezed = squeeze_channels(spec.in_channels, spec.se_ratio)
@@ -71,7 +67,7 @@ def plan_inverted_residual(spec: BlockSpec) -> BlockPlan:
 
 
 def plan_edge_residual(spec: BlockSpec) -> BlockPlan:
-    """`er`: k x k expansion, squeeze-and-excitation, 1x1 without activation."""
+    """Plan `er`: k x k expansion, squeeze-and-excitation, 1x1 without activation."""
     builder = _builder(spec)
     width = make_divisible(spec.in_channels * spec.expansion)
     squeezed = squeeze_channels(spec.in_channels, spec.se_ratio)
@@ -85,7 +81,7 @@ def plan_edge_residual(spec: BlockSpec) -> BlockPlan:
 
 
 def plan_basic(spec: BlockSpec) -> BlockPlan:
-    """`basic`: two k x k convolutions, the first with the stride (arXiv 1512.03385, figure 5)."""
+    """Plan `basic`: two k x k convolutions, the first strided (arXiv 1512.03385, figure 5)."""
     builder = _builder(spec)
     pad = builder.conv("conv1", spec.out_channels, kernel=spec.kernel, stride=spec.stride)
     builder.batch_norm("bn1")
@@ -98,9 +94,9 @@ def plan_basic(spec: BlockSpec) -> BlockPlan:
 
 
 def plan_bottleneck(spec: BlockSpec) -> BlockPlan:
-    """`bottleneck`: 1x1 reduction to a share of the *output* width, k x k with the stride, 1x1.
+    """Plan `bottleneck`: 1x1 reduction to a share of the *output* width, strided k x k, 1x1.
 
-    The stride's place is that of ResNet "v1.5"; the paper has it in the first convolution.
+    The stride is placed as in ResNet "v1.5"; the paper has it in the first convolution.
     """
     builder = _builder(spec)
     width = make_divisible(spec.out_channels * spec.expansion)
@@ -120,14 +116,14 @@ def plan_bottleneck(spec: BlockSpec) -> BlockPlan:
 def _no_expansion(stage: StageFields) -> None:
     if stage.expansion != 1:
         raise InvalidArchitecture(
-            f"expansion is {stage.expansion} on {stage.kind!r}; allowed: 1 (ir, er and bottleneck "
-            "have a width of their own inside)"
+            f"expansion of {stage.kind!r} must be 1, got {stage.expansion} (ir, er and bottleneck "
+            "take others)"
         )
 
 
 def _no_squeeze(stage: StageFields) -> None:
     if stage.se_ratio:
-        raise InvalidArchitecture(f"se_ratio is {stage.se_ratio} on {stage.kind!r}; allowed: 0")
+        raise InvalidArchitecture(f"se_ratio of {stage.kind!r} must be 0, got {stage.se_ratio}")
 
 
 def _neither(stage: StageFields) -> None:
@@ -138,15 +134,10 @@ def _neither(stage: StageFields) -> None:
 _LAYERS = "mnas_search.networks.layers"
 
 CN = BlockKind(
-    plan=plan_conv,
-    module=f"{_LAYERS}:ConvBlock",
-    default_skip="none",
-    check=_no_expansion,
+    plan=plan_conv, module=f"{_LAYERS}:ConvBlock", default_skip="none", check=_no_expansion
 )
 DS = BlockKind(
-    plan=plan_depthwise_separable,
-    module=f"{_LAYERS}:DepthwiseSeparable",
-    check=_no_expansion,
+    plan=plan_depthwise_separable, module=f"{_LAYERS}:DepthwiseSeparable", check=_no_expansion
 )
 DSA = BlockKind(
     plan=plan_depthwise_separable,
@@ -156,15 +147,9 @@ DSA = BlockKind(
     check=_no_expansion,
 )
 IR = BlockKind(
-    plan=plan_inverted_residual,
-    module=f"{_LAYERS}:InvertedResidual",
-    default_expansion=None,
+    plan=plan_inverted_residual, module=f"{_LAYERS}:InvertedResidual", default_expansion=None
 )
-ER = BlockKind(
-    plan=plan_edge_residual,
-    module=f"{_LAYERS}:EdgeResidual",
-    default_expansion=None,
-)
+ER = BlockKind(plan=plan_edge_residual, module=f"{_LAYERS}:EdgeResidual", default_expansion=None)
 BASIC = BlockKind(
     plan=plan_basic,
     module=f"{_LAYERS}:BasicBlock",

@@ -12,7 +12,7 @@ from mnas_search.architecture.value import Architecture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartPlan:
-    """Stem or head: its layers with their sums; the rest as in `BlockPlan`."""
+    """Stem or head; the fields are as in `BlockPlan`."""
 
     layers: tuple[Layer, ...]
     out_channels: int
@@ -31,7 +31,7 @@ class NetworkPlan:
     """Every layer of a network.
 
     Attributes:
-        architecture: where it comes from.
+        architecture: the network.
         stem: `conv_stem`, `bn1`.
         stages: the blocks of each stage.
         head: `conv_head` and `bn2` where the architecture has them, `classifier`.
@@ -44,11 +44,11 @@ class NetworkPlan:
 
     @property
     def parts(self) -> tuple[PartPlan | BlockPlan, ...]:
-        """Stem, blocks and head in order of execution."""
+        """Stem, blocks and head, in order of execution."""
         return (self.stem, *(block for stage in self.stages for block in stage), self.head)
 
     def layers(self) -> Iterator[Layer]:
-        """All layers with parameters, with their full paths, in order of execution."""
+        """Yield all layers with parameters, with full paths, in order of execution."""
         yield from self.stem.layers
         for s, stage in enumerate(self.stages):
             for b, block in enumerate(stage):
@@ -75,7 +75,7 @@ def plan(architecture: Architecture) -> NetworkPlan:
 
 @functools.lru_cache(maxsize=1024)
 def plan_stem(stem: Stem, resolution: int, padding: str, activation: str) -> PartPlan:
-    """The stem over a 3-channel image."""
+    """Plan the stem over a 3-channel image."""
     builder = PlanBuilder(3, resolution, padding)
     builder.conv("conv_stem", stem.channels, kernel=stem.kernel, stride=stem.stride)
     builder.batch_norm("bn1")
@@ -89,7 +89,7 @@ def plan_stem(stem: Stem, resolution: int, padding: str, activation: str) -> Par
 def plan_head(
     head_channels: int | None, num_classes: int, channels: int, size: int, activation: str
 ) -> PartPlan:
-    """1x1 convolution, global average pool, classifier."""
+    """Plan 1x1 convolution, global average pool and classifier."""
     builder = PlanBuilder(channels, size, "symmetric")
     if head_channels is not None:
         builder.conv("conv_head", head_channels)
@@ -104,7 +104,7 @@ def plan_head(
 def plan_stage(
     stage: Stage, in_channels: int, in_size: int, padding: str
 ) -> tuple[BlockPlan, ...]:
-    """The blocks of a stage: the first one strides and changes the width."""
+    """Plan the blocks of a stage; the first one strides and changes the width."""
     first = BlockSpec(
         kind=stage.kind,
         in_channels=in_channels,

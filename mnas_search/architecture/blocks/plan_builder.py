@@ -1,16 +1,16 @@
-"""The builder that writes a plan: one layer after the other, and what they keep in memory.
+"""Builds a plan layer by layer, and tracks the memory that the layers take.
 
 Sizes are elements of one image. A tensor is live from the layer that writes it to the last that
 reads it; a part's input is live throughout, since the caller holds it. Batch norm and sums write a
-new tensor, activations but GELU work in place.
+new tensor; activations except GELU work in place.
 
-For the backward pass autograd keeps what a gradient is computed from, and a tensor that two layers
-ask for is kept once:
+For the backward pass autograd keeps what gradients are computed from; a tensor that two layers
+need is kept once:
 
-    convolution, linear     the input; its padded copy where one side is padded more
+    convolution, linear     the input, or its padded copy where padding is asymmetric
     batch norm              the input
     relu                    the result
-    other activations       the input: a copy of it, since they overwrite it, but for gelu
+    other activations       a copy of the input, which they overwrite; gelu the input itself
     squeeze-and-excitation  the map, the gate, and what its two convolutions take
     max pool                the input, and indices of eight bytes
     average pool            the input
@@ -20,16 +20,16 @@ ask for is kept once:
 from mnas_search.architecture.blocks.arithmetic import padding, strided
 from mnas_search.architecture.kind import BlockPlan, BlockSpec, Layer, pointwise
 
-_FROM_RESULT = ("relu",)  # activations whose gradient is computed from their result
-_NEW_TENSOR = ("gelu",)  # those that do not work in place
-_INDEX = 2  # an int64 in elements
+_FROM_RESULT = ("relu",)  # the gradient is computed from the result
+_NEW_TENSOR = ("gelu",)  # not in place
+_INDEX = 2  # an int64, in elements of fp32
 
 
 class PlanBuilder:
-    """Writes layers down, following width, size, live tensors and those kept for gradients.
+    """Collects layers, and tracks width, size, live tensors and tensors kept for gradients.
 
     Attributes:
-        layers: those with parameters, in the order of a state dict.
+        layers: the layers with parameters, in the order of a state dict.
         channels, size: of the current map.
         peak: largest number of live elements so far.
         saved_for_backward: elements kept for the backward pass, without the part's input.
@@ -52,7 +52,7 @@ class PlanBuilder:
     def conv(
         self, path: str, out_channels: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
     ) -> tuple[int, int]:
-        """A convolution without bias; returns its padding (before, after)."""
+        """Add a convolution without bias; returns its padding (before, after)."""
         pad = padding(self._padding, self.size, kernel, stride)
         layer = Layer(
             path=path,
@@ -75,17 +75,17 @@ class PlanBuilder:
         return pad
 
     def batch_norm(self, path: str) -> None:
-        """A batch norm over the current map."""
+        """Add a batch norm over the current map."""
         self._save()
         self._write(pointwise(path, "batch_norm", self.channels, self.channels, self.size))
 
     def linear(self, path: str, out_features: int) -> None:
-        """A linear layer with bias over a map of size 1."""
+        """Add a linear layer with bias over a map of size 1."""
         self._save()
         self._write(pointwise(path, "linear", self.channels, out_features, self.size, bias=True))
 
     def activation(self, name: str) -> None:
-        """An activation of the current map; plan functions say where there is one."""
+        """Add an activation of the current map."""
         if name in _FROM_RESULT:
             self._save()
         elif name in _NEW_TENSOR:
@@ -95,7 +95,7 @@ class PlanBuilder:
             self.saved_for_backward += self._elements  # a copy of the input; not yet the result
 
     def squeeze_excite(self, path: str, squeezed: int, activation: str) -> None:
-        """Pool, two 1x1 convolutions with bias, and a product with the map; nothing for 0."""
+        """Add a pool, two 1x1 convolutions with bias and a product; nothing if `squeezed` is 0."""
         if not squeezed:
             return
         self.layers += [
@@ -109,7 +109,7 @@ class PlanBuilder:
         self._become(self.channels, self.size, beside=2 * self.channels)
 
     def max_pool(self, stride: int) -> None:
-        """A max pool, which writes indices beside its result."""
+        """Add a max pool, which writes indices beside its result."""
         self._save()
         size = strided(self.size, stride)
         indices = _INDEX * self.channels * size**2
@@ -117,12 +117,11 @@ class PlanBuilder:
         self._become(self.channels, size, beside=indices)
 
     def global_pool(self) -> None:
-        """The average over the whole map."""
+        """Add the average over the whole map."""
         self._become(self.channels, 1)
 
     def add_shortcut(self, stride: int) -> None:
-        """The sum with the block's input, which is pooled or projected with the stride first where
-        the shortcut is so; nothing without a shortcut."""
+        """Add the sum with the block's input, pooled or projected first as the shortcut says."""
         if self._shortcut == "none":
             return
         if self._shortcut == "projection":
@@ -153,7 +152,7 @@ class PlanBuilder:
         self._become(layer.out_channels, layer.out_size, beside=beside)
 
     def _become(self, channels: int, size: int, *, beside: int = 0) -> None:
-        """A new map takes the place of the current one; `beside` elements are live meanwhile."""
+        """Replace the current map by a new one, with `beside` further elements live meanwhile."""
         before = 0 if self._at_input else self._elements
         self.channels, self.size = channels, size
         self._at_input, self._current_saved = False, False
@@ -183,9 +182,10 @@ def finish_block(
     se_channels: int,
     last_activation: bool = False,
 ) -> BlockPlan:
-    """Close a plan: the shortcut, the sums over the layers.
+    """Add the shortcut and return the plan of the block.
 
     Args:
+        mid_channels, pad, se_channels: as in `BlockPlan`.
         last_activation: whether an activation follows the sum with the shortcut.
     """
     builder.add_shortcut(spec.stride)

@@ -3,11 +3,7 @@
 from dataclasses import dataclass
 
 BYTES_PER_ELEMENT = 4
-
-
 CONVENTION = "FLOPs are multiply-adds of convolutions and linear layers, batch 1"
-
-
 MEMORY_CONVENTION = "fp32 inference at batch 1: weights, image and the peak of activations"
 
 
@@ -17,12 +13,12 @@ class Cost:
 
     Attributes:
         params: trainable parameters.
-        macs: multiply-adds of one image (the module docstring says which).
-        memory: peak bytes of activations in fp32 inference at batch 1: the largest sum over
-            layers of the tensors alive while it runs, its input, its output and the input of its
-            block; weights and images not included. None where unknown.
-        inference_memory: bytes of fp32 inference at batch 1, all together: parameters, batch
-            norm's buffers, the image, and the peak of activations. None where unknown.
+        macs: multiply-adds of one image, by `CONVENTION`.
+        memory: peak bytes of activations in fp32 inference at batch 1, without weights and image:
+            the largest sum, over layers, of the tensors that are live while the layer runs (its
+            input, its output, the input of its block). None if unknown.
+        inference_memory: total bytes of fp32 inference at batch 1: parameters, batch norm's
+            buffers, the image, and the peak of activations. None if unknown.
     """
 
     params: int

@@ -1,10 +1,10 @@
-"""What a network costs: parameters, multiply-adds, memory.
+"""Cost of a network: parameters, multiply-adds, memory.
 
 FLOPs here and everywhere in mnas-search are multiply-adds (MACs) of convolutions and linear
 layers, squeeze-and-excitation included, at batch 1 and the deployment resolution; biases, batch
-norm, activations and pooling count nothing. This is the papers' convention, in which
-EfficientNet-B0 has 385,814,752. Other tools count other things: fvcore adds batch norm and
-pooling, torch's flop counter doubles (a multiply and an add).
+norm, activations and pooling count nothing. By this convention, the papers', EfficientNet-B0 has
+385,814,752. Other tools differ: fvcore adds batch norm and pooling, torch's flop counter counts a
+multiply-add twice.
 """
 
 from typing import TYPE_CHECKING
@@ -18,31 +18,34 @@ if TYPE_CHECKING:
 
 
 def cost(network: "Architecture | TracedNetwork") -> Cost:
-    """Count one network: from its plan, or for a `TracedNetwork` by torch on the meta device."""
+    """Count one network: from its plan, or a `TracedNetwork` by torch on the meta device.
+
+        cost(reference.architecture("efficientnet_b0")).macs  # 385_814_752
+
+    MACs are those of arXiv 1905.11946, table 2.
+    """
     if not isinstance(network, Architecture):
         from mnas_search.architecture.cost.traced import traced_cost
 
         return traced_cost(network)
     stem = plan_stem(network.stem, network.resolution, network.padding, network.activation)
-    params, macs, held, peak = stem.params, stem.macs, stem.state_bytes, 0
+    params, macs, state, peak = stem.params, stem.macs, stem.state_bytes, 0
     channels, size = stem.out_channels, stem.out_size
     for stage in network.stages:
         for block in plan_stage(stage, channels, size, network.padding):
             params += block.params
             macs += block.macs
-            held += block.state_bytes
+            state += block.state_bytes
             peak = max(peak, block.peak)
             channels, size = block.out_channels, block.out_size
     head = plan_head(
         network.head_channels, network.num_classes, channels, size, network.activation
     )
-    peak = max(peak, head.peak)
-    image = 3 * network.resolution**2  # the stem's own input, which the caller holds
+    state, peak = state + head.state_bytes, max(peak, head.peak)
+    image = 3 * network.resolution**2  # the stem's input, which the caller holds
     return Cost(
         params=params + head.params,
         macs=macs + head.macs,
         memory=max(stem.peak, peak) * BYTES_PER_ELEMENT,
-        inference_memory=held
-        + head.state_bytes
-        + max(stem.peak, image + peak) * BYTES_PER_ELEMENT,
+        inference_memory=state + max(stem.peak, image + peak) * BYTES_PER_ELEMENT,
     )

@@ -1,4 +1,4 @@
-"""What can be a target or a limit: FLOPs, params, memory, latency."""
+"""Metrics that can be a target or a limit: FLOPs, params, memory, latency."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from mnas_search.common.units import format_bytes, format_latency, format_size
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """Something that a network costs.
+    """A metric of a network's cost.
 
     Attributes:
-        name: for people.
-        count: its name in counts, trials and journals.
-        amount: a figure with its unit.
-        words: the same within a sentence.
+        name: its name in text.
+        count: its name in costs, trials and journals.
+        amount: formats a value with its unit.
+        words: template of an amount within a sentence.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Metric:
     words: str = "{}"
 
     def text(self, count: float) -> str:
-        """An amount within a sentence: 400M FLOPs."""
+        """Format an amount for a sentence: 400M FLOPs."""
         return self.words.format(self.amount(count))
 
 
@@ -35,6 +35,4 @@ METRICS = {
     ),
     "latency": Metric(name="latency", count="latency", amount=format_latency),
 }
-
-
 TARGETS = ("flops", "latency", "memory")

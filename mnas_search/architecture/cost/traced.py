@@ -1,4 +1,4 @@
-"""Networks that are no chain of stages, counted by torch itself."""
+"""Cost of networks that are not a chain of stages, counted by torch."""
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -11,8 +11,11 @@ from mnas_search.common.errors import InvalidArchitecture
 def traced_cost(network: TracedNetwork) -> Cost:
     """Run the network once on the meta device under torch's flop counter.
 
-    torch counts a multiply-add as two, so halves are multiply-adds; unlike our own count, it knows
-    every matrix product (attention) and still no batch norm, activation or pooling.
+    torch counts a multiply-add as two, hence the division by two. Unlike the count from plans it
+    includes every matrix product (attention); like it, no batch norm, activation or pooling.
+
+    Raises:
+        InvalidArchitecture: the network has no multiply-adds.
     """
     with torch.device("meta"):
         module = network.build().eval()
@@ -21,7 +24,7 @@ def traced_cost(network: TracedNetwork) -> Cost:
     with counter, torch.no_grad():
         module(image)
     if not counter.get_total_flops():
-        raise InvalidArchitecture(f"{network.label!r} has no multiply-adds; allowed: some")
+        raise InvalidArchitecture(f"{network.label!r} must have multiply-adds, got none")
     return Cost(
         params=sum(p.numel() for p in module.parameters()),
         macs=counter.get_total_flops() // 2,

@@ -1,13 +1,9 @@
-"""Compound scaling: an architecture's family, and what the coefficients should be.
+"""Compound scaling: from one architecture to its family (arXiv 1905.11946, section 3).
 
-    equations    equation 3, its rounding, and the published table
+    equations    equation 3, its rounding, and the published coefficients
     limits       the largest phi under constraints (equation 2)
-    grid         the search for alpha, beta, gamma at phi = 1
-    comparison   one dimension against all three at equal FLOPs
-    written      scaled networks as files
-    measured     accuracies of scaled networks, journalled in a folder
 
-Importing this package loads the equations alone.
+Importing this package loads the equations only.
 """
 
 from mnas_search.architecture.scaling.equations import (

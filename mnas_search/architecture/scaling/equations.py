@@ -3,14 +3,13 @@
     depth d = alpha^phi, width w = beta^phi, resolution r = gamma^phi        (eq. 3)
     alpha * beta^2 * gamma^2 ~ 2,  alpha, beta, gamma >= 1
 
-so that FLOPs, which grow with d * w^2 * r^2, grow by about 2^phi. phi = 0 is the base itself: B0
-of the paper (summaries that number it 1 are off by one); below 0 the network shrinks. The
-coefficients that were released for B1 to B7 are *not* alpha^phi for any phi: they are the table
-`PUBLISHED`, beside the equations.
+so that FLOPs, which grow with d * w^2 * r^2, grow by about 2^phi. phi = 0 is the base, B0 in the
+paper; below 0 the network shrinks. The coefficients released for B1 to B7 are *not* alpha^phi for
+any phi: they are the table `PUBLISHED`.
 
-Channels, repeats and resolution are whole numbers, rounded as the reference code does
-(efficientnet_model.py, tensorflow/tpu): channels to a multiple of 8 that is no less than 90 % of
-the value, repeats up, the resolution to a pixel. `Rounding` overrides it.
+Channels, repeats and resolution are rounded as in the reference code (efficientnet_model.py,
+tensorflow/tpu): channels to a multiple of 8 that is no less than 90 % of the value, repeats up,
+the resolution to a pixel. `Rounding` overrides it.
 """
 
 import math
@@ -20,18 +19,19 @@ from dataclasses import dataclass, replace
 from mnas_search.architecture.blocks.arithmetic import make_divisible, round_repeats
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import MAX_RESOLUTION, Architecture
+from mnas_search.common.checks import check_integer, check_number
 from mnas_search.common.errors import UsageError
 
 BASE_RESOLUTION = 224
 # The last dropout rate of the paper's linear increase from B0 (0.2) to B7 (0.5), section 5.2.
 _LAST_DROPOUT, _LAST_PHI = 0.5, 7
-_MOST_WIDTH = 3200  # hundredths
-_COARSEST = 1024
+_MAX_WIDTH = 3200  # hundredths
+_MAX_MULTIPLE = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coefficients:
-    """How far one member of a family is scaled.
+    """The scaling coefficients of one member of a family.
 
     Attributes:
         depth, width: multipliers of repeats and channels.
@@ -59,7 +59,7 @@ PUBLISHED = tuple(
         (2.0, 3.1, 600, 0.5),
     )
 )
-# From the same file: the two that are no members of the paper's family, larger than B7.
+# From the same file: two networks larger than B7, which the paper does not have.
 LARGER = {
     "b8": Coefficients(width=2.2, depth=3.6, resolution=672, dropout=0.5),
     "l2": Coefficients(width=4.3, depth=5.3, resolution=800, dropout=0.5),
@@ -68,23 +68,19 @@ LARGER = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounding:
-    """What scaled sizes are rounded to.
+    """The multiples that scaled sizes are rounded to.
 
     Attributes:
-        channels: widths become multiples of it, no less than 90 % of the exact value.
-        resolution: the side of the input becomes the nearest multiple of it.
+        channels: of widths, never below 90 % of the exact value.
+        resolution: of the side of the input, to the nearest.
     """
 
     channels: int = 8
     resolution: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("channels", "resolution"):
-            value = getattr(self, name)
-            if not 1 <= value <= _COARSEST:
-                raise UsageError(
-                    f"{name} rounded to multiples of {value!r}; allowed: 1 to {_COARSEST}"
-                )
+        check_integer("multiple of channels", self.channels, 1, _MAX_MULTIPLE)
+        check_integer("multiple of resolution", self.resolution, 1, _MAX_MULTIPLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +95,11 @@ class CompoundRule:
         for name in ("alpha", "beta", "gamma"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 1):
-                raise UsageError(f"{name} {value!r}; allowed: a number >= 1 (equation 3)")
+                raise UsageError(f"{name} must be 1 or more (equation 3), got {value!r}")
 
     @property
     def product(self) -> float:
-        """alpha * beta^2 * gamma^2: the factor on FLOPs that one step of phi stands for."""
+        """alpha * beta^2 * gamma^2: the factor on FLOPs of one step of phi."""
         return self.alpha * (self.beta * self.beta) * (self.gamma * self.gamma)
 
 
@@ -122,14 +118,17 @@ def scale(
     Args:
         depth: repeats become ceil(depth * repeats).
         width: stem, stages and head become `make_divisible(width * channels, divisor)`; expanded
-            widths follow from the scaled input. 1 leaves them as they are.
+            widths follow from the scaled input. 1 keeps them unchanged.
         resolution: new side of the input; None keeps it.
         dropout: new rate before the classifier; None keeps it.
-        divisor: what channels are rounded to a multiple of.
+        divisor: channels become multiples of it.
+
+    Raises:
+        UsageError: `depth` or `width` is not positive.
     """
     for what, value in (("depth", depth), ("width", width)):
         if not (math.isfinite(value) and value > 0):
-            raise UsageError(f"{what} {value!r}; allowed: a positive number")
+            raise UsageError(f"{what} must be a positive number, got {value!r}")
 
     def channels(value: int) -> int:
         return value if width == 1 else make_divisible(value * width, divisor)
@@ -154,22 +153,23 @@ def scale(
     )
 
 
-def widest(architecture: Architecture, within: Callable[[Architecture], bool]) -> Architecture:
-    """The architecture under the largest width multiplier, in steps of 0.01, that is `within` the
-    constraints; it is named after both.
+def widest(
+    architecture: Architecture, is_feasible: Callable[[Architecture], bool]
+) -> Architecture:
+    """Scale to the largest feasible width multiplier, in steps of 0.01, by bisection.
 
     Args:
-        within: which no wider network is where this one is not.
+        is_feasible: False for every network that is wider than an infeasible one.
 
     Raises:
-        UsageError: even a hundredth of the width is not.
+        UsageError: even a hundredth of the width is infeasible.
     """
 
     def fits(hundredths: int) -> bool:
-        return within(scale(architecture, width=hundredths / 100))
+        return is_feasible(scale(architecture, width=hundredths / 100))
 
     low, high = 0, 1
-    while fits(high) and high < _MOST_WIDTH:
+    while fits(high) and high < _MAX_WIDTH:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
@@ -177,7 +177,7 @@ def widest(architecture: Architecture, within: Callable[[Architecture], bool]) -
     if not low:
         least = cost(scale(architecture, width=0.01))
         raise UsageError(
-            f"no width of {architecture.label} is within the constraints; the least has "
+            f"no width of {architecture.label} is within the constraints: at a hundredth it has "
             f"{least.macs:,} multiply-adds and {least.params:,} params"
         )
     name = architecture.label if low == 100 else f"{architecture.label} x{low / 100:g}"
@@ -190,26 +190,26 @@ def compound(
     rule: CompoundRule | None = None,
     rounding: Rounding | None = None,
 ) -> Architecture:
-    """Scale by equation 3. Any real phi; below 0 the network shrinks.
+    """Scale by equation 3 of arXiv 1905.11946, for any real phi; below 0 the network shrinks.
+
+        compound(reference.architecture("efficientnet_b0"), phi=1)
 
     Dropout grows linearly, as from B0 to B7 in the paper, and stays within [0, 0.5].
 
     Raises:
-        UsageError: the resolution vanishes, or is larger than any architecture's.
+        UsageError: the resolution is below 1 or above the maximum of architectures.
     """
     rule, rounding = rule or CompoundRule(), rounding or Rounding()
-    if not math.isfinite(phi) or abs(phi) > 100:
-        raise UsageError(f"phi {phi!r}; allowed: a number from -100 to 100")
+    check_number("phi", phi, "[-100, 100]")
     try:
         depth, width = rule.alpha**phi, rule.beta**phi
         pixels = architecture.resolution * rule.gamma**phi
         resolution = round(pixels / rounding.resolution) * rounding.resolution
     except OverflowError:
-        raise UsageError(f"phi {phi:g} under {rule} is larger than any number") from None
+        raise UsageError(f"phi {phi:g} overflows under {rule}") from None
     if not 1 <= resolution <= MAX_RESOLUTION:
         raise UsageError(
-            f"phi {phi:g} gives a resolution of {resolution} pixels; allowed: 1 to "
-            f"{MAX_RESOLUTION}"
+            f"resolution must be from 1 to {MAX_RESOLUTION}, got {resolution} at phi {phi:g}"
         )
     base = architecture.dropout_rate
     dropout = base + (_LAST_DROPOUT - 0.2) * phi / _LAST_PHI
@@ -227,10 +227,8 @@ def compound(
 def published_member(
     architecture: Architecture, coefficients: Coefficients, *, name: str
 ) -> Architecture:
-    """The base under one row of the published table.
-
-    The resolution is the released one's ratio to 224, applied to the base's own.
-    """
+    """Scale the base by one row of the published table; the resolution by the row's ratio to
+    224."""
     ratio = coefficients.resolution / BASE_RESOLUTION
     return scale(
         architecture,
@@ -245,7 +243,7 @@ def published_member(
 def published_family(
     architecture: Architecture, names: tuple[str, ...]
 ) -> tuple[Architecture, ...]:
-    """The base scaled by each released coefficient, B0 to B7."""
+    """Scale the base by the coefficients of B0 to B7."""
     return tuple(
         published_member(architecture, c, name=name)
         for c, name in zip(PUBLISHED, names, strict=True)

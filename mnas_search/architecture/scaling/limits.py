@@ -1,4 +1,4 @@
-"""Equation (2): the largest network of a family that keeps its constraints.
+"""Equation (2): the largest network of a family that meets its constraints.
 
 max over phi  of  the network scaled by phi
 subject to    FLOPs <= T,  params <= P,  memory <= M
@@ -11,11 +11,12 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.memory import inference_memory, training_memory
 from mnas_search.architecture.scaling.equations import CompoundRule, Rounding, compound
 from mnas_search.architecture.value import Architecture
+from mnas_search.common.checks import check_integer
 from mnas_search.common.errors import InvalidArchitecture, UsageError
 from mnas_search.common.units import format_size
 
-STEPS = 1000  # of phi, a unit
-_FAR = 100 * STEPS
+STEPS = 1000  # steps of the search per unit of phi
+_MAX_STEP = 100 * STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +24,9 @@ class Limit:
     """A constraint.
 
     Attributes:
-        name: of what is limited.
-        maximum: its largest value.
-        measure: the value of a network.
+        name: of the metric.
+        maximum: the largest feasible value.
+        measure: computes the value of a network.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Limit:
     measure: Callable[[Architecture], float]
 
     def is_met(self, network: Architecture) -> bool:
-        """Whether the network keeps it."""
+        """Tell whether a network meets the constraint."""
         return self.measure(network) <= self.maximum
 
 
@@ -44,17 +45,17 @@ def limits(
     max_memory: float | None = None,
     batch_size: int | None = None,
 ) -> list[Limit]:
-    """The constraints that are given.
+    """Return the given constraints.
 
     Args:
         max_flops: multiply-adds of one image.
         max_params: trainable parameters.
-        max_memory: bytes, of inference at batch 1, or of training where there is a batch size
+        max_memory: bytes of inference at batch 1, or of training if `batch_size` is given
             (`mnas_search.architecture.cost.memory`).
-        batch_size: images a training step.
+        batch_size: images per training step.
     """
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch size {batch_size}; allowed: a whole number from 1")
+    if batch_size is not None:
+        check_integer("batch size", batch_size, 1)
 
     def memory(network: Architecture) -> float:
         if batch_size is None:
@@ -76,13 +77,13 @@ def limits(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LargestMember:
-    """The largest member of a family within all limits.
+    """The largest member of a family that meets all limits.
 
     Attributes:
         phi: in steps of 0.001.
         member: the base scaled by it.
-        binding: names of the limits that the next step breaks; none where a larger network cannot
-            be scaled at all.
+        binding: names of the limits that the next step breaks; empty if the base cannot be
+            scaled further.
     """
 
     phi: float
@@ -96,18 +97,17 @@ def largest_member(
     rule: CompoundRule | None = None,
     rounding: Rounding | None = None,
 ) -> LargestMember:
-    """The largest phi, in steps of 0.001, at which every limit is kept.
+    """Find the largest phi, in steps of 0.001, at which every limit is met, by bisection.
 
-    FLOPs, params and memory do not fall as phi grows, so that it is found by bisection. (Where
-    channels are down to the smallest multiple, memory can: two widths become equal and a shortcut
-    appears. What is returned keeps its limits there too.)
+    FLOPs, params and memory do not fall as phi grows, except memory at the smallest widths, where
+    two widths become equal and a shortcut appears. The result meets its limits there too.
 
     Raises:
-        UsageError: no member keeps them.
+        UsageError: no member of the family meets them.
     """
     rule = rule or CompoundRule()
     if rule.product == 1:
-        raise UsageError("alpha, beta and gamma are all 1; allowed: one of them above 1")
+        raise UsageError("one of alpha, beta and gamma must be above 1, got 1 for each")
 
     def member(step: int) -> Architecture | None:
         try:
@@ -122,29 +122,24 @@ def largest_member(
         network = member(step)
         return network is not None and all(limit.is_met(network) for limit in limits)
 
-    smallest = -last_true(lambda step: exists(-step), 0, _FAR)
+    smallest = -last_true(lambda step: exists(-step), 0, _MAX_STEP)
     if not fits(smallest):
         least = compound(base, smallest / STEPS, rule, rounding)
-        broken = next(limit for limit in limits if not limit.is_met(least))
+        limit = next(limit for limit in limits if not limit.is_met(least))
         raise UsageError(
-            f"{broken.name} of at most {format_size(broken.maximum)} cannot be kept; allowed: at "
-            f"least {format_size(broken.measure(least))}, at phi {smallest / STEPS:g}"
+            f"max {limit.name} must be {format_size(limit.measure(least))} or more (the smallest "
+            f"member, at phi {smallest / STEPS:g}), got {format_size(limit.maximum)}"
         )
-    step = last_true(fits, smallest, _FAR)
+    step = last_true(fits, smallest, _MAX_STEP)
     network, larger = member(step), member(step + 1)
     assert network is not None
-    return LargestMember(
-        phi=step / STEPS,
-        member=network,
-        binding=()
-        if larger is None
-        else tuple(limit.name for limit in limits if not limit.is_met(larger)),
-    )
+    broken = [limit.name for limit in limits if larger is not None and not limit.is_met(larger)]
+    return LargestMember(phi=step / STEPS, member=network, binding=tuple(broken))
 
 
 def last_true(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The last number up to `high` at which something holds that holds at `low`, and nowhere again
-    once it does not."""
+    """Bisect for the last number in [low, high] at which a condition holds that holds at `low`
+    and, once it fails, nowhere above."""
     if holds(high):
         return high
     while high - low > 1:

@@ -5,6 +5,7 @@ whatever happens next. At the end whole networks are timed, for offset and facto
 keeps them, too: those of one space count on when another is added.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ from mnas_search.evaluators.latency.stopwatch import TURNS, Run, Session, measur
 from mnas_search.nas.space.choices import sample
 from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
 
+_LOG = logging.getLogger(__name__)
 _LOT = 32  # parts that are in memory together
 _WHOLE = 12  # networks that are timed for offset and factor
 CALIBRATION_SEED = 0  # of those; checks of a table draw with other ones
@@ -66,6 +68,7 @@ def build_table(
             session = measure(runs, reference, turns=turns, note=_prefixed(note, place))
             table = _extended(table, lot, session, conditions)
             keep(table)
+            _LOG.info("measured %s on %s", place, conditions)
         if table is None:
             raise UsageError("a latency table of nothing; allowed: a space, or architectures")
         networks = {n.fingerprint: n for n in [*chains, *architectures]}
@@ -73,7 +76,7 @@ def build_table(
         runs = [network_run(one, conditions) for one in networks.values()]
         session = measure(runs, reference, turns=turns, note=_prefixed(note, "whole networks"))
     new = {
-        key: TimedNetwork(parts=table.alone(network), seconds=latency.seconds)
+        key: TimedNetwork(parts=table.sum_of_parts(network), seconds=latency.seconds)
         for (key, network), latency in zip(
             networks.items(), session.latencies(table.reference), strict=True
         )

@@ -6,6 +6,7 @@ from statistics import median
 
 from mnas_search.architecture.cost.latency.table import Latency, LatencyTable
 from mnas_search.architecture.traced_network import Network
+from mnas_search.common.statistics import kendall_tau
 from mnas_search.evaluators.latency.measuring import measure_networks
 from mnas_search.evaluators.latency.stopwatch import TURNS
 
@@ -48,12 +49,10 @@ class Check:
     @property
     def tau(self) -> float | None:
         """Kendall's tau-b of predictions and measurements; None below three networks."""
-        from scipy.stats import kendalltau
-
         if len(self.networks) < 3:
             return None
         pairs = [(one.predicted, one.measured.seconds) for one in self.networks]
-        return float(kendalltau(*zip(*pairs, strict=True)).statistic)
+        return kendall_tau(*zip(*pairs, strict=True))
 
     @property
     def said(self) -> list[str]:

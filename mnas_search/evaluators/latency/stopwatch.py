@@ -13,6 +13,7 @@ from statistics import median
 import numpy as np
 
 from mnas_search.architecture.cost.latency.table import Latency
+from mnas_search.common.statistics import median_bounds
 
 Run = Callable[[], object]
 TURNS = 12
@@ -66,7 +67,7 @@ def measure(
                 for number, seconds in waiting.items():
                     shares[number, turn] = seconds / ((before + after) / 2)
                 before, waiting, spent = after, {}, 0.0
-    low, high = _interval(turns)
+    low, high = median_bounds(turns)
     ordered = np.sort(shares, axis=1)
     columns = (np.median(shares, axis=1), ordered[:, low], ordered[:, high])
     return Session(reference=median(seen), shares=np.stack(columns, axis=1))
@@ -89,12 +90,3 @@ def _once(run: Run) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
-
-
-def _interval(turns: int) -> tuple[int, int]:
-    """Which of the ordered turns bound the median at 95%: each lies above it with probability
-    1/2, so that their number is binomial."""
-    from scipy.stats import binom
-
-    low = max(0, int(binom.ppf(0.025, turns, 0.5)) - 1)
-    return low, turns - 1 - low

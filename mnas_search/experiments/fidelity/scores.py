@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 from mnas_search.common.statistics import (
     Interval,
     Pairs,
+    TauBootstrap,
     Values,
-    interval,
     leave_pair_out,
     order,
     pair_count,
     pooled_std,
     quantile_groups,
-    resamples,
     same,
-    tau_b,
+    sample_std,
 )
 from mnas_search.experiments.fidelity.config import MIN_ARCHITECTURES
 from mnas_search.experiments.fidelity.plan import ComparedRecipe, Plan, Records
@@ -160,7 +159,7 @@ def effort_of(trainings: Trainings, recipe: ComparedRecipe) -> Effort:
         trained=len(good),
         failed=len(done) - len(good),
         noise=pooled_std(values),
-        spread=_spread(_means(values)),
+        spread=sample_std(_means(values)),
     )
 
 
@@ -174,7 +173,7 @@ def _compare(
         noise = effort.noise
     values = _means(repeats)
     there = np.flatnonzero(np.isfinite(values))
-    spread = _spread(values)
+    spread = sample_std(values)
     if len(there) < MIN_ARCHITECTURES:
         return Comparison(
             reference=reference,
@@ -190,13 +189,15 @@ def _compare(
     macs = np.log([plan.costs[i].macs for i in there])
     params = np.log([plan.costs[i].params for i in there])
     truth = order(values[there])
-    table = _Table(len(there), same(quantile_groups(macs, _QUARTILES)))
+    bootstrap, quartile = TauBootstrap(len(there)), same(quantile_groups(macs, _QUARTILES))
     counted = {
         "MACs": order(macs),
         "params": order(params),
         FIT: leave_pair_out(np.column_stack([macs, params]), values[there]),
     }
-    baselines = {name: table.agreement([(pairs, truth)]) for name, pairs in counted.items()}
+    baselines = {
+        name: _agreement(bootstrap, [(pairs, truth)], quartile) for name, pairs in counted.items()
+    }
     best = _largest(baselines)
     proxies = []
     for recipe in plan.proxies:
@@ -206,9 +207,9 @@ def _compare(
             Proxy(
                 recipe=recipe,
                 effort=effort_of(trainings, recipe),
-                one=table.agreement(pairs),
-                mean=table.tau([(order(_means(own)), truth)]) if own.shape[1] > 1 else None,
-                difference=None if best is None else table.difference(pairs, counted[best]),
+                one=_agreement(bootstrap, pairs, quartile),
+                mean=bootstrap.tau([(order(_means(own)), truth)]) if own.shape[1] > 1 else None,
+                difference=None if best is None else _difference(bootstrap, pairs, counted[best]),
             )
         )
     return Comparison(
@@ -217,54 +218,32 @@ def _compare(
         effort=effort,
         noise=noise,
         spread=spread,
-        ceiling=table.tau(_against_itself(repeats[there])),
+        ceiling=bootstrap.tau(_against_itself(repeats[there])),
         baselines=baselines,
         proxies=tuple(proxies),
         target=target,
     )
 
 
-@final
-class _Table:
-    """Statistics of orders of the same networks, all on the same bootstrap samples."""
+def _agreement(
+    bootstrap: TauBootstrap, pairs: Sequence[tuple[Pairs, Pairs]], quartile: NDArray[np.bool_]
+) -> Agreement:
+    """Return the agreement over all pairs of networks, and within quartiles."""
+    networks = [int((~np.isnan(np.diag(one + two))).sum()) for one, two in pairs]
+    return Agreement(
+        tau=bootstrap.tau(pairs),
+        within=bootstrap.tau(pairs, quartile),
+        networks=min(networks),
+        pairs=min(pair_count(one, two, quartile) for one, two in pairs),
+    )
 
-    def __init__(self, networks: int, quartile: NDArray[np.bool_]) -> None:
-        self._weights = resamples(networks)
-        self._quartile = quartile
 
-    def tau(
-        self, pairs: Sequence[tuple[Pairs, Pairs]], among: NDArray[np.bool_] | None = None
-    ) -> Interval | None:
-        """Mean of the taus of pairs of orders."""
-        value, sampled = self._mean(pairs, among)
-        return interval(value, sampled)
-
-    def agreement(self, pairs: Sequence[tuple[Pairs, Pairs]]) -> Agreement:
-        """Over all pairs of networks, and within quartiles."""
-        counts = [pair_count(one, two, self._quartile) for one, two in pairs]
-        networks = [int((~np.isnan(np.diag(one + two))).sum()) for one, two in pairs]
-        return Agreement(
-            tau=self.tau(pairs),
-            within=self.tau(pairs, self._quartile),
-            networks=min(networks),
-            pairs=min(counts),
-        )
-
-    def difference(self, pairs: Sequence[tuple[Pairs, Pairs]], baseline: Pairs) -> Interval | None:
-        """Mean tau of pairs of orders, less the baseline's on the networks that they have."""
-        theirs = [(baseline, np.where(np.isnan(one), np.nan, two)) for one, two in pairs]
-        value, sampled = self._mean(pairs, None)
-        other, others = self._mean(theirs, None)
-        return interval(value - other, sampled - others)
-
-    def _mean(
-        self, pairs: Sequence[tuple[Pairs, Pairs]], among: NDArray[np.bool_] | None
-    ) -> tuple[float, Values]:
-        if not pairs:
-            return np.nan, np.full(len(self._weights), np.nan)
-        values = [tau_b(one, two, among=among)[0] for one, two in pairs]
-        sampled = [tau_b(one, two, among=among, weights=self._weights) for one, two in pairs]
-        return float(np.mean(values)), np.mean(sampled, axis=0)
+def _difference(
+    bootstrap: TauBootstrap, pairs: Sequence[tuple[Pairs, Pairs]], baseline: Pairs
+) -> Interval | None:
+    """Return the mean tau of pairs of orders minus the baseline's, on the same networks."""
+    theirs = [(baseline, np.where(np.isnan(one), np.nan, two)) for one, two in pairs]
+    return bootstrap.difference(pairs, theirs)
 
 
 def _against_itself(repeats: Values) -> list[tuple[Pairs, Pairs]]:
@@ -284,11 +263,6 @@ def _means(values: Values) -> Values:
     total = np.where(there, values, 0.0).sum(axis=1)
     means: Values = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return means
-
-
-def _spread(values: Values) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.std(ddof=1)) if len(known) > 1 else None
 
 
 def _tau(proxy: Proxy) -> float:

@@ -11,6 +11,7 @@ the journal is ours.
 Importing this module imports Ray.
 """
 
+import logging
 import math
 import os
 import shutil
@@ -27,6 +28,7 @@ from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.job import EvaluatorPool, Job, JobQueue, Measurement, Outcome
 from mnas_search.nas.trial import Evaluation, Failure, Stopped
 
+_LOG = logging.getLogger(__name__)
 # Tune reads these when it is imported or started.
 for _name, _value in {
     # Tune's own handler swallows the first Ctrl-C; without it, Ctrl-C ends the run.
@@ -225,6 +227,10 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
 
     def __reduce__(self) -> Any:
         return FIFOScheduler, ()  # as the searcher's
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Log a lost worker; Tune repeats its job once."""
+        _LOG.warning("the worker of %s was lost", trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         should_continue = self._feeder.should_continue(trial.trial_id, result)

@@ -12,6 +12,7 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError, WorkFailed
 from mnas_search.common.machine import cpu_count
+from mnas_search.common.statistics import pooled_std
 from mnas_search.data import loading
 from mnas_search.evaluators.defaults import DEFAULT_DATA, TRAINING
 from mnas_search.evaluators.function import as_evaluator
@@ -123,11 +124,7 @@ class MeasuredAccuracies:
     def std(self) -> float | None:
         """Standard deviation between the seeds of one network, pooled over all; None where no
         network has two accuracies."""
-        several = [one for one in self.by_fingerprint.values() if len(one) > 1]
-        if not several:
-            return None
-        squares = sum(float(np.var(one, ddof=1)) * (len(one) - 1) for one in several)
-        return float((squares / sum(len(one) - 1 for one in several)) ** 0.5)
+        return pooled_std(self.by_fingerprint.values())
 
     def error(self, network: Architecture) -> float | None:
         """Standard error of a network's mean: `std` over the root of its seeds."""

@@ -1,6 +1,8 @@
 """A search with a folder: `mnas-search run`.
 
-config      the options of a run, and the same with every name resolved
+options     the options of a run: one list, for the command line and for Python
+checks      what is refused before anything is built
+config      a run's configuration with every name resolved
 run         a whole run, from its folder to its files
 stages/     the search, and what follows it
 result      what was found

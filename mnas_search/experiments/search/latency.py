@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import final
 
+from mnas_search.architecture.cost.latency.conditions import Conditions
 from mnas_search.architecture.cost.latency.table import (
     Latency,
     LatencyTable,
@@ -13,7 +14,7 @@ from mnas_search.architecture.cost.latency.table import (
 from mnas_search.architecture.traced_network import Network
 from mnas_search.common.errors import RunFolderError, UsageError, describe_exception
 from mnas_search.experiments.listener import Listener
-from mnas_search.experiments.search.config import RunConfig
+from mnas_search.experiments.search.options import RunConfig
 from mnas_search.nas.journal import Events
 from mnas_search.nas.space.contract import SearchSpace
 
@@ -35,8 +36,9 @@ def table_of(
             return read_table(folder / TABLE)
         from mnas_search.evaluators.latency.building import build_table
 
-        listener.on_stage(f"timing the parts of the space's networks, {config.conditions}")
-        return build_table(space, (), config.conditions, note=listener.on_status)
+        conditions = Conditions(device=config.device or "cpu")
+        listener.on_stage(f"timing the parts of the space's networks, {conditions}")
+        return build_table(space, (), conditions, note=listener.on_status)
 
     return found
 

@@ -5,6 +5,7 @@ be refused is refused before a folder is made.
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -22,8 +23,9 @@ from mnas_search.experiments.experiment import Experiment, ExperimentKind, check
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners import drive
 from mnas_search.experiments.search import folder as run_folder
-from mnas_search.experiments.search.config import RunConfig, Setup
+from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.latency import TABLE, table_of
+from mnas_search.experiments.search.options import RunConfig
 from mnas_search.experiments.search.report.page import page
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
@@ -34,6 +36,7 @@ from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Trial
 
 RUN = ExperimentKind(command="run", noun="run", parent="runs", may_grow=("trials", "time_budget"))
+_LOG = logging.getLogger(__name__)
 _RANDOM = "random.jsonl"  # the journal of the random search
 _REWRITE_EVERY = 5.0  # seconds between rewrites of the derived tables during a search
 
@@ -203,6 +206,7 @@ def _drive(
         if work.finished or evaluator is None:
             return 0, queues
         if listener is not None:
+            _LOG.info("stage: %s", stages[0].title)
             listener.on_stage(stages[0].title)
         workers = drive(
             work,

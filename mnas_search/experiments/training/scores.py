@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import nn
 
+from mnas_search.common.statistics import wilson
 from mnas_search.training.loop import Images
 from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
 
@@ -44,14 +45,6 @@ class Score:
         """Wilson's 95 % interval of top-1 for a random sample of so many images (E. B. Wilson,
         JASA 22, 1927)."""
         return wilson(self.right, self.count)
-
-
-def wilson(right: int, count: int, *, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's interval of a share; `z` is the standard normal's two-sided quantile."""
-    share, spread = right / count, z * z / count
-    middle = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * (share * (1 - share) / count + spread / count / 4) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def score(

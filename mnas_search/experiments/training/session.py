@@ -12,6 +12,7 @@ result.json          the result, with the single measurement on the test split
 
 import contextlib
 import json
+import logging
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from mnas_search.networks.weights import loading as weights
 from mnas_search.networks.weights import remap
 from mnas_search.networks.weights.reading import BEST
 
+_LOG = logging.getLogger(__name__)
 _LONGEST_NAME = 60
 
 
@@ -197,6 +199,7 @@ def _train(setup: Setup, job: FullTraining, folder: Path, done: int, listener: L
         def finished(epoch: Epoch) -> None:
             events.add(epoch)
             text = f"loss {epoch.loss:.4f}, validation top-1 {epoch.top1:.4f}"
+            _LOG.info("epoch %d of %d: %s in %.1f s", epoch.epoch, epochs, text, epoch.seconds)
             listener.on_progress(epoch.epoch, epochs, text)
 
         if not setup.on_ray:

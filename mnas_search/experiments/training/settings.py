@@ -1,4 +1,4 @@
-"""What a full training is asked for, and all of it resolved and checked."""
+"""The options of a full training, and the same resolved and checked."""
 
 import json
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ _LARGEST = 1e30  # that arithmetic can still work with
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """What a training is asked for.
+    """The options of a training.
 
     Attributes:
         architecture: its classes are replaced by the data's.
@@ -77,7 +77,7 @@ class TrainingConfig:
 
 @final
 class Setup:
-    """A configuration with everything resolved; raises `UsageError` for what cannot be.
+    """A configuration with everything resolved; raises `UsageError` for what is refused.
 
     Args:
         config: what is asked for.
@@ -133,7 +133,7 @@ class Setup:
         self.device = "cuda" if self.gpus else "cpu"
         if self.gpus > found and not self.on_ray:
             raise UsageError(
-                f"{self.gpus:g} GPUs a worker; allowed: at most {found}, all there are"
+                f"GPUs a worker must be at most {found}, all there are, got {self.gpus:g}"
             )
         self._check_batch()
 
@@ -182,9 +182,9 @@ class Setup:
         if batch % workers or batch < 2 * workers:
             whole = batch == len(self.data.train.labels)
             raise UsageError(
-                f"batch size {batch}{' (the whole training split)' * whole} with {workers} "
-                f"worker{'s' * (workers > 1)}; allowed: as many images for each worker, at least "
-                "2, which batch norm needs"
+                "batch size must give each worker as many images, and at least 2 for batch norm, "
+                f"got {batch}{' (the whole training split)' * whole} for {workers} "
+                f"worker{'s' * (workers > 1)}"
             )
 
 
@@ -234,22 +234,22 @@ def _check(config: TrainingConfig) -> None:
             continue
         beyond = isinstance(value, int | float) and not abs(value) < _LARGEST
         if not isinstance(value, kinds) or isinstance(value, bool) or beyond:
-            raise UsageError(f"{name} is {value!r}; allowed: {allowed}")
+            raise UsageError(f"{name} must be {allowed}, got {value!r}")
     if config.normalisation not in _NORMALISATIONS:
-        allowed = ", ".join(_NORMALISATIONS)
-        raise UsageError(f"normalisation {config.normalisation!r}; allowed: {allowed}")
+        allowed = " or ".join(_NORMALISATIONS)
+        raise UsageError(f"normalisation must be {allowed}, got {config.normalisation!r}")
     if config.resolution is not None and config.resolution < 1:
-        raise UsageError(f"resolution {config.resolution}; allowed: 1 and above")
+        raise UsageError(f"resolution must be at least 1, got {config.resolution}")
     if config.remap and config.init is None:
-        raise UsageError("--remap without --init; allowed: with the weights to remap")
+        raise UsageError("--remap requires --init, the weights to remap")
     if config.weights_of is not None and config.init is None:
-        raise UsageError(f"--weights-of {config.weights_of} without --init; allowed: with it")
+        raise UsageError(f"--weights-of {config.weights_of} requires --init")
     if config.workers < 1:
-        raise UsageError(f"workers {config.workers}; allowed: 1 and above")
+        raise UsageError(f"workers must be at least 1, got {config.workers}")
     if not 0 <= config.seed < 2**63:
-        raise UsageError(f"seed {config.seed}; allowed: from 0 to 2^63 - 1")
+        raise UsageError(f"seed must be from 0 to 2^63 - 1, got {config.seed}")
     if config.gpus_per_worker is not None and not config.gpus_per_worker >= 0:
-        raise UsageError(f"GPUs a worker {config.gpus_per_worker}; allowed: 0 and above")
+        raise UsageError(f"GPUs a worker must be at least 0, got {config.gpus_per_worker}")
 
 
 def _recipe(name: str, config: TrainingConfig) -> Recipe:

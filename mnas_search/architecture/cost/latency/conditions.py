@@ -1,4 +1,4 @@
-"""What a latency holds for: the device, how it is used, and what it is."""
+"""The conditions of a latency: device, threads, batch size, processor and packages."""
 
 import contextlib
 import platform
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mnas_search.common.errors import UsageError
+from mnas_search.common.checks import check_choice, check_integer
 
 DEVICES = {
     "cpu": "PyTorch, eager, channels last",
@@ -16,17 +16,17 @@ DEVICES = {
     "cuda": "PyTorch on the first GPU, eager, channels last",
 }
 
-_MOST = {"threads": 1_024, "batch_size": 65_536}
+MAX_THREADS, MAX_BATCH_SIZE = 1_024, 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """How networks are run.
+    """The conditions under which networks are timed.
 
     Attributes:
         device: one of `DEVICES`.
-        threads: of the CPU, inside one operator, at most 1,024.
-        batch_size: images of one forward pass, at most 65,536.
+        threads: CPU threads within one operator, at most 1,024.
+        batch_size: images per forward pass, at most 65,536.
     """
 
     device: str = "cpu"
@@ -34,12 +34,9 @@ class Conditions:
     batch_size: int = 1
 
     def __post_init__(self) -> None:
-        if self.device not in DEVICES:
-            raise UsageError(f"device {self.device!r}; allowed: {', '.join(DEVICES)}")
-        for name, most in _MOST.items():
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= most:
-                raise UsageError(f"{name} {value!r}; allowed: a whole number from 1 to {most:,}")
+        check_choice("device", self.device, DEVICES)
+        check_integer("threads", self.threads, 1, MAX_THREADS)
+        check_integer("batch_size", self.batch_size, 1, MAX_BATCH_SIZE)
 
     def __str__(self) -> str:
         threads = "" if self.device == "cuda" else f", {self.threads} thread"
@@ -48,14 +45,14 @@ class Conditions:
 
 
 def machine(conditions: Conditions) -> dict[str, str]:
-    """The processor and the packages that decide latencies, by name; of a device that is not there
-    too, so that a table of it is one of another machine."""
+    """Return the processor and the packages that decide latencies, by name; for a missing device
+    as well, so that its table never matches this machine."""
     import torch
 
     found = {"processor": _processor(), "torch": torch.__version__}
     if conditions.device == "cuda":
-        there = torch.cuda.is_available()
-        found["processor"] = torch.cuda.get_device_name() if there else "no GPU"
+        available = torch.cuda.is_available()
+        found["processor"] = torch.cuda.get_device_name() if available else "no GPU"
     if conditions.device == "onnxruntime":
         found["onnxruntime"] = "not installed"
         with contextlib.suppress(PackageNotFoundError):
@@ -64,13 +61,13 @@ def machine(conditions: Conditions) -> dict[str, str]:
 
 
 def describe(machine: Mapping[str, str]) -> str:
-    """AMD EPYC, torch 2.13.0."""
+    """Format a machine: AMD EPYC, torch 2.13.0."""
     others = [f"{name} {text}" for name, text in machine.items() if name != "processor"]
     return ", ".join([machine.get("processor", "unknown processor"), *others])
 
 
 def _processor() -> str:
-    """The CPU's name where the system tells, else its architecture."""
+    """Return the name of the CPU, or its architecture if the system does not tell."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux

@@ -1,7 +1,7 @@
 """The parts of a network that are timed one by one: stem, blocks, head.
 
-A part's key says all that its time depends on: equal keys are equal work, in whatever network.
-Where a part was not timed, its time is made up from amounts of `WORK`.
+A part's key holds everything that its time depends on: equal keys mean equal work in any network.
+The time of a part that was not measured is estimated from its amounts of `WORK`.
 """
 
 import functools
@@ -25,14 +25,14 @@ WORK = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part.
+    """One part of a network.
 
     Attributes:
-        key: what its time depends on.
-        role: where it stands.
+        key: everything that its time depends on.
+        role: its place in the network.
         plan: its layers.
         size: side of its input map.
-        architecture: a network that has it; what else its module needs to know.
+        architecture: a network that contains it, for the other settings of its module.
     """
 
     key: str
@@ -43,14 +43,14 @@ class Part:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of its input, without the batch: channels, height, width."""
-        if isinstance(self.plan, BlockPlan):  # of another's kind maybe, without any layers
+        """Shape of the input without the batch: channels, height, width."""
+        if isinstance(self.plan, BlockPlan):  # a plug-in's kind may have no layers
             return self.plan.in_channels, self.size, self.size
         return self.plan.layers[0].in_channels, self.size, self.size
 
 
 def parts_of(architecture: Architecture) -> list[Part]:
-    """A network's parts in order of execution; together they are the whole network."""
+    """Return all parts of a network, in order of execution."""
     whole = plan(architecture)
     return [
         end_part("stem", whole.stem, architecture.resolution, architecture),
@@ -62,18 +62,20 @@ def parts_of(architecture: Architecture) -> list[Part]:
 def end_part(
     role: Literal["stem", "head"], part: PartPlan, size: int, architecture: Architecture
 ) -> Part:
+    """Return the stem or head as a part."""
     key = end_key(part, size, architecture.activation)
     return Part(key=key, role=role, plan=part, size=size, architecture=architecture)
 
 
 def block_part(block: BlockPlan, architecture: Architecture) -> Part:
+    """Return a block as a part."""
     key, size = block_key(block), block.in_size
     return Part(key=key, role="block", plan=block, size=size, architecture=architecture)
 
 
 @functools.lru_cache(maxsize=65_536)
 def block_key(block: BlockPlan) -> str:
-    """Key of a block."""
+    """Return the key of a block."""
     words = [
         block.kind,
         f"k{block.kernel}",
@@ -84,7 +86,7 @@ def block_key(block: BlockPlan) -> str:
         f"pad{block.pad[0]}+{block.pad[1]}",
         block.shortcut,
         block.activation,
-        # A kind of somebody else's may have more to tell apart than a plan has fields.
+        # Blocks of a plug-in's kind may differ in more than the fields of a plan.
         f"{block.macs}m",
         f"{block.params}p",
     ]
@@ -92,10 +94,10 @@ def block_key(block: BlockPlan) -> str:
 
 
 def end_key(part: PartPlan, size: int, activation: str) -> str:
-    """Key of a stem or head, whose input map has sides of `size`."""
+    """Return the key of a stem or head whose input map has sides of `size`."""
     first, last = part.layers[0], part.layers[-1]
     name = "head" if last.op == "linear" else "stem"
-    if first.op == "linear":  # nothing before it: else like a head as wide as there are classes
+    if first.op == "linear":  # or it would look like a head as wide as the number of classes
         name = "classifier"
     widths = f"{first.in_channels}-{first.out_channels}-{last.out_channels}"
     sizes = f"{size}px-{part.out_size}px"
@@ -104,7 +106,7 @@ def end_key(part: PartPlan, size: int, activation: str) -> str:
 
 
 def work_of(part: BlockPlan | PartPlan, batch_size: int) -> Work:
-    """A part's amounts of `WORK`, in their order."""
+    """Compute the amounts of `WORK` of a part, in that order."""
     count, dense, wide, depthwise, spread, written, weights = (0,) * 7
     for layer in part.layers:
         if layer.op == "batch_norm":

@@ -1,10 +1,10 @@
-"""Seconds of a network's parts, added up.
+"""Latency of a network as a sum over its parts.
 
     seconds(network) = offset + factor * sum of seconds(part) over stem, blocks and head
 
-A part of the table counts as it was timed, another by rates (seconds a multiply-add of a 1x1
-convolution, ...) fitted to those that were. Offset and factor are fitted to whole networks: a part
-that runs alone, again and again, finds its weights and its input nearer by.
+Measured parts have their measured time; others are estimated by rates (seconds per multiply-add of
+a 1x1 convolution, ...) fitted to the measured ones. Offset and factor are fitted to whole
+networks: a part that runs alone repeatedly has its weights and input in cache.
 """
 
 import hashlib
@@ -34,12 +34,12 @@ from mnas_search.common.files import read_json, write_atomically
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Seconds of one run.
+    """Measured seconds of one forward pass.
 
     Attributes:
         seconds: the median.
-        low, high: a 95% interval of the median, from the order of the turns (no distribution is
-            assumed); their range where turns are fewer than six.
+        low, high: a distribution-free 95 % interval of the median; the range if there are fewer
+            than six measurements.
     """
 
     seconds: float
@@ -48,23 +48,18 @@ class Latency:
 
 
 REFERENCE = "efficientnet_b0"  # at its own resolution
-_PER_RATE = 3  # timed parts that a fitted rate needs
-_PER_LINE = 3  # networks that a fitted line needs
-_ALIKE = 1.1  # the largest sum over the least, below which they tell no slope
-_LEAST_FACTOR = 0.1  # below, the line goes by noise
-_SHORTEST, _LONGEST = 1e-12, 1e6  # seconds that arithmetic can still work with
-_MOST_WORK = 1e18  # of a part, or seconds a unit of it: the same
+_PARTS_PER_RATE = 3  # measured parts that a fitted rate requires
+_MIN_NETWORKS = 3  # that a fitted line requires
+_MIN_SPREAD = 1.1  # largest over smallest sum, below which a slope cannot be fitted
+_MIN_FACTOR = 0.1  # a smaller factor is fitted to noise
+_MIN_SECONDS, _MAX_SECONDS = 1e-12, 1e6  # a plausible range, which keeps arithmetic finite
+_MAX_WORK = 1e18  # of a part, or seconds per unit of it
 _FORMAT = "mnas-search latency table 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedPart:
-    """A part of the table.
-
-    Attributes:
-        latency: of it alone.
-        work: its amounts of `WORK`.
-    """
+    """A measured part: its latency when it runs alone, and its amounts of `WORK`."""
 
     latency: Latency
     work: Work
@@ -72,11 +67,11 @@ class TimedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedNetwork:
-    """A whole network of the table, for offset and factor.
+    """A measured network, for the fit of offset and factor.
 
     Attributes:
-        parts: seconds of its parts alone, added up.
-        seconds: of it.
+        parts: sum of the seconds of its parts.
+        seconds: seconds of the whole network.
     """
 
     parts: float
@@ -85,11 +80,11 @@ class TimedNetwork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What a table says of a network.
+    """The predicted latency of a network.
 
     Attributes:
         seconds: of one forward pass.
-        timed: the share of its parts' seconds that comes from the table, the rest from rates.
+        timed: the share of its parts' seconds that was measured; rates estimate the rest.
     """
 
     seconds: float
@@ -98,17 +93,19 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyTable:
-    """What was timed on one device.
+    """The measurements of one device.
+
+        read_table(Path("latency.json")).predict(reference.architecture("efficientnet_b0")).seconds
 
     Attributes:
-        conditions: under which.
+        conditions: device, threads and batch size.
         machine: processor and packages, by name.
-        reference: seconds of `REFERENCE` meanwhile.
-        parts: by key.
-        whole: networks, by fingerprint.
-        rates: seconds a unit of each `WORK`; None where too few parts were timed to fit them.
-        offset: seconds that a whole network takes beside its parts.
-        factor: how much longer parts take in a whole network; None in an unfinished table.
+        reference: seconds of `REFERENCE`, measured in turns with the parts.
+        parts: measured parts by key.
+        whole: measured networks by fingerprint.
+        rates: seconds per unit of each `WORK`; None if too few parts were measured to fit them.
+        offset: seconds of a whole network beside its parts.
+        factor: by how much parts take longer within a network; None in an unfinished table.
     """
 
     conditions: Conditions
@@ -121,66 +118,72 @@ class LatencyTable:
     factor: float | None = None
 
     def predict(self, network: Network) -> Prediction:
-        """Of a network that is a chain of stages."""
+        """Predict the latency of an `Architecture`.
+
+        Raises:
+            UsageError: the network is not a chain of stages, or has parts that the table can
+                neither look up nor estimate.
+        """
         if not isinstance(network, Architecture):
             raise UsageError(
-                f"the latency of {network.label!r}, which is no chain of stages, cannot be "
-                "predicted; allowed: to measure it"
+                f"the latency of {network.label!r} can only be measured: a prediction requires a "
+                "chain of stages"
             )
         parts = parts_of(network)
         seconds = [self._of(part.key, part.plan) for part in parts]
         timed = sum(s for s, part in zip(seconds, parts, strict=True) if part.key in self.parts)
         if not (total := sum(seconds)):
             raise UsageError(
-                f"the table's rates leave no seconds to {network.label!r}; allowed: a table that "
-                "knows some of its parts"
+                f"the table predicts 0 seconds for {network.label!r}: it needs more measured parts"
             )
         return Prediction(seconds=self.offset + total, timed=timed / total)
 
     def fit(self) -> "LatencyTable":
-        """With rates of what was timed, offset and factor of the whole networks, of which there
-        has to be one."""
+        """Return the table with rates fitted to its parts, and offset and factor to its networks,
+        of which it needs at least one."""
         pairs = [(one.parts, one.seconds) for one in self.whole.values()]
         offset, factor = fit_line(*zip(*pairs, strict=True))
         rates = fit_rates(list(self.parts.values()))
         return replace(self, rates=rates, offset=offset, factor=factor)
 
-    def alone(self, network: Architecture) -> float:
-        """Seconds of a network's parts, all of which were timed, added up."""
+    def sum_of_parts(self, network: Architecture) -> float:
+        """Sum the seconds of the parts of a network, all of which are in the table."""
         return sum(self.parts[part.key].latency.seconds for part in parts_of(network))
 
     def of_block(self, block: BlockPlan) -> float:
-        """Seconds that a block adds to a network."""
+        """Predict the seconds of a block in a network."""
         return self._of(block_key(block), block)
 
     def of_end(self, part: PartPlan, size: int, activation: str) -> float:
-        """Seconds that a stem or head, whose input has sides of `size`, adds to a network."""
+        """Predict the seconds of a stem or head with an input of side `size` in a network."""
         return self._of(end_key(part, size, activation), part)
 
     def _of(self, key: str, part: BlockPlan | PartPlan) -> float:
         if self.factor is None:
-            raise UsageError("a latency table that is not finished; allowed: build it to its end")
+            raise UsageError(
+                "the latency table is not finished: run `mnas-search latency build` to its end"
+            )
         if key in self.parts:
             return self.factor * self.parts[key].latency.seconds
         if self.rates is None:
             raise UsageError(
-                f"the table's {len(self.parts)} parts have no {key!r} and are too few to estimate "
-                "it; allowed: networks of these parts (`mnas-search latency build ARCH` adds some)"
+                f"the table has no part {key!r}, and its {len(self.parts)} parts are too few to "
+                "estimate it (`mnas-search latency build ARCH` adds parts)"
             )
         work = work_of(part, self.conditions.batch_size)
         return self.factor * sum(r * w for r, w in zip(self.rates, work, strict=True))
 
     @property
     def sha256(self) -> str:
-        """Of the table's content."""
+        """SHA-256 of the file's content."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def write(self, path: Path) -> Path:
-        """As JSON; seconds throughout."""
+        """Write the table as JSON; all times are in seconds."""
         return write_atomically(path, self.to_json())
 
     def to_json(self) -> str:
-        """The text of the file."""
+        """Return the text of the file."""
         value = {
             "format": _FORMAT,
             "unit": "seconds",
@@ -200,27 +203,23 @@ class LatencyTable:
 
 
 def read_table(path: Path) -> LatencyTable:
-    """The table of a file; raises `UsageError` for one that is none."""
+    """Read a table; raises `UsageError` if the file is not a latency table."""
     try:
-        value = read_json(path)
+        return _table(read_json(path))
     except OSError as error:
         raise UnknownName(f"cannot read {str(path)!r}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{str(path)!r} is no latency table: {error}") from None
-    try:
-        return _table(value)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UsageError(
-            f"{str(path)!r} is no latency table ({type(error).__name__}: {str(error)[:80]}); "
-            "allowed: a file of `mnas-search latency build`"
+            f"{str(path)!r} must be a file written by `mnas-search latency build`, got "
+            f"{type(error).__name__}: {str(error)[:80]}"
         ) from None
 
 
 def _table(value: Any) -> LatencyTable:
     if value["format"] != _FORMAT:
-        raise ValueError(f"format {value['format']!r}; allowed: {_FORMAT!r}")
+        raise ValueError(f"format must be {_FORMAT!r}, got {value['format']!r}")
     if value["reference"]["network"] != REFERENCE:
-        raise ValueError(f"reference {value['reference']['network']!r}")
+        raise ValueError(f"reference must be {REFERENCE!r}, got {value['reference']['network']!r}")
     parts = {
         key: TimedPart(
             latency=Latency(seconds=_positive(s), low=_positive(low), high=_positive(high)),
@@ -240,52 +239,55 @@ def _table(value: Any) -> LatencyTable:
         rates=None
         if value["rates"] is None
         else _numbers([value["rates"][name] for name in WORK]),
-        offset=_number(value["offset"], _LONGEST),
+        offset=_number(value["offset"], _MAX_SECONDS),
         factor=None if value["factor"] is None else _positive(value["factor"]),
     )
 
 
 def _positive(value: Any) -> float:
-    number = _number(value, _LONGEST)
-    if number < _SHORTEST:
-        raise ValueError(f"{value!r} seconds")
+    number = _number(value, _MAX_SECONDS)
+    if number < _MIN_SECONDS:
+        raise ValueError(f"a time must be {_MIN_SECONDS:g} seconds or more, got {value!r}")
     return number
 
 
-def _number(value: Any, most: float) -> float:
+def _number(value: Any, maximum: float) -> float:
     number = float(value)
-    if not 0 <= number <= most:
-        raise ValueError(f"{value!r}; allowed: a number from 0 to {most:g}")
+    if not 0 <= number <= maximum:
+        raise ValueError(f"a number must be from 0 to {maximum:g}, got {value!r}")
     return number
 
 
 def _numbers(values: Iterable[Any]) -> tuple[float, ...]:
-    numbers = tuple(_number(value, _MOST_WORK) for value in values)
+    numbers = tuple(_number(value, _MAX_WORK) for value in values)
     if len(numbers) != len(WORK):
-        raise ValueError(f"{numbers!r} for {len(WORK)} kinds of work")
+        raise ValueError(f"work must have {len(WORK)} amounts, got {numbers!r}")
     return numbers
 
 
 def fit_line(sums: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
-    """Offset from 0 and factor above it, from the sums of networks' parts [N] to their seconds
-    [N], by least squares of relative errors; a factor alone for fewer than three networks, and for
-    those that are too much alike to tell both."""
+    """Fit seconds [N] = offset + factor * sums [N] by least squares of relative errors.
+
+    The offset is not negative. It is 0 for fewer than three networks, and for networks that are
+    too similar to determine both.
+    """
     from scipy.optimize import nnls
 
     rows = np.array([(1 / t, s / t) for s, t in zip(sums, seconds, strict=True)])
-    if len(sums) >= _PER_LINE and max(sums) >= _ALIKE * min(sums):
+    if len(sums) >= _MIN_NETWORKS and max(sums) >= _MIN_SPREAD * min(sums):
         (offset, factor), _ = nnls(rows, np.ones(len(rows)))
-        if factor >= _LEAST_FACTOR:
+        if factor >= _MIN_FACTOR:
             return float(offset), float(factor)
     shares = rows[:, 1]
     return 0.0, float(shares.sum() / (shares @ shares))
 
 
 def fit_rates(parts: Sequence[TimedPart]) -> tuple[float, ...] | None:
-    """Seconds a unit of each `WORK`, none negative, by least squares of relative errors."""
+    """Fit non-negative seconds per unit of each `WORK`, by least squares of relative errors; None
+    for too few parts."""
     from scipy.optimize import nnls
 
-    if len(parts) < _PER_RATE * len(WORK):
+    if len(parts) < _PARTS_PER_RATE * len(WORK):
         return None
     seconds = np.array([part.latency.seconds for part in parts])
     rows = np.array([part.work for part in parts]) / seconds[:, None]
@@ -295,5 +297,5 @@ def fit_rates(parts: Sequence[TimedPart]) -> tuple[float, ...] | None:
 
 
 def matches_this_machine(table: LatencyTable) -> bool:
-    """Whether a table is of this machine and its packages."""
+    """Tell whether a table was measured on this machine with the same packages."""
     return dict(table.machine) == machine(table.conditions)

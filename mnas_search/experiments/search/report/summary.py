@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from mnas_search.architecture.cost.base import CONVENTION, MEMORY_CONVENTION
 from mnas_search.architecture.cost.latency.conditions import describe
 from mnas_search.architecture.cost.latency.table import matches_this_machine
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.render.tables import console, print_table
+from mnas_search.common.statistics import sample_std
 from mnas_search.common.units import format_duration, format_latency
 from mnas_search.experiments.search.folder import further_figures
 from mnas_search.experiments.search.report.comparison import comparison
@@ -116,8 +115,7 @@ def _scored(result: Result, one: Finalist) -> dict[str, Any]:
 
 def spread(result: Result) -> float | None:
     """Standard deviation of the accuracy between networks; None below two."""
-    accuracies = [t.accuracy for t in result.good if t.accuracy is not None]
-    return float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None
+    return sample_std([t.accuracy for t in result.good if t.accuracy is not None])
 
 
 def budgets(result: Result) -> list[tuple[float, Trial]]:

@@ -20,6 +20,7 @@ import numpy as np
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
+from mnas_search.common.statistics import student_margin
 from mnas_search.experiments.jobs import NO_TRIAL, JournalledQueue, trial_event
 from mnas_search.experiments.search.stages.stage import Stage
 from mnas_search.nas.core import Search, training_seed
@@ -32,7 +33,6 @@ from mnas_search.nas.trial import Trial, believed, rank
 TOP = 3
 TRAININGS = 3
 _FIRST = 2  # repeats 0 and 1 of a network are the search's own and the seed noise's
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,8 @@ class BaselineComparison(Stage):
         mine = self._chosen_by_others(candidates)
         if not mine:
             return ()
-        margin = _margin([*candidates, *baselines, *drawn])
+        trained = [one.test for one in (*candidates, *baselines, *drawn) if one.test]
+        margin = student_margin(trained, TRAININGS)
         others = [(one, one.test) for one in baselines]
         others += [(one, self._chosen_by_others(drawn)) for one in drawn[:1]]
         return tuple(
@@ -269,16 +270,3 @@ class BaselineComparison(Stage):
             ]
             test.append(trained[int(np.argmax(rewards))].test[seed])
         return tuple(test)
-
-
-def _margin(candidates: Sequence[Candidate]) -> float:
-    """Student's interval of a difference of two means, with the standard deviation between seeds
-    pooled over all networks that were trained."""
-    from scipy.stats import t
-
-    trained = [one.test for one in candidates if one.test]
-    freedom = len(trained) * (TRAININGS - 1)
-    squares = sum(float(np.var(test, ddof=1)) for test in trained)
-    between_seeds = (squares / len(trained)) ** 0.5
-    quantile = t.ppf((1 + CONFIDENCE) / 2, freedom)
-    return float(quantile * between_seeds * (2 / TRAININGS) ** 0.5)

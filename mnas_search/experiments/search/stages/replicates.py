@@ -9,6 +9,7 @@ from typing import final
 
 import numpy as np
 
+from mnas_search.common.statistics import pooled_std
 from mnas_search.experiments.jobs import JournalledQueue, trial_event
 from mnas_search.experiments.search.stages.stage import Stage
 from mnas_search.nas.core import Search, training_seed
@@ -61,10 +62,7 @@ class Replicates(Stage):
     @property
     def noise(self) -> float | None:
         """Standard deviation between seeds: sqrt(mean((a - b)^2) / 2); None without a pair."""
-        if not self.pairs:
-            return None
-        one, two = np.array(self.pairs).T
-        return float(np.sqrt(np.mean((one - two) ** 2) / 2))
+        return pooled_std(self.pairs)
 
     def _jobs(self) -> list[Job]:
         good = [trial for trial in self._search.trials if trial.status == "ok"]

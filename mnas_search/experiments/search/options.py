@@ -1,0 +1,228 @@
+"""The options of a run: one list, from which the command line and `mnas_search.search` derive."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self, TypedDict, final
+
+from mnas_search.architecture.cost.metrics import TARGETS
+from mnas_search.common.units import parse_bytes, parse_duration, parse_latency, parse_size
+
+PLUGIN = "NAME|FILE.py:NAME"
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """How an option is typed and explained.
+
+    Attributes:
+        help: a sentence or two.
+        default: text for help where the default is not a plain value; None where it is.
+        parse: reads a quantity such as `400M` from text; None for plain values.
+        metavar: stands for the value in help texts.
+    """
+
+    help: str
+    default: str | None = None
+    parse: Callable[[str], float] | None = None
+    metavar: str | None = None
+
+
+def _option(
+    help: str,
+    value: Any = None,
+    *,
+    default: str | None = None,
+    parse: Callable[[str], float] | None = None,
+    metavar: str | None = None,
+) -> Any:
+    option = Option(help=help, default=default, parse=parse, metavar=metavar)
+    return field(default=value, metadata={"option": option})
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a run: each field is an option.
+
+    FLOPs are multiply-adds of convolutions and linear layers at batch 1 and the deployment
+    resolution. Of several targets, the first in this order is in the reward, and the others are
+    limits. None leaves a choice to the run.
+    """
+
+    target_flops: float | None = _option(
+        "Target T for FLOPs, e.g. 400M, 0.4G or 4e8.", parse=parse_size
+    )
+    target_latency: float | None = _option(
+        "Target T for the latency of a forward pass, e.g. 20ms; an upper limit if given together "
+        "with --target-flops.",
+        parse=parse_latency,
+    )
+    target_memory: float | None = _option(
+        "Target T for the memory of fp32 inference at batch size 1, e.g. 20M; an upper limit if "
+        "given together with another target.",
+        parse=parse_bytes,
+    )
+    device: str | None = _option(
+        "Backend on which latency is measured: cpu, compiled, onnxruntime or cuda.",
+        default="cpu",
+        metavar="NAME",
+    )
+    latency_table: str | None = _option(
+        "Latency table made by `mnas-search latency build`, which predicts latencies.",
+        default="a new one, built before the search",
+        metavar="FILE",
+    )
+    max_params: float | None = _option(
+        "Upper limit on parameters, e.g. 4M.", default="no limit", parse=parse_size
+    )
+    max_memory: float | None = _option(
+        "Upper limit on the memory of fp32 inference at batch size 1 (weights and the peak of "
+        "activations), e.g. 20M or 1.5GB.",
+        default="no limit",
+        parse=parse_bytes,
+    )
+    space: str = _option("Search space.", "efficientnet", metavar=PLUGIN)
+    controller: str = _option("Search algorithm.", "bayesian", metavar=PLUGIN)
+    evaluator: str | None = _option(
+        "Evaluator that gives the accuracy of a candidate.",
+        default="accel_nasbench, a surrogate fitted to recorded ImageNet runs, if it covers the "
+        "space and there is no --data; else proxy_training",
+        metavar=PLUGIN,
+    )
+    data: str | None = _option(
+        "Data set on which networks are trained: a folder of images (one subfolder per class), "
+        "CIFAR binary files, an .npz file, a data set of the Hugging Face Hub, or the name of an "
+        "installed one (`mnas-search list datasets`).",
+        default="digits",
+        metavar="PATH|NAME|hf:NAME|FILE.py:NAME",
+    )
+    proxy: str | None = _option(
+        "Changes to the recipe of the proxy training, e.g. epochs=10,resolution=16. Names: "
+        "epochs, resolution, width, fraction, batch_size, learning_rate, divisor.",
+        default="the data set's recipe",
+        metavar="NAME=N,...",
+    )
+    prior: str | None = _option(
+        "Evaluator whose predictions the controller takes as a prior.",
+        default="no prior",
+        metavar=PLUGIN,
+    )
+    start_from: tuple[str, ...] = _option(
+        "Architecture to evaluate first, or folder of an earlier run to learn from; may be "
+        "repeated.",
+        (),
+        metavar="ARCH|RUN",
+    )
+    baseline: str | None = _option(
+        "Compare with a random search of as many trials, in addition to the published networks.",
+        metavar="random",
+    )
+    objective: str = _option(
+        "Reward: soft, ACC*(FLOPS/T)^w; hard, flat below T; absolute, ACC + b*|FLOPS/T - 1|.",
+        "soft",
+        metavar="NAME",
+    )
+    exponent: float | None = _option(
+        "Exponent w or factor b of the objective, at most 0.",
+        default="soft -0.07, hard -1, absolute -0.10",
+    )
+    trials: int | None = _option(
+        "Number of distinct candidates to evaluate.",
+        default="200 if accuracies are predicted, 48 if candidates are trained",
+    )
+    early_stopping: str | None = _option(
+        "Rule that stops unpromising trainings early: asha. Stopped candidates do not count as "
+        "--trials.",
+        default="none are stopped",
+        metavar="RULE",
+    )
+    time_budget: float | None = _option(
+        "Start no further evaluation after this time, e.g. 10m.",
+        default="no limit",
+        parse=parse_duration,
+    )
+    workers: int | None = _option(
+        "Candidates evaluated in parallel by Ray; 0 evaluates them in this process.",
+        default="one per CPU",
+    )
+    gpus_per_trial: float | None = _option(
+        "GPUs per worker, e.g. 0.25.", default="all GPUs, shared equally among the workers"
+    )
+    ray_address: str | None = _option(
+        "Ray cluster to join.", default="a private one on this machine", metavar="ADDRESS"
+    )
+    seed: int = _option("Seed of all random numbers.", 0)
+    resolution: int = _option(
+        "Input resolution at deployment, in pixels, at which FLOPs are counted.", 224
+    )
+    num_classes: int | None = _option(
+        "Number of classes at deployment.", default="the data set's; 1000 for digits"
+    )
+
+    def __post_init__(self) -> None:
+        from mnas_search.experiments.search.checks import check_options
+
+        for name, value in check_options(self).items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def parsed(cls, options: Mapping[str, Any]) -> Self:
+        """Return a configuration from Python values, in which quantities may be text: "400M"."""
+        return cls(**{name: _value(name, value) for name, value in options.items()})
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """The given targets by metric; the first one is the reward's."""
+        given = {name: getattr(self, f"target_{name}") for name in TARGETS}
+        return {name: target for name, target in given.items() if target is not None}
+
+
+class RunOptions(TypedDict, total=False):
+    """The options of `RunConfig` as `mnas_search.search` takes them, `target_flops` apart."""
+
+    target_latency: float | str | None
+    target_memory: float | str | None
+    device: str | None
+    latency_table: str | Path | None
+    max_params: float | str | None
+    max_memory: float | str | None
+    space: str
+    controller: str
+    evaluator: str | None
+    data: str | None
+    proxy: str | None
+    prior: str | None
+    start_from: Sequence[str]
+    baseline: str | None
+    objective: str
+    exponent: float | None
+    trials: int | None
+    early_stopping: str | None
+    time_budget: float | str | None
+    workers: int | None
+    gpus_per_trial: float | None
+    ray_address: str | None
+    seed: int
+    resolution: int
+    num_classes: int | None
+
+
+def run_options() -> Iterator[tuple[str, Any, Any, Option]]:
+    """Give name, type, default and explanation of every option."""
+    for one in fields(RunConfig):
+        default = None if one.default is MISSING else one.default
+        yield one.name, one.type, default, one.metadata["option"]
+
+
+_PARSERS = {name: option.parse for name, _, _, option in run_options()}
+
+
+def _value(name: str, value: Any) -> Any:
+    parse = _PARSERS.get(name)
+    if isinstance(value, Path):
+        return str(value)
+    if parse is not None and value is not None:
+        return parse(value) if isinstance(value, str) else float(value)
+    return value

@@ -1,0 +1,1 @@
+"""A plug-in of every kind, written with the public surface of mnas-search alone."""
