@@ -1,8 +1,7 @@
 """Reinforcement learning with a recurrent policy: the controller of NASNet and MnasNet.
 
-An LSTM writes a network down decision by decision: each step has a softmax over the options and is
-fed the choice before it. Every 20 finished trials the policy is improved by PPO's clipped
-objective (Schulman et al. 2017, eq. 7), each decision being one action t of
+A `RecurrentPolicy` makes the decisions one by one. Every 20 finished trials it is improved by the
+clipped objective of PPO (Schulman et al. 2017, eq. 7), each decision being one action t of
 
     L = mean over networks of sum over t of min(r_t A, clip(r_t, 1 - eps, 1 + eps) A) + w H_t
     r_t = pi(a_t | a_<t) / pi_old(a_t | a_<t)        A = (R - b) / s
@@ -10,51 +9,50 @@ objective (Schulman et al. 2017, eq. 7), each decision being one action t of
 where R is the trial's reward, b its moving average, s the deviation of all rewards so far and H_t
 the entropy of a step's softmax.
 
-Zoph et al. 2018 (NASNet, appendix A) give: one layer of 100 units, weights uniform in [-0.1, 0.1],
-20 networks an update, b with weight 0.95, Adam at 3.5e-4, w = 1e-5; they give neither eps nor the
+Zoph et al. 2018 (NASNet, appendix A) give one layer of 100 units, weights uniform in [-0.1, 0.1],
+20 networks an update, b with weight 0.95, Adam at 3.5e-4 and w = 1e-5, but neither eps nor the
 gradient steps an update. Three things differ, because NASNet trained 20,000 networks and a search
-here trains a thousand. Measured on a regression of Accel-NASBench's accuracies with seed noise, as
-evaluations until the best network's reward passes EfficientNet-B0's:
+here trains a thousand:
 
-- Adam at 1.4e-2 with 2 steps an update: 168 and 151 evaluations (medians of 32 runs, targets 350M
-  and 500M), and 161 and 150 on 32 fresh ones, of which none took more than 284. 1e-2 took 193 and
-  185, 2e-2 174 and 150. NASNet's 3.5e-4 needs 40 steps for 173 and 160, at 20 times the cost.
-- w = 0.05, on advantages divided by s, so that no scale of rewards matters. s is of the whole run,
-  never of a batch: a batch of near equals would have its noise blown up. At w = 0.01 (and
-  3.5e-3, 4 steps) the policy collapsed onto what it had asked before, at 0.05 it did not.
+- Adam at 1e-2 with 2 steps an update. On soft problems as in `mnas-search bench discovery`, with
+  targets of 350M and 500M, the best network's held-out reward passed EfficientNet-B0's after 111
+  and 72 evaluations (medians of 20 runs, 279 at most); 7e-3 took 170 and 126, 1.4e-2 took 137 and
+  97 and once failed in 400. With 400M, on seeds that chose nothing, it was 99, and 206 at most.
+- w = 0.05, on advantages divided by s, so that the scale of rewards does not matter. s is of the
+  whole run, never of a batch: a batch of near equals would have its noise amplified. A smaller w
+  let a policy collapse onto what it had asked before.
 - Networks that break a constraint, or were asked before, are drawn again: neither can win.
 
-Of the last point r_t knows nothing. What is asked comes from pi given "new and within", which is
-pi / Z, Z being the probability of that. The gradient of its logarithm is that of log pi less that
-of log Z; the latter is the same for every network asked, so it is multiplied by the mean of A, and
-b keeps that near zero. A network that was drawn at random because 37 draws held none within the
-constraints, and one that was never asked, are taken as if the policy of the moment had chosen
-them.
+The ratio r_t ignores the last point: what is asked is distributed as pi / Z, Z being pi's
+probability of "new and within". The gradient of log Z is the same for all networks asked and
+would be multiplied by the mean of A, which b keeps near zero. Networks that were never asked, or
+drawn at random since 37 draws held none within the constraints, count as chosen by the policy.
 """
 
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from typing import final
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
+from mnas_search.common.machine import one_thread
 from mnas_search.controllers.random_search import RandomSearch
-from mnas_search.controllers.recurrent_policy import Floats, Forward, RecurrentPolicy
+from mnas_search.controllers.recurrent_policy import RecurrentPolicy
 from mnas_search.nas.controller import Controller
 from mnas_search.nas.problem import Problem
-from mnas_search.nas.space.choices import Choices, decode, encode, sizes
+from mnas_search.nas.space.choices import Choices, decode, encode
 from mnas_search.nas.trial import Trial
 
 _DRAWS = (1, 4, 32)  # a few at once cost little more than one
-_STEEPEST = 5.0  # norm of a gradient, at most
-_MOST_RATIO = np.float32(1e4)  # beyond, float32 would overflow in the gradient's norm
+_MAX_NORM = 5.0  # of a gradient
 
 
 @dataclass(slots=True)
 class _Open:
     """An ask in flight; its log-probabilities [D] once the policy that made it has changed."""
 
-    old: Floats | None = None
+    old: Tensor | None = None
 
 
 class PPO(Controller):
@@ -65,8 +63,7 @@ class PPO(Controller):
         batch: finished trials an update.
         epochs: gradient steps an update.
         learning_rate: Adam's.
-        clip: eps.
-        entropy: w.
+        clip, entropy: eps and w.
         decay: weight of the past in the reward baseline b.
         hidden: units of the LSTM.
     """
@@ -77,7 +74,7 @@ class PPO(Controller):
         *,
         batch: int = 20,
         epochs: int = 2,
-        learning_rate: float = 1.4e-2,
+        learning_rate: float = 1e-2,
         clip: float = 0.2,
         entropy: float = 0.05,
         decay: float = 0.95,
@@ -88,8 +85,10 @@ class PPO(Controller):
         self._clip, self._entropy, self._decay = clip, entropy, decay
         self._random = RandomSearch(problem)
         # Always the same initial weights: what differs between runs is the asks' generators.
-        self._policy = RecurrentPolicy(sizes(problem.decisions), hidden, np.random.default_rng(0))
-        self._adam = Adam(learning_rate, size=self._policy.weights.size)
+        generator = torch.Generator().manual_seed(0)
+        policy = RecurrentPolicy(problem.decisions, generator=generator, hidden=hidden)
+        self._policy = policy.double()  # in float32 the gradient of a large ratio could overflow
+        self._adam = torch.optim.Adam(policy.parameters(), learning_rate, maximize=True)
         self._told: list[tuple[tuple[int, ...], float | None, _Open]] = []
         self._open: defaultdict[tuple[int, ...], deque[_Open]] = defaultdict(deque)
         self._seen: set[tuple[int, ...]] = set()
@@ -98,7 +97,7 @@ class PPO(Controller):
 
     def ask(self, rng: np.random.Generator) -> Choices:
         """The policy's first draw that is new and within the constraints."""
-        codes = self._draw(rng)
+        codes = self._draw(torch.Generator().manual_seed(int(rng.integers(2**63))))
         if codes is None:
             codes = encode(self._problem.decisions, self._random.ask(rng))
         self._opened(codes)
@@ -118,11 +117,12 @@ class PPO(Controller):
         """Open an ask; nothing of the state came from a generator."""
         self._opened(encode(self._problem.decisions, choices))
 
-    def _draw(self, rng: np.random.Generator) -> tuple[int, ...] | None:
+    def _draw(self, generator: torch.Generator) -> tuple[int, ...] | None:
         """New and within the constraints, or else within them, or else None."""
         known = None
         for draws in _DRAWS:
-            codes = self._policy.sample(draws, rng)
+            with one_thread():
+                codes = self._policy.sample(draws, generator).numpy()
             for row in codes[self._problem.is_feasible(codes)].tolist():
                 known = tuple(row)
                 if known not in self._seen:
@@ -134,7 +134,8 @@ class PPO(Controller):
         self._seen.add(codes)
 
     def _update(self) -> None:
-        ok = [reward for _, reward, _ in self._told if reward is not None]
+        rewards = [reward for _, reward, _ in self._told]
+        ok = [reward for reward in rewards if reward is not None]
         if not ok:
             return  # nothing says which of them failed for being bad
         for reward in ok:
@@ -144,58 +145,41 @@ class PPO(Controller):
         scale = float(np.std(self._rewards))
         if not scale > 1e-9:
             return
-        # A failed trial counts as the worst of its batch: to be avoided, but no worse than a
-        # network that works, since the failure may have been the machine's.
-        rewards = np.array([min(ok) if r is None else r for _, r, _ in self._told])
-        advantages = ((rewards - self._baseline) / scale).astype(np.float32)
-        codes = np.array([c for c, _, _ in self._told])
-        done = self._policy.forward(codes)
-        old = self._old_log_probs(done)
-        for epoch in range(self._epochs):
-            if epoch:
-                done = self._policy.forward(codes)
-            slope = clipped_slope(done.log_probs - old, advantages[:, None], self._clip)
-            mean = 1 / len(codes)
-            gradient = self._policy.backward(done, slope * mean, self._entropy * mean)
-            # Usual ones have a norm of about 1. A bad network that has become far more likely
-            # since it was asked (eq. 7 leaves such ratios free) would undo all others.
-            gradient *= min(1.0, _STEEPEST / max(float(np.linalg.norm(gradient)), 1e-12))
-            self._policy.weights += self._adam.step(gradient)
-            self._policy.refresh()
+        # A failed trial counts as the worst of its batch: the failure may be the machine's.
+        filled = torch.tensor([min(ok) if r is None else r for r in rewards], dtype=torch.double)
+        with one_thread():
+            self._improve((filled - self._baseline) / scale)
 
-    def _old_log_probs(self, done: Forward) -> Floats:
-        """Of the policy that each told network was asked from; those in flight keep theirs."""
+    def _improve(self, advantages: Tensor) -> None:
+        """Take the gradient steps of an update; advantages [N] are of the trials told."""
+        codes = torch.tensor([codes for codes, _, _ in self._told])
+        old: Tensor | None = None
+        for _ in range(self._epochs):
+            steps = self._policy(codes)
+            log_probs = steps.log_prob(codes)
+            old = self._old_log_probs(log_probs.detach()) if old is None else old
+            gain = clipped_objective(log_probs - old, advantages[:, None], self._clip)
+            objective = (gain + self._entropy * steps.entropy()).sum(1).mean()
+            self._adam.zero_grad()
+            objective.backward()
+            # Equation 7 leaves the ratio of a bad network that became far more likely unbounded.
+            nn.utils.clip_grad_norm_(self._policy.parameters(), _MAX_NORM)
+            self._adam.step()
+
+    @torch.no_grad()
+    def _old_log_probs(self, current: Tensor) -> Tensor:
+        """Return log p [N, D] of the trials told, under the policy that each was asked from: the
+        current one's, unless an update came between. Those in flight keep the current one's."""
         waiting = [(c, o) for c, queue in self._open.items() for o in queue if o.old is None]
         if waiting:
-            now = self._policy.forward(np.array([c for c, _ in waiting])).log_probs
-            for (_, asked), own in zip(waiting, now, strict=True):
+            codes = torch.tensor([c for c, _ in waiting])
+            for (_, asked), own in zip(waiting, self._policy(codes).log_prob(codes), strict=True):
                 asked.old = own
-        told = zip(self._told, done.log_probs, strict=True)
-        return np.stack([own if asked.old is None else asked.old for (*_, asked), own in told])
+        told = zip(self._told, current, strict=True)
+        return torch.stack([own if asked.old is None else asked.old for (*_, asked), own in told])
 
 
-def clipped_slope(log_ratio: Floats, advantage: Floats, clip: float) -> Floats:
-    """Derivative by log pi of min(r A, clip(r, 1 - eps, 1 + eps) A): r A, or 0 where clipped."""
-    ratio = np.exp(np.minimum(log_ratio, np.log(_MOST_RATIO)))
-    free = np.where(advantage > 0, ratio < 1 + clip, ratio > 1 - clip)
-    slope: Floats = ratio * advantage * free
-    return slope
-
-
-@final
-class Adam:
-    """Kingma and Ba 2015, algorithm 1, with its defaults, uphill."""
-
-    def __init__(self, learning_rate: float, *, size: int) -> None:
-        self._learning_rate, self._steps = learning_rate, 0
-        self._mean, self._square = np.zeros(size, np.float32), np.zeros(size, np.float32)
-
-    def step(self, gradient: Floats) -> Floats:
-        """What to add to the weights."""
-        self._steps += 1
-        self._mean += 0.1 * (gradient - self._mean)
-        self._square += 0.001 * (gradient * gradient - self._square)
-        mean = self._mean / (1 - 0.9**self._steps)
-        root = np.sqrt(self._square / (1 - 0.999**self._steps))
-        change: Floats = self._learning_rate * mean / (root + 1e-8)
-        return change
+def clipped_objective(log_ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """Return min(r A, clip(r, 1 - eps, 1 + eps) A), elementwise, given log r."""
+    ratio = log_ratio.exp()
+    return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)

@@ -15,7 +15,7 @@ from mnas_search.benchmarks.proxy.workloads import Workload, candidates
 from mnas_search.common.errors import WorkFailed
 from mnas_search.experiments.runners.ray_tune import run_on_ray
 from mnas_search.nas.evaluator import Evaluator, Resources
-from mnas_search.nas.job import Job, TimedQueue
+from mnas_search.nas.job import EvaluationJob, TimedQueue
 from mnas_search.nas.trial import Evaluation
 
 WORKERS = 2
@@ -40,8 +40,8 @@ def compare(
 
 
 def over_ray(
-    evaluator: Evaluator, work: Sequence[Job], *, workers: int
-) -> tuple[TimedQueue, list[Evaluation], list[float]]:
+    evaluator: Evaluator, work: Sequence[EvaluationJob], *, workers: int
+) -> tuple[TimedQueue[EvaluationJob], list[Evaluation], list[float]]:
     """Evaluate as a run does; a stopwatch, the evaluations in order of work, their seconds."""
     queue = WorkList(work)
     timed = TimedQueue(queue)
@@ -85,7 +85,7 @@ def _rows(
     plain: list[Trained] = []
     for repeat in range(repeats):
         jobs = [(number, 1 + repeat * count + number) for number in range(count)]
-        work = [Job(number=n, network=networks[n], seed=seed) for n, seed in jobs]
+        work = [EvaluationJob(number=n, network=networks[n], seed=seed) for n, seed in jobs]
         timed, evaluations, seconds = over_ray(evaluator, work, workers=WORKERS)
         rates[0].append(count / timed.elapsed)
         for evaluation, s in zip(evaluations, seconds, strict=True):

@@ -3,30 +3,30 @@
 from collections.abc import Sequence
 from typing import final
 
-from mnas_search.nas.job import Job, JobQueue, Outcome
+from mnas_search.nas.job import EvaluationJob, JobQueue, Outcome
 
 
 @final
-class WorkList(JobQueue):
+class WorkList(JobQueue[EvaluationJob]):
     """Hands out a list in its order.
 
     Attributes:
         seconds: of each piece, in order of the list.
     """
 
-    def __init__(self, work: Sequence[Job]) -> None:
+    def __init__(self, work: Sequence[EvaluationJob]) -> None:
         self._work = list(work)
         self._handed = 0
-        self._found: dict[Job, tuple[Outcome, float]] = {}
+        self._found: dict[EvaluationJob, tuple[Outcome, float]] = {}
 
-    def next(self) -> Job | None:
+    def next(self) -> EvaluationJob | None:
         """The next piece."""
         if self._handed == len(self._work):
             return None
         self._handed += 1
         return self._work[self._handed - 1]
 
-    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
+    def record(self, work: EvaluationJob, outcome: Outcome, seconds: float) -> None:
         """Keep the outcome."""
         self._found[work] = outcome, seconds
 

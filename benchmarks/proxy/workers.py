@@ -10,7 +10,7 @@ from mnas_search.benchmarks.proxy.comparison import WORKERS, over_ray
 from mnas_search.benchmarks.proxy.workloads import candidates
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.nas.evaluator import Evaluator, Resources
-from mnas_search.nas.job import Job
+from mnas_search.nas.job import EvaluationJob
 from mnas_search.nas.trial import Evaluation
 
 _SECONDS = 2.0  # of a candidate that is long enough to keep workers busy
@@ -51,9 +51,11 @@ def _busy(busy: float, elapsed: float) -> float:
     return busy / (WORKERS * elapsed)
 
 
-def _work(count: int) -> list[Job]:
+def _work(count: int) -> list[EvaluationJob]:
     networks = candidates(min(count, 50))
-    return [Job(number=n, network=networks[n % len(networks)], seed=n) for n in range(count)]
+    return [
+        EvaluationJob(number=n, network=networks[n % len(networks)], seed=n) for n in range(count)
+    ]
 
 
 @final

@@ -91,7 +91,7 @@ def compute(store: Store, work: Sequence[Work], processes: int, note: Note) -> l
 
 def measure(work: Work) -> tuple[Reading, ...]:
     """The trial's readings of one network, on one thread."""
-    from mnas_search.training.loop import one_thread
+    from mnas_search.common.machine import one_thread
 
     with one_thread():
         return tuple(work.trial.measure(networks.network(work.row), work.trial.seed))

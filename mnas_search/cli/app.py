@@ -94,7 +94,7 @@ def _run(arguments: Sequence[str] | None, console: StandardError) -> int:
     except RuntimeError as error:
         if "Symlink loop" not in str(error):  # what Python says of a link that leads to itself
             raise
-        return _fail(f"{error}; allowed: a file or a folder", 2)
+        return _fail(f"{error}; a path must lead to a file or a folder", 2)
     except OSError as error:
         return _fail(": ".join(str(x) for x in (error.strerror, error.filename) if x), 1)
     return 0
@@ -108,16 +108,19 @@ def _fail(message: str, code: int) -> int:
 
 
 def _one_line(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    if isinstance(error, click.NoSuchOption) and context is not None:
-        known = [o for p in context.command.params for o in p.opts if o.startswith("--")]
+    """Return click's message on one line, with what would be accepted."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    text = text[:1].lower() + text[1:]
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return text
+    command = error.ctx.command
+    if isinstance(error, click.NoSuchOption):
+        known = [o for p in command.params for o in p.opts if o.startswith("--")]
         near = difflib.get_close_matches(error.option_name, known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        return f"no option {error.option_name!r}; {hint}allowed: {', '.join(known)}"
-    if isinstance(error, click.UsageError) and context is not None:
-        command = context.command
-        if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):
-            return f"missing argument {error.param.make_metavar(context)}"
-        if isinstance(command, click.Group) and "No such command" in error.message:
-            return f"{error.message.rstrip('.')}; allowed: {', '.join(sorted(command.commands))}"
-    return " ".join(error.format_message().split())
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"no such option {error.option_name!r}{hint}; options: {', '.join(known)}"
+    if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):
+        return f"missing argument {error.param.make_metavar(error.ctx)}"
+    if isinstance(command, click.Group) and text.startswith("no such command"):
+        return f"{text}; commands: {', '.join(sorted(command.commands))}"
+    return text

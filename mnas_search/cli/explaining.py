@@ -1,4 +1,4 @@
-"""The command that draws where networks see a class."""
+"""The command `explain`, which draws class activation maps."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,7 @@ def explain(
     from mnas_search.experiments.training.trained import load_trained
 
     if weights_of is not None and weights is None:
-        raise UsageError(f"--weights-of {weights_of} without --weights; allowed: with it")
+        raise UsageError(f"--weights-of {weights_of} requires --weights")
     paths = [Path(image) for image in images]
     targets = _targets(paths, output, force=force)
     shown = [decode_one(path, SIDE) for path in paths]  # all of them, before anything is written
@@ -108,30 +108,28 @@ def explain(
 
 
 def _targets(paths: list[Path], output: Path, *, force: bool) -> list[Path]:
-    """The picture of each image, none of which is in the way of anything."""
+    """Return the file of each image's picture; refuses to overwrite images, and pictures."""
     if output.exists() and not output.is_dir():
-        raise UsageError(f"{str(output)!r} is a file; allowed: a folder")
+        raise UsageError(f"--output must be a folder, got the file {str(output)!r}")
     targets: dict[Path, Path] = {}
     for path in paths:
         file = output / f"{path.stem}{_SUFFIX}"
         if file in targets:
             raise UsageError(
                 f"{str(targets[file])!r} and {str(path)!r} would both become {str(file)!r}; "
-                "allowed: images of different names"
+                "images must have different names"
             )
         if file.exists() and not force:
-            raise UsageError(f"{str(file)!r} exists; allowed: another --output, or --force")
+            raise UsageError(f"{str(file)!r} exists; overwriting it requires --force")
         targets[file] = path
     for path in paths:
         if any(path.resolve() == file.resolve() for file in targets):
-            raise UsageError(
-                f"image {str(path)!r} would be written over; allowed: another --output"
-            )
+            raise UsageError(f"--output must not overwrite the image {str(path)!r}")
     return list(targets)
 
 
 def _pair(text: str) -> tuple[str, str | None]:
-    """An architecture and its weights, from `ARCH=W` or a training's folder."""
+    """Return an architecture and its weights, from `ARCH=PATH` or a training's folder."""
     if Path(text).is_dir():
         return text, None
     architecture, _, weights = text.partition("=")
@@ -139,35 +137,34 @@ def _pair(text: str) -> tuple[str, str | None]:
 
 
 def _class_names(networks: "list[Trained]") -> tuple[str, ...]:
-    """What the classes are called, which are the same for all networks; empty where unknown."""
+    """Return the names of the classes, the same for all networks; empty if unknown."""
     labels = " and ".join(network.label for network in networks)
     counts = dict.fromkeys(network.architecture.num_classes for network in networks)
     if len(counts) > 1:
         raise UsageError(
-            f"{labels} tell {' and '.join(map(str, counts))} classes apart; allowed side by side: "
-            "networks of the same classes"
+            f"networks must have the same classes, got {labels} with "
+            f"{' and '.join(map(str, counts))} classes"
         )
     names = dict.fromkeys(n.class_names for n in networks if n.class_names)
     if len(names) > 1:
         raise UsageError(
-            f"the classes of {labels} have different names; allowed side by side: networks of the "
-            "same classes"
+            f"networks must have the same classes, got {labels} with different class names"
         )
     return next(iter(names), ())
 
 
 def _class(text: str, names: tuple[str, ...], count: int) -> int:
-    """The class that a name, or a number, stands for."""
+    """Return the class with a name or number."""
     if text in names:
         return names.index(text)
     if text.isdecimal() and len(text) <= len(str(count)) and int(text) < count:
         return int(text)
     known = f", or a name such as {names[0]!r}" if names else ""
-    raise UsageError(f"class {text!r}; allowed: 0 to {count - 1}{known}")
+    raise UsageError(f"--class must be 0 to {count - 1}{known}, got {text!r}")
 
 
 def _maps(networks: "list[Trained]", path: Path, target: int | None) -> "list[ActivationMap]":
-    """Each network's map of one class: the one asked for, else what the first one predicts."""
+    """Return each network's map of one class: `target`, or the one that the first predicts."""
     from mnas_search.data.decode import decode_one
     from mnas_search.networks.explain import activation_map
 
@@ -177,8 +174,8 @@ def _maps(networks: "list[Trained]", path: Path, target: int | None) -> "list[Ac
         maps.append(activation_map(network.network, image, target))
         if not bool(maps[-1].logits.isfinite().all()):
             raise UsageError(
-                f"{network.label!r} gives no finite numbers for {str(path)!r}; allowed: trained "
-                "weights"
+                f"the outputs of {network.label!r} for {str(path)!r} are not finite; its weights "
+                "must be trained"
             )
         target = maps[0].target
     return maps

@@ -1,4 +1,4 @@
-"""The command that writes a network in some format."""
+"""The command `export`, which writes a network in a format."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +60,7 @@ def export(
     if weights is not None:
         network, tensors = _with_weights(network, weights, weights_of)
     elif weights_of is not None:
-        raise UsageError(f"--weights-of {weights_of} without weights; allowed: with --weights")
+        raise UsageError(f"--weights-of {weights_of} requires --weights")
     exporter = exporter.about(find_origin(folder, weights))
     with error_context(f"exporter {to!r}"), atomic_directory(output) as temporary:
         files = exporter.export(network, tensors, temporary)
@@ -77,7 +77,7 @@ def _exporter(name: str) -> "Exporter":
 
     cls = plugins.load("exporters", name)
     if not (isinstance(cls, type) and issubclass(cls, Exporter)):
-        raise UsageError(f"exporter {name!r}; allowed: an Exporter class")
+        raise UsageError(f"--to must name an Exporter class, got {name!r}")
     exporter: Exporter = plugins.make(cls, name)
     return exporter
 
@@ -86,17 +86,17 @@ def _check_output(output: Path, force: bool) -> None:
     from mnas_search.common.files import remove_leftovers
 
     if output.exists() and not output.is_dir():
-        raise UsageError(f"{str(output)!r} is a file; allowed: a folder")
+        raise UsageError(f"--output must be a folder, got the file {str(output)!r}")
     if output.is_dir():
         remove_leftovers(output)
     if output.is_dir() and any(output.iterdir()) and not force:
-        raise UsageError(f"{str(output)!r} is not empty; allowed: a new folder, or --force")
+        raise UsageError(f"{str(output)!r} is not empty; overwriting its files requires --force")
 
 
 def _with_weights(
     network: "Architecture", source: Path, weights_of: str | None
 ) -> "tuple[Architecture, dict[str, Any]]":
-    """The weights of a file or folder under our names, and the network as they want it."""
+    """Return the network adapted to the weights of a file or folder, and the weights."""
     from mnas_search.networks.weights.loading import count_classes, fit, read, weights_file
     from mnas_search.networks.weights.settings import find_settings
 
@@ -115,7 +115,7 @@ def _with_weights(
     fitted = fit(given, network)
     if fitted.new:
         raise UsageError(
-            f"{str(source)!r} has no classifier for {network.label!r}; allowed: weights with "
+            f"{str(source)!r} has no classifier for {network.label!r}; it must hold "
             f"{', '.join(fitted.new)}"
         )
     notify(f"weights of {source}: {fitted.text}")

@@ -1,4 +1,4 @@
-"""Commands that search nothing: profile, report, list."""
+"""The commands `profile`, `report` and `list`."""
 
 from pathlib import Path
 
@@ -34,9 +34,9 @@ def profile(
     from mnas_search.experiments.resolve import resolve_architecture
 
     if draw is not None and len(architectures) > 1:
-        raise UsageError(f"--draw with {len(architectures)} architectures; allowed: one")
+        raise UsageError(f"--draw requires a single ARCH, got {len(architectures)}")
     if draw is not None and draw.exists() and not (force and draw.is_file()):
-        raise UsageError(f"{str(draw)!r} exists; allowed: a new file, or --force")
+        raise UsageError(f"{str(draw)!r} exists; overwriting it requires --force")
     networks = [resolve_architecture(text) for text in architectures]
     rows = profiles(networks, layers=layers, verify=verify)
     if draw is not None:
@@ -51,7 +51,7 @@ def profile(
         print_profiles(rows)
     differing = [row["name"] for row in rows if not row.get("verified", {}).get("agree", True)]
     if differing:
-        raise WorkFailed(f"other counters disagree on {', '.join(differing)}")
+        raise WorkFailed(f"fvcore or PyTorch count differently: {', '.join(differing)}")
 
 
 @click.command()

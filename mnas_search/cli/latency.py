@@ -140,11 +140,11 @@ def predict(
     networks: list[Network] = [resolve_architecture(text) for text in architectures]
     if sample is not None:
         if seed == CALIBRATION_SEED:
-            raise UsageError(f"seed {seed}, with which tables are built; allowed: another")
+            raise UsageError(f"--seed must not be {seed}, the seed with which tables are built")
         found = make_space(space, resolution=resolution, num_classes=num_classes)
         networks += drawn(found, sample, seed)
     if not networks:
-        raise UsageError("no architecture; allowed: ARCH..., or --sample N")
+        raise UsageError("ARCH or --sample is required")
     rows, said = _rows(networks, table, measure=measure, turns=turns)
     if form == "json":
         print_json(rows)

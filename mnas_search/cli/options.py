@@ -14,7 +14,7 @@ from mnas_search.experiments.search.options import run_options
 
 
 class _Parsed(click.ParamType[float]):
-    """A value read by one of our parsers, whose message names what is allowed."""
+    """A quantity with a unit, read by a parser of `mnas_search.common.units`."""
 
     def __init__(self, name: str, parse: Callable[[str], float]) -> None:
         self.name = name
@@ -101,5 +101,5 @@ weights_of_option = click.option(
 
 
 def print_json(value: object) -> None:
-    """JSON alone, on standard output."""
+    """Print JSON on standard output."""
     click.echo(json.dumps(value, indent=2))

@@ -301,8 +301,7 @@ def _compare(
         for name in given:
             if name in TRAINED:
                 raise UsageError(
-                    f"{option_name(name)} with --compare alone, which trains nothing; allowed: "
-                    "with --data or --evaluator"
+                    f"{option_name(name)} with --compare requires --data or --evaluator"
                 )
     rows = comparison_rows(base, scaled, scores)
     if folder is not None:

@@ -1,4 +1,4 @@
-"""What each way of scaling takes, and the options' values."""
+"""Which options each mode of `scale` accepts, and their values."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mnas_search.architecture.scaling.limits import Limit
     from mnas_search.experiments.scaling.measured import Measuring
 
-# What each way of scaling takes; an option beside another way is refused by name.
+# The options of each mode; others are refused by name.
 RULE = ("alpha", "beta", "gamma")
 LIMITS = ("max_flops", "max_params", "max_memory", "batch_size")
 TRAINED = (
@@ -36,7 +36,7 @@ TAKES = {
 def way_of(
     given: dict[str, Any], *, family: str | None, phi: str | None, grid_search: bool, compare: bool
 ) -> str:
-    """Which way of `TAKES` is asked for; refuses two, and options that it does not take."""
+    """Return the mode (a key of `TAKES`); refuses two modes, and options of other modes."""
     asked = [
         name
         for name, wanted in (
@@ -48,27 +48,27 @@ def way_of(
         if wanted
     ]
     if len(asked) > 1:
-        raise UsageError(f"{asked[0]} and {asked[1]} together; allowed: one of them")
+        raise UsageError(f"{asked[0]} and {asked[1]} exclude each other")
     limited = any(name in given for name in LIMITS)
     way = asked[0] if asked else "limits" if limited else "--family"
     for name in given:
         if name not in TAKES[way]:
             fitting = [w for w, takes in TAKES.items() if name in takes]
-            ways = ", ".join("--max-flops and the like" if w == "limits" else w for w in fitting)
-            beside = f"with {asked[0]}" if asked else f"without {ways}"
-            raise UsageError(f"{option_name(name)} {beside}; allowed: with {ways}")
+            ways = " or ".join(fitting).replace("limits", "limits (--max-flops, ...)")
+            got = f", got {asked[0]}" if asked else ""
+            raise UsageError(f"{option_name(name)} requires {ways}{got}")
     if "batch_size" in given and "max_memory" not in given:
-        raise UsageError("--batch-size without --max-memory; allowed: with it")
+        raise UsageError("--batch-size requires --max-memory")
     return way
 
 
 def option_name(name: str) -> str:
-    """As it is typed."""
+    """Return an option as users type it."""
     return "--" + name.replace("_", "-")
 
 
 def rule_of(given: dict[str, Any]) -> "CompoundRule":
-    """The coefficients asked for, or the paper's; says where equation 3 is not kept."""
+    """Return the given coefficients, or the paper's; notes a violation of equation 3."""
     from mnas_search.architecture.scaling import CompoundRule
 
     rule = CompoundRule(**{name: given[name] for name in RULE if name in given})
@@ -81,7 +81,7 @@ def rule_of(given: dict[str, Any]) -> "CompoundRule":
 
 
 def rounding_of(given: dict[str, Any]) -> "Rounding":
-    """The multiples asked for."""
+    """Return the given divisors."""
     from mnas_search.architecture.scaling import Rounding
 
     return Rounding(
@@ -90,35 +90,35 @@ def rounding_of(given: dict[str, Any]) -> "Rounding":
 
 
 def limits_of(given: dict[str, Any]) -> "list[Limit]":
-    """What the network has to keep."""
+    """Return the limits on the network."""
     from mnas_search.architecture.scaling.limits import limits
 
     return limits(**{name: given[name] for name in LIMITS if name in given})
 
 
 def phis_of(text: str) -> list[float]:
-    """Numbers from `1.5` or `0..7`."""
+    """Return the numbers of `1.5` or `0..7`."""
     first, dots, last = text.partition("..")
     try:
         if not dots:
             return [float(first)]
         low, high = int(first), int(last)
     except ValueError:
-        raise UsageError(f"phi {text!r}; allowed: a number such as 1.5, or 0..7") from None
+        raise UsageError(f"--phi must be a number or a range such as 0..7, got {text!r}") from None
     if not low <= high <= low + 100:
-        raise UsageError(f"phi {text!r}; allowed: from the smaller to the larger, at most 100 on")
+        raise UsageError(f"--phi must be an ascending range of at most 100 steps, got {text!r}")
     return [float(value) for value in range(low, high + 1)]
 
 
 def budgets_of(text: str | None) -> list[float]:
-    """FLOPs from `0.8G,1.6G`; none for the comparison's own."""
+    """Return the FLOPs of `0.8G,1.6G`; empty for the default budgets."""
     from mnas_search.common.units import parse_size
 
     return [] if text is None else [parse_size(part.strip()) for part in text.split(",")]
 
 
 def measuring_of(given: dict[str, Any]) -> "Measuring":
-    """How networks are trained."""
+    """Return how networks are trained."""
     from mnas_search.experiments.scaling.measured import Measuring
 
     names = [name for name in TRAINED if name in given and name != "output"]

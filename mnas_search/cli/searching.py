@@ -1,4 +1,4 @@
-"""Commands that search: run, resume, evaluate."""
+"""The commands `run`, `resume` and `evaluate`."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -101,12 +101,12 @@ def evaluate(
     from mnas_search.evaluators.function import as_evaluator
     from mnas_search.experiments.resolve import resolve_architecture
     from mnas_search.nas.evaluator import Profiler
-    from mnas_search.nas.job import Job, measure
+    from mnas_search.nas.job import EvaluationJob, measure
     from mnas_search.nas.trial import Evaluation
 
     texts = [("", text) for text in architectures] + (_lines(file) if file else [])
     if not texts:
-        raise UsageError("no architecture; allowed: ARCH..., or --file with one a line")
+        raise UsageError("ARCH or --file is required")
     networks = []
     for place, text in texts:
         with _at(place):
@@ -116,7 +116,7 @@ def evaluate(
     if isinstance(target, type) and issubclass(target, Profiler):
         for name, value in (("data", data), ("proxy", proxy)):
             if value is not None:
-                raise UsageError(f"{name} {value!r} with {evaluator!r}; allowed: no {name}")
+                raise UsageError(f"--{name} {value!r} cannot be used with {evaluator!r}")
         meter: Profiler = plugins.make(target, evaluator, device=device)
         nothing = {"accuracy": None, "std": None}
         for network, figures in zip(networks, meter.measure(networks), strict=True):
@@ -124,11 +124,13 @@ def evaluate(
         _print_rows(rows, form)
         return
     if device is not None:
-        raise UsageError(f"device {device!r} with {evaluator!r}; allowed: with latency")
+        raise UsageError(f"--device {device!r} requires --evaluator latency, got {evaluator!r}")
     chosen = as_evaluator(target, data=data, proxy=proxy)
     for number, network in enumerate(networks):
         with _at(texts[number][0]):
-            outcome, seconds = measure(chosen, Job(number=number, network=network, seed=seed))
+            outcome, seconds = measure(
+                chosen, EvaluationJob(number=number, network=network, seed=seed)
+            )
         if not isinstance(outcome, Evaluation):
             raise WorkFailed(f"{network.label}: {outcome.reason}")
         measured = {"accuracy": outcome.accuracy, "std": outcome.std}
@@ -146,7 +148,7 @@ def _print_rows(rows: list[dict[str, Any]], form: str) -> None:
 
 
 def _lines(file: Path) -> list[tuple[str, str]]:
-    """Where, and what: one architecture a line; empty lines and those after # are passed over."""
+    """Return place and text of each architecture; empty lines and comments (#) are skipped."""
     from mnas_search.common.files import read_text
 
     try:
@@ -159,13 +161,13 @@ def _lines(file: Path) -> list[tuple[str, str]]:
         if line.strip() and not line.lstrip().startswith("#")
     ]
     if not lines:
-        raise UsageError(f"{str(file)!r} is empty; allowed: one architecture a line")
+        raise UsageError(f"{str(file)!r} must hold one architecture per line, got none")
     return lines
 
 
 @contextmanager
 def _at(place: str) -> Iterator[None]:
-    """Say where wrong usage stands."""
+    """Name the place in the message of a `UsageError`."""
     try:
         yield
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""The command that trains one network in full."""
+"""The command `train`."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -33,10 +33,7 @@ if TYPE_CHECKING:
     show_default="scratch; finetune with --init",
 )
 @click.option(
-    "--epochs",
-    type=int,
-    help="Passes over the training split.",
-    show_default="the recipe's",
+    "--epochs", type=int, help="Passes over the training split.", show_default="the recipe's"
 )
 @click.option(
     "--batch-size",
@@ -51,10 +48,7 @@ if TYPE_CHECKING:
     show_default="the recipe's",
 )
 @click.option(
-    "--resolution",
-    type=int,
-    help="Input resolution in pixels.",
-    show_default="the architecture's",
+    "--resolution", type=int, help="Input resolution in pixels.", show_default="the architecture's"
 )
 @click.option(
     "--init",
@@ -132,12 +126,11 @@ def resume_training(
     for name, value in of_runs.items():
         if value is not None:
             raise UsageError(
-                f"--{name} {value:g} for the training {str(folder)!r}; allowed: --workers and "
-                "--ray-address (`mnas-search train` with the same --output takes more --epochs)"
+                f"--{name} {value:g} requires the folder of a run, got the training "
+                f"{str(folder)!r} (`mnas-search train` with the same --output takes more --epochs)"
             )
     _finish(
-        form,
-        lambda listener: resume(folder, listener, workers=workers, ray_address=ray_address),
+        form, lambda listener: resume(folder, listener, workers=workers, ray_address=ray_address)
     )
 
 

@@ -1,8 +1,10 @@
-"""The machine: allocator, CPUs, package versions."""
+"""This machine and process: CPUs, versions, glibc's allocator, torch on one thread."""
 
+import contextlib
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
 
 _PACKAGES = ("mnas-search", "torch", "numpy", "optuna", "ray", "scikit-learn")
@@ -30,3 +32,20 @@ def cpu_count() -> int:
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide results."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread.
+
+    Two threads in each of two processes collapse under contention, and with one thread the same
+    seed gives the same bits.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

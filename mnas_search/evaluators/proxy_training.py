@@ -10,6 +10,7 @@ import torch
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError, single_line
+from mnas_search.common.machine import one_thread
 from mnas_search.data import Split, load
 from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.trial import Evaluation
@@ -158,7 +159,7 @@ class ProxyTraining(Evaluator):
         raise MemoryError(f"a batch of {max(1, recipe.batch_size // 2)} images")
 
     def _trained(self, proxy: Architecture, recipe: Recipe, seed: int) -> Iterator[Evaluation]:
-        with loop.one_thread(), torch.random.fork_rng():
+        with one_thread(), torch.random.fork_rng():
             torch.manual_seed(seed)
             # Channels last is 2 to 4 times as fast on CPUs; weights follow the images.
             module = build(proxy).to(devices.device(), memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from mnas_search.architecture.traced_network import Network
-from mnas_search.nas.job import Job, JobQueue, Outcome
+from mnas_search.nas.job import EvaluationJob, JobQueue, Outcome
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Evaluation
 
@@ -36,13 +36,13 @@ class JobResult:
     error: str | None
 
 
-Describe = Callable[[Job, JobResult], Mapping[str, Any]]
+Describe = Callable[[EvaluationJob, JobResult], Mapping[str, Any]]
 
 
 def trial_event(event: str, phase: str) -> Describe:
     """Return what describes a training beside a search as a journal's event."""
 
-    def describe(job: Job, result: JobResult) -> Mapping[str, Any]:
+    def describe(job: EvaluationJob, result: JobResult) -> Mapping[str, Any]:
         return {
             "event": event,
             "trial": result.trial,
@@ -59,7 +59,7 @@ def trial_event(event: str, phase: str) -> Describe:
 
 
 @final
-class JournalledQueue(JobQueue):
+class JournalledQueue(JobQueue[EvaluationJob]):
     """Hands out jobs that the journal holds no result of; failures once more in each session.
 
     Args:
@@ -77,15 +77,15 @@ class JournalledQueue(JobQueue):
         self,
         event: str,
         *,
-        jobs: Callable[[], Sequence[Job]],
+        jobs: Callable[[], Sequence[EvaluationJob]],
         journal: Events,
         describe: Describe,
         deadline: float = float("inf"),
-        on_result: Callable[[Job, JobResult], None] = lambda job, result: None,
+        on_result: Callable[[EvaluationJob, JobResult], None] = lambda job, result: None,
     ) -> None:
         self._jobs, self._journal, self._describe = jobs, journal, describe
         self._deadline, self._on_result = deadline, on_result
-        self._todo: list[Job] | None = None
+        self._todo: list[EvaluationJob] | None = None
         self._in_flight = 0
         found = (found for found in journal.events if found["event"] == event)
         self._results: dict[_Key, JobResult] = dict(map(_read, found))
@@ -109,14 +109,14 @@ class JournalledQueue(JobQueue):
         """Whether nothing is in flight and nothing will come."""
         return not self._in_flight and (time.monotonic() > self._deadline or not self._open())
 
-    def next(self) -> Job | None:
+    def next(self) -> EvaluationJob | None:
         """Return the next job."""
         if time.monotonic() > self._deadline or not self._open():
             return None
         self._in_flight += 1
         return self._open().pop(0)
 
-    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
+    def record(self, work: EvaluationJob, outcome: Outcome, seconds: float) -> None:
         """Journal the result of a job."""
         trial = None if work.number == NO_TRIAL else work.number
         if isinstance(outcome, Evaluation):
@@ -139,14 +139,14 @@ class JournalledQueue(JobQueue):
         _LOG.log(level, "%s of %s: %s in %.1f s", event["event"], work.network.label, got, seconds)
         self._on_result(work, result)
 
-    def _open(self) -> list[Job]:
+    def _open(self) -> list[EvaluationJob]:
         if self._todo is None:
             good = {key for key, result in self._results.items() if result.accuracy is not None}
             self._todo = [job for job in self._jobs() if _key(job) not in good]
         return self._todo
 
 
-def _key(job: Job) -> _Key:
+def _key(job: EvaluationJob) -> _Key:
     return job.recipe, job.network.fingerprint, job.seed
 
 

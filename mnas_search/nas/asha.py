@@ -1,73 +1,67 @@
-"""Early stopping: trainings that do not look promising are given up on their way.
+"""Early stopping by ASHA.
 
-ASHA (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", algorithm 2), in the
-form of Ray Tune's `ASHAScheduler`: one that has come to a rung goes on where its value is among
-the best 1/eta of all that came there before it, and is stopped for good where it is not; nothing
-waits for the others. The first to come to a rung goes on.
+(Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", algorithm 2 in the form
+that stops.) A trial that reaches a rung continues if its reward is among the best 1/eta of all
+that were recorded there before it, and is stopped otherwise. No trial waits for another, and the
+first one at a rung continues.
 
-Values are rewards, not accuracies: what a network costs is known exactly at every rung, and a
+Values are rewards, not accuracies: the cost of a network is known exactly at every rung, and a
 bare accuracy would stop small networks for being small.
 
-Rungs lie a factor of eta apart. Ray Tune keeps a bar for each of [1, eta), [eta, eta^2), ... and
-holds a trial against each once: rungs that lie closer together decide nothing of their own.
+The decisions are those of Ray Tune's `ASHAScheduler` with one bracket and a grace period of 1.
 """
 
-from dataclasses import dataclass
-from typing import Any, final
+from collections import defaultdict
+from typing import final
+
+import numpy as np
 
 REDUCTION = 3  # eta; a short training leaves room for more rungs than with the usual 4
 RULES = ("asha",)
-_NO_END = 10**9  # rung beyond all that an evaluator may have
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    """All that the scheduler reads of a trial."""
-
-    trial_id: int
 
 
 @final
 class Asha:
-    """Ray Tune's ASHA, by the numbers of our trials.
+    """Decide at each rung whether a trial continues.
 
-    What it decides follows from the order in which trials came to their rungs, and from nothing
-    else: taking the recorded rungs back rebuilds every bar. Imports Ray when it is first asked.
+    Decisions depend on the order in which trials reach their rungs and on nothing else, so that
+    the recorded rungs of an interrupted run, given again in their order, restore the state.
+
+    >>> asha = Asha()
+    >>> [asha.should_continue(trial, 1, reward) for trial, reward in enumerate([0.5, 0.4, 0.6])]
+    [True, False, True]
     """
 
     def __init__(self) -> None:
-        self._past: list[tuple[int, int, float]] = []
-        self._decided: dict[tuple[int, int], bool] = {}
-        self._scheduler: Any = None
+        self._recorded: defaultdict[int, dict[int, float]] = defaultdict(dict)
+        self._decisions: dict[tuple[int, int], bool] = {}
 
-    def replay(self, trial: int, rung: int, reward: float) -> None:
-        """Take back one rung of an interrupted run, in its order."""
-        self._past.append((trial, rung, reward))
+    def has_decided(self, trial: int, rung: int) -> bool:
+        """Return whether the trial has reported at this rung before.
 
-    def knows(self, trial: int, rung: int) -> bool:
-        """Whether the trial has come to the rung before: one that a crash interrupted, and that
-        begins anew, comes by a second time."""
-        self._take_back()
-        return (trial, rung) in self._decided
+        A trial that a crash interrupted starts again and reports a second time.
+        """
+        return (trial, rung) in self._decisions
 
     def should_continue(self, trial: int, rung: int, reward: float) -> bool:
-        """Whether a trial that has come to a rung is gone on with; the second time, as before."""
-        self._take_back()
-        if (trial, rung) not in self._decided:
-            self._decided[trial, rung] = self._decide(trial, rung, reward)
-        return self._decided[trial, rung]
+        """Record a reward at a rung (an epoch, from 1) and return whether the trial continues.
 
-    def _take_back(self) -> None:
-        past, self._past = self._past, []
-        for event in past:
-            self.should_continue(*event)
+        A second report of the same trial at the same rung gets the first one's answer.
+        """
+        if (trial, rung) not in self._decisions:
+            self._decisions[trial, rung] = self._decide(trial, rung, reward)
+        return self._decisions[trial, rung]
 
     def _decide(self, trial: int, rung: int, reward: float) -> bool:
-        from mnas_search.experiments.runners.ray_tune import asha_scheduler
-
-        if self._scheduler is None:
-            self._scheduler = asha_scheduler(reduction=REDUCTION, longest=_NO_END)
-        known = _Known(trial_id=trial)
-        self._scheduler.on_trial_add(None, known)
-        result = {"rung": rung, "reward": reward}
-        return bool(self._scheduler.on_trial_result(None, known, result) == "CONTINUE")
+        """Compare with one threshold: the highest of 1, eta, eta^2, ... that the trial has reached
+        and has not been compared at."""
+        level = 1
+        while level * REDUCTION <= rung:
+            level *= REDUCTION
+        while level and trial in self._recorded[level]:
+            level //= REDUCTION
+        if not level:
+            return True
+        earlier = list(self._recorded[level].values())
+        self._recorded[level][trial] = reward
+        return not earlier or not reward < np.nanpercentile(earlier, (1 - 1 / REDUCTION) * 100)

@@ -23,7 +23,7 @@ from mnas_search.architecture.traced_network import Network
 from mnas_search.common.errors import RunFolderError, describe_exception, error_context
 from mnas_search.nas.asha import Asha
 from mnas_search.nas.controller import Controller
-from mnas_search.nas.job import Job, JobQueue, Outcome
+from mnas_search.nas.job import EvaluationJob, JobQueue, Outcome
 from mnas_search.nas.journal import Events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.choices import Choices, encode
@@ -62,7 +62,7 @@ def _log(trial: Trial) -> None:
 
 
 @final
-class Search(JobQueue):
+class Search(JobQueue[EvaluationJob]):
     """A search over one space with one controller.
 
     Args:
@@ -193,13 +193,13 @@ class Search(JobQueue):
         """The network of a trial."""
         return self._decode(trial.choices)
 
-    def choices(self, work: Job) -> Choices:
+    def choices(self, work: EvaluationJob) -> Choices:
         """What the controller chose for a piece of work."""
         return self._asked[work.number].choices
 
     # -- the loop -----------------------------------------------------------------------------
 
-    def next(self) -> Job | None:
+    def next(self) -> EvaluationJob | None:
         """The next network to evaluate; None where there is none now."""
         while self._untold:
             self._tell_duplicate(self._untold.pop(0))
@@ -218,14 +218,14 @@ class Search(JobQueue):
                 self._waiting.setdefault(asked.duplicate_of, []).append(asked)
         return None
 
-    def should_continue(self, work: Job, evaluation: Evaluation, seconds: float) -> bool:
+    def should_continue(self, work: EvaluationJob, evaluation: Evaluation, seconds: float) -> bool:
         """Journal what was measured at a rung, and hold its reward against the others' there."""
         if self._stopping is None or evaluation.rung is None:
             return True
         with error_context("counting the network"):
             costs = self._cost_model.costs(work.network)
         reward = self._objective.reward_of(evaluation.accuracy, costs)
-        if not self._stopping.knows(work.number, evaluation.rung):
+        if not self._stopping.has_decided(work.number, evaluation.rung):
             event = {
                 "event": "rung",
                 "trial": work.number,
@@ -238,7 +238,7 @@ class Search(JobQueue):
             self._journal.append(event)
         return self._stopping.should_continue(work.number, evaluation.rung, reward)
 
-    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
+    def record(self, work: EvaluationJob, outcome: Outcome, seconds: float) -> None:
         """Finish a trial: journal it, then tell the controller, duplicates included."""
         asked = self._asked[work.number]
         with error_context("counting the network"):
@@ -311,9 +311,9 @@ class Search(JobQueue):
         self._asked.append(asked)
         self._first.setdefault(asked.fingerprint, asked.number)
 
-    def _hand_out(self, asked: Asked, network: Network) -> Job:
+    def _hand_out(self, asked: Asked, network: Network) -> EvaluationJob:
         self._in_flight.add(asked.number)
-        return Job(number=asked.number, network=network, seed=asked.seed)
+        return EvaluationJob(number=asked.number, network=network, seed=asked.seed)
 
     def _tell(self, trial: Trial, *, sync: bool) -> None:
         event = {"event": "tell", "trial": trial.number, **results_of(trial), "phase": "search"}
@@ -375,7 +375,7 @@ class Search(JobQueue):
                 self._duplicates_in_a_row = self._duplicates_in_a_row + 1 if repeated else 0
                 self._controller.replay(asked)
             elif event["event"] == "rung" and self._stopping is not None:
-                self._stopping.replay(event["trial"], event["rung"], event["reward"])
+                self._stopping.should_continue(event["trial"], event["rung"], event["reward"])
             elif event["event"] == "tell":
                 trial = read_trial(self._asked[event["trial"]], event, self._objective)
                 self._keep(trial)

@@ -1,6 +1,6 @@
-"""Work for a runner: networks to evaluate, and who hands them out.
+"""Jobs for a runner, and the queues that hand them out.
 
-A runner drives a `JobQueue`: it takes jobs with `next()`, evaluates them, asks at every rung
+A runner drives a `JobQueue`: it takes jobs with `next()`, has them carried out, asks at every rung
 whether the job `should_continue()`, and returns the outcome with `record()`. The queue is passive;
 it owns all bookkeeping.
 """
@@ -9,9 +9,9 @@ import contextlib
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import final
+from typing import Generic, TypeVar, final
 
 from mnas_search.architecture.traced_network import Network
 from mnas_search.common.errors import MnasSearchError, single_line
@@ -21,29 +21,10 @@ from mnas_search.nas.trial import Evaluation, Failure, Stopped
 Outcome = Evaluation | Failure | Stopped
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One network to evaluate.
-
-    Attributes:
-        number: of the trial it belongs to.
-        network: what to evaluate.
-        seed: of the evaluation.
-        evaluator_index: of the evaluator of an `EvaluatorPool` that it is for.
-        recipe: of the training, where a journal tells several apart.
-    """
-
-    number: int
-    network: Network = field(repr=False)
-    seed: int
-    evaluator_index: int = 0
-    recipe: str = ""
-
-
 @final
 @dataclass(frozen=True, slots=True)
 class EvaluatorPool:
-    """Several evaluators for one session of a runner; each piece of work names its own."""
+    """The evaluators of a runner's session: what a worker holds for all its jobs."""
 
     evaluators: tuple[Evaluator, ...]
 
@@ -59,22 +40,63 @@ class EvaluatorPool:
         return Resources(cpus=cpus, gpus=None if shared else named)
 
 
-class JobQueue(ABC):
-    """Hands out work, a piece at a time, and takes the outcomes in any order."""
+class Job(ABC):
+    """A function with its arguments, which a worker carries out: an evaluation, or more.
+
+    A job travels to its worker by pickle, and what it yields travels back. Files are written where
+    its arguments say.
+    """
 
     @abstractmethod
-    def next(self) -> Job | None:
-        """The next piece; None where there is none now."""
+    def run(self, evaluators: EvaluatorPool) -> Iterator[Evaluation]:
+        """Yield an evaluation at each rung, with `rung` set, then the result; further JSON values
+        are in `info`. `evaluators` are the worker's."""
 
-    def should_continue(self, work: Job, evaluation: Evaluation, seconds: float) -> bool:
-        """Take what was measured at a rung; whether the piece is to be gone on with. One that is
-        not is recorded as `Stopped`. Override where some are."""
-        del work, evaluation, seconds
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationJob(Job):
+    """The evaluation of one network.
+
+    Attributes:
+        number: of the trial it belongs to.
+        network: what to evaluate.
+        seed: of the evaluation.
+        evaluator_index: of the evaluator in the worker's pool.
+        recipe: of the training, where a journal tells several apart.
+    """
+
+    number: int
+    network: Network = field(repr=False)
+    seed: int
+    evaluator_index: int = 0
+    recipe: str = ""
+
+    def run(self, evaluators: EvaluatorPool) -> Iterator[Evaluation]:
+        """Evaluate the network."""
+        evaluator = evaluators.evaluators[self.evaluator_index]
+        yield from evaluator.evaluate(self.network, seed=self.seed)
+
+
+class JobQueue(ABC, Generic[AnyJob]):
+    """Hands out jobs, one at a time, and takes the outcomes in any order."""
+
+    @abstractmethod
+    def next(self) -> AnyJob | None:
+        """Return the next job; None where there is none now."""
+
+    def should_continue(self, job: AnyJob, evaluation: Evaluation, seconds: float) -> bool:
+        """Take what was measured at a rung; return whether the job continues. One that does not is
+        recorded as `Stopped`. Override where some are stopped."""
+        del job, evaluation, seconds
         return True
 
     @abstractmethod
-    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
-        """Take the outcome of a piece and the seconds it took."""
+    def record(self, job: AnyJob, outcome: Outcome, seconds: float) -> None:
+        """Take the outcome of a job and the seconds it took."""
 
     @property
     @abstractmethod
@@ -83,96 +105,94 @@ class JobQueue(ABC):
 
 
 @final
-class SequentialQueue(JobQueue):
-    """Sources one after the other; each starts when the one before has finished."""
+class SequentialQueue(JobQueue[AnyJob]):
+    """Queues one after the other; each starts when the one before has finished."""
 
-    def __init__(self, sources: Sequence[JobQueue]) -> None:
-        self._sources = list(sources)
+    def __init__(self, queues: Sequence[JobQueue[AnyJob]]) -> None:
+        self._queues = list(queues)
 
-    def next(self) -> Job | None:
-        """The next piece of the first source that has not finished."""
-        while self._sources:
-            work = self._sources[0].next()
-            if work is not None or not self._sources[0].finished:
-                return work
-            self._sources.pop(0)
+    def next(self) -> AnyJob | None:
+        """Return the next job of the first queue that has not finished."""
+        while self._queues:
+            job = self._queues[0].next()
+            if job is not None or not self._queues[0].finished:
+                return job
+            self._queues.pop(0)
         return None
 
-    def should_continue(self, work: Job, evaluation: Evaluation, seconds: float) -> bool:
-        """What the source says that handed the work out: the current one."""
-        return self._sources[0].should_continue(work, evaluation, seconds)
+    def should_continue(self, job: AnyJob, evaluation: Evaluation, seconds: float) -> bool:
+        """Ask the queue that handed the job out: the current one."""
+        return self._queues[0].should_continue(job, evaluation, seconds)
 
-    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
-        """Give the outcome to the source that handed the work out: the current one."""
-        self._sources[0].record(work, outcome, seconds)
+    def record(self, job: AnyJob, outcome: Outcome, seconds: float) -> None:
+        """Give the outcome to the queue that handed the job out: the current one."""
+        self._queues[0].record(job, outcome, seconds)
 
     @property
     def finished(self) -> bool:
-        """Whether all sources have finished."""
-        return all(source.finished for source in self._sources)
+        """Whether all queues have finished."""
+        return all(queue.finished for queue in self._queues)
 
 
 @final
-class TimedQueue(JobQueue):
-    """A source with a stopwatch."""
+class TimedQueue(JobQueue[AnyJob]):
+    """A queue with a stopwatch."""
 
-    def __init__(self, source: JobQueue) -> None:
-        self._source = source
-        self.first: float | None = None  # time.monotonic() when the first piece was handed out
+    def __init__(self, queue: JobQueue[AnyJob]) -> None:
+        self._queue = queue
+        self.first: float | None = None  # time.monotonic() when the first job was handed out
         self._last = 0.0
-        self.busy = 0.0  # seconds of work, summed over workers
+        self.busy = 0.0  # seconds of jobs, summed over workers
 
     @property
     def elapsed(self) -> float:
-        """Seconds from the first piece handed out to the last outcome."""
+        """Seconds from the first job handed out to the last outcome."""
         return 0.0 if self.first is None else max(0.0, self._last - self.first)
 
-    def next(self) -> Job | None:
-        """The source's next piece."""
+    def next(self) -> AnyJob | None:
+        """Return the queue's next job."""
         asked = time.monotonic()
-        work = self._source.next()
-        if work is not None and self.first is None:
+        job = self._queue.next()
+        if job is not None and self.first is None:
             self.first = asked
-        return work
+        return job
 
-    def should_continue(self, work: Job, evaluation: Evaluation, seconds: float) -> bool:
-        """What the source says."""
-        return self._source.should_continue(work, evaluation, seconds)
+    def should_continue(self, job: AnyJob, evaluation: Evaluation, seconds: float) -> bool:
+        """Ask the queue."""
+        return self._queue.should_continue(job, evaluation, seconds)
 
-    def record(self, work: Job, outcome: Outcome, seconds: float) -> None:
-        """Give the outcome to the source."""
-        self._source.record(work, outcome, seconds)
+    def record(self, job: AnyJob, outcome: Outcome, seconds: float) -> None:
+        """Give the outcome to the queue."""
+        self._queue.record(job, outcome, seconds)
         self.busy += seconds
         self._last = time.monotonic()
 
     @property
     def finished(self) -> bool:
-        """Whether the source has finished."""
-        return self._source.finished
+        """Whether the queue has finished."""
+        return self._queue.finished
 
 
 @final
 class Measurement:
-    """One piece of work under evaluation, rung by rung.
-
-    Whatever goes wrong becomes a `Failure` with its reason, and ends it.
+    """One job under way, rung by rung. An error becomes a `Failure` with its reason, and ends it.
 
     Attributes:
-        rung: what was measured at the rung that it has come to; None at the end.
+        rung: what was measured at the current rung; None at the end.
         outcome: of the end.
-        seconds: spent evaluating.
+        seconds: spent so far.
     """
 
-    def __init__(self, evaluator: Evaluator | EvaluatorPool, work: Job) -> None:
-        if isinstance(evaluator, EvaluatorPool):
-            evaluator = evaluator.evaluators[work.evaluator_index]
+    def __init__(self, evaluators: Evaluator | EvaluatorPool, job: Job) -> None:
+        if isinstance(evaluators, Evaluator):
+            evaluators = EvaluatorPool((evaluators,))
         self.rung: Evaluation | None = None
         self.outcome: Outcome = Failure(reason="the evaluator gave no evaluation")
         self.seconds = 0.0
-        self._evaluations = self._begun(evaluator, work)
+        self._evaluations = self._begun(evaluators, job)
 
     def advance(self) -> None:
-        """Go on to the next rung, or to the end."""
+        """Continue to the next rung, or to the end."""
         start = time.perf_counter()
         self.rung = None
         try:
@@ -194,29 +214,27 @@ class Measurement:
         self.seconds += time.perf_counter() - start
 
     def stop(self) -> None:
-        """Give up at the rung that it has come to."""
+        """Stop at the current rung."""
         assert self.rung is not None
         self.outcome, self.rung = Stopped(evaluation=self.rung), None
         with contextlib.suppress(Exception):  # of an evaluator that is cut off
             self._evaluations.close()
 
     @staticmethod
-    def _begun(evaluator: Evaluator, work: Job) -> Generator[Evaluation, None, None]:
-        yield from evaluator.evaluate(work.network, seed=work.seed)
+    def _begun(evaluators: EvaluatorPool, job: Job) -> Generator[Evaluation, None, None]:
+        yield from job.run(evaluators)
 
 
 def measure(
-    evaluator: Evaluator | EvaluatorPool,
-    work: Job,
-    should_continue: Callable[[Job, Evaluation, float], bool] = lambda work, evaluation, seconds: (
-        True
-    ),
+    evaluators: Evaluator | EvaluatorPool,
+    job: AnyJob,
+    should_continue: Callable[[AnyJob, Evaluation, float], bool] = lambda *rung: True,
 ) -> tuple[Outcome, float]:
     """Return a job's outcome and the seconds spent; `should_continue` is asked at every rung."""
-    measurement = Measurement(evaluator, work)
+    measurement = Measurement(evaluators, job)
     measurement.advance()
     while measurement.rung is not None:
-        if should_continue(work, measurement.rung, measurement.seconds):
+        if should_continue(job, measurement.rung, measurement.seconds):
             measurement.advance()
         else:
             measurement.stop()

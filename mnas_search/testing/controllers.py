@@ -11,7 +11,7 @@ import pytest
 
 from mnas_search.nas.controller import Controller
 from mnas_search.nas.core import Search
-from mnas_search.nas.job import Job, Outcome
+from mnas_search.nas.job import EvaluationJob, Outcome
 from mnas_search.nas.journal import Journal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, problem
@@ -23,7 +23,7 @@ from mnas_search.testing.toy import ToySpace, toy_accuracy
 MakeController = Callable[[Problem], Controller]
 
 
-def _toy_outcome(work: Job, choices: Choices) -> Outcome:
+def _toy_outcome(work: EvaluationJob, choices: Choices) -> Outcome:
     """The toy accuracy; every seventh trial fails, every fifth is stopped early."""
     if work.number % 7 == 6:
         return Failure(reason="made to fail")
@@ -192,7 +192,7 @@ def _journal(
             seed=0,
             journal=journal,
         )
-        open_work: list[Job] = []
+        open_work: list[EvaluationJob] = []
         while True:
             while len(open_work) < 2 and (work := search.next()) is not None:
                 open_work.append(work)

@@ -1,8 +1,6 @@
 """The training loop: one network, one recipe, images in memory, no work per image in Python."""
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -249,15 +247,3 @@ def accuracy(network: nn.Module, data: Images) -> float:
 def mixed_precision(device: torch.device) -> torch.autocast:
     """bfloat16 where it pays, on GPUs; on CPUs it takes two to three times as long here."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """torch on one thread: two threads in each of two processes collapse under contention, and
-    with one the same seed gives the same bits wherever it is run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

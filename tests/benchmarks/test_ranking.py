@@ -23,8 +23,8 @@ from mnas_search.benchmarks.ranking.running import Store, Work, measure
 from mnas_search.benchmarks.ranking.trained import ShortTraining
 from mnas_search.benchmarks.ranking.trials import Combination, Trial
 from mnas_search.common.errors import UsageError
+from mnas_search.common.machine import one_thread
 from mnas_search.networks import build
-from mnas_search.training.loop import one_thread
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ from mnas_search.data.presets import PRESETS
 from mnas_search.data.splits import cut
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.experiments.search.config import RunConfig, Setup
-from mnas_search.nas.job import Job, measure
+from mnas_search.nas.job import EvaluationJob, measure
 from mnas_search.training import loop
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -965,7 +965,7 @@ class Two:
     """A source of two pieces of work."""
 
     def __init__(self, network):
-        self.left = [Job(number=n, network=network, seed=0) for n in range(2)]
+        self.left = [EvaluationJob(number=n, network=network, seed=0) for n in range(2)]
         self.outcomes = []
 
     def next(self):
@@ -992,7 +992,7 @@ def test_workers_see_one_copy_of_the_images_that_nobody_can_write(tmp_path):
     network = space.decode({d.name: d.options[0] for d in space.decisions})
     source = Two(network)
     run_on_ray(source, plugins.load("evaluators", f"{code}:Views")(trained), workers=2)
-    here, _ = measure(trained, Job(number=0, network=network, seed=0))
+    here, _ = measure(trained, EvaluationJob(number=0, network=network, seed=0))
     assert source.outcomes == [here, here]
 
 

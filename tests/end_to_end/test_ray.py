@@ -14,7 +14,7 @@ from runs import PATIENCE
 from mnas_search.architecture.traced_network import TracedNetwork
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.nas.core import training_seed
-from mnas_search.nas.job import Job, measure
+from mnas_search.nas.job import EvaluationJob, measure
 from mnas_search.nas.trial import Evaluation
 from mnas_search.search_spaces.efficientnet import EfficientNetSpace
 
@@ -233,7 +233,7 @@ def test_the_main_job_in_small_and_a_candidate_trained_again_by_hand(tmp_path):
     network = EfficientNetSpace().decode(ask["choices"])
     outcome, _ = measure(
         ProxyTraining(proxy="epochs=2"),
-        Job(number=ask["trial"], network=network, seed=ask["seed"]),
+        EvaluationJob(number=ask["trial"], network=network, seed=ask["seed"]),
     )
     assert isinstance(outcome, Evaluation)
     assert outcome.accuracy == tell["accuracy"]
@@ -262,7 +262,7 @@ def test_proxy_training_refuses_what_is_no_chain_of_stages():
 
     network = TracedNetwork(build=lambda: None, key="vit")
     with pytest.raises(UsageError, match="'vit' is a traced network"):
-        measure(ProxyTraining(), Job(number=0, network=network, seed=0))
+        measure(ProxyTraining(), EvaluationJob(number=0, network=network, seed=0))
 
 
 @pytest.mark.full

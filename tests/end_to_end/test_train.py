@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError, WorkFailed
+from mnas_search.common.machine import one_thread
 from mnas_search.data import digits
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.training import checkpoints
@@ -225,7 +226,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, run_cli):
 def test_a_run_s_budgets_are_no_training_s(whole, run_cli):
     code, _, err = run_cli("resume", whole, "--trials", 5)
     assert code == 2
-    assert "--trials 5 for the training" in err
+    assert "--trials 5 requires the folder of a run" in err
 
 
 # -- kills -------------------------------------------------------------------------------------
@@ -676,7 +677,7 @@ def in_a_process(rank, count, folder, job):
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count
     )
     share = WorkerContext(rank=rank, world_size=count)
-    with loop.one_thread():
+    with one_thread():
         torch.save(train_plainly(share), folder / f"plain-{rank}.pt")
     for name, epochs in (("halves", (1, 3)), ("at-once", (3,))):
         for number in epochs:

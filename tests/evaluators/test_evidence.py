@@ -198,7 +198,7 @@ def test_files_are_evaluated_line_by_line(tmp_path, run_cli):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "is empty; allowed: one architecture a line"),
+        ("", "must hold one architecture per line, got none"),
         ("efficientnet_b0\n\nbanana\n", "line 3: unknown architecture 'banana'"),
         ("efficientnet_b0\nefficientnet_b1\n", "line 2: 'efficientnet_b1' was not recorded"),
         ("\x00\n", "line 1: "),

@@ -25,7 +25,7 @@ from mnas_search.experiments.fidelity.report import command, record, verdict
 from mnas_search.experiments.fidelity.scores import compare
 from mnas_search.experiments.fidelity.study import study
 from mnas_search.experiments.fidelity.trainings import Trainings
-from mnas_search.nas.job import EvaluatorPool, Job, measure
+from mnas_search.nas.job import EvaluationJob, EvaluatorPool, measure
 from mnas_search.nas.space.choices import encode
 from mnas_search.nas.space.encoding import encode_architecture
 from mnas_search.nas.trial import Evaluation, Failure
@@ -152,13 +152,13 @@ def test_the_work_is_done_network_by_network_and_given_to_its_recipe():
 def test_a_pool_measures_with_the_evaluator_that_is_asked():
     network = make_plan(wanted("noise=1", architectures=4).over({})).networks[0]
     ranking = plugins.load("evaluators", RANKING)
-    panel = EvaluatorPool((ranking(), ranking(proxy="flat=1")))
-    given = [
-        measure(panel, Job(number=0, network=network, seed=0, evaluator_index=index))[0].accuracy
-        for index in (0, 1)
+    pool = EvaluatorPool((ranking(), ranking(proxy="flat=1")))
+    jobs = [
+        EvaluationJob(number=0, network=network, seed=0, evaluator_index=index) for index in (0, 1)
     ]
+    given = [measure(pool, job)[0].accuracy for job in jobs]
     assert given[1] == 0.5 != given[0]
-    assert panel.resources is None
+    assert pool.resources is None
 
 
 def test_failures_are_left_out_and_counted(tmp_path):

@@ -145,23 +145,32 @@ def test_a_larger_network_than_any_can_be_has_no_binding_limit():
         (["--max-params", "1000"], "max params must be "),
         (["--max-flops", "banana"], "'banana'"),
         (["--alpha", "0.9", "--phi", "1"], "alpha must be 1 or more (equation 3), got 0.9"),
-        (["--alpha", "1", "--beta", "1", "--gamma", "1", "--max-flops", "2G"], "all 1"),
+        (["--alpha", "1", "--beta", "1", "--gamma", "1", "--max-flops", "2G"], "got 1 for each"),
         (["--grid-search", "--step", "0.4", "--tolerance", "0.01"], "0 triples"),
-        (["--grid-search", "--tolerance", "0"], "tolerance 0.0"),
-        (["--grid-search", "--alpha", "1.2"], "--alpha with --grid-search"),
-        (["--grid-search", "--compare"], "--grid-search and --compare together"),
-        (["--grid-search", "--max-flops", "1M"], "none of 22 triples keeps the limits"),
+        (["--grid-search", "--tolerance", "0"], "tolerance must be a number in (0, 1], got 0.0"),
+        (
+            ["--grid-search", "--alpha", "1.2"],
+            "or --compare, got --grid-search",
+        ),
+        (["--grid-search", "--compare"], "--grid-search and --compare exclude each other"),
+        (["--grid-search", "--max-flops", "1M"], "none of 22 triples is within the limits"),
         (["--grid-search", "--seeds", "1"], "seeds must be a whole number from 2, got 1"),
-        (["--compare", "--budgets", "100M"], "more than the base's own"),
-        (["--compare", "--seeds", "2"], "--seeds with --compare alone"),
-        (["--phi", "-60"], "resolution of 0 pixels"),
+        (
+            ["--compare", "--budgets", "100M"],
+            "above the 385,814,752 FLOPs of the base, got 100M",
+        ),
+        (["--compare", "--seeds", "2"], "--seeds with --compare requires --data or --evaluator"),
+        (["--phi", "-60"], "resolution must be from 1 to 16384, got 0 at phi -60"),
         (
             ["--phi", "1", "--divisor", "0"],
             "multiple of channels must be a whole number from 1 to 1,024, got 0",
         ),
-        (["--batch-size", "8"], "--batch-size without --max-memory"),
-        (["--max-memory", "1G", "--batch-size", "0"], "batch size 0"),
-        (["--workers", "2"], "--workers without --grid-search, --compare; allowed: with"),
+        (["--batch-size", "8"], "--batch-size requires --max-memory"),
+        (
+            ["--max-memory", "1G", "--batch-size", "0"],
+            "a whole number of 1 or more, got 0",
+        ),
+        (["--workers", "2"], "--workers requires --grid-search or --compare"),
     ],
 )
 def test_refusals(run_cli, tmp_path, monkeypatch, options, said):
@@ -419,5 +428,5 @@ def test_what_is_not_written(run_cli, tmp_path):
     assert (code, out) == (2, "") and "is a file; allowed: a new folder" in err
     options = ["--grid-search", "--write", tmp_path / "new"]
     code, _, err = run_cli("scale", "efficientnet_b0", *options)
-    assert code == 2 and "--write with --grid-search; allowed: with --family, --phi" in err
+    assert code == 2 and "--write requires --family or --phi" in err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -702,14 +702,14 @@ def test_nothing_is_overwritten_unasked(run_cli, tmp_path):
     command = ["export", SMALL.block_string, "--to", "timm", "-o"]
     code, _, err = run_cli(*command, tmp_path / "out")
     assert code == 2
-    assert "is not empty; allowed: a new folder, or --force" in err
+    assert "is not empty; overwriting its files requires --force" in err
     assert (tmp_path / "out" / "model.py").read_text() == "mine"
     assert run_cli(*command, tmp_path / "out", "--force")[0] == 0
     assert "register_model" in (tmp_path / "out" / "model.py").read_text()
     (tmp_path / "file").touch()
     code, _, err = run_cli(*command, tmp_path / "file")
     assert code == 2
-    assert "is a file; allowed: a folder" in err
+    assert "--output must be a folder, got the file" in err
 
 
 def test_a_missing_extra_is_named(run_cli, tmp_path, monkeypatch):
@@ -808,7 +808,7 @@ def test_weights_of_nobody(run_cli, tmp_path):
     options = ["--to", "pytorch", "--weights-of", "timm", "-o", tmp_path / "out"]
     code, _, err = run_cli("export", "efficientnet_b0", *options)
     assert code == 2
-    assert "--weights-of timm without weights" in err
+    assert "--weights-of timm requires --weights" in err
 
 
 # -- generated code ------------------------------------------------------------------------------

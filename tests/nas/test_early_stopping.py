@@ -5,14 +5,18 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections import Counter, defaultdict
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from evaluators_for_tests import Rungs
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from runs import PATIENCE
 
 from mnas_search.common import plugins
@@ -22,10 +26,10 @@ from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.experiments.runners.in_process import run_in_process
 from mnas_search.experiments.search.config import RunConfig, Setup
 from mnas_search.experiments.search.warm_start import warm_start
-from mnas_search.nas.asha import Asha
+from mnas_search.nas.asha import REDUCTION, Asha
 from mnas_search.nas.core import MOST_STOPPED, Search
 from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import Job, measure
+from mnas_search.nas.job import EvaluationJob, measure
 from mnas_search.nas.journal import Journal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import problem
@@ -131,9 +135,94 @@ def test_a_rung_counts_once_however_often_a_trial_comes_by():
     asha, twice = Asha(), Asha()
     for number, reward in enumerate([0.5, 0.9, 0.1, 0.8, 0.7, 0.95]):
         expected = asha.should_continue(number, 1, reward)
-        twice.replay(number, 1, reward)
+        assert not twice.has_decided(number, 1)
+        assert twice.should_continue(number, 1, reward) == expected
+        assert twice.has_decided(number, 1) and not twice.has_decided(number, 3)
         assert twice.should_continue(number, 1, 0.0 if number % 2 else 1.0) == expected
     assert asha.should_continue(9, 1, 0.85) == twice.should_continue(9, 1, 0.85)
+
+
+@pytest.fixture(scope="module")
+def ray_scheduler():
+    """Ray Tune's own scheduler, as a function of (trial, rung, reward); a new one every call."""
+    pytest.importorskip("ray")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from ray.tune.schedulers import ASHAScheduler
+
+    def make():
+        scheduler = ASHAScheduler(
+            time_attr="rung",
+            metric="reward",
+            mode="max",
+            grace_period=1,
+            reduction_factor=REDUCTION,
+            max_t=10**9,
+        )
+
+        def decide(number, rung, reward):
+            trial = SimpleNamespace(trial_id=number)
+            scheduler.on_trial_add(None, trial)
+            result = {"rung": rung, "reward": reward}
+            return scheduler.on_trial_result(None, trial, result) == "CONTINUE"
+
+        return decide
+
+    return make
+
+
+_REWARD = st.floats(-1, 1) | st.sampled_from([0.0, 0.1, 0.2, 0.3, 1 / 3, 0.7])
+_RUNG = st.integers(1, 12) | st.sampled_from([26, 27, 28, 81, 243, 3**18 - 1, 3**18, 10**9 - 1])
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 30), _RUNG, _REWARD), max_size=80))
+def test_every_decision_is_that_of_ray_tunes_scheduler(ray_scheduler, reports):
+    """In any order of trials and rungs, where trials skip rungs, fall back and tie."""
+    asha, oracle, decided = Asha(), ray_scheduler(), set()
+    for number, rung, reward in reports:
+        if (number, rung) not in decided:  # what is reported a second time, Ray takes as new
+            decided.add((number, rung))
+            expected = oracle(number, rung, reward)
+            assert asha.should_continue(number, rung, reward) is expected
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_long_run_is_decided_as_by_ray_tunes_scheduler(ray_scheduler, seed):
+    """1,000 trials in an order as of eight workers, each trained until it is stopped."""
+    rng = np.random.default_rng(seed)
+    asha, oracle, stopped = Asha(), ray_scheduler(), 0
+    flying = [[number, 0] for number in range(8)]
+    for number in range(8, 1_008):
+        while True:
+            place = rng.integers(8)
+            flying[place][1] += 1
+            report = (*flying[place], round(rng.normal(0.5, 0.1), 3))
+            expected = oracle(*report)
+            assert asha.should_continue(*report) is expected
+            if not expected or flying[place][1] == 30:
+                break
+        stopped += not expected
+        flying[place] = [number, 0]
+    assert 500 < stopped < 1_000
+
+
+def test_a_run_in_one_process_imports_no_ray(tmp_path):
+    script = (
+        "import sys\n"
+        "from mnas_search.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print(sorted(n for n in sys.modules if n.partition('.')[0] == 'ray'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command(tmp_path / "run", workers=0)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TRAINED_LOG": str(tmp_path / "log")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert events(tmp_path / "run" / "journal.jsonl", "rung")
 
 
 def test_bad_ones_are_stopped_and_the_best_is_trained_to_its_end(toy):
@@ -251,7 +340,7 @@ def test_what_goes_wrong_at_a_rung_is_a_failure():
             raise AssertionError("went on after NaN")
 
     asked = []
-    work = Job(number=0, network=NETWORK, seed=0)
+    work = EvaluationJob(number=0, network=NETWORK, seed=0)
     outcome, _ = measure(Wrong(), work, lambda *rung: bool(asked.append(rung[1].rung) or True))
     assert outcome == Failure(reason="accuracy is nan")
     assert asked == [1]

@@ -228,7 +228,7 @@ def test_whose_weights_without_weights(tmp_path, run_cli, monkeypatch):
     code, _, err = run_cli("train", "net.json", "--weights-of", "timm")
     assert (code, err) == (2, "error: --weights-of timm requires --init\n")
     code, _, err = run_cli("explain", "net.json", "digit.png", "--weights-of", "timm")
-    assert (code, err) == (2, "error: --weights-of timm without --weights; allowed: with it\n")
+    assert (code, err) == (2, "error: --weights-of timm requires --weights\n")
     config = TrainingConfig(architecture=NETWORK, init=str(written(tmp_path, "nothing")[0]))
     with pytest.raises(UsageError, match="weights of 'keras'; allowed: timm, timm-tf, torchvis"):
         settings_to_start_from(replace(config, weights_of="keras"))

@@ -17,7 +17,7 @@ from mnas_search.benchmarks.proxy.work_list import WorkList
 from mnas_search.benchmarks.proxy.workloads import Workload, candidates
 from mnas_search.data import Split, digits
 from mnas_search.evaluators.proxy_training import ProxyTraining
-from mnas_search.nas.job import Job, measure
+from mnas_search.nas.job import EvaluationJob, measure
 from mnas_search.nas.trial import Evaluation, Failure
 from mnas_search.networks import build
 from mnas_search.networks.layers import SqueezeExcite, conv
@@ -219,7 +219,7 @@ def test_out_of_memory_is_tried_once_more_with_half_the_batch(fail, monkeypatch)
             fail()
         return real(self)
 
-    work = Job(number=0, network=B0, seed=5)
+    work = EvaluationJob(number=0, network=B0, seed=5)
     [expected] = ProxyTraining(proxy=f"{SMALL},batch_size=16,learning_rate=0.05").evaluate(
         B0, seed=5
     )
@@ -238,7 +238,7 @@ def test_other_errors_are_not_taken_for_memory(monkeypatch):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     monkeypatch.setattr(loop.Training, "train_epoch", train_epoch)
-    outcome, _ = measure(ProxyTraining(proxy=SMALL), Job(number=0, network=B0, seed=0))
+    outcome, _ = measure(ProxyTraining(proxy=SMALL), EvaluationJob(number=0, network=B0, seed=0))
     assert outcome == Failure(reason="RuntimeError: mat1 and mat2 shapes cannot be multiplied")
 
 
@@ -312,7 +312,7 @@ def test_the_plain_loop_of_the_benchmark_trains_the_same_candidates():
 
 
 def test_a_list_of_work_keeps_its_order():
-    work = [Job(number=n, network=B0, seed=n) for n in range(3)]
+    work = [EvaluationJob(number=n, network=B0, seed=n) for n in range(3)]
     queue = WorkList(work)
     taken = [queue.next() for _ in range(4)]
     assert taken == [*work, None]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mnas_search.experiments.fidelity.plan import ComparedRecipe, Plan
 from mnas_search.experiments.jobs import JobResult, JournalledQueue
-from mnas_search.nas.job import EvaluatorPool, Job
+from mnas_search.nas.job import EvaluationJob, EvaluatorPool
 from mnas_search.nas.journal import Events
 
 
@@ -39,7 +39,7 @@ class Trainings:
         assert plan.config.seed is not None
         self._plan, self._seed = plan, plan.config.seed
         jobs = [
-            Job(
+            EvaluationJob(
                 number=number,
                 network=network,
                 seed=seed,
@@ -95,7 +95,7 @@ class Trainings:
         )
 
 
-def _event(job: Job, result: JobResult) -> Mapping[str, Any]:
+def _event(job: EvaluationJob, result: JobResult) -> Mapping[str, Any]:
     return {
         "event": "training",
         "recipe": job.recipe,

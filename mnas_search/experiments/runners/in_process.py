@@ -1,11 +1,11 @@
-"""The plain loop: one piece of work after the other, in this process."""
+"""The plain loop: one job after the other, in this process."""
 
 from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import EvaluatorPool, JobQueue, measure
+from mnas_search.nas.job import AnyJob, EvaluatorPool, JobQueue, measure
 
 
-def run_in_process(source: JobQueue, evaluator: Evaluator | EvaluatorPool) -> None:
-    """Evaluate until the source has finished."""
-    while (work := source.next()) is not None:
-        outcome, seconds = measure(evaluator, work, source.should_continue)
-        source.record(work, outcome, seconds)
+def run_in_process(queue: JobQueue[AnyJob], evaluators: Evaluator | EvaluatorPool) -> None:
+    """Carry out jobs until the queue has finished."""
+    while (job := queue.next()) is not None:
+        outcome, seconds = measure(evaluators, job, queue.should_continue)
+        queue.record(job, outcome, seconds)

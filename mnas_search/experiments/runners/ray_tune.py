@@ -1,12 +1,12 @@
-"""Work over Ray workers, as one Ray Tune experiment.
+"""Jobs over Ray workers, as one Ray Tune experiment.
 
-Tune asks our searcher for a trial whenever a worker is free; the searcher asks the source, and
+Tune asks our searcher for a trial whenever a worker is free; the searcher asks the queue, and
 never for more than there are workers, so that nothing is proposed ahead of what could be known.
 Actors are reused from trial to trial (starting one and importing torch costs seconds), the
-evaluator with its data is put into the object store once, and a worker that dies is replaced and
-its work tried once more. A trial reports at every rung of its training, and a scheduler passes
-on to Tune what the source says: go on, or stop. Tune's own checkpoints and resume are not used:
-the journal is ours.
+evaluators with their data are put into the object store once, and a worker that dies is replaced
+and its job tried once more. A trial reports at every rung, and a scheduler passes on to Tune
+whether the queue lets it continue. Tune's own checkpoints and resume are not used: the journal is
+ours.
 
 Importing this module imports Ray.
 """
@@ -25,7 +25,7 @@ from mnas_search.common.errors import MnasSearchError, WorkFailed, single_line
 from mnas_search.common.machine import keep_freed_memory
 from mnas_search.common.ray_cluster import cluster
 from mnas_search.nas.evaluator import Evaluator, Resources
-from mnas_search.nas.job import EvaluatorPool, Job, JobQueue, Measurement, Outcome
+from mnas_search.nas.job import AnyJob, EvaluatorPool, Job, JobQueue, Measurement, Outcome
 from mnas_search.nas.trial import Evaluation, Failure, Stopped
 
 _LOG = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import ray
     from ray import cloudpickle, tune
-    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+    from ray.tune.schedulers import FIFOScheduler
     from ray.tune.search import Searcher
 
 _PATIENCE = 60.0  # seconds that workers wait for each other at the start
@@ -52,22 +52,22 @@ _PACE = 0.2  # seconds between their starts
 
 
 def run_on_ray(
-    source: JobQueue,
-    evaluator: Evaluator | EvaluatorPool,
+    queue: JobQueue[AnyJob],
+    evaluators: Evaluator | EvaluatorPool,
     *,
     workers: int,
     gpus_per_trial: float | None = None,
     address: str | None = None,
 ) -> None:
-    """Evaluate until the source has finished.
+    """Carry out jobs until the queue has finished.
 
     Args:
-        workers: pieces of work in flight, at most.
-        gpus_per_trial: overrides the evaluator's own wish; by default trainings share all GPUs.
+        workers: maximum number of jobs in flight.
+        gpus_per_trial: overrides the evaluators' own resources; by default jobs share all GPUs.
         address: of a Ray cluster to join; None starts a private one on this machine, with as many
             CPUs as the workers need, which ends with the run.
     """
-    wanted = evaluator.resources or Resources()
+    wanted = evaluators.resources or Resources()
     gpus = wanted.gpus if gpus_per_trial is None else gpus_per_trial
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -75,12 +75,12 @@ def run_on_ray(
             if gpus is None:
                 # A whole one, or a half, a third, ...: other shares would leave workers without.
                 gpus = 1 / max(1, math.ceil(workers / found)) if found else 0
-            _tune(source, evaluator, workers, {"CPU": wanted.cpus, "GPU": gpus})
+            _tune(queue, evaluators, workers, {"CPU": wanted.cpus, "GPU": gpus})
 
 
 def _tune(
-    source: JobQueue,
-    evaluator: Evaluator | EvaluatorPool,
+    queue: JobQueue[AnyJob],
+    evaluators: Evaluator | EvaluatorPool,
     workers: int,
     resources: dict[str, float],
 ) -> None:
@@ -88,11 +88,11 @@ def _tune(
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
     for module in plugins.modules_from_files():
         cloudpickle.register_pickle_by_value(module)  # the users' own files travel by content
-    feeder = _Feeder(source, workers)
+    feeder = _Feeder(queue, workers)
     scratch = tempfile.mkdtemp(prefix="mnas-search-")
     try:
         tune.Tuner(
-            tune.with_resources(tune.with_parameters(_Worker, evaluator=evaluator), resources),
+            tune.with_resources(tune.with_parameters(_Worker, evaluators=evaluators), resources),
             tune_config=tune.TuneConfig(
                 search_alg=feeder,
                 scheduler=_Scheduler(feeder),
@@ -116,7 +116,7 @@ def _tune(
         shutil.rmtree(scratch, ignore_errors=True)
     if feeder.error is not None:
         raise feeder.error
-    if not source.finished:
+    if not queue.finished:
         raise WorkFailed("Ray Tune ended before the work was done")
 
 
@@ -125,7 +125,7 @@ def _trial_name(trial: Any) -> str:
 
 
 class _Meeting:
-    """Where the workers wait for each other before any work is handed out.
+    """Where the workers wait for each other before any job is handed out.
 
     Tune gives a waiting trial to whichever actor is free first and stops the one that was being
     started for it: without this, short trials would all end up on a single worker.
@@ -144,18 +144,18 @@ class _Meeting:
 
 @final
 class _Feeder(Searcher):  # type: ignore[misc]
-    """Tune's view of the source: first a meeting of all workers, then the work."""
+    """Tune's view of the queue: first a meeting of all workers, then the jobs."""
 
-    def __init__(self, source: JobQueue, workers: int) -> None:
+    def __init__(self, queue: JobQueue[Any], workers: int) -> None:
         super().__init__(metric="accuracy", mode="max")
-        self._source, self._workers = source, workers
+        self._queue, self._workers = queue, workers
         self._meeting = ray.remote(num_cpus=0)(_Meeting).remote(workers)
         self._invitations = workers
         self._open: dict[str, Job | None] = {}
         self.error: BaseException | None = None  # what ends the run
 
     def __reduce__(self) -> Any:
-        # Tune writes a copy of itself to disk that we never read; the source cannot be pickled.
+        # Tune writes a copy of itself to disk that we never read; the queue cannot be pickled.
         return Searcher, ()
 
     def suggest(self, trial_id: str) -> Any:
@@ -164,26 +164,26 @@ class _Feeder(Searcher):  # type: ignore[misc]
         if self._invitations:
             self._invitations -= 1
             self._open[trial_id] = None
-            return {"work": None, "meeting": self._meeting}
+            return {"job": None, "meeting": self._meeting}
         full = len(self._open) >= self._workers
         try:
-            work = None if full else self._source.next()
+            job = None if full else self._queue.next()
         except Exception as error:
             self.error = error
             return Searcher.FINISHED
-        if work is None:
-            return Searcher.FINISHED if not full and self._source.finished else None
-        self._open[trial_id] = work
-        return {"work": work}
+        if job is None:
+            return Searcher.FINISHED if not full and self._queue.finished else None
+        self._open[trial_id] = job
+        return {"job": job}
 
     def should_continue(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether a trial that has come to a rung is gone on with."""
-        work = self._open.get(trial_id)
-        if work is None or self.error is not None:
+        """Return whether a trial continues after the rung that it has come to."""
+        job = self._open.get(trial_id)
+        if job is None or self.error is not None:
             return False
         try:
-            return self._source.should_continue(
-                work, result["outcome"].evaluation, result["seconds"]
+            return self._queue.should_continue(
+                job, result["outcome"].evaluation, result["seconds"]
             )
         except Exception as unexpected:
             self.error = unexpected
@@ -192,8 +192,8 @@ class _Feeder(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        work = self._open.pop(trial_id, None)
-        if work is None:
+        job = self._open.pop(trial_id, None)
+        if job is None:
             if not self._invitations and None not in self._open.values():
                 ray.kill(self._meeting)  # an idle actor costs a hundredth of a CPU, and memory
             return
@@ -202,11 +202,11 @@ class _Feeder(Searcher):  # type: ignore[misc]
         # An exception would make Tune call this again; it is kept, and raised at the end.
         try:
             if error or result is None:
-                self._source.record(work, Failure(reason="worker lost, twice"), 0.0)
+                self._queue.record(job, Failure(reason="worker lost, twice"), 0.0)
             elif result["error"] is not None:
                 self.error = result["error"]
             else:
-                self._source.record(work, result["outcome"], result["seconds"])
+                self._queue.record(job, result["outcome"], result["seconds"])
         except Exception as unexpected:
             self.error = unexpected
 
@@ -219,7 +219,7 @@ class _Feeder(Searcher):  # type: ignore[misc]
 
 @final
 class _Scheduler(FIFOScheduler):  # type: ignore[misc]
-    """What the source says of a rung, for Tune: a run's ASHA is the source's, and outlives it."""
+    """Tells Tune whether the queue lets a trial continue: a run's ASHA is in its journal."""
 
     def __init__(self, feeder: _Feeder) -> None:
         super().__init__()
@@ -238,35 +238,23 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         return decision
 
 
-def asha_scheduler(*, reduction: int, longest: int) -> Any:
-    """Ray Tune's ASHA over results with `rung` and `reward`; stops none at the end of its own."""
-    return ASHAScheduler(
-        time_attr="rung",
-        metric="reward",
-        mode="max",
-        grace_period=1,
-        reduction_factor=reduction,
-        max_t=longest,
-    )
-
-
 class _Worker(tune.Trainable):  # type: ignore[misc]
-    """An actor: one piece of work a trial, one rung of it a step."""
+    """An actor: one job a trial, one rung of it a step."""
 
-    def setup(self, config: dict[str, Any], evaluator: Evaluator | EvaluatorPool) -> None:
-        # torch, and what its optimisers import: takes seconds, once, before any work.
+    def setup(self, config: dict[str, Any], evaluators: Evaluator | EvaluatorPool) -> None:
+        # torch, and what its optimisers import: takes seconds, once, before any job.
         import torch._dynamo  # noqa: F401
 
         keep_freed_memory()
-        self._evaluator = evaluator
+        self._evaluators = evaluators
         self._measurement: Measurement | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         if self._measurement is not None and self._measurement.rung is not None:
             self._measurement.stop()
-        work: Job | None = new_config["work"]
-        self._measurement = None if work is None else Measurement(self._evaluator, work)
+        job: Job | None = new_config["job"]
+        self._measurement = None if job is None else Measurement(self._evaluators, job)
         self._meeting: Any = new_config.get("meeting")
         return True
 
@@ -280,7 +268,7 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
         try:
             measurement.advance()
             outcome: Outcome = measurement.outcome
-            if measurement.rung is not None:  # what the outcome is, unless it goes on
+            if measurement.rung is not None:  # what the outcome is, if the queue stops it here
                 outcome, done = Stopped(evaluation=measurement.rung), False
         except MnasSearchError as raised:
             error, outcome = raised, Failure(reason="wrong usage")

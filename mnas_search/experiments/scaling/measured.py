@@ -26,7 +26,7 @@ from mnas_search.nas.evaluator import (
     SupportsBaseResolution,
     caveats_of,
 )
-from mnas_search.nas.job import Job
+from mnas_search.nas.job import EvaluationJob
 
 GRID_SEARCH = ExperimentKind(
     command="grid-search", noun="grid search", parent="grid-search", journal="measurements.jsonl"
@@ -171,12 +171,12 @@ def measure(
     distinct = {network.fingerprint: network for network in networks}
     # Seed by seed, so that whenever the work is interrupted, all networks are equally far.
     jobs = [
-        Job(number=NO_TRIAL, network=network, seed=_seed(measuring, network, repeat))
+        EvaluationJob(number=NO_TRIAL, network=network, seed=_seed(measuring, network, repeat))
         for repeat in range(measuring.seeds)
         for network in distinct.values()
     ]
 
-    def on_result(job: Job, result: JobResult) -> None:
+    def on_result(job: EvaluationJob, result: JobResult) -> None:
         text = "failed" if result.accuracy is None else f"{result.accuracy:.4f}"
         listener.on_progress(len(jobs) - queue.remaining, len(jobs), text)
 

@@ -1,13 +1,14 @@
 """Checks of a run's options, before anything is built."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mnas_search.architecture.cost.metrics import TARGETS
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError
 from mnas_search.data import loading
-from mnas_search.experiments.search.options import RunConfig
 from mnas_search.experiments.search.warm_start import absolute
 from mnas_search.nas.asha import RULES
 from mnas_search.nas.objective import exponent_of
@@ -18,55 +19,59 @@ _REQUIRED = ("space", "controller")
 _MINIMA = {"trials": 1, "workers": 0, "seed": 0, "resolution": 1, "num_classes": 1}
 
 
-def check_options(config: RunConfig) -> dict[str, Any]:
-    """Return the options in their canonical form, where that differs: paths absolute.
+def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options whose canonical form differs, in that form: paths absolute.
+
+    Args:
+        options: by name, as `RunConfig` has them.
 
     Raises:
         UsageError: an option, or a combination of options, is refused.
     """
-    _check_numbers(config)
-    _check_combinations(config)
-    exponent_of(config.objective, config.exponent)
-    _check_choice("baseline", config.baseline, (RANDOM,))
-    _check_choice("early_stopping", config.early_stopping, RULES)
-    if isinstance(config.start_from, str):
-        raise UsageError(f"start_from must be a list of texts, got {config.start_from!r}")
-    canonical: dict[str, Any] = {"start_from": tuple(map(absolute, config.start_from))}
-    if config.latency_table is not None:
-        canonical["latency_table"] = str(Path(config.latency_table).resolve())
+    _check_numbers(options)
+    _check_combinations(options)
+    exponent_of(options["objective"], options["exponent"])
+    _check_choice("baseline", options["baseline"], (RANDOM,))
+    _check_choice("early_stopping", options["early_stopping"], RULES)
+    if isinstance(options["start_from"], str):
+        raise UsageError(f"start_from must be a list of texts, got {options['start_from']!r}")
+    canonical: dict[str, Any] = {"start_from": tuple(map(absolute, options["start_from"]))}
+    if options["latency_table"] is not None:
+        canonical["latency_table"] = str(Path(options["latency_table"]).resolve())
     for name in PLUGINS:
-        value = getattr(config, name)
+        value = options[name]
         if not isinstance(value, str) and (value is not None or name in _REQUIRED):
             raise UsageError(f"{name} must be a name or 'file.py:Name', got {value!r}")
         if value is not None:
             canonical[name] = plugins.absolute(value)
-    if config.data is not None:
+    if options["data"] is not None:
         canonical["data"] = loading.absolute(canonical["data"])
     return canonical
 
 
-def _check_numbers(config: RunConfig) -> None:
+def _check_numbers(options: Mapping[str, Any]) -> None:
     for name, low in _MINIMA.items():
-        value = getattr(config, name)
+        value = options[name]
         if value is not None and (type(value) is not int or value < low):
             raise UsageError(f"{name} must be a whole number from {low}, got {value!r}")
     for name in ("time_budget", "gpus_per_trial"):
-        value = getattr(config, name)
+        value = options[name]
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise UsageError(f"{name} must be a number from 0, got {value!r}")
 
 
-def _check_combinations(config: RunConfig) -> None:
-    if not config.targets:
+def _check_combinations(options: Mapping[str, Any]) -> None:
+    if all(options[f"target_{name}"] is None for name in TARGETS):
         raise UsageError(
             "a run requires a target: --target-flops 400M, --target-latency 20ms or "
             "--target-memory 20M"
         )
-    if config.target_latency is None and (config.device, config.latency_table) != (None, None):
+    of_latency = (options["device"], options["latency_table"])
+    if options["target_latency"] is None and of_latency != (None, None):
         raise UsageError("--device and --latency-table require --target-latency")
-    if config.baseline is not None and config.time_budget is not None:
+    if options["baseline"] is not None and options["time_budget"] is not None:
         raise UsageError(
-            f"baseline {config.baseline!r} requires a number of trials and no time budget"
+            f"baseline {options['baseline']!r} requires a number of trials and no time budget"
         )
 
 

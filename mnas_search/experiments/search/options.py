@@ -164,7 +164,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         from mnas_search.experiments.search.checks import check_options
 
-        for name, value in check_options(self).items():
+        options = {one.name: getattr(self, one.name) for one in fields(self)}
+        for name, value in check_options(options).items():
             object.__setattr__(self, name, value)
 
     @classmethod

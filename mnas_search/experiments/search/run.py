@@ -30,7 +30,7 @@ from mnas_search.experiments.search.report.page import page
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
 from mnas_search.experiments.search.stages.stage import Stage
-from mnas_search.nas.job import SequentialQueue, TimedQueue
+from mnas_search.nas.job import EvaluationJob, SequentialQueue, TimedQueue
 from mnas_search.nas.journal import Journal, ReadJournal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Trial
@@ -196,7 +196,7 @@ def _search(config: RunConfig, stages: Stages) -> Timing | None:
 
 def _drive(
     config: RunConfig, stages: Sequence[Stage], listener: Listener | None = None
-) -> tuple[int, list[TimedQueue]]:
+) -> tuple[int, list[TimedQueue[EvaluationJob]]]:
     """Run stages of one evaluator in one session of its workers; return the number of workers,
     and the stages' queues with their times."""
     queues, evaluator = [TimedQueue(stage.queue) for stage in stages], stages[0].evaluator

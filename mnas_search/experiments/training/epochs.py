@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import WorkFailed
+from mnas_search.common.machine import one_thread
 from mnas_search.data import Dataset, Split
 from mnas_search.experiments.training import checkpoints
 from mnas_search.experiments.training.checkpoints import Checkpoint, Epoch
@@ -67,7 +68,7 @@ def train_epochs(
         WorkFailed: the loss is no number any more, memory is short, or a checkpoint cannot be
             written; the checkpoints of before are there.
     """
-    with loop.one_thread(), torch.random.fork_rng():
+    with one_thread(), torch.random.fork_rng():
         torch.manual_seed(job.seed)
         checkpoint = checkpoints.read(folder / checkpoints.LAST)
         try:
@@ -126,7 +127,7 @@ def _epoch(
 
 def evaluate_on_test(job: FullTraining, weights: dict[str, Tensor], *, device: str) -> Score:
     """The test split, by a network of these weights."""
-    with loop.one_thread(), torch.random.fork_rng():
+    with one_thread(), torch.random.fork_rng():
         network = _network(job.architecture, device)
         network.load_state_dict(weights)
         data = job.images(job.data.test, device)

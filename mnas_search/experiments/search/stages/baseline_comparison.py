@@ -25,7 +25,7 @@ from mnas_search.experiments.jobs import NO_TRIAL, JournalledQueue, trial_event
 from mnas_search.experiments.search.stages.stage import Stage
 from mnas_search.nas.core import Search, training_seed
 from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import Job
+from mnas_search.nas.job import EvaluationJob
 from mnas_search.nas.journal import Events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Trial, believed, rank
@@ -189,7 +189,7 @@ class BaselineComparison(Stage):
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _jobs(self) -> list[Job]:
+    def _jobs(self) -> list[EvaluationJob]:
         networks: list[tuple[int, Network]] = [
             (trial.number, self._search.network(trial)) for trial in self._best(self._search)
         ]
@@ -197,10 +197,10 @@ class BaselineComparison(Stage):
         if (drawn := self._random_baseline) is not None:
             networks += [(NO_TRIAL, drawn.network(trial)) for trial in self._best(drawn)]
         # By seed: a network that occurs twice is trained once, as the first.
-        jobs: dict[int, Job] = {}
+        jobs: dict[int, EvaluationJob] = {}
         for number, network in networks:
             for seed in self._seeds(network):
-                jobs.setdefault(seed, Job(number=number, network=network, seed=seed))
+                jobs.setdefault(seed, EvaluationJob(number=number, network=network, seed=seed))
         return list(jobs.values())
 
     def _seeds(self, network: Network) -> list[int]:

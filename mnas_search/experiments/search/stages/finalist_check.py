@@ -19,7 +19,7 @@ from mnas_search.experiments.jobs import NO_TRIAL, JournalledQueue, trial_event
 from mnas_search.experiments.search.stages.stage import Stage
 from mnas_search.nas.core import Search, training_seed
 from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import Job, measure
+from mnas_search.nas.job import EvaluationJob, measure
 from mnas_search.nas.journal import Events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Evaluation, Trial, rank
@@ -150,7 +150,7 @@ class FinalistCheck(Stage):
     def _opinion(self, network: Network) -> tuple[Evaluation, Evaluation] | None:
         key = network.fingerprint
         if key not in self._opinions:
-            job = Job(number=0, network=network, seed=0)
+            job = EvaluationJob(number=0, network=network, seed=0)
             try:
                 outcomes = [measure(one, job)[0] for one in (self._searched, self._check)]
             except MnasSearchError:  # a baseline of another space or size is refused
@@ -174,7 +174,7 @@ class FinalistCheck(Stage):
     def _seeds(self, network: Network) -> list[int]:
         return [training_seed(self._seed, network.fingerprint, repeat=k) for k in range(TRAININGS)]
 
-    def _jobs(self) -> list[Job]:
+    def _jobs(self) -> list[EvaluationJob]:
         networks = {
             NO_TRIAL if one.trial is None else one.trial.number: one.network
             for one in (*self.finalists, self.baseline)
@@ -182,7 +182,7 @@ class FinalistCheck(Stage):
         }
         # By seed: a finalist that is the baseline is trained as one of them only.
         jobs = {
-            seed: Job(number=number, network=network, seed=seed)
+            seed: EvaluationJob(number=number, network=network, seed=seed)
             for number, network in networks.items()
             for seed in self._seeds(network)
         }

@@ -14,7 +14,7 @@ from mnas_search.experiments.jobs import JournalledQueue, trial_event
 from mnas_search.experiments.search.stages.stage import Stage
 from mnas_search.nas.core import Search, training_seed
 from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import Job
+from mnas_search.nas.job import EvaluationJob
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Trial
 
@@ -64,7 +64,7 @@ class Replicates(Stage):
         """Standard deviation between seeds: sqrt(mean((a - b)^2) / 2); None without a pair."""
         return pooled_std(self.pairs)
 
-    def _jobs(self) -> list[Job]:
+    def _jobs(self) -> list[EvaluationJob]:
         good = [trial for trial in self._search.trials if trial.status == "ok"]
         picks = np.linspace(0, len(good) - 1, min(self._count, len(good))).round()
         jobs = [self._job(good[int(i)]) for i in picks]
@@ -73,8 +73,8 @@ class Replicates(Stage):
         fresh = [job for job in jobs if self._queue.result(job.network, job.seed) is None]
         return done + fresh[: max(0, self._count - len(self._queue.results))]
 
-    def _job(self, trial: Trial) -> Job:
-        return Job(
+    def _job(self, trial: Trial) -> EvaluationJob:
+        return EvaluationJob(
             number=trial.number,
             network=self._search.network(trial),
             seed=training_seed(self._seed, trial.fingerprint, repeat=1),

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 
 from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import JobQueue
+from mnas_search.nas.job import EvaluationJob, JobQueue
 
 
 class Stage(ABC):
@@ -24,5 +24,5 @@ class Stage(ABC):
 
     @property
     @abstractmethod
-    def queue(self) -> JobQueue:
+    def queue(self) -> JobQueue[EvaluationJob]:
         """The stage's jobs, those that a journal holds results of left out."""
