@@ -12,7 +12,8 @@ from mnas_search.benchmarks.paper.printed import (
     Scaled,
 )
 from mnas_search.benchmarks.paper.run_family import RunFamily
-from mnas_search.common.render.scatter import Point, Series, scatter
+from mnas_search.common.render.chart import Chart, Colour, Point, Series, svg
+from mnas_search.common.units import format_size
 
 # GPipe is a wider and deeper AmoebaNet-B.
 _SEARCHED = ("GPipe", "NASNet-A", "AmoebaNet-A", "AmoebaNet-C", "PNASNet")
@@ -21,12 +22,7 @@ _SEARCHED = ("GPipe", "NASNet-A", "AmoebaNet-A", "AmoebaNet-C", "PNASNet")
 def params_figure(own: RunFamily | None) -> str:
     """Top-1 against params, Table 2 and the introduction."""
     before = tuple(_point(name.split(",")[0], params, top1) for name, top1, params in BEFORE[:1])
-    return scatter(
-        [*_networks("params", before), *_own(own, "params")],
-        title="ImageNet top-1 against parameters, as printed",
-        across="parameters",
-        up="top-1, %",
-    )
+    return _figure("parameters", [*_networks("params", before), *_own(own, "params")])
 
 
 def flops_figure(own: RunFamily | None) -> str:
@@ -38,17 +34,24 @@ def flops_figure(own: RunFamily | None) -> str:
         for row in TABLE_3
         if row.change == "baseline" and row.base.startswith("MobileNet")
     )
-    return scatter(
-        [
-            *_networks("flops", bases),
-            _scaled("compound scaling of others and of B0 (Tables 3, 7)", scaled, compound=True),
-            _scaled("one dimension scaled (Tables 3, 7)", scaled, compound=False),
-            *_own(own, "macs"),
-        ],
-        title="ImageNet top-1 against FLOPs (multiply-adds), as printed",
-        across="FLOPs (multiply-adds)",
-        up="top-1, %",
+    series = [
+        *_networks("flops", bases),
+        _scaled("compound scaling of others and of B0 (Tables 3, 7)", scaled, compound=True),
+        _scaled("one dimension scaled (Tables 3, 7)", scaled, compound=False),
+        *_own(own, "macs"),
+    ]
+    return _figure("FLOPs (multiply-adds)", series)
+
+
+def _figure(across: str, series: list[Series]) -> str:
+    chart = Chart(
+        title="ImageNet top-1 in %, as printed",
+        across=across,
+        series=series,
+        logarithmic=True,
+        amount=format_size,
     )
+    return svg([chart], label=f"ImageNet top-1 against {across}, as printed")
 
 
 def _networks(cost: str, more: tuple[Point, ...]) -> Iterator[Series]:
@@ -61,10 +64,10 @@ def _networks(cost: str, more: tuple[Point, ...]) -> Iterator[Series]:
         label = row.name.removeprefix("EfficientNet-")
         groups[group].append(_point(label, printed.text, row.top1.text, row.name))
     yield Series(
-        name="EfficientNet-B0 to B7", kind="first", points=tuple(groups["own"]), joined=True
+        name="EfficientNet-B0 to B7", colour="orange", points=groups["own"], line="straight"
     )
-    yield Series(name="designed by hand", kind="second", points=(*groups["designed"], *more))
-    yield Series(name="found by search", kind="third", points=tuple(groups["searched"]))
+    yield Series(name="found by search", colour="green", points=groups["searched"])
+    yield Series(name="designed by hand", points=[*groups["designed"], *more])
 
 
 def _scaled(name: str, rows: list[Scaled], *, compound: bool) -> Series:
@@ -72,7 +75,8 @@ def _scaled(name: str, rows: list[Scaled], *, compound: bool) -> Series:
     points = tuple(
         _point("", row.flops.text, row.top1.text, f"{row.base}, {row.change}") for row in chosen
     )
-    return Series(name=name, kind="first" if compound else "fourth", points=points, hollow=True)
+    colour: Colour = "orange" if compound else "grey"
+    return Series(name=name, colour=colour, points=points, mark="hollow")
 
 
 def _own(own: RunFamily | None, cost: str) -> Iterator[Series]:
@@ -89,11 +93,11 @@ def _own(own: RunFamily | None, cost: str) -> Iterator[Series]:
         point = Point(label="", x=getattr(first, cost), y=100 * own.accuracy, title=said)
         yield Series(
             name=f"winner of {own.name}, predicted for 16 epochs of ImageNet: another measure",
-            kind="own",
+            colour="violet",
             points=(point,),
-            hollow=True,
+            mark="hollow",
         )
-    yield Series(name=f"family of {own.name}, without accuracies", kind="own", points=ticks)
+    yield Series(name=f"family of {own.name}, without accuracies", colour="violet", points=ticks)
 
 
 def _point(label: str, cost: str, top1: str, name: str = "") -> Point:

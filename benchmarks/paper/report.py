@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from mnas_search.architecture.cost.base import CONVENTION
 from mnas_search.benchmarks.paper import ROUNDING, Line, Table, all_tables
 from mnas_search.benchmarks.paper.figures import flops_figure, params_figure
@@ -13,10 +15,10 @@ from mnas_search.benchmarks.paper.printed import PAPER, Printed
 from mnas_search.benchmarks.paper.run_family import RunFamily, run_family
 from mnas_search.common.errors import UsageError
 from mnas_search.common.files import write_atomically
-from mnas_search.common.render.document import document
-from mnas_search.common.render.markup import escaped, items, paragraph, table
+from mnas_search.common.render.pages import render
 from mnas_search.common.render.tables import console, print_table
 
+_TEMPLATE = Path(__file__).parent / "templates" / "paper.html.j2"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _LEGEND = (
     f"{PAPER}: figures as printed, and in brackets those of versions 1 to 3 where they differ; "
@@ -125,20 +127,23 @@ def check_output(folder: Path, *, force: bool) -> None:
 
 
 def _page(found: Comparison, figures: Sequence[str]) -> str:
-    own = found.family
-    title = "The figures of the EfficientNet paper, counted again"
-    parts = [f"<h1>{escaped(title)}</h1>", paragraph(_LEGEND), paragraph(CONVENTION)]
-    parts += [f'<figure>\n<div class="wide">{svg}</div>\n</figure>' for svg in figures]
+    """The page; the family of a run comes before the paper's tables."""
+    own, sections = found.family, []
     if own is not None:
-        parts += [f"<h2>{escaped(f'The family of {own.name}')}</h2>", table(_FAMILY, _family(own))]
-        parts.append(paragraph(own.said))
+        members = (_FAMILY, _family(own))
+        title = f"The family of {own.name}"
+        sections.append({"title": title, "table": members, "said": [own.said]})
     for t in found.tables:
         cells = _cells(t)
-        parts.append(f"<h2>{escaped(t.title)}</h2>")
-        parts.append(table(cells.columns, cells.rows))
-        if said := (*cells.reasons, *t.said):
-            parts.append(items(said))
-    return document(title, "\n".join(parts))
+        rows, said = (cells.columns, cells.rows), [*cells.reasons, *t.said]
+        sections.append({"title": t.title, "table": rows, "said": said})
+    values = {
+        "title": "The figures of the EfficientNet paper, counted again",
+        "introduction": [_LEGEND, CONVENTION],
+        "figures": [Markup(svg) for svg in figures],
+        "sections": sections,
+    }
+    return render(_TEMPLATE, values)
 
 
 _FAMILY = ("name", "params", "FLOPs")

@@ -87,7 +87,8 @@ def fidelity(
     """
     from mnas_search.cli.console import followed
     from mnas_search.experiments.fidelity.config import FidelityConfig
-    from mnas_search.experiments.fidelity.report import print_study, record, write_files
+    from mnas_search.experiments.fidelity.files import record, write_files
+    from mnas_search.experiments.fidelity.report import print_study
     from mnas_search.experiments.fidelity.study import study
 
     with followed("folder", "trainings", _RESUME, also_failed=True) as console:

@@ -58,7 +58,8 @@ def resume(folder: Path, form: str, **larger: Any) -> None:
 
 def _finish(form: str, work: "Callable[[Listener], Result]") -> None:
     from mnas_search.cli.console import followed
-    from mnas_search.experiments.search.report.summary import print_summary, summary
+    from mnas_search.experiments.search.report.printed import print_result
+    from mnas_search.experiments.search.report.summary import summary
 
     # What Ray has to say of a lost worker it prints; tables and JSON stand alone.
     command = "mnas-search resume"
@@ -67,7 +68,7 @@ def _finish(form: str, work: "Callable[[Listener], Result]") -> None:
     if form == "json":
         print_json(summary(result))
     else:
-        print_summary(result)
+        print_result(result)
 
 
 @click.command()

@@ -20,7 +20,7 @@ from mnas_search.benchmarks.paper.report import as_printed
 from mnas_search.benchmarks.paper.run_family import run_family
 from mnas_search.cli.app import main
 from mnas_search.common.errors import RunFolderError
-from mnas_search.common.render.scatter import Point, Series, scatter
+from mnas_search.common.render.chart import Chart, Point, Series, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -255,8 +255,8 @@ def test_ones_own_family_is_drawn_for_what_it_is(capsys, folder, tmp_path):
     assert family["accuracy"] == 0.651
     assert "does not compare" in family["note"]
     svg = (tmp_path / "o" / "flops.svg").read_text()
-    assert svg.count('class="own tick"') == 2 + 1  # and one in the key
-    assert svg.count('class="own hollow"') == 1 + 1
+    assert svg.count('class="violet tick"') == 2 + 1  # and one in the key
+    assert svg.count('class="violet hollow"') == 1 + 1
     parsed, _ = checked((tmp_path / "o" / "paper.html").read_text())
     assert "mine-b1" in parsed.text
 
@@ -267,7 +267,7 @@ def test_an_accuracy_on_other_data_is_not_drawn(capsys, folder, tmp_path):
     code, out, _ = run(capsys, str(folder), "-o", str(tmp_path / "o"))
     assert code == 0
     assert "is not ImageNet's and is not drawn" in out
-    assert "own hollow" not in (tmp_path / "o" / "params.svg").read_text()
+    assert "violet hollow" not in (tmp_path / "o" / "params.svg").read_text()
 
 
 @pytest.mark.parametrize("name", ["config.json", "best.json", "family.csv"])
@@ -289,11 +289,15 @@ def test_labels_of_a_scatter_overlap_nothing():
         Point(label=f"point {i}", x=1e9 * (1 + 0.02 * i), y=80 + 0.05 * i, title="")
         for i in range(40)
     )
-    svg = scatter(
-        [Series(name="<crowd>", kind="first", points=points)], title="&", across="x", up="y"
+    chart = Chart(
+        title="&",
+        across="x",
+        series=[Series(name="<crowd>", points=points)],
+        logarithmic=True,
     )
+    drawn = svg([chart], label="&")
     found = [
-        e for e in ElementTree.fromstring(svg).iter(f"{SVG}text") if "point" in (e.text or "")
+        e for e in ElementTree.fromstring(drawn).iter(f"{SVG}text") if "point" in (e.text or "")
     ]
     shares = {"start": 0, "middle": 0.5, "end": 1}
     boxes = [

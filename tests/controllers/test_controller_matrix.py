@@ -40,7 +40,7 @@ class Toy:
         self.decisions = space.decisions
         unlimited = problem(space, Objective(target=1e15))
         draws = sample_codes(self.decisions, 2_000, rng)
-        target = float(np.quantile(unlimited.cost(draws)[0], 0.25))
+        target = float(np.quantile(unlimited.costs(draws)["macs"], 0.25))
         self.given = problem(space, Objective(target=target))
         self.last = np.maximum(np.array(sizes(self.decisions)) - 1, 1)
         self.worth = rng.uniform(0.2, 1, len(self.decisions))

@@ -252,7 +252,7 @@ def test_a_traced_network_travels(tmp_path):
     report = json.loads(done.stdout)
     assert report["best"]["architecture"].startswith("vit-w")
     assert report["best"]["accuracy"] > 0.3
-    assert "no chain of stages" in " ".join(report["notes"])
+    assert "not a chain of stages" in " ".join(report["notes"])
     done = run([*COMMAND, "profile", folder])
     assert done.returncode == 2
 

@@ -11,7 +11,7 @@ from pages import checked
 
 from mnas_search.architecture.traced_network import TracedNetwork
 from mnas_search.common.errors import WorkFailed
-from mnas_search.common.render.svg import Axis
+from mnas_search.common.render.axis import Axis
 from mnas_search.experiments.experiment import Experiment
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.search.config import RunConfig, Setup
@@ -95,14 +95,14 @@ def test_a_run_by_predictions_shows_both_and_the_baseline(predicted):
         "8 asked for, 8 finished",
         "made-up accuracy <by search>",
         "made-up accuracy <by check>",
-        "Not shown: ",
+        "Accuracies are predictions",
         "predicted-b7",
         "multiply-adds",
         f"mnas-search {version('mnas-search')}",
     ):
         assert part in parsed.text
-    assert len(marks(svg, "dot")) == 8
-    assert len(marks(svg, "winner")) == len(marks(svg, "baseline")) == 1
+    assert len(marks(svg, "grey")) == 8
+    assert len(marks(svg, "orange")) == len(marks(svg, "violet diamond")) == 1
     assert {"winner", "efficientnet_b0", "target 400M", "FLOPs (multiply-adds)"} <= set(said(svg))
     assert said(svg)[0] == "made-up accuracy <by search>"
 
@@ -120,7 +120,7 @@ def test_a_run_writes_the_page_and_report_the_same_again(run_cli, tmp_path):
     best = json.loads((folder / "best.json").read_text())
     assert best["block_string"] in parsed.text
     assert f"{best['accuracy']:.4f}" in parsed.text
-    assert not marks(svg, "baseline")
+    assert not marks(svg, "violet diamond")
     assert said(svg)[0] == "accuracy"
     for _ in range(2):
         file.unlink()
@@ -143,7 +143,7 @@ def test_a_run_that_goes_on_is_read_and_not_disturbed(predicted, run_cli, tmp_pa
     assert (folder / "journal.jsonl").read_bytes() == part
     assert "8 asked for, 1 finished" in parsed.text
     assert "Small dots: 1 candidate;" in parsed.text
-    assert len(marks(svg, "dot")) == 1
+    assert len(marks(svg, "grey")) == 1
     assert len(reopen(folder).trials) == 1
     with pytest.raises(WorkFailed, match="only read"):
         ReadJournal(folder / "journal.jsonl").append({"event": "ask"})
@@ -197,7 +197,7 @@ def test_hostile_names_and_errors_are_escaped_and_traced_winners_have_no_family(
     assert "1 candidates failed" in parsed.text
     assert "The family" not in parsed.text
     assert "no family, no export" in parsed.text
-    assert len(marks(svg, "dot")) == len(result.good) == 2
+    assert len(marks(svg, "grey")) == len(result.good) == 2
     assert "target 1G: beyond →" in said(svg)
     again = page(result, {"<i>": HOSTILE})
     checked(again)

@@ -25,7 +25,7 @@ from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError, WorkFailed
 from mnas_search.common.units import parse_bytes
 from mnas_search.experiments.search.config import RunConfig, Setup
-from mnas_search.experiments.search.report.discovery import _label
+from mnas_search.experiments.search.report import tables as report_tables
 from mnas_search.experiments.search.stages.baseline_comparison import TOP, BaselineComparison
 from mnas_search.experiments.search.stages.finalist_check import Finalist
 from mnas_search.nas.controller import Controller
@@ -587,12 +587,6 @@ def test_a_baseline_over_a_limit_is_marked(objective, label):
         reward=0.5,
         trainings=(),
     )
-    assert (
-        _label(
-            scored,
-            SimpleNamespace(
-                objective=objective, cost_model=CostModel(metrics=tuple(objective.bounds))
-            ),
-        )
-        == label
-    )
+    model = CostModel(metrics=tuple(objective.bounds))
+    result = SimpleNamespace(objective=objective, cost_model=model)
+    assert report_tables.label(scored, result) == label

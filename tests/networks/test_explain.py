@@ -178,23 +178,15 @@ def test_what_has_no_map_says_so():
 # -- pictures ----------------------------------------------------------------------------------
 
 
-def test_colours_rise_evenly_in_lightness_and_within_srgb():
+def test_colours_rise_evenly_in_lightness():
     table = drawing.colours(np.linspace(0, 1, 256)).astype(float) / 255
     assert len(np.unique(table, axis=0)) == 256
     linear = np.where(table <= 0.04045, table / 12.92, ((table + 0.055) / 1.055) ** 2.4)
     luminance = linear @ [0.2126, 0.7152, 0.0722]
-    lightness = (
-        116 * np.cbrt(luminance) - 16
-    )  # CIE L*, another formula than the one that made them
+    lightness = 116 * np.cbrt(luminance) - 16  # CIE L*
     steps = np.diff(lightness[::15])  # of 17 colours
     assert steps.min() > 0
     assert steps.max() < 2 * steps.min()
-    share = np.linspace(0, 1, 256)
-    hue, chroma = np.radians(290 + 175 * share), 0.11 + 0.07 * np.sin(np.pi * share)
-    lab = np.stack([0.27 + 0.66 * share, chroma * np.cos(hue), chroma * np.sin(hue)], 1)
-    assert -0.02 < drawing._srgb(lab).min() and drawing._srgb(lab).max() < 1.02
-    grey = drawing._srgb(np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
-    np.testing.assert_allclose(grey, [[1, 1, 1], [0, 0, 0]], atol=1e-3)
 
 
 def test_a_map_lies_over_its_image_the_right_way_up():

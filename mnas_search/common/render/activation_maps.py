@@ -22,7 +22,6 @@ _GAP, _TEXT, _LINE = 12, 14, 19  # around panels, height of letters, of a line o
 _BAR = (128, 10)  # the key's colours
 _OPACITY = 0.75  # of a map above its image
 _INK, _FAINT, _PAPER = (24, 24, 27), (96, 96, 102), (255, 255, 255)
-_LEVELS = 256
 
 Floats = NDArray[np.floating[Any]]
 Pixels = NDArray[np.uint8]
@@ -45,7 +44,8 @@ class Panel:
 
 
 def picture(image: Pixels, title: str, lines: Sequence[str], panels: Sequence[Panel]) -> bytes:
-    """A PNG of the image uint8 [SIDE, SIDE, 3] beside the same image below each panel's map."""
+    """Return a PNG: the image uint8 [SIDE, SIDE, 3], then the image below the map of each
+    panel."""
     drawn = [(title, tuple(lines), image)]
     drawn += [(panel.title, panel.lines, overlaid(image, panel.values)) for panel in panels]
     strip = _GAP + _LINE * (1 + max(len(below) for _, below, _ in drawn))
@@ -65,8 +65,8 @@ def picture(image: Pixels, title: str, lines: Sequence[str], panels: Sequence[Pa
 
 
 def overlaid(image: Pixels, values: Floats) -> Pixels:
-    """The image uint8 [S, S, 3] below a map [h, w], which is stretched over it bilinearly; the
-    image as it is where all values are equal, since no position stands out."""
+    """Return the image uint8 [S, S, 3] below a map [h, w], stretched over it bilinearly; the image
+    as it is where all values are equal, since no position stands out."""
     low, high = float(values.min()), float(values.max())
     if not high > low:
         return image
@@ -79,46 +79,16 @@ def overlaid(image: Pixels, values: Floats) -> Pixels:
 
 
 def colours(shares: Floats) -> Pixels:
-    """Colours uint8 [..., 3] of values [...] from 0 to 1: dark violet, red, pale yellow."""
-    return _table()[np.round(np.asarray(shares) * (_LEVELS - 1)).astype(np.int64)]
+    """Return colours uint8 [..., 3] of values [...] from 0 to 1, from blue over red to bright
+    yellow; lightness rises evenly, so that a map reads the same in grey."""
+    from matplotlib import colormaps  # takes a fifth of a second
 
-
-@functools.cache
-def _table() -> Pixels:
-    """The colours, uint8 [256, 3]: lightness rises evenly in OKLab (B. Ottosson, 2020), where
-    equal steps look equal, so that the map reads the same in grey and without colour vision.
-    Chroma stays below what sRGB can show."""
-    share = np.linspace(0, 1, _LEVELS)
-    lightness = 0.27 + 0.66 * share
-    hue = np.radians(290 + 175 * share)
-    chroma = 0.11 + 0.07 * np.sin(np.pi * share)
-    lab = np.stack([lightness, chroma * np.cos(hue), chroma * np.sin(hue)], 1)
-    return np.round(255 * _srgb(lab).clip(0, 1)).astype(np.uint8)
-
-
-def _srgb(lab: Floats) -> Floats:
-    """OKLab [N, 3] as sRGB [N, 3], where that is within 0 to 1."""
-    cones = lab @ np.array(
-        [
-            [1.0, 1.0, 1.0],
-            [0.3963377774, -0.1055613458, -0.0894841775],
-            [0.2158037573, -0.0638541728, -1.2914855480],
-        ]
-    )
-    linear = cones**3 @ np.array(
-        [
-            [4.0767416621, -1.2684380046, -0.0041960863],
-            [-3.3077115913, 2.6097574011, -0.7034186147],
-            [0.2309699292, -0.3413193965, 1.7076147010],
-        ]
-    )
-    curved = 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055
-    made: Floats = np.where(linear <= 0.0031308, 12.92 * linear, curved)
+    made: Pixels = colormaps["plasma"](np.asarray(shares), bytes=True)[..., :3]
     return made
 
 
 def _key(canvas: Image.Image, pen: ImageDraw.ImageDraw, *, left: int, top: int) -> None:
-    """Which colours mean what, below the first map."""
+    """Draw which colours mean what, below the first map."""
     width, height = _BAR
     ramp = colours(np.broadcast_to(np.linspace(0, 1, width), (height, width)))
     words = "least"
@@ -134,7 +104,7 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _shortened(text: str) -> str:
-    """Text that is no wider than a panel, in letters that the font can draw."""
+    """Return text that is no wider than a panel, in letters that the font can draw."""
     text = single_line(text)
     font = _font()
     if not isinstance(font, ImageFont.FreeTypeFont):  # Pillow without FreeType has Latin-1 alone

@@ -1,58 +1,45 @@
-"""Axes and text of SVG figures."""
+"""Elements of SVG files and the file around them; ElementTree escapes what they hold."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import Literal
+from xml.etree.ElementTree import Element, SubElement, tostring
 
-from mnas_search.common.render.markup import escaped
+from mnas_search.common.errors import single_line
 
-_MOST_TICKS = 7
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
-    """Values from `low` to `high`, drawn from `start` to `end`."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    @staticmethod
-    def around(values: Sequence[float], *, start: float, end: float, least: float) -> "Axis":
-        """An axis with room around the values, and no narrower than `least`."""
-        middle = (max(values) + min(values)) / 2
-        half = 0.56 * max(max(values) - min(values), least)
-        return Axis(low=max(0.0, middle - half), high=middle + half, start=start, end=end)
-
-    def at(self, value: float) -> float:
-        """Where a value is drawn."""
-        share = (value - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 1)
-
-    @property
-    def step(self) -> float:
-        """The smallest of 1, 2, 5, 10, ... that needs no more than so many ticks."""
-        power = 10.0 ** math.floor(math.log10((self.high - self.low) / _MOST_TICKS))
-        steps = (factor * power for factor in (1, 2, 5, 10))
-        return next(s for s in steps if (self.high - self.low) / s <= _MOST_TICKS)
-
-    @property
-    def ticks(self) -> tuple[float, ...]:
-        """Round values within."""
-        first, last = math.ceil(self.low / self.step), math.floor(self.high / self.step)
-        return tuple(count * self.step for count in range(first, last + 1))
+Anchor = Literal["start", "middle", "end"]
 
 
-def decimal_ticks(axis: Axis) -> tuple[float, ...]:
-    """1, 2, 5, 10, ... within an axis of decimal logarithms; the middle where none is."""
-    powers = range(math.floor(axis.low), math.ceil(axis.high) + 1)
-    steps = [step * 10.0**power for power in powers for step in (1, 2, 5)]
-    within = tuple(s for s in steps if axis.low <= math.log10(s) <= axis.high)
-    return within or (10 ** ((axis.low + axis.high) / 2),)
+def element(tag: str, kind: str, title: str = "", **attributes: float | str) -> Element:
+    """An element of a class, with a title where there is one."""
+    made = Element(tag, {name: _number(value) for name, value in attributes.items()})
+    if kind:
+        made.set("class", kind)
+    if title:
+        SubElement(made, "title").text = single_line(title)
+    return made
 
 
-def text(x: float, y: float, said: str, *, anchor: str = "start", kind: str = "") -> str:
-    """A line of text, escaped."""
-    named = f' class="{kind}"' if kind else ""
-    return f'<text{named} x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escaped(said)}</text>'
+def text(x: float, y: float, said: str, *, anchor: Anchor = "start", kind: str = "") -> Element:
+    """A line of text; `y` is its baseline."""
+    made = element("text", kind, x=x, y=y)
+    made.set("text-anchor", anchor)
+    made.text = single_line(said)
+    return made
+
+
+def document(
+    parts: Iterable[Element], *, kind: str, size: tuple[float, float], style: str, label: str
+) -> str:
+    """The file; `label` names the figure for screen readers."""
+    width, height = size
+    root = element("svg", kind, xmlns="http://www.w3.org/2000/svg", role="img")
+    root.set("viewBox", f"0 0 {width:g} {height:g}")
+    root.set("aria-label", single_line(label))
+    SubElement(root, "style").text = style
+    root.append(element("rect", "page", width=width, height=height))
+    root.extend(parts)
+    return tostring(root, encoding="unicode") + "\n"
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{round(value, 1):g}"

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from typing import Any
+from xml.etree.ElementTree import Element
 
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.render.markup import escaped
-from mnas_search.common.render.svg import text
+from mnas_search.common.render.svg import document, element, text
 from mnas_search.common.units import format_size
 from mnas_search.experiments.profile.tables import profiles
 
@@ -47,40 +47,29 @@ def drawing(architecture: Architecture) -> str:
     ]
     for number, (stage, count) in enumerate(zip(stages, repeats, strict=True)):
         parts += _stage(_LEFT + column * number, stage, count, row)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{escaped(title)}">\n<style>{_STYLE}</style>\n'
-        f'<rect class="page" width="{width}" height="{height}"/>\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
-    )
+    return document(parts, kind="network", size=(width, height), style=_STYLE, label=title)
 
 
-def _stage(x: float, stage: dict[str, Any], count: int, row: dict[str, Any]) -> Iterator[str]:
+def _stage(x: float, stage: dict[str, Any], count: int, row: dict[str, Any]) -> Iterator[Element]:
     side = max(6.0, _TALLEST * (stage["out_size"] / row["resolution"]) ** 0.5)
     top = _MAPS_BOTTOM - side
     drawn = min(count, _MOST_BLOCKS)
-    yield f"<g><title>{escaped(stage['name'])}</title>"
+    blocks = element("g", "", stage["name"])
     for block in range(drawn):
         across = x + block * (_BLOCK + _GAP)
-        yield (
-            f'<rect class="map" x="{across:g}" y="{top:.1f}" width="{_BLOCK}" '
-            f'height="{side:.1f}"/>'
-        )
+        blocks.append(element("rect", "map", x=across, y=top, width=_BLOCK, height=side))
     if count > drawn:
-        yield text(x + drawn * (_BLOCK + _GAP), top + 10, f"x{count}", kind="soft")
-    yield "</g>"
+        blocks.append(text(x + drawn * (_BLOCK + _GAP), top + 10, f"x{count}", kind="soft"))
+    yield blocks
     yield text(x, _MAPS_BOTTOM + 17, _operator(stage["name"]))
     output = f"{stage['out_channels']} x {stage['out_size']}²"
     yield text(x, _MAPS_BOTTOM + 33, output, kind="soft")
     for line, what in enumerate(("macs", "params")):
         share = stage[what] / row[what]
-        y = _BARS_TOP + line * (_BAR + 4)
-        yield (
-            f'<rect class="{what}" x="{x:g}" y="{y:g}" width="{max(1.0, share * _LONGEST):.1f}" '
-            f'height="{_BAR - 3}"><title>{format_size(stage[what])}</title></rect>'
-        )
-        yield text(x + max(1.0, share * _LONGEST) + 4, y + 11, f"{100 * share:.0f} %")
+        y, long = _BARS_TOP + line * (_BAR + 4), max(1.0, share * _LONGEST)
+        amount = format_size(stage[what])
+        yield element("rect", what, amount, x=x, y=y, width=long, height=_BAR - 3)
+        yield text(x + long + 4, y + 11, f"{100 * share:.0f} %")
 
 
 def _operator(word: str) -> str:

@@ -79,7 +79,7 @@ def _row(base: Architecture, member: Architecture, phi: float | None, nominal: f
 
 
 def print_family(rows: Sequence[Row], title: str | None = None) -> None:
-    """A table for people."""
+    """Print a table."""
     implied = any("implied_phi" in row for row in rows)
     print_table(
         (
@@ -114,16 +114,16 @@ def print_family(rows: Sequence[Row], title: str | None = None) -> None:
 
 
 def print_convention() -> None:
-    """What the figures are."""
+    """Print how costs are counted."""
     console().print(
         f"{CONVENTION}, at the resolution shown; memory: peak of activations, fp32 inference"
     )
 
 
 def said_of(fitted: LargestMember, limits: Sequence[Limit]) -> str:
-    """What binds, in words."""
+    """Return the largest phi and what binds, as a sentence."""
     if not fitted.binding:
-        return f"phi {fitted.phi:g} is the largest that can be scaled; no limit binds"
+        return f"phi {fitted.phi:g} is the largest possible; no limit binds"
     taken = ", ".join(
         f"{one.name} {format_size(one.measure(fitted.member))} of {format_size(one.maximum)}"
         for one in limits

@@ -21,7 +21,7 @@ from mnas_search.experiments.scaling.measured import MeasuredAccuracies
 
 
 def grid_rows(choice: Choice) -> list[Row]:
-    """A row a triple, best mean first."""
+    """Return a row for each triple, best mean first."""
     equals = set(map(id, choice.equals))
     return [
         {
@@ -44,7 +44,7 @@ def grid_rows(choice: Choice) -> list[Row]:
 
 
 def grid_record(choice: Choice, folder: Path, dropped: int, words: Sequence[str]) -> Row:
-    """Everything as plain JSON values."""
+    """Return everything as plain JSON values."""
     return {
         "folder": str(folder),
         "chosen": _triple(choice.chosen),
@@ -60,7 +60,7 @@ def grid_record(choice: Choice, folder: Path, dropped: int, words: Sequence[str]
 
 
 def grid_words(choice: Choice, *, demonstration: bool) -> Iterator[str]:
-    """What follows, a sentence at a time."""
+    """Yield the conclusions of the grid search, a sentence each."""
     best, count = choice.candidates[0], len(choice.candidates)
     mean = choice.scores.mean(best.network)
     assert mean is not None  # else every training had failed
@@ -70,27 +70,27 @@ def grid_words(choice: Choice, *, demonstration: bool) -> Iterator[str]:
     )
     distinct = len({one.network.fingerprint for one in choice.candidates})
     if distinct < count:
-        yield f"rounding makes {count} triples {distinct} networks; equal ones were trained once"
+        yield f"rounding leaves {distinct} distinct networks of {count} triples, each trained once"
     if not choice.separable:
-        yield "not separable: these trainings do not tell any triple from another"
+        yield "not separable: all triples lie within one standard error of the best"
     if choice.paper is None:
-        yield f"the paper's {_said_rule(PAPER)} breaks a limit; chosen: {_said(choice.chosen)}"
+        yield f"the paper's {_said_rule(PAPER)} exceeds a limit; chosen: {_said(choice.chosen)}"
     elif choice.beaten:
         yield (
-            f"the paper's {_said_rule(PAPER)} is worse by more than that; chosen: "
+            f"the paper's {_said_rule(PAPER)} is worse by more than one standard error; chosen: "
             f"{_said(choice.chosen)}"
         )
     else:
-        yield f"chosen: the paper's {_said_rule(PAPER)}, which is not beaten beyond that"
+        yield f"chosen: the paper's {_said_rule(PAPER)}, within one standard error of the best"
     if demonstration:
         yield (
-            "a demonstration: digits of 8x8 pixels hold nothing that a larger resolution could "
-            "show; --data DIR searches on images of yours"
+            "digits are a demonstration: images of 8x8 pixels gain nothing from a higher "
+            "resolution; use --data DIR for your own images"
         )
 
 
 def print_grid(choice: Choice, words: Sequence[str]) -> None:
-    """A table for people, and what follows."""
+    """Print a table and the conclusions."""
     print_table(
         ("alpha", "beta", "gamma", "product", "resolution", "MACs", "accuracy", "seeds", ""),
         [
@@ -115,7 +115,7 @@ def print_grid(choice: Choice, words: Sequence[str]) -> None:
 
 
 def write_grid(choice: Choice, folder: Path, dropped: int, words: Sequence[str]) -> None:
-    """grid.json, grid.csv and grid.svg."""
+    """Write grid.json, grid.csv and grid.svg."""
     record = grid_record(choice, folder, dropped, words)
     write_atomically(folder / "grid.json", json.dumps(record, indent=2) + "\n")
     rows = grid_rows(choice)
@@ -143,7 +143,7 @@ def _said_rule(rule: CompoundRule) -> str:
 def comparison_rows(
     base: Architecture, scaled: Sequence[ScaledNetwork], scores: MeasuredAccuracies | None
 ) -> list[Row]:
-    """A row a network, the base first, as the dimension `base`."""
+    """Return a row for each network, the base first, as the dimension `base`."""
     counted = cost(base)
     itself = ScaledNetwork(
         dimension=BASE,
@@ -175,7 +175,7 @@ def comparison_rows(
 
 
 def print_comparison(rows: Sequence[Row]) -> None:
-    """A table for people."""
+    """Print a table."""
     print_table(
         ("budget", "by", "d", "w", "r", "params", "MACs", "off by", "memory", "accuracy"),
         [
@@ -196,14 +196,14 @@ def print_comparison(rows: Sequence[Row]) -> None:
     )
     print_convention()
     console().print(
-        "budgets are met by counting; the rows of the paper's tables 3 and 7 that scale one "
-        "dimension do not recount to the FLOPs printed there",
+        "networks are scaled to the counted budget; rows of the paper's Tables 3 and 7 that scale "
+        "one dimension do not have the FLOPs printed there",
         soft_wrap=True,
     )
 
 
 def write_comparison(rows: Sequence[Row], folder: Path) -> None:
-    """comparison.json, comparison.csv and comparison.svg."""
+    """Write comparison.json, comparison.csv and comparison.svg."""
     write_atomically(folder / "comparison.json", json.dumps(list(rows), indent=2) + "\n")
     write_atomically(folder / "comparison.csv", csv_text(list(rows[0]), rows))
     write_atomically(folder / "comparison.svg", comparison_figure(rows))

@@ -1,31 +1,31 @@
-"""A winner by predictions beside EfficientNet-B0: what was found, and what decided.
+"""The winner of a search by predictions, beside EfficientNet-B0: how it was chosen."""
 
-One structure, `discovery`, which the console and the page of a run both draw.
-"""
-
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
 from mnas_search.architecture.stage import Stage
-from mnas_search.architecture.value import Architecture
-from mnas_search.common.units import format_size
+from mnas_search.common.render.pages import Table
+from mnas_search.experiments.search.report.tables import finalists, stages
 from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.finalist_check import TRAININGS, VETO, Finalist
 from mnas_search.nas.evaluator import SupportsLabel
 from mnas_search.nas.space.choices import sample
 from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
 
-Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+UNMEASURED = (
+    "accuracies are predictions, not measurements; full trainings may order the networks otherwise"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """What a reader is shown.
+    """The choice of the winner, for readers.
 
     Attributes:
-        networks: header and rows: finalists, best first, and the baseline.
-        stages: header and rows: winner and baseline stage by stage; None without both.
-        said: what was searched, what decided, what was not shown.
+        networks: finalists, best first, and the baseline.
+        stages: winner and baseline stage by stage; None without both.
+        said: what was searched, how the winner was chosen, what was not measured.
     """
 
     networks: Table
@@ -34,94 +34,28 @@ class Discovery:
 
 
 def discovery(result: Result) -> Discovery | None:
-    """The story of a search by predictions; None for other searches."""
-    winner = result.opinion
+    """Return how a search by predictions chose its winner; None for other searches."""
+    winner, baseline = result.opinion, result.baseline
     if winner is None:
         return None
     return Discovery(
-        networks=_networks(result),
-        stages=None if result.baseline is None else _stages(winner, result.baseline),
-        said=(*_decisions(result), *_decided(result, winner), *_not_shown(result)),
+        networks=finalists(result, [*result.finalists, *([baseline] if baseline else [])]),
+        stages=None if baseline is None else stages(winner, baseline),
+        said=(*_decisions(result), *_chosen(result, winner), UNMEASURED),
     )
 
 
-def _networks(result: Result) -> Table:
-    header = ("", "searched by", "checked by", "reward (check)", "FLOPs", "params", "trained")
-    rows = [
-        (_label(one, result), *_figures(one))
-        for one in (*result.finalists, *([] if result.baseline is None else [result.baseline]))
-    ]
-    return header, rows
-
-
-def _label(one: Finalist, result: Result) -> str:
-    if one.trial is None:
-        costs = result.cost_model.costs(one.network)
-        within, count = result.objective.is_feasible(costs), result.objective.target_cost(costs)
-        what = "the target" if count > result.objective.target else "the limits"
-        return f"{one.network.label}" + ("" if within else f", over {what}")
-    name = f"trial {one.trial.number}"
-    if one in result.vetoed:
-        return f"{name}, vetoed"
-    return f"{name}, winner" if one == result.opinion else name
-
-
-def _figures(one: Finalist) -> tuple[str, ...]:
-    trainings = " ".join("failed" if a is None else f"{a:.3f}" for a in one.trainings)
-    return (
-        with_std(one.searched.accuracy, one.searched.std),
-        with_std(one.checked.accuracy, one.checked.std),
-        f"{one.reward:.4f}",
-        format_size(one.macs),
-        format_size(one.params),
-        trainings or "-",
-    )
-
-
-def with_std(accuracy: float, std: float | None) -> str:
-    """An accuracy, with its standard deviation where it is known."""
-    return f"{accuracy:.4f}" if std is None else f"{accuracy:.4f} ± {std:.4f}"
-
-
-def _stages(winner: Finalist, baseline: Finalist) -> Table | None:
-    one, two = winner.network, baseline.network
-    if not (isinstance(one, Architecture) and isinstance(two, Architecture)):
-        return None
-    rows = []
-    for index in range(max(len(one.stages), len(two.stages))):
-        pair = [a.stages[index] if index < len(a.stages) else None for a in (one, two)]
-        rows.append(
-            (
-                str(index),
-                *(_stage(stage) for stage in pair),
-                "same" if pair[0] == pair[1] else "other",
-            )
-        )
-    return ("stage", "winner", baseline.network.label, ""), rows
-
-
-def _stage(stage: Stage | None) -> str:
-    if stage is None:
-        return "-"
-    squeeze = f", SE {stage.se_ratio:g}" if stage.se_ratio else ""
-    return (
-        f"{stage.repeats} x {stage.kind} {stage.kernel}x{stage.kernel}, expansion "
-        f"{stage.expansion:g}{squeeze}, {stage.out_channels} channels, stride {stage.stride}"
-    )
-
-
-def _decisions(result: Result) -> tuple[str, ...]:
+def _decisions(result: Result) -> Iterator[str]:
     searched, fixed = searched_and_fixed(result.space)
-    if not searched:
-        return ()
-    return (
-        f"searched, stage by stage: {', '.join(searched)}; fixed beforehand, and so not "
-        f"discovered: {', '.join(fixed)}, stem, head",
-    )
+    if searched:
+        yield (
+            f"searched for each stage: {', '.join(searched)}; fixed by the space: "
+            f"{', '.join(fixed)}, stem, head"
+        )
 
 
 def searched_and_fixed(space: SearchSpace) -> tuple[list[str], list[str]]:
-    """What of a stage the space leaves open, and what it fixes."""
+    """Return the fields of a stage that the space leaves open, and those that it fixes."""
     import numpy as np
 
     if not isinstance(space, StagewiseSpace):
@@ -142,37 +76,42 @@ def searched_and_fixed(space: SearchSpace) -> tuple[list[str], list[str]]:
     return [n for n in names if n in open_], [n for n in names if n not in open_ | hidden]
 
 
-def _decided(result: Result, winner: Finalist) -> tuple[str, ...]:
-    said = [
-        f"the search was told accuracies by {evaluator_name(result.evaluator)}",
-        f"the winner among the {len(result.finalists)} largest rewards was chosen by "
-        f"{evaluator_name(result.check)}",
-    ]
-    if winner.trainings:
-        said.append(
-            f"trained: accuracies of {TRAININGS} short trainings on small images each, as a "
-            f"check that the networks train; below {VETO:g} of the baseline's, or failing, a "
-            f"finalist is vetoed ({len(result.vetoed)} of {len(result.finalists)} were); they "
-            "chose nothing"
-        )
-    if result.baseline is not None and winner.checked.std and result.baseline.checked.std:
-        gain = winner.reward - result.baseline.reward
-        std = (winner.checked.std**2 + result.baseline.checked.std**2) ** 0.5
-        word = "more" if gain >= 0 else "less"
-        said.append(
-            f"by the check, the winner's reward is {abs(gain):.4f} {word} than "
-            f"{result.baseline.network.label}'s; one standard deviation of that is {std:.4f}"
-        )
-    return tuple(said)
-
-
-def _not_shown(result: Result) -> tuple[str, ...]:
-    return (
-        "not shown: accuracies are predictions, none was measured for these networks; what a full "
-        "training would give, and whether it keeps the order, was not tried",
+def _chosen(result: Result, winner: Finalist) -> Iterator[str]:
+    yield f"the search optimized {evaluator_name(result.evaluator)}"
+    yield (
+        f"of the {len(result.finalists)} candidates with the largest rewards, the winner has the "
+        f"largest reward by {evaluator_name(result.check)}"
     )
+    if winner.trainings:
+        yield (
+            f"trained: accuracies of {TRAININGS} short trainings on small images, a sanity check: "
+            f"a finalist that fails or stays below {VETO:g} of the baseline's accuracy is "
+            f"disqualified ({len(result.vetoed)} of {len(result.finalists)} were), and none is "
+            "promoted"
+        )
+    yield from against_baseline(result)
+
+
+def against_baseline(result: Result) -> Iterator[str]:
+    """Yield the difference of the rewards of winner and baseline, where both have deviations."""
+    winner, baseline = result.opinion, result.baseline
+    if winner is None or baseline is None:
+        return
+    if winner.checked.std and baseline.checked.std:
+        gain = winner.reward - baseline.reward
+        std = (winner.checked.std**2 + baseline.checked.std**2) ** 0.5
+        word = "higher" if gain >= 0 else "lower"
+        yield (
+            f"by the check, the winner's reward is {abs(gain):.4f} {word} than "
+            f"{baseline.network.label}'s (standard deviation of the difference: {std:.4f})"
+        )
+
+
+def accuracy_label(evaluator: Any) -> str:
+    """Return what the accuracies are, where the evaluator says it."""
+    return evaluator.label if isinstance(evaluator, SupportsLabel) else "accuracy"
 
 
 def evaluator_name(evaluator: Any) -> str:
-    """What an evaluator says its figures are, else its class."""
+    """Return what an evaluator says its accuracies are, else its class."""
     return evaluator.label if isinstance(evaluator, SupportsLabel) else type(evaluator).__name__

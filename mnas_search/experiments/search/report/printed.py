@@ -1,0 +1,113 @@
+"""The end of a run on one screen: winner, comparison, files, next commands."""
+
+import shlex
+from collections.abc import Iterator
+
+from mnas_search.architecture.cost.metrics import METRICS
+from mnas_search.architecture.traced_network import block_string
+from mnas_search.common.render.tables import console, print_table
+from mnas_search.common.units import format_duration, format_latency
+from mnas_search.experiments.search.report import tables
+from mnas_search.experiments.search.report.comparison import comparison
+from mnas_search.experiments.search.report.discovery import UNMEASURED, against_baseline
+from mnas_search.experiments.search.report.notes import conventions, warnings
+from mnas_search.experiments.search.result import Result
+from mnas_search.nas.trial import Trial
+
+_BUSY = 0.5  # a smaller share of busy time means that evaluations took next to none
+
+
+def print_result(result: Result) -> None:
+    """Print the end of a run that has a winner."""
+    best = result.best
+    assert best is not None  # a run without a winner has failed
+    _print(f"winner within {result.objective.constraint}: {_winner(result, best)}", bold=True)
+    network = result.networks[best.number]
+    _print(f"  {block_string(network) or network.label}")
+    _print_comparison(result)
+    for line in [*_latency(result), *warnings(result), conventions(result), _time(result)]:
+        _print(line)
+    _print("")
+    for line in _files(result):
+        _print(line)
+    _print("next", bold=True)
+    for line in _commands(result):
+        _print(f"  {line}")
+
+
+def _print(line: str, *, bold: bool = False) -> None:
+    console().print(line, highlight=False, markup=False, style="bold" if bold else None)
+
+
+def _winner(result: Result, best: Trial) -> str:
+    costs = (
+        metric.text(count)
+        for metric in METRICS.values()
+        if (count := best.costs.get(metric.count)) is not None
+    )
+    return ", ".join(
+        [
+            f"trial {best.number} of {len(result.trials)}",
+            f"accuracy {best.accuracy:.4f}",
+            *costs,
+            f"reward {best.reward:.4f}",
+        ]
+    )
+
+
+def _print_comparison(result: Result) -> None:
+    """Print what the winner was compared with: a baseline by prediction, or trained networks."""
+    if (compared := comparison(result)) is not None:
+        print_table(*compared.networks, title="compared, three trainings each")
+        _print(compared.sentence, bold=True)
+    elif result.opinion is not None:
+        shown = [one for one in (result.opinion, result.baseline) if one is not None]
+        print_table(*tables.finalists(result, shown), title="compared by predictions")
+        for line in (*against_baseline(result), UNMEASURED):
+            _print(line)
+    else:
+        print_table(*tables.trials(result.good[:3]), title="compared: the largest rewards")
+
+
+def _latency(result: Result) -> Iterator[str]:
+    winner = next(iter(result.leading))
+    if winner in result.latencies:
+        predicted, measured = result.latencies[winner]
+        yield (
+            f"latency of the winner: {format_latency(predicted)} predicted, "
+            f"{format_latency(measured.seconds)} measured on the device"
+        )
+
+
+def _time(result: Result) -> str:
+    timing = result.timing
+    count = f"{len(result.trials)} candidates, {result.asked} proposals"
+    if timing is None:
+        return f"{count}; nothing was left to do"
+    parts = [f"start-up {format_duration(timing.startup)}"]
+    busy = f" (workers busy {timing.busy:.0%})" if timing.busy > _BUSY else ""
+    parts.append(f"search {format_duration(timing.search)}{busy}")
+    if timing.replicates:
+        parts.append(f"seed noise {format_duration(timing.replicates)}")
+    if timing.final:
+        stage = "finalists" if result.comparison is None else "comparison"
+        parts.append(f"{stage} {format_duration(timing.final)}")
+    return f"{count}; {', '.join(parts)}"
+
+
+def _files(result: Result) -> Iterator[str]:
+    yield f"files: {result.folder}"
+    yield "  report.html              figure, finalists, other budgets, notes"
+    yield "  best.json, pareto.csv    the winner; Pareto-optimal trials; all trials: trials.csv"
+    if result.family:
+        yield "  family.csv, family/      the winner scaled as EfficientNet-B0 is to B1 to B7"
+        yield "  export/                  model.py and weights; the network is untrained"
+
+
+def _commands(result: Result) -> Iterator[str]:
+    folder = shlex.quote(str(result.folder))
+    data = shlex.quote(result.config.data) if result.config.data else "DIR"
+    if result.architecture is not None:
+        yield f"mnas-search train {folder} --data {data}"
+        yield f"mnas-search export {folder} --to onnx --output onnx"
+    yield f"mnas-search resume {folder} --trials {2 * len(result.trials)}"

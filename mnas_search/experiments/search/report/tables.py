@@ -1,0 +1,148 @@
+"""Tables of a run, each a header and rows of text."""
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+
+import numpy as np
+
+from mnas_search.architecture.cost.metrics import METRICS
+from mnas_search.architecture.stage import Stage
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.render.pages import Table
+from mnas_search.common.units import format_latency, format_size
+from mnas_search.experiments.search.result import Result
+from mnas_search.experiments.search.stages.baseline_comparison import (
+    BaselineComparison,
+    Candidate,
+)
+from mnas_search.experiments.search.stages.finalist_check import Finalist
+from mnas_search.nas.trial import Trial
+
+
+def trials(chosen: Sequence[Trial]) -> Table:
+    """Return accuracy, the costs that all of them have, and reward."""
+    metrics = [
+        metric
+        for metric in METRICS.values()
+        if all(metric.count in trial.costs for trial in chosen)
+    ]
+    header = ("trial", "accuracy", *(metric.name for metric in metrics), "reward")
+    rows = [
+        (
+            str(t.number),
+            f"{t.accuracy:.4f}",
+            *(metric.amount(t.costs[metric.count]) for metric in metrics),
+            f"{t.reward:.4f}",
+        )
+        for t in chosen
+    ]
+    return header, rows
+
+
+def under(result: Result, others: Sequence[tuple[float, Trial]]) -> Table:
+    """Return the best trials under other budgets."""
+    amount = METRICS[result.objective.metric].amount
+    header, rows = trials([trial for _, trial in others])
+    budgets = [amount(budget) for budget, _ in others]
+    return ("under", *header), [(b, *row) for b, row in zip(budgets, rows, strict=True)]
+
+
+def latencies(result: Result) -> Table:
+    """Return predicted and measured latency of the networks measured on the device."""
+    rows = [
+        (
+            label,
+            format_latency(predicted),
+            format_latency(measured.seconds),
+            f"{format_latency(measured.low)} to {format_latency(measured.high)}",
+        )
+        for label, (predicted, measured) in result.latencies.items()
+    ]
+    return ("network", "predicted", "measured", "95% interval of the median"), rows
+
+
+def family(result: Result) -> Table:
+    """Return the members of the winner's family."""
+    rows = [(m.label, str(m.resolution), f"{c.params:,}", f"{c.macs:,}") for m, c in result.family]
+    return ("name", "resolution", "parameters", "FLOPs"), rows
+
+
+def finalists(result: Result, shown: Sequence[Finalist]) -> Table:
+    """Return what both predictors say of finalists and baseline, and what their trainings gave."""
+    header = ("", "search", "check", "reward", "FLOPs", "params", "trained")
+    return header, [_finalist(one, result) for one in shown]
+
+
+def _finalist(one: Finalist, result: Result) -> tuple[str, ...]:
+    trainings = " ".join("failed" if a is None else f"{a:.3f}" for a in one.trainings)
+    return (
+        label(one, result),
+        with_std(one.searched.accuracy, one.searched.std),
+        with_std(one.checked.accuracy, one.checked.std),
+        f"{one.reward:.4f}",
+        format_size(one.macs),
+        format_size(one.params),
+        trainings or "-",
+    )
+
+
+def label(one: Finalist, result: Result) -> str:
+    """Return the name of a finalist, or of the baseline and whether it exceeds a constraint."""
+    if one.trial is None:
+        costs = result.cost_model.costs(one.network)
+        within, count = result.objective.is_feasible(costs), result.objective.target_cost(costs)
+        exceeded = "the target" if count > result.objective.target else "the limits"
+        return one.network.label + ("" if within else f", over {exceeded}")
+    name = f"trial {one.trial.number}"
+    if one in result.vetoed:
+        return f"{name}, vetoed"
+    return f"{name}, winner" if one == result.opinion else name
+
+
+def with_std(accuracy: float, std: float | None) -> str:
+    """Return an accuracy, with its standard deviation where it is known."""
+    return f"{accuracy:.4f}" if std is None else f"{accuracy:.4f} ± {std:.4f}"
+
+
+def stages(winner: Finalist, baseline: Finalist) -> Table | None:
+    """Return winner and baseline stage by stage; None where one has no stages."""
+    one, two = winner.network, baseline.network
+    if not (isinstance(one, Architecture) and isinstance(two, Architecture)):
+        return None
+    rows = []
+    for index in range(max(len(one.stages), len(two.stages))):
+        pair = [a.stages[index] if index < len(a.stages) else None for a in (one, two)]
+        same = "same" if pair[0] == pair[1] else "different"
+        rows.append((str(index), *map(_stage, pair), same))
+    return ("stage", "winner", baseline.network.label, ""), rows
+
+
+def _stage(stage: Stage | None) -> str:
+    if stage is None:
+        return "-"
+    squeeze = f", SE {stage.se_ratio:g}" if stage.se_ratio else ""
+    return (
+        f"{stage.repeats} x {stage.kind} {stage.kernel}x{stage.kernel}, expansion "
+        f"{stage.expansion:g}{squeeze}, {stage.out_channels} channels, stride {stage.stride}"
+    )
+
+
+def candidates(verdict: BaselineComparison) -> Table:
+    """Return the best candidates, the baselines and the random search's best, as trained."""
+    return ("", "validation", "test", "FLOPs", "params"), list(_candidates(verdict))
+
+
+def _candidates(verdict: BaselineComparison) -> Iterator[tuple[str, ...]]:
+    for one in (*verdict.candidates, *verdict.baselines, *verdict.random_candidates):
+        name = f"{one.label}, winner" if one == verdict.winner else one.label
+        yield (name, *_accuracies(one), format_size(one.macs), format_size(one.params))
+
+
+def _accuracies(one: Candidate) -> tuple[str, str]:
+    if not one.validation:
+        return "failed", "-"
+    validation, test = (
+        f"{fmean(values):.4f} ± {np.std(values, ddof=1):.4f}"
+        for values in (one.validation, one.test)
+    )
+    return validation, test
