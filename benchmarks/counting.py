@@ -4,7 +4,6 @@ Codes are random and given as int64 [N, D]; process time, so that other load on 
 as little as it can; the median of several repeats.
 """
 
-import platform
 import statistics
 import time
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from mnas_search.benchmarks.results import conditions
 from mnas_search.common import plugins
 from mnas_search.nas.space.choices import sample_codes
 from mnas_search.nas.space.contract import SearchSpace
@@ -38,9 +38,7 @@ def _rows() -> list[dict[str, Any]]:
                 "tables, networks/s": round(_rate(space_cost(space), codes)),
                 "walking, networks/s": round(_rate(_Fresh(space), codes[:_WALKED])),
                 "repeats": _REPEATS,
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-                "machine": platform.machine(),
+                **conditions("numpy"),
             }
         )
     return rows

@@ -5,7 +5,6 @@ that whatever else the machine does meets all of them; each is timed in both mem
 the faster one counts.
 """
 
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import torch
 
 from mnas_search import reference
 from mnas_search.benchmarks.paper.printed import TABLE_4
+from mnas_search.benchmarks.results import conditions
 from mnas_search.networks import build
 
 _WARM_UP = 3
@@ -119,9 +119,7 @@ def _row(timed: Timed, taken: dict[str, list[float]], runs: int) -> dict[str, An
         "paper": None if timed.stands_in else published[timed.paper],
         "runs": runs,
         "threads": 1,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
+        **conditions("torch"),
     }
 
 

@@ -8,7 +8,6 @@ profiler, whose allocations and releases are added up in their order; the peak c
 """
 
 import gc
-import platform
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,6 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from mnas_search import reference
 from mnas_search.architecture.cost.memory import inference_memory, training_memory
 from mnas_search.architecture.value import Architecture
+from mnas_search.benchmarks.results import conditions
 from mnas_search.networks import build
 from mnas_search.training.ema import make_ema
 from mnas_search.training.optimisers import RmsProp
@@ -85,8 +85,7 @@ def _row(
         "model, MiB": round(model / _MIB, 1),
         "measured, MiB": round(measured / _MIB, 1),
         "model / measured": round(model / measured, 3),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
+        **conditions("torch"),
     }
 
 

@@ -1,7 +1,7 @@
 """Work through a list of tasks over processes: a task that fails ends no other."""
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -51,7 +51,7 @@ def compute(
 
 def _outcomes(
     work: Callable[[Task], Result], tasks: Sequence[Task], processes: int
-) -> Iterator[tuple[Task, Result | BaseException]]:
+) -> Generator[tuple[Task, Result | BaseException], None, None]:
     """Yield each task with its result or error, as they finish."""
     if processes == 1 or len(tasks) < 2:
         for task in tasks:

@@ -16,10 +16,8 @@ epochs on ImageNet. No controller is started with known networks.
     report, figure  what is written
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,9 +25,8 @@ from mnas_search.benchmarks.discovery import figure, report, roster, running, sc
 from mnas_search.benchmarks.discovery.problems import DEFINITIONS, DiscoveryProblem, problems
 from mnas_search.benchmarks.discovery.report import Scores
 from mnas_search.benchmarks.discovery.running import QUICK, Plan, Runner, Task
-from mnas_search.benchmarks.outcome import Outcome
+from mnas_search.benchmarks.results import Outcome, write_files
 from mnas_search.common.errors import UsageError
-from mnas_search.common.files import write_atomically
 from mnas_search.nas.space.choices import sample_codes
 
 __all__ = ["Outcome", "run"]
@@ -79,7 +76,15 @@ def run(
     rows = [row for one in scores for row in report.records(one, plan.evaluations)]
     if not rows:
         raise UsageError(f"no runs in {str(results)!r}" + "".join(f"; {f}" for f in failures[:1]))
-    files = _write(results, scores, rows, plan, failures, note)
+    files = write_files(
+        results,
+        {
+            "discovery.md": report.markdown(scores, rows, plan.evaluations),
+            "discovery.json": {"records": rows, "failures": failures},
+            "discovery-curves.csv.gz": report.curves(scores),
+            **figure.draw(scores),
+        },
+    )
     return Outcome(
         records=rows,
         table=report.table(rows, plan.evaluations),
@@ -128,25 +133,3 @@ def _scores(
         perfect=float(perfect[0]),
         runs=runs,
     )
-
-
-def _write(
-    folder: Path,
-    scores: Sequence[Scores],
-    rows: list[dict[str, Any]],
-    plan: Plan,
-    failures: Sequence[str],
-    note: Callable[[str], None],
-) -> tuple[Path, ...]:
-    text = report.markdown(scores, rows, plan.evaluations)
-    content = {"records": rows, "failures": list(failures)}
-    files = [
-        write_atomically(folder / "discovery.md", text),
-        write_atomically(folder / "discovery.json", json.dumps(content, indent=1)),
-        write_atomically(folder / "discovery-curves.csv.gz", report.curves(scores)),
-    ]
-    try:
-        files += figure.draw(scores, folder)
-    except UsageError as error:
-        note(str(error))
-    return tuple(files)

@@ -1,10 +1,7 @@
 """What is written: a table as Markdown, every run's curves as CSV, all figures as records."""
 
-import csv
-import gzip
-import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -15,6 +12,7 @@ from numpy.typing import NDArray
 from mnas_search.benchmarks.discovery.problems import DiscoveryProblem
 from mnas_search.benchmarks.discovery.roster import REFERENCE, label
 from mnas_search.benchmarks.discovery.scoring import Scored
+from mnas_search.benchmarks.results import Record, markdown_table, rounded, zipped_csv
 from mnas_search.common.statistics import paired_difference
 from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE
 
@@ -56,12 +54,12 @@ class Scores:
         return 100 * (self.best - run.incumbent)
 
 
-def records(scores: Scores, evaluations: Sequence[int]) -> list[dict[str, Any]]:
+def records(scores: Scores, evaluations: Sequence[int]) -> list[Record]:
     """A record a searcher: medians over seeds, and intervals of the difference to ours."""
     made = []
     ours = scores.runs.get(REFERENCE, {})
     for name, runs in scores.runs.items():
-        record: dict[str, Any] = {
+        record: Record = {
             "problem": scores.problem.name,
             "controller": label(name),
             "seeds": len(runs),
@@ -75,9 +73,7 @@ def records(scores: Scores, evaluations: Sequence[int]) -> list[dict[str, Any]]:
             record[f"regret@{n}"] = None if not at_n else round(median([*at_n.values()]), 3)
             record[f"incumbent@{n}"] = None if not at_n else round(median([*chosen.values()]), 3)
             record[f"seeds@{n}"] = len(at_n)
-            record[f"difference@{n}"] = difference and [
-                round(value, 3) for value in (difference.value, difference.low, difference.high)
-            ]
+            record[f"difference@{n}"] = rounded(difference)
         record |= _passing([run.passed for run in runs.values()])
         record["ms/decision"] = round(1e3 * median([run.seconds for run in runs.values()]), 2)
         made.append(record)
@@ -172,8 +168,6 @@ def markdown(
         own = [row for row in rows if row["problem"] == name]
         if not own:
             continue
-        lines = table(own, evaluations)
-        columns = [key for key in lines[0] if key != "problem"]
         parts += [
             f"## {name}",
             "",
@@ -182,27 +176,22 @@ def markdown(
             f"`{''.join(map(str, problem.best_codes))}`. A perfect search of what is told, "
             f"without noise, would report a regret of {problem.perfect_regret:.2f}.",
             "",
-            "| " + " | ".join(columns) + " |",
-            "|" + "---|" * len(columns),
-            *("| " + " | ".join(line[key] for key in columns) + " |" for line in lines),
-            "",
+            *markdown_table(table(own, evaluations), without=("problem",)),
         ]
     return "\n".join(parts)
 
 
 def curves(scores: Sequence[Scores]) -> bytes:
-    """Every run's two regrets where they change, and at its end: CSV, gzipped."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("problem", "controller", "seed", "evaluations", "regret", "incumbent_regret"))
-    for problem in scores:
-        for name, runs in problem.runs.items():
-            for seed, run in runs.items():
-                both = np.stack([problem.regret(run), problem.incumbent_regret(run)])
-                changes = np.flatnonzero((np.diff(both, axis=1) != 0).any(axis=0)) + 1
-                for index in sorted({0, *changes.tolist(), both.shape[1] - 1}):
-                    regret, own = (f"{value:.3f}" for value in both[:, index])
-                    writer.writerow(
-                        (problem.problem.name, label(name), seed, index + 1, regret, own)
-                    )
-    return gzip.compress(text.getvalue().encode(), mtime=0)
+    """Return every run's two regrets where they change, and at its end: CSV, gzipped."""
+    header = ("problem", "controller", "seed", "evaluations", "regret", "incumbent_regret")
+    return zipped_csv(header, (row for problem in scores for row in _changes(problem)))
+
+
+def _changes(scores: Scores) -> Iterator[tuple[object, ...]]:
+    for name, runs in scores.runs.items():
+        for seed, run in runs.items():
+            both = np.stack([scores.regret(run), scores.incumbent_regret(run)])
+            changes = np.flatnonzero((np.diff(both, axis=1) != 0).any(axis=0)) + 1
+            for index in sorted({0, *changes.tolist(), both.shape[1] - 1}):
+                regrets = (f"{value:.3f}" for value in both[:, index])
+                yield (scores.problem.name, label(name), seed, index + 1, *regrets)

@@ -90,7 +90,6 @@ def ratio(
     row: str,
     quantity: str,
     printed: Printed | None,
-    *,
     over: tuple[Printed | None, float | None],
     under: tuple[Printed | None, float | None],
 ) -> Line:

@@ -86,54 +86,30 @@ def table_2() -> tuple[Table, Table]:
     for row in TABLE_2:
         base, here, there = bases[row.against], counted(row.name), cost(known(row.against))
         params, macs = (None, None) if here is None else (here.params, here.macs)
+        why = NOT_BUILT if here is None else _PARAMS
+        under_params, under_flops = (base.params, there.params), (base.flops, there.macs)
         sizes += [
             accuracy(row.name, "top-1", row.top1, row.earlier_top1),
             accuracy(row.name, "top-5", row.top5, row.earlier_top5),
-            compare(
-                row.name,
-                "params",
-                row.params,
-                params,
-                why=NOT_BUILT if here is None else _PARAMS,
-            ),
-            ratio(
-                row.name,
-                "params ratio",
-                row.params_ratio,
-                over=(row.params, params),
-                under=(base.params, there.params),
-            ),
+            compare(row.name, "params", row.params, params, why=why),
+            ratio(row.name, "params ratio", row.params_ratio, (row.params, params), under_params),
         ]
         flops += [
             compare(row.name, "FLOPs", row.flops, macs, why=_why_flops(row)),
-            ratio(
-                row.name,
-                "FLOPs ratio",
-                row.flops_ratio,
-                over=(row.flops, macs),
-                under=(base.flops, there.macs),
-            ),
+            ratio(row.name, "FLOPs ratio", row.flops_ratio, (row.flops, macs), under_flops),
         ]
     said = (
         "a ratio is to the EfficientNet above; counts of this code stand in it where there are, "
         "printed figures elsewhere",
     )
-    return (
-        Table(
-            key="2",
-            title="Table 2, ImageNet: accuracies and parameters",
-            rows="network",
-            lines=tuple(sizes),
-            said=said,
-        ),
-        Table(
-            key="2",
-            title="Table 2, ImageNet: FLOPs",
-            rows="network",
-            lines=tuple(flops),
-            said=said,
-        ),
+    first, second = (
+        Table(key="2", title=title, rows="network", lines=tuple(lines), said=said)
+        for title, lines in (
+            ("Table 2, ImageNet: accuracies and parameters", sizes),
+            ("Table 2, ImageNet: FLOPs", flops),
+        )
     )
+    return first, second
 
 
 def _why_flops(row: Network) -> str:
@@ -202,15 +178,8 @@ def table_4() -> Table:
                 compare(name, "seconds", Printed(seconds), None, why=NOT_TIMED),
             ]
             if name == fast[0]:
-                lines.append(
-                    ratio(
-                        name,
-                        "times faster",
-                        Printed(faster),
-                        over=(Printed(slow[2]), None),
-                        under=(Printed(fast[2]), None),
-                    )
-                )
+                over, under = ((Printed(timed[2]), None) for timed in (slow, fast))
+                lines.append(ratio(name, "times faster", Printed(faster), over, under))
     return Table(
         key="4",
         title="Table 4, seconds an image on one core",
@@ -241,7 +210,7 @@ def _transfer(what: str, rows: tuple[Transfer, ...], mean: Printed) -> Table:
         before = None if row.params is None else body_params(row.model)
         after = None if row.our_params is None else body_params(row.ours)
         over, under = (row.params, before), (row.our_params, after)
-        divided = ratio(name, "params ratio", row.ratio, over=over, under=under)
+        divided = ratio(name, "params ratio", row.ratio, over, under)
         lines += [
             accuracy(name, "top-1 before", row.accuracy),
             compare(name, "params before", row.params, before, why=NOT_BUILT),

@@ -60,10 +60,7 @@ def headlines() -> Table:
     }
     claims = {name: Printed(text) for name, text in CLAIMS.items()}
     lines = [
-        *(
-            ratio(name, "figure", claims[name], over=a, under=b)
-            for name, (a, b) in divided.items()
-        ),
+        *(ratio(name, "figure", claims[name], a, b) for name, (a, b) in divided.items()),
         *(compare(name, "figure", claims[name], n, why=_GAIN) for name, n in counted.items()),
     ]
     return Table(

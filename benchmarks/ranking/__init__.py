@@ -16,16 +16,14 @@ arXiv 2404.08005), and is judged by Kendall's tau against counting alone.
     table, report, figure   what is written
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mnas_search.benchmarks.outcome import Outcome
 from mnas_search.benchmarks.ranking import figure, networks, report, running, table, trials
 from mnas_search.benchmarks.ranking.running import Store, Work
 from mnas_search.benchmarks.ranking.trials import Trial
+from mnas_search.benchmarks.results import Outcome, write_files
 from mnas_search.common.errors import UsageError
-from mnas_search.common.files import write_atomically
 
 __all__ = ["Outcome", "run"]
 
@@ -75,7 +73,15 @@ def run(
     return Outcome(
         records=report.records(rows),
         table=report.table(rows),
-        files=_write(results, chosen, rows, store, note),
+        files=write_files(
+            results,
+            {
+                "ranking.md": report.markdown(rows),
+                "ranking.json": report.records(rows),
+                "ranking-readings.csv.gz": report.raw(chosen, store.read),
+                "ranking.png": figure.draw(rows),
+            },
+        ),
         failures=tuple(failures),
     )
 
@@ -98,22 +104,3 @@ def _rows(store: Store, chosen: Sequence[Trial], draw: str) -> list[table.Row]:
     # The yardstick fits thousands of counts: only where there is something to be held against it.
     long = any(row.eligible for row in rows)
     return rows + list(table.rows([table.fitted(draw)], draw)) if long else rows
-
-
-def _write(
-    folder: Path,
-    chosen: Sequence[Trial],
-    rows: Sequence[table.Row],
-    store: Store,
-    note: Callable[[str], None],
-) -> tuple[Path, ...]:
-    files = [
-        write_atomically(folder / "ranking.md", report.markdown(rows)),
-        write_atomically(folder / "ranking.json", json.dumps(report.records(rows), indent=1)),
-        write_atomically(folder / "ranking-readings.csv.gz", report.raw(chosen, store.read)),
-    ]
-    try:
-        files.append(figure.draw(rows, folder))
-    except UsageError as error:
-        note(str(error))
-    return tuple(files)

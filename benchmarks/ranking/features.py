@@ -1,7 +1,7 @@
 """What an untrained network's features are worth to a linear classifier."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -52,24 +52,11 @@ class RandomFeatures:
         yield Reading(name="error", value=-float(error), seconds=seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fit:
-    middle: Tensor
-    mean: Tensor
-    weights: Tensor
-
-    def __call__(self, features: Tensor) -> Tensor:
-        return (features - self.middle) @ self.weights + self.mean
-
-
-def _ridge(features: Tensor, answers: Tensor, share: float) -> _Fit:
-    """Least squares with a penalty, features and answers centred; in its dual form [N, N]."""
+def _ridge(features: Tensor, answers: Tensor, share: float) -> Callable[[Tensor], Tensor]:
+    """Fit least squares with a penalty, features and answers centred; in its dual form [N, N]."""
     middle, mean = features.mean(0), answers.mean(0)
     centred = features - middle
     penalty = share * centred.square().sum() / centred.shape[1]
     kernel = centred @ centred.T + penalty * torch.eye(len(centred), dtype=centred.dtype)
-    return _Fit(
-        middle=middle,
-        mean=mean,
-        weights=centred.T @ torch.linalg.solve(kernel, answers - mean),
-    )
+    weights = centred.T @ torch.linalg.solve(kernel, answers - mean)
+    return lambda others: (others - middle) @ weights + mean

@@ -1,21 +1,14 @@
-"""tau against seconds a network, beside what counting alone gives."""
+"""Draw tau against seconds a network, with the baselines."""
 
-import io
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-
+from mnas_search.benchmarks.figure_style import label_points, new_figure, rendered
 from mnas_search.benchmarks.ranking.networks import DRAWS
 from mnas_search.benchmarks.ranking.report import baseline_taus
-from mnas_search.benchmarks.ranking.table import Row
-from mnas_search.common.errors import UsageError
-from mnas_search.common.files import write_atomically
+from mnas_search.benchmarks.ranking.table import BUDGET, Row
 
-INSTALL = "pip install 'mnas-search[plots]'"
 _FASTEST = 0.03  # seconds; what is faster is drawn there
-_WIDTH, _HEIGHT = 0.75, 0.03  # of a name, in decades and tau
-_FARTHEST = 0.08  # from its point, in tau
 _COLOURS = {
     "structure": "C7",
     "fitted": "C4",
@@ -26,68 +19,55 @@ _COLOURS = {
 }
 
 
-def draw(rows: Sequence[Row], folder: Path) -> Path:
-    """Write ranking.png: a panel a draw. Raises `UsageError` where matplotlib is missing."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError(f"no figure without matplotlib; install it with: {INSTALL}") from None
-
-    figure = Figure(figsize=(12, 5.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 2, sharey=True)
-    for panel, name in zip(panels, DRAWS, strict=True):
-        own = [row for row in rows if row.draw == name]
-        panel.set_title(f"draw `{name}`")
-        panel.set_xscale("log")
-        panel.set_xlabel("CPU-seconds a network")
-        panel.set_xlim(_FASTEST / 1.5, 60)
-        panel.set_ylim(-0.5, 1)
-        panel.axhline(0, color="black", linewidth=0.5)
-        for kind, colour in _COLOURS.items():
-            some = [row for row in own if row.column.kind == kind]
-            if not some:
-                continue
-            middle = np.array([row.tau.value for row in some])
-            ends = np.array([(row.tau.low, row.tau.high) for row in some]).T
-            seconds = [max(row.column.seconds, _FASTEST) for row in some]
-            panel.errorbar(
-                seconds,
-                middle,
-                yerr=np.abs(ends - middle),
-                fmt="o",
-                markersize=4,
-                linewidth=0.8,
-                color=colour,
-                label=kind,
-            )
-        for row, x, y in _label_places(own):
-            panel.annotate(
-                row.column.name, (x, y), xytext=(5, -2), textcoords="offset points", fontsize=6
-            )
-        if own:
-            most = max(row.networks for row in own)
-            for style, (label, value) in zip(
-                ("--", "-.", ":"), baseline_taus(name, most).items(), strict=True
-            ):
-                panel.axhline(value, color="grey", linewidth=1, linestyle=style, label=label)
-            panel.legend(fontsize=7, loc="lower left")
-    panels[0].set_ylabel("Kendall tau with recorded ImageNet accuracy")
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=130)
-    return write_atomically(folder / "ranking.png", content.getvalue())
+def draw(rows: Sequence[Row]) -> bytes:
+    """Return a PNG with a panel for each draw."""
+    with new_figure(12, 5.5) as figure:
+        panels = figure.subplots(1, len(DRAWS), sharey=True)
+        for panel, name in zip(panels, DRAWS, strict=True):
+            own = [row for row in rows if row.draw == name]
+            _axes(panel, name)
+            for kind, colour in _COLOURS.items():
+                _points(panel, [row for row in own if row.column.kind == kind], kind, colour)
+            if own:
+                _baselines(panel, name, max(row.networks for row in own))
+                panel.legend(loc="lower left", fontsize=7)
+        panels[0].set_ylabel("Kendall's tau with recorded ImageNet accuracy")
+        for panel, name in zip(panels, DRAWS, strict=True):
+            own = sorted((r for r in rows if r.draw == name), key=lambda row: -row.tau.value)
+            label_points(panel, [(r.column.name, _seconds(r), r.tau.value) for r in own], size=6)
+        return rendered(figure, "png")
 
 
-def _label_places(rows: Sequence[Row]) -> Iterator[tuple[Row, float, float]]:
-    """Where names stand: beside their points or a little below; those with no room are left to
-    the table."""
-    placed: list[tuple[float, float]] = []
-    for row in sorted(rows, key=lambda row: -row.tau.value):
-        x, y = max(row.column.seconds, _FASTEST), row.tau.value
-        beside = [b for a, b in placed if abs(np.log10(a / x)) < _WIDTH]
-        while any(abs(y - b) < _HEIGHT for b in beside):
-            y -= _HEIGHT / 4
-        if row.tau.value - y < _FARTHEST:
-            placed.append((x, y))
-            yield row, x, y
+def _axes(panel: Any, name: str) -> None:
+    panel.set_title(f"draw `{name}`")
+    panel.set_xlabel("CPU-seconds a network")
+    panel.set_xscale("log")
+    panel.set_xlim(_FASTEST / 1.5, BUDGET)
+    panel.set_ylim(-0.5, 1)
+    panel.axhline(0, color="black", linewidth=0.5)
+
+
+def _points(panel: Any, rows: Sequence[Row], kind: str, colour: str) -> None:
+    if not rows:
+        return
+    taus = [row.tau for row in rows]
+    panel.errorbar(
+        [_seconds(row) for row in rows],
+        [tau.value for tau in taus],
+        yerr=[[t.value - t.low for t in taus], [t.high - t.value for t in taus]],
+        fmt="o",
+        markersize=4,
+        linewidth=0.8,
+        color=colour,
+        label=kind,
+    )
+
+
+def _baselines(panel: Any, draw: str, networks: int) -> None:
+    taus = baseline_taus(draw, networks)
+    for style, (name, value) in zip(("--", "-.", ":"), taus.items(), strict=True):
+        panel.axhline(value, color="grey", linewidth=1, linestyle=style, label=name)
+
+
+def _seconds(row: Row) -> float:
+    return max(row.column.seconds, _FASTEST)

@@ -1,11 +1,7 @@
 """What is written: tables as Markdown, readings as CSV, a figure."""
 
-import csv
-import gzip
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from mnas_search.benchmarks.ranking import statistics
 from mnas_search.benchmarks.ranking.networks import DRAWS, sample
@@ -19,10 +15,17 @@ from mnas_search.benchmarks.ranking.table import (
     choice,
 )
 from mnas_search.benchmarks.ranking.trials import Trial
+from mnas_search.benchmarks.results import (
+    Record,
+    interval_text,
+    markdown_table,
+    rounded,
+    zipped_csv,
+)
 from mnas_search.common.statistics import Interval
 
 
-def records(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def records(rows: Sequence[Row]) -> list[Record]:
     """All figures, for JSON."""
     return [
         {
@@ -31,10 +34,10 @@ def records(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "draw": row.draw,
             "networks": row.networks,
             "seconds": round(row.column.seconds, 3),
-            "tau": _list(row.tau),
+            "tau": rounded(row.tau),
             "baseline": row.baseline,
             "baseline tau": round(row.baseline_tau, 3),
-            "difference": _list(row.difference),
+            "difference": rounded(row.difference),
             "fair": _figure(row.fair),
             "fair baseline": _figure(row.fair_baseline),
             "band": _figure(row.band),
@@ -55,9 +58,9 @@ def table(rows: Sequence[Row]) -> list[dict[str, str]]:
             "draw": row.draw,
             "networks": str(row.networks),
             "s": f"{row.column.seconds:.2f}",
-            "tau": _cell(row.tau, "{:.2f}"),
+            "tau": _tau(row.tau),
             "best baseline": f"{row.baseline} {row.baseline_tau:.2f}",
-            "difference": _cell(row.difference, "{:+.2f}"),
+            "difference": _gain(row.difference),
             "fair (baseline)": _pair(row.fair, row.fair_baseline),
             "360-440M (baseline)": _pair(row.band, row.band_baseline),
             "passes": "yes" if row.passes else "no",
@@ -88,16 +91,16 @@ def verdict(rows: Sequence[Row]) -> str:
     name = taken.column.name
     chosen = (
         f"Chosen among {among} readings on draw `{DRAWS[0]}`: `{name}`, {taken.networks} "
-        f"networks, tau {_cell(taken.tau, '{:.2f}')}, difference to {taken.baseline} "
-        f"{_cell(taken.difference, '{:+.2f}')}."
+        f"networks, tau {_tau(taken.tau)}, difference to {taken.baseline} "
+        f"{_gain(taken.difference)}."
     )
     fresh = [row for row in rows if row.draw == DRAWS[1] and row.column.name == name]
     if not fresh:
         return f"{chosen} Not read on draw `{DRAWS[1]}`."
     (row,) = fresh
     told = (
-        f"{chosen} On {row.networks} fresh networks: tau {_cell(row.tau, '{:.2f}')}, difference "
-        f"to {row.baseline} {_cell(row.difference, '{:+.2f}')}: "
+        f"{chosen} On {row.networks} fresh networks: tau {_tau(row.tau)}, difference "
+        f"to {row.baseline} {_gain(row.difference)}: "
         f"{'passes' if row.passes else 'does not pass'}."
     )
     for kind in ("structure", "fitted"):
@@ -105,7 +108,7 @@ def verdict(rows: Sequence[Row]) -> str:
         if others:
             best = max(others, key=lambda r: r.tau.value).column
             gain = against(row.column, best, DRAWS[1])
-            told += f" Difference to `{best.name}`: {_cell(gain, '{:+.2f}')}."
+            told += f" Difference to `{best.name}`: {_gain(gain)}."
     return told
 
 
@@ -118,32 +121,23 @@ def markdown(rows: Sequence[Row]) -> str:
         if not own:
             continue
         ordered = sorted(own, key=lambda row: -row.tau.value)
-        lines = [{k: v for k, v in line.items() if k != "draw"} for line in table(ordered)]
-        if draw == DRAWS[0]:
-            lines = [{k: v for k, v in line.items() if k != "passes"} for line in lines]
-        parts += [
-            f"## Draw `{draw}`: {len(own)} readings",
-            "",
-            "| " + " | ".join(lines[0]) + " |",
-            "|" + "---|" * len(lines[0]),
-            *("| " + " | ".join(line.values()) + " |" for line in lines),
-            "",
-        ]
+        without = ("draw", "passes") if draw == DRAWS[0] else ("draw",)
+        parts += [f"## Draw `{draw}`: {len(own)} readings", ""]
+        parts += markdown_table(table(ordered), without=without)
     return "\n".join(parts)
 
 
 def raw(
     trials: Sequence[Trial], read: Callable[[Trial], Mapping[int, Sequence[Reading]]]
 ) -> bytes:
-    """Every reading: CSV, gzipped; `network` is a row of the recorded networks."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("trial", "reading", "network", "value", "seconds"))
-    for trial in trials:
-        for row, readings in sorted(read(trial).items()):
-            for r in readings:
-                writer.writerow((trial.name, r.name, row, f"{r.value:.6g}", f"{r.seconds:.3f}"))
-    return gzip.compress(text.getvalue().encode(), mtime=0)
+    """Return every reading as CSV, gzipped; `network` is a row of the recorded networks."""
+    rows = (
+        (trial.name, r.name, row, f"{r.value:.6g}", f"{r.seconds:.3f}")
+        for trial in trials
+        for row, readings in sorted(read(trial).items())
+        for r in readings
+    )
+    return zipped_csv(("trial", "reading", "network", "value", "seconds"), rows)
 
 
 def baseline_taus(draw: str, count: int) -> dict[str, float]:
@@ -152,17 +146,16 @@ def baseline_taus(draw: str, count: int) -> dict[str, float]:
     return {name: statistics.tau(v, on.accuracy) for name, v in baselines(on).items()}
 
 
-def _cell(interval: Interval, form: str) -> str:
-    value, low, high = (form.format(v) for v in (interval.value, interval.low, interval.high))
-    return f"{value} [{low}, {high}]"
+def _tau(interval: Interval) -> str:
+    return interval_text(interval, "{:.2f}")
+
+
+def _gain(interval: Interval) -> str:
+    return interval_text(interval, "{:+.2f}")
 
 
 def _pair(value: float, baseline: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2f} ({baseline:.2f})"
-
-
-def _list(interval: Interval) -> list[float]:
-    return [round(v, 3) for v in (interval.value, interval.low, interval.high)]
 
 
 def _figure(value: float) -> float | None:

@@ -80,9 +80,21 @@ def _zero(
     )
 
 
-def _screening(name: str, measure: RandomFeatures | ShortTraining) -> Trial:
-    kind = "training" if isinstance(measure, ShortTraining) else "features"
+def _screening(name: str, kind: str, measure: Measure) -> Trial:
     return Trial(name=name, kind=kind, measure=measure, selection=24, confirmation=0)
+
+
+def _training(name: str, task: str, *, images: int = 3_840, resolution: int = 8) -> Trial:
+    measure = ShortTraining(
+        task=task,
+        images=images,
+        resolution=resolution,
+        steps=60,
+        learning_rate=3e-3,
+        optimiser="adam",
+        reads=(15, 30, 60),
+    )
+    return _screening(name, "training", measure)
 
 
 TRIALS = (
@@ -99,43 +111,12 @@ TRIALS = (
     _zero("synflow", 224, 1),
     _screening(
         "random_features",
+        "features",
         RandomFeatures(task="figures", images=1024, resolution=64, ridge=1.0),
     ),
-    _screening(
-        "memorise",
-        ShortTraining(
-            task="random-labels",
-            images=512,
-            resolution=8,
-            steps=60,
-            learning_rate=3e-3,
-            optimiser="adam",
-            reads=(15, 30, 60),
-        ),
-    ),
-    _screening(
-        "teacher",
-        ShortTraining(
-            task="shallow-teacher",
-            images=3_840,
-            resolution=8,
-            steps=60,
-            learning_rate=3e-3,
-            optimiser="adam",
-            reads=(15, 30, 60),
-        ),
-    ),
-    _screening(
-        "figures",
-        ShortTraining(
-            task="figures",
-            images=3_840,
-            steps=60,
-            learning_rate=3e-3,
-            optimiser="adam",
-            reads=(15, 30, 60),
-        ),
-    ),
+    _training("memorise", "random-labels", images=512),
+    _training("teacher", "shallow-teacher"),
+    _training("figures", "figures", resolution=16),
     _zero("snip", 224, 8, name="snip_224"),
     _zero("snip", 64, 32, name="snip_seed1", seed=1, confirmation=MOST),
     _zero("nwot", 64, 32),

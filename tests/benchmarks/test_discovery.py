@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mnas_search.benchmarks import discovery
-from mnas_search.benchmarks.discovery import figure, roster, running, runs, scoring, sources
+from mnas_search.benchmarks.discovery import roster, running, runs, scoring, sources
 from mnas_search.benchmarks.discovery.device import PICOSECONDS, DeviceCost
 from mnas_search.benchmarks.discovery.peers.local_search import LocalSearch, neighbours
 from mnas_search.benchmarks.discovery.peers.started import START, Started
@@ -71,7 +71,6 @@ class Fixed(Searcher):
 
 @pytest.mark.full
 def test_the_quick_benchmark_runs_and_goes_on(run_cli, tmp_path):
-    pytest.importorskip("matplotlib")
     mine = tmp_path / "mine.py"
     mine.write_text(MINE)
     options = ["bench", "discovery", "--quick", "--results", tmp_path / "r", "--processes", 1]
@@ -118,12 +117,6 @@ def test_wrong_names_are_told_before_any_work(tmp_path):
     with pytest.raises(UsageError, match="'soft'; allowed: soft-400M"):
         discovery.run(results=tmp_path, only_problems=["soft"])
     assert not list(tmp_path.iterdir())
-
-
-def test_a_missing_matplotlib_is_one_line(monkeypatch, tmp_path):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(UsageError, match=r"pip install 'mnas-search\[plots\]'"):
-        figure.draw([], tmp_path)
 
 
 # -- runs -----------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import gzip
 import json
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -528,22 +527,9 @@ def test_wrong_options_are_one_line(run_cli, tmp_path, options, message):
     assert len(err.strip().splitlines()) == 1
 
 
-def test_the_figure_is_drawn_where_matplotlib_is(tmp_path):
-    pytest.importorskip("matplotlib")
+def test_the_figure_is_drawn(tmp_path):
     outcome = ranking.run(results=tmp_path, only=("log_params", "log_macs"), count=3)
     assert outcome.files[-1].read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_missing_matplotlib_is_told_and_costs_the_figure_alone(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    told: list[str] = []
-    outcome = ranking.run(results=tmp_path, only=("log_params",), count=3, note=told.append)
-    assert "no figure without matplotlib" in told[-1]
-    assert [file.name for file in outcome.files] == [
-        "ranking.md",
-        "ranking.json",
-        "ranking-readings.csv.gz",
-    ]
 
 
 def test_a_trial_that_fails_is_told_and_ends_nothing(tmp_path, monkeypatch):

@@ -1,0 +1,84 @@
+"""What a benchmark returns, and how its records become tables, CSV and JSON."""
+
+import csv
+import gzip
+import io
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mnas_search.common.files import write_atomically
+from mnas_search.common.statistics import Interval
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a benchmark that keeps its results returns.
+
+    Attributes:
+        records: all figures, a row each.
+        table: the same as text.
+        files: the files that were written.
+        failures: a line for each task that failed.
+    """
+
+    records: list[Record]
+    table: list[dict[str, str]]
+    files: tuple[Path, ...]
+    failures: tuple[str, ...]
+
+
+def conditions(*packages: str) -> Record:
+    """Return the versions of packages and of Python, and the machine's architecture."""
+    versions = {package: version(package) for package in packages}
+    return {**versions, "python": platform.python_version(), "machine": platform.machine()}
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]], *, without: Sequence[str] = ()) -> list[str]:
+    """Return the lines of a Markdown table, and an empty line."""
+    columns = [name for name in rows[0] if name not in without]
+    return [
+        "| " + " | ".join(columns) + " |",
+        "|" + "---|" * len(columns),
+        *("| " + " | ".join(row[name] for name in columns) + " |" for row in rows),
+        "",
+    ]
+
+
+def zipped_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """Return CSV, gzipped; equal rows give equal bytes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return gzip.compress(text.getvalue().encode(), mtime=0)
+
+
+def write_files(folder: Path, contents: Mapping[str, object]) -> tuple[Path, ...]:
+    """Write files by name: text and bytes as they are, everything else as JSON."""
+    return tuple(
+        write_atomically(
+            folder / name,
+            content if isinstance(content, str | bytes) else json.dumps(content, indent=1),
+        )
+        for name, content in contents.items()
+    )
+
+
+def rounded(interval: Interval | None) -> list[float] | None:
+    """Return value, low and high with three digits."""
+    if interval is None:
+        return None
+    return [round(value, 3) for value in (interval.value, interval.low, interval.high)]
+
+
+def interval_text(interval: Interval, form: str) -> str:
+    """Return "value [low, high]", each in the format `form`."""
+    value, low, high = (form.format(v) for v in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]"
