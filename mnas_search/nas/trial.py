@@ -1,16 +1,10 @@
-"""Trials as values, and the journal they are written to.
-
-A journal is append-only, one JSON event a line, each written whole and flushed before it counts;
-the tell of a finished evaluation is also synced to disk. Complete lines never change; a torn last
-line, left by a crash, is cut when the journal is opened again.
-"""
+"""Proposals, evaluations and finished trials as values."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, Literal, NoReturn, get_args
+from typing import Literal, NoReturn, get_args
 
-from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.common.errors import UsageError
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.choices import Choices
@@ -156,31 +150,3 @@ def believed(trial: Trial, estimates: Mapping[int, float], objective: Objective)
     if trial.number not in estimates:
         return trial.reward
     return objective.reward_of(estimates[trial.number], trial.costs)
-
-
-_RESULTS = ("status", "accuracy", "reward", "seconds", "error", "rung")
-
-
-def results_of(trial: Trial) -> dict[str, Any]:
-    """Return what an event says of a finished trial besides what was asked; costs are flat."""
-    return {name: getattr(trial, name) for name in _RESULTS} | dict(trial.costs)
-
-
-def read_trial(asked: Asked, event: Mapping[str, Any], objective: Objective) -> Trial:
-    """Return a finished trial from what an event says of it."""
-    results: dict[str, Any] = {name: event.get(name) for name in _RESULTS}
-    names = [metric.count for metric in METRICS.values() if event.get(metric.count) is not None]
-    costs = {name: event[name] for name in names}
-    trial = Trial(**asdict(asked), **results, costs=costs, feasible=False)  # checks the values
-    return replace(trial, feasible=objective.is_feasible(costs))
-
-
-def read_asked(event: Mapping[str, Any]) -> Asked:
-    """Return a proposal from its event."""
-    return Asked(
-        number=event["trial"],
-        choices=event["choices"],
-        fingerprint=event["fingerprint"],
-        duplicate_of=event["duplicate_of"],
-        seed=event["seed"],
-    )
