@@ -162,7 +162,10 @@ def test_private_imports_are_named(tmp_path):
     ("code", "unwanted"),
     [
         ("import mnas_search", "torch ray optuna scipy matplotlib numpy sklearn fvcore"),
-        ("from mnas_search.cli import main; main(['--help'])", "torch ray optuna sklearn fvcore"),
+        (
+            "from mnas_search.cli import main; main(['--help'])",
+            "torch ray optuna scipy matplotlib numpy sklearn fvcore rich",
+        ),
         (
             "from mnas_search.cli import main; main(['profile', 'efficientnet_b0'])",
             "torch ray optuna sklearn fvcore",

@@ -17,7 +17,7 @@ from typing import Any, final
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common import folders, plugins
-from mnas_search.common.errors import RunFolderError
+from mnas_search.common.errors import RunFolderError, describe_exception
 from mnas_search.common.files import write_atomically
 from mnas_search.common.folders import Record
 from mnas_search.common.machine import versions
@@ -123,7 +123,12 @@ class Experiment:
             self._write(config)
             begun = "resumed" if self.resumed else "started"
             _LOG.info("%s %s in %s", self._kind.noun, begun, self.folder)
-            yield journal
+            try:
+                yield journal
+            except BaseException as error:
+                cause = describe_exception(error)
+                _LOG.warning("%s in %s ended early: %s", self._kind.noun, self.folder, cause)
+                raise
             _LOG.info("%s ended in %s", self._kind.noun, self.folder)
 
     def _write(self, config: Mapping[str, Any]) -> None:

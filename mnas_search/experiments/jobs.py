@@ -136,7 +136,8 @@ class JournalledQueue(JobQueue[EvaluationJob]):
         self._in_flight -= 1
         level = logging.INFO if result.error is None else logging.WARNING
         got = result.error or f"accuracy {result.accuracy:.4f}"
-        _LOG.log(level, "%s of %s: %s in %.1f s", event["event"], work.network.label, got, seconds)
+        name = work.network.label if trial is None else f"trial {trial}"
+        _LOG.log(level, "%s of %s: %s in %.1f s", event["event"], name, got, seconds)
         self._on_result(work, result)
 
     def _open(self) -> list[EvaluationJob]:

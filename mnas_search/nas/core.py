@@ -267,6 +267,7 @@ class Search(JobQueue[EvaluationJob]):
             seed=training_seed(self._seed, network.fingerprint),
         )
         self._journal.append(ask_event(asked))
+        _LOG.debug("trial %d proposed: %s", asked.number, asked.fingerprint)
         self._note(asked)
         return asked
 
@@ -305,6 +306,7 @@ class Search(JobQueue[EvaluationJob]):
     def _tell_duplicate(self, asked: Asked) -> None:
         assert asked.duplicate_of is not None
         original = self._trials[asked.duplicate_of]
+        _LOG.debug("trial %d repeats trial %d", asked.number, original.number)
         results = results_of(original) | {"seconds": 0.0}
         self._tell(read_trial(asked, results, self._objective), sync=False)
 

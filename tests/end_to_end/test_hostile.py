@@ -302,9 +302,11 @@ def test_what_no_machine_can_hold_is_not_built(run_cli, tmp_path):
     """Before any memory is taken for it."""
     huge = "cn_r9_k63_s1_c65536"
     for form in ("pytorch", "torch-export", "timm"):
-        assert "GB here" in refused(run_cli("export", huge, "--to", form, "-o", tmp_path / "out"))
+        assert "GB of memory, this machine has" in refused(
+            run_cli("export", huge, "--to", form, "-o", tmp_path / "out")
+        )
     train = ("train", huge, "--data", "digits", "--resolution", 8)
-    assert "GB here" in refused(run_cli(*train, "--output", tmp_path / "t"))
+    assert "GB of memory, this machine has" in refused(run_cli(*train, "--output", tmp_path / "t"))
     assert not list(tmp_path.iterdir())
     check_room(SMALL, copies=4, batch_size=2)
 
@@ -507,7 +509,7 @@ def killed_in_export(target, sign):
     """A process that is killed when all is written, before it is where it belongs."""
     code = (
         "import os, signal\n"
-        "from mnas_search import files\n"
+        "from mnas_search.common import files\n"
         "files._move = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
         "from mnas_search.cli import main\n"
         "main()\n"
@@ -549,7 +551,7 @@ def test_nothing_is_replaced_where_something_is_in_the_way(run_cli, tmp_path):
     (tmp_path / "model.py").write_text("mine")
     options = ["--to", "pytorch", "-o", tmp_path, "--force"]
     line = refused(run_cli("export", SMALL.block_string, *options), codes=(1,))
-    assert "'weights.safetensors' is a folder there" in line
+    assert "'weights.safetensors' is a folder" in line
     assert (tmp_path / "model.py").read_text() == "mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.py", "weights.safetensors"]
 

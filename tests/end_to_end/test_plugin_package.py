@@ -15,7 +15,7 @@ pytestmark = pytest.mark.full
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "tests" / "plugin_package"
-NETWORK = "pd_r1_k3_s1_c8 pd_r1_k3_s2_c16"
+NETWORK = "pd_r1_k3_s1_e1_c8 pd_r1_k3_s2_e1_c16"
 
 
 def build_wheel(project: Path, folder: Path) -> None:

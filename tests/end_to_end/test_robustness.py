@@ -142,7 +142,7 @@ def test_scalars_of_other_libraries(run_cli, mine, tmp_path, value):
             "    def decode(self, choices):\n"
             "        return TracedNetwork(build=torch.nn.Identity, key='k', resolution=8)\n",
             2,
-            "'k' has no multiply-adds",
+            "'k' must have multiply-adds, got none",
         ),
     ],
 )

@@ -178,7 +178,7 @@ def test_resume_takes_larger_budgets_and_nothing_else(run_cli, tmp_path):
         assert err.count("\n") == 1
     code, _, err = run_cli("resume", folder, "--trials", 3)
     assert code == 2
-    assert "trials is 3" in err
+    assert "trials must be 12 or more" in err and "got 3" in err
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
     code, out, _ = run_cli("resume", folder, "--trials", 14, "--format", "json")
     assert code == 0

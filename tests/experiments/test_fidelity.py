@@ -311,8 +311,8 @@ def test_a_changed_file_is_refused(tmp_path, run_cli):
         (("--reference", "nobody"), "reference: evaluator must be one of accel_"),
         (("--reference", "epochs=x"), "proxy 'epochs=x'; allowed: resolution="),
         (("--proxy", "depth=3"), "proxy 'depth=3'; allowed: resolution="),
-        (("--evaluator", RANKING), "no proxy for evaluator"),
-        (("--evaluator", RANKING, "--proxy", "noise=1"), "no reference for evaluator"),
+        (("--evaluator", RANKING), "requires at least one --proxy"),
+        (("--evaluator", RANKING, "--proxy", "noise=1"), "requires at least one --reference"),
         (
             ("--evaluator", f"{PROXIES}:by_params", "--proxy", "a=1", "--reference", "a=2"),
             "a function",

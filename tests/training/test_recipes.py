@@ -535,7 +535,7 @@ def test_the_loss_under_mixup_is_the_weighted_loss_of_both_labels(monkeypatch):
     ((images, logits),) = given_to
     # Which images there were shows in the mixed ones: solve for the order that gives them.
     whole = data.normalise(data.batch(slice(None)))
-    generator = torch.Generator().manual_seed(loop._mixed(0, 0))
+    generator = torch.Generator().manual_seed(loop._mix_seed(0, 0))
     order = torch.randperm(50, generator=generator)
     w = weights[:, None, None, None]
     torch.testing.assert_close(images, w * whole[order] + (1 - w) * whole[order.flip(0)])
