@@ -10,6 +10,7 @@ profiler, whose allocations and releases are added up in their order; the peak c
 import gc
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 from mnas_search import reference
 from mnas_search.architecture.cost.memory import inference_memory, training_memory
 from mnas_search.architecture.value import Architecture
-from mnas_search.benchmarks.results import conditions
+from mnas_search.benchmarks.results import versions
 from mnas_search.networks import build
 from mnas_search.training.ema import make_ema
 from mnas_search.training.optimisers import RmsProp
@@ -53,40 +54,25 @@ def run(*, quick: bool, note: Callable[[str], None]) -> list[dict[str, Any]]:
 def compare(architecture: Architecture, *, device: str = "cpu") -> list[dict[str, Any]]:
     """A row for inference at batch 1 and one for a training step."""
     batch = next(b for b in _BATCHES if b == 1 or training_memory(architecture, b) <= _MOST)
+    tasks = (
+        ("inference", 1, inference_memory(architecture), infer),
+        ("training", batch, training_memory(architecture, batch), train),
+    )
     return [
-        _row(
-            architecture,
-            device,
-            task="inference",
-            batch=1,
-            model=inference_memory(architecture),
-            measured=measure(lambda: infer(architecture, 1, device), device),
-        ),
-        _row(
-            architecture,
-            device,
-            task="training",
-            batch=batch,
-            model=training_memory(architecture, batch),
-            measured=measure(lambda: train(architecture, batch, device), device),
-        ),
+        {
+            "network": architecture.label,
+            "pixels": architecture.resolution,
+            "device": device,
+            "task": task,
+            "batch": count,
+            "model, MiB": round(model / _MIB, 1),
+            "measured, MiB": round(measured / _MIB, 1),
+            "model / measured": round(model / measured, 3),
+            **versions("torch"),
+        }
+        for task, count, model, run_once in tasks
+        for measured in (measure(partial(run_once, architecture, count, device), device),)
     ]
-
-
-def _row(
-    architecture: Architecture, device: str, *, task: str, batch: int, model: int, measured: int
-) -> dict[str, Any]:
-    return {
-        "network": architecture.label,
-        "pixels": architecture.resolution,
-        "device": device,
-        "task": task,
-        "batch": batch,
-        "model, MiB": round(model / _MIB, 1),
-        "measured, MiB": round(measured / _MIB, 1),
-        "model / measured": round(model / measured, 3),
-        **conditions("torch"),
-    }
 
 
 def measure(work: Callable[[], None], device: str) -> int:

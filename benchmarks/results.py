@@ -36,8 +36,13 @@ class Outcome:
 
 def conditions(*packages: str) -> Record:
     """Return the versions of packages and of Python, and the machine's architecture."""
-    versions = {package: version(package) for package in packages}
-    return {**versions, "python": platform.python_version(), "machine": platform.machine()}
+    return {**versions(*packages), "machine": platform.machine()}
+
+
+def versions(*packages: str) -> Record:
+    """Return the versions of packages and of Python."""
+    found = {package: version(package) for package in packages}
+    return {**found, "python": platform.python_version()}
 
 
 def markdown_table(rows: Sequence[Mapping[str, str]], *, without: Sequence[str] = ()) -> list[str]:

@@ -107,7 +107,7 @@ def _chosen_problems(only: Sequence[str]) -> tuple[str, ...]:
     names = tuple(definition.name for definition in DEFINITIONS)
     for name in only:
         if name not in names:
-            raise UsageError(f"unknown problem {name!r}; allowed: {', '.join(names)}")
+            raise UsageError(f"problem must be one of {', '.join(names)}, got {name!r}")
     return tuple(n for n in names if n in only) if only else names
 
 

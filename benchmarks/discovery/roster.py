@@ -105,14 +105,14 @@ def entry(name: str) -> Entry:
     if name in names() or plugins.is_file_reference(name):
         return _controller(name, name)
     raise UnknownName(
-        f"unknown controller {name!r}; allowed: {', '.join(names())}, or file.py:Name"
+        f"controller must be one of {', '.join(names())}, or file.py:Name, got {name!r}"
     )
 
 
 def _controller(name: str, plugin: str, **options: Any) -> Entry:
     controller = plugins.load("controllers", plugin)
     if not callable(controller):
-        raise UsageError(f"controller {plugin!r}; allowed: a Controller class")
+        raise UsageError(f"controller {plugin!r} must be a Controller class")
 
     def make(problem: Problem, seed: int) -> Searcher:
         return Ours(plugins.make(controller, name, problem=problem, **options), problem, seed)

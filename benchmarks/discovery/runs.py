@@ -84,7 +84,7 @@ def play(problem: DiscoveryProblem, searcher: Searcher, seed: int, evaluations: 
 def _checked(problem: DiscoveryProblem, row: Row) -> Row:
     options = [len(d.options) for d in problem.given.decisions]
     if len(row) != len(options) or not all(0 <= c < n for c, n in zip(row, options, strict=True)):
-        raise WorkFailed(f"proposed {row}; allowed: codes of the problem's decisions")
+        raise WorkFailed(f"a proposal must be codes of the problem's decisions, got {row}")
     return row
 
 

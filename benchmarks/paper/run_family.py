@@ -47,8 +47,7 @@ def run_family(folder: Path) -> RunFamily:
         raise RunFolderError(f"the run {str(folder)!r} has no best.json: it has no winner yet")
     if not table.is_file():
         raise RunFolderError(
-            f"the run {str(folder)!r} has no family.csv; allowed: a run whose winner is a chain "
-            "of stages"
+            f"the run {str(folder)!r} has no family.csv: its winner is no chain of stages"
         )
     try:
         with table.open(encoding="utf-8", newline="") as file:
@@ -63,7 +62,7 @@ def run_family(folder: Path) -> RunFamily:
             f"{str(folder)!r} has a family that cannot be read: {error}"
         ) from None
     if not members:
-        raise RunFolderError(f"{str(table)!r} has no rows; allowed: a member a row")
+        raise RunFolderError(f"{str(table)!r} must have a row for each member, got none")
     evaluator = config.get("evaluator")
     predicted = evaluator == EVIDENCE
     if predicted:

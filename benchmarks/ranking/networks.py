@@ -18,7 +18,7 @@ from mnas_search.nas.space.choices import decode
 from mnas_search.nas.space.cost import space_cost
 
 SEED = 0
-MOST = 300  # networks in each of the two draws
+MAX_NETWORKS = 300  # networks in each of the two draws
 DRAWS = ("selection", "confirmation")
 
 
@@ -46,12 +46,12 @@ class Sample:
 def sample(draw: str, count: int) -> Sample:
     """The first `count` networks of a draw."""
     if draw not in DRAWS:
-        raise UsageError(f"draw {draw!r}; allowed: {', '.join(DRAWS)}")
-    if not 2 <= count <= MOST:
-        raise UsageError(f"{count} networks; allowed: 2 to {MOST}")
+        raise UsageError(f"draw must be one of {', '.join(DRAWS)}, got {draw!r}")
+    if not 2 <= count <= MAX_NETWORKS:
+        raise UsageError(f"--networks must be from 2 to {MAX_NETWORKS}, got {count}")
     data = evidence()
     order = _order()
-    start = DRAWS.index(draw) * MOST
+    start = DRAWS.index(draw) * MAX_NETWORKS
     rows = order[start : start + count]
     costs = space_cost(SPACE)(data.codes)
     macs, params = costs["macs"], costs["params"]
@@ -85,7 +85,7 @@ def network(row: int) -> Architecture:
 
 def others(count: int) -> NDArray[np.int64]:
     """Rows of recorded networks that are in neither draw: fits are made on these [count]."""
-    return _order()[len(DRAWS) * MOST :][:count]
+    return _order()[len(DRAWS) * MAX_NETWORKS :][:count]
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from mnas_search.benchmarks.ranking import statistics, structure
 from mnas_search.benchmarks.ranking.networks import (
     DRAWS,
-    MOST,
+    MAX_NETWORKS,
     Sample,
     evidence,
     network,
@@ -130,7 +130,7 @@ def columns(
 
 def rows(found: Sequence[Column], draw: str) -> Iterator[Row]:
     """A row a column that has at least two networks of the draw."""
-    whole = sample(draw, MOST)
+    whole = sample(draw, MAX_NETWORKS)
     for column in found:
         there = np.array([int(row) in column.values for row in whole.rows])
         if there.sum() >= 2:
@@ -171,7 +171,7 @@ def _combined(combination: Combination, parts: Sequence[Column]) -> Column:
 def fitted(draw: str) -> Column:
     """What is no proxy but a yardstick beside it: a linear fit of all of `structure`, on recorded
     networks outside both draws."""
-    rows = sample(draw, MOST).rows
+    rows = sample(draw, MAX_NETWORKS).rows
     train = others(_FITTED_ON)
     features = np.array([_counts(int(row)) for row in (*train, *rows)])
     features = np.column_stack([features, np.ones(len(features))])
@@ -194,7 +194,7 @@ def _counts(row: int) -> tuple[float, ...]:
 
 def against(column: Column, other: Column, draw: str) -> Interval:
     """tau of a column less tau of another on the networks of a draw that both have."""
-    whole = sample(draw, MOST)
+    whole = sample(draw, MAX_NETWORKS)
     pairs = [(column.values.get(int(r)), other.values.get(int(r))) for r in whole.rows]
     there = np.array([None not in pair for pair in pairs])
     one, two = (np.array(v, float) for v in zip(*(p for p in pairs if None not in p), strict=True))

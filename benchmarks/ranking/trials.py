@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mnas_search.benchmarks.ranking.features import RandomFeatures
-from mnas_search.benchmarks.ranking.networks import DRAWS, MOST, sample
+from mnas_search.benchmarks.ranking.networks import DRAWS, MAX_NETWORKS, sample
 from mnas_search.benchmarks.ranking.readings import Measure, Structure, ZeroCost
 from mnas_search.benchmarks.ranking.trained import ShortTraining
 from mnas_search.common.errors import UsageError
@@ -55,8 +55,8 @@ def _plan(score: str) -> Trial:
         name=score,
         kind="structure",
         measure=Structure(score=score),
-        selection=MOST,
-        confirmation=MOST,
+        selection=MAX_NETWORKS,
+        confirmation=MAX_NETWORKS,
     )
 
 
@@ -105,9 +105,9 @@ TRIALS = (
     _plan("depth"),
     _plan("entropy"),
     _plan("log_volume"),
-    _zero("snip", 64, 32, selection=MOST, confirmation=MOST),
+    _zero("snip", 64, 32, selection=MAX_NETWORKS, confirmation=MAX_NETWORKS),
     _zero("grad_norm", 64, 32),
-    _zero("zen", 64, 16, selection=MOST, confirmation=MOST),
+    _zero("zen", 64, 16, selection=MAX_NETWORKS, confirmation=MAX_NETWORKS),
     _zero("synflow", 224, 1),
     _screening(
         "random_features",
@@ -118,7 +118,7 @@ TRIALS = (
     _training("teacher", "shallow-teacher"),
     _training("figures", "figures", resolution=16),
     _zero("snip", 224, 8, name="snip_224"),
-    _zero("snip", 64, 32, name="snip_seed1", seed=1, confirmation=MOST),
+    _zero("snip", 64, 32, name="snip_seed1", seed=1, confirmation=MAX_NETWORKS),
     _zero("nwot", 64, 32),
     _zero("jacob_cov", 64, 32),
     _zero("expressivity", 64, 32),
@@ -155,7 +155,7 @@ def chosen(only: Sequence[str]) -> tuple[Trial, ...]:
     names = tuple(trial.name for trial in TRIALS)
     for name in only:
         if name not in names:
-            raise UsageError(f"unknown trial {name!r}; allowed: {', '.join(names)}")
+            raise UsageError(f"trial must be one of {', '.join(names)}, got {name!r}")
     return tuple(t for t in TRIALS if not only or t.name in only)
 
 

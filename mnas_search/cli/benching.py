@@ -1,112 +1,151 @@
-"""The project's own benchmarks."""
+"""Run the project's own benchmarks."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from mnas_search.cli.options import FOLDER, format_option, print_json
 from mnas_search.common.errors import UsageError, WorkFailed
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_ONE_OR_MORE = click.IntRange(min=1)
+
 
 @click.group()
 def bench() -> None:
-    """The project's own benchmarks, each with its conditions."""
+    """Run one of the project's own benchmarks."""
+
+
+def _quick_option(text: str) -> Callable[[_Command], _Command]:
+    return click.option("--quick", is_flag=True, help=text)
+
+
+def _kept_options(folder: str) -> Callable[[_Command], _Command]:
+    """Return a decorator that adds the options of a benchmark that keeps its results."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in (
+            click.option(
+                "--processes",
+                type=_ONE_OR_MORE,
+                default=os.cpu_count() or 1,
+                show_default="the number of CPUs",
+                help="Number of processes that compute at a time.",
+            ),
+            click.option(
+                "--report-only", is_flag=True, help="Report the kept results; compute nothing."
+            ),
+            click.option(
+                "--results",
+                type=FOLDER,
+                default=Path(folder),
+                show_default=True,
+                help="Folder that keeps the results and receives the report.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @bench.command()
 @format_option
 def counting(form: str) -> None:
-    """Architectures counted a second: params and MACs together, one thread."""
+    """Measure how many architectures are counted per second.
+
+    Counts params and MACs together, on one thread.
+    """
     _print(_benchmark("counting").run(), form)
 
 
 @bench.command()
 @format_option
 def evidence(form: str) -> None:
-    """How well the predictors of `accel_nasbench` predict networks they were not fitted on."""
+    """Cross-validate the predictors of the evaluator `accel_nasbench`."""
     _print(_benchmark("evidence").run(), form)
 
 
 @bench.command()
+@_kept_options("discovery-results")
+@_quick_option("Run 3 seeds of 40 evaluations with cheap controllers, in about a minute.")
 @click.option(
-    "--results",
-    type=FOLDER,
-    default=Path("discovery-results"),
-    help="where runs are kept and the report goes [discovery-results]",
-)
-@click.option("--quick", is_flag=True, help="3 seeds, 40 evaluations, cheap controllers: a minute")
-@click.option("--report-only", is_flag=True, help="compute nothing, report what is there")
-@click.option(
-    "--processes", type=click.IntRange(min=1), help="runs at a time [the number of CPUs]"
+    "--controller",
+    "controllers",
+    multiple=True,
+    metavar="FILE.PY:NAME",
+    help="Add a controller of your own; repeatable.",
 )
 @click.option(
-    "--controller", "controllers", multiple=True, help="file.py:Name of one more; repeatable"
+    "--only-controllers", metavar="A,B", default="", show_default="all", help="Run these alone."
 )
-@click.option("--only-controllers", metavar="A,B", default="", help="leave all others out")
-@click.option("--only-problems", metavar="X,Y", default="", help="leave all others out")
+@click.option(
+    "--only-problems",
+    metavar="X,Y",
+    default="",
+    show_default="all",
+    help="Run on these problems alone.",
+)
 @format_option
 def discovery(
     results: Path,
     quick: bool,
     report_only: bool,
-    processes: int | None,
+    processes: int,
     controllers: tuple[str, ...],
     only_controllers: str,
     only_problems: str,
     form: str,
 ) -> None:
-    """Controllers compared on Accel-NASBench: regret, and evaluations until B0 is passed.
+    """Compare controllers on recorded ImageNet accuracies (Accel-NASBench).
 
-    What RESULTS holds already is not computed again. Runs to 100 evaluations with 20 seeds (5 to
-    300) for model-based controllers, to 1,000 with 100 seeds for cheap ones.
+    Reports regret, and the number of evaluations until EfficientNet-B0 is passed. Model-based
+    controllers run for 100 evaluations with 20 seeds (300 with 5 of them), cheap ones for 1,000
+    evaluations with 100 seeds. Kept runs are not computed again.
     """
     outcome = _benchmark("discovery").run(
         results=results,
         quick=quick,
         report_only=report_only,
-        processes=processes or os.cpu_count() or 1,
+        processes=processes,
         controllers=controllers,
         only_controllers=_listed(only_controllers),
         only_problems=_listed(only_problems),
-        note=lambda line: click.echo(line, err=True),
+        note=_note,
     )
-    _print_outcome(outcome, form, what="run")
+    _print_outcome(outcome, form, unit="run")
 
 
 @bench.command()
+@_kept_options("ranking-results")
+@_quick_option("Read 4 cheap scores of 8 networks a draw, in seconds.")
 @click.option(
-    "--results",
-    type=FOLDER,
-    default=Path("ranking-results"),
-    help="where readings are kept and the report goes [ranking-results]",
-)
-@click.option("--quick", is_flag=True, help="4 cheap scores over 8 networks a draw: seconds")
-@click.option("--report-only", is_flag=True, help="compute nothing, report what is there")
-@click.option("--only", metavar="A,B", default="", help="leave all other trials out")
-@click.option(
-    "--networks", type=click.IntRange(min=2), help="networks a draw [each trial's own number]"
+    "--only", metavar="A,B", default="", show_default="all", help="Run these trials alone."
 )
 @click.option(
-    "--processes", type=click.IntRange(min=1), help="networks at a time [the number of CPUs]"
+    "--networks",
+    type=click.IntRange(min=2),
+    show_default="the trial's own number",
+    help="Number of networks a draw.",
 )
 @format_option
 def ranking(
     results: Path,
     quick: bool,
     report_only: bool,
+    processes: int,
     only: str,
     networks: int | None,
-    processes: int | None,
     form: str,
 ) -> None:
-    """Scores and short trainings that might rank networks as ImageNet does, against counting.
+    """Compare zero-cost scores and short trainings with counting FLOPs and params.
 
-    Kendall's tau with the accuracies recorded in Accel-NASBench, over two disjoint draws. What
-    RESULTS holds already is not computed again.
+    Reports Kendall's tau with recorded ImageNet accuracies (Accel-NASBench) over two disjoint
+    draws of networks. Kept readings are not computed again.
     """
     outcome = _benchmark("ranking").run(
         results=results,
@@ -114,23 +153,35 @@ def ranking(
         report_only=report_only,
         only=_listed(only),
         count=networks,
-        processes=processes or os.cpu_count() or 1,
-        note=lambda line: click.echo(line, err=True),
+        processes=processes,
+        note=_note,
     )
-    _print_outcome(outcome, form, what="reading")
+    _print_outcome(outcome, form, unit="reading")
 
 
 @bench.command()
-@click.option("--candidates", type=click.IntRange(min=1), default=24, show_default=True)
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--quick", is_flag=True, help="digits for one epoch, few candidates: a minute")
-@click.option("--only", type=click.Choice(["small", "large", "workers"]), help="a part of it")
+@click.option(
+    "--candidates",
+    type=_ONE_OR_MORE,
+    default=24,
+    show_default=True,
+    help="Number of networks to train in each repeat.",
+)
+@click.option(
+    "--repeats", type=_ONE_OR_MORE, default=3, show_default=True, help="Number of repeats."
+)
+@_quick_option("Train few candidates on the digits for one epoch, in about a minute.")
+@click.option(
+    "--only",
+    type=click.Choice(["small", "large", "workers"]),
+    help="Run this part alone.",
+)
 @format_option
 def proxy(candidates: int, repeats: int, quick: bool, only: str | None, form: str) -> None:
-    """Proxy trainings an hour beside a plain PyTorch loop; overhead and memory of workers.
+    """Compare the speed of proxy trainings with a plain PyTorch loop.
 
-    The better of the plain loop's settings counts. Ratios are medians over repeats in turn; put
-    nothing else on the machine for absolute figures.
+    Also measures the overhead and the memory of workers. The plain loop is run in its fastest
+    setting; ratios are medians over alternating repeats. Absolute figures need an idle machine.
     """
     benchmark = _benchmark("proxy")
     tables = {}
@@ -142,57 +193,50 @@ def proxy(candidates: int, repeats: int, quick: bool, only: str | None, form: st
             count=2 if quick else candidates,
             repeats=1 if quick else repeats,
             quick=quick,
-            note=lambda line: click.echo(line, err=True),
+            note=_note,
         )
     if only in (None, "workers"):
         tables["workers"] = benchmark.watch(quick=quick)
-    if form == "json":
-        print_json(tables)
-    else:
-        for rows in tables.values():
-            _print(rows, form)
+    _print_tables(tables, form)
 
 
 @bench.command()
-@click.option("--quick", is_flag=True, help="two networks at 96 pixels: seconds")
+@_quick_option("Run two networks at 96 pixels, in seconds.")
 @format_option
 def memory(quick: bool, form: str) -> None:
-    """The memory model beside what torch's profiler counts: inference, and a training step.
+    """Compare the memory model with the peaks that PyTorch's profiler reports.
 
-    EfficientNet-B0 to B4, MobileNetV2 and ResNet-50 at their resolutions; takes up to 10 GiB. On a
-    GPU, where there is one, beside its allocator too.
+    Runs inference and a training step of EfficientNet-B0 to B4, MobileNetV2 and ResNet-50 at
+    their own resolutions, with up to 10 GiB; on a GPU, if there is one, too.
     """
-    rows = _benchmark("memory").run(quick=quick, note=lambda line: click.echo(line, err=True))
-    _print(rows, form)
+    _print(_benchmark("memory").run(quick=quick, note=_note), form)
 
 
 @bench.command()
-@click.option("--runs", type=click.IntRange(min=1), default=20, show_default=True)
-@click.option("--quick", is_flag=True, help="small stand-ins, 2 runs: seconds")
+@click.option(
+    "--runs",
+    type=_ONE_OR_MORE,
+    default=20,
+    show_default=True,
+    help="Number of timed runs of each network.",
+)
+@_quick_option("Time small networks instead, twice each, in seconds.")
 @format_option
 def latency(runs: int, quick: bool, form: str) -> None:
-    """Seconds an image at batch 1 on one core: EfficientNet-B1 against ResNet-152, and B7.
+    """Time EfficientNet-B1 and B7 and ResNet-152, as in Table 4 of the EfficientNet paper.
 
-    Beside the EfficientNet paper's Table 4. Means over runs in turn after a warm-up; put nothing
-    else on the machine for absolute figures.
+    Reports seconds per image at batch 1 on one core, means over alternating runs after a warm-up.
+    Absolute figures need an idle machine.
     """
     benchmark = _benchmark("latency")
-    tables = benchmark.run(
-        benchmark.QUICK if quick else benchmark.FULL,
-        runs=2 if quick else runs,
-        note=lambda line: click.echo(line, err=True),
-    )
-    if form == "json":
-        print_json(tables)
-    else:
-        for rows in tables.values():
-            _print(rows, form)
+    timed = benchmark.QUICK if quick else benchmark.FULL
+    _print_tables(benchmark.run(timed, runs=2 if quick else runs, note=_note), form)
 
 
 @bench.command()
 @click.argument("folder", type=FOLDER, metavar="[RUN]", required=False)
-@click.option("-o", "--output", type=FOLDER, help="also write a page, figures and JSON here")
-@click.option("--force", is_flag=True, help="with --output: write over files that exist")
+@click.option("-o", "--output", type=FOLDER, help="Also write a page, figures and JSON here.")
+@click.option("--force", is_flag=True, help="With --output, overwrite files that exist.")
 @format_option
 def paper(folder: Path | None, output: Path | None, force: bool, form: str) -> None:
     """Compare the figures printed in the EfficientNet paper with what this code computes.
@@ -216,27 +260,35 @@ def paper(folder: Path | None, output: Path | None, force: bool, form: str) -> N
 
 
 @bench.command()
-@click.option("--turns", type=click.IntRange(min=1), default=40, show_default=True)
-@click.option("--only", metavar="A,B", default="", help="devices [onnxruntime, compiled]")
-@click.option("--quick", is_flag=True, help="2 turns at 64 pixels")
+@click.option(
+    "--turns",
+    type=_ONE_OR_MORE,
+    default=40,
+    show_default=True,
+    help="Number of measurements of each network.",
+)
+@click.option(
+    "--only",
+    metavar="A,B",
+    default="",
+    show_default="onnxruntime,compiled",
+    help="Devices to run on.",
+)
+@_quick_option("Measure twice at 64 pixels.")
 @format_option
 def exports(turns: int, only: str, quick: bool, form: str) -> None:
-    """EfficientNet-B0 as exported, beside timm's and torchvision's exported the same way.
+    """Compare the exported EfficientNet-B0 with those of timm and torchvision.
 
-    Batch 1, one thread, in turns. Wants the extra onnx; of timm and torchvision, what imports.
+    Measures latency at batch 1 on one thread, in turns. Requires the extra `onnx`; libraries that
+    are not installed are left out.
     """
     benchmark = _benchmark("exports")
-    rows = benchmark.run(
-        _listed(only) or benchmark.DEVICES,
-        turns=2 if quick else turns,
-        quick=quick,
-        note=lambda line: click.echo(line, err=True),
-    )
-    _print(rows, form)
+    devices = _listed(only) or benchmark.DEVICES
+    _print(benchmark.run(devices, turns=2 if quick else turns, quick=quick, note=_note), form)
 
 
-def _print_outcome(outcome: Any, form: str, *, what: str) -> None:
-    """Records, table, files and failures of a benchmark that keeps its results."""
+def _print_outcome(outcome: Any, form: str, *, unit: str) -> None:
+    """Print what a benchmark that keeps its results returned, and raise if a part failed."""
     if form == "json":
         print_json({"records": outcome.records, "failures": list(outcome.failures)})
     else:
@@ -246,8 +298,16 @@ def _print_outcome(outcome: Any, form: str, *, what: str) -> None:
     if outcome.failures:
         count = len(outcome.failures)
         raise WorkFailed(
-            f"{count} {what}{'s' * (count > 1)} failed; the first: {outcome.failures[0]}"
+            f"{count} {unit}{'s' * (count > 1)} failed; the first: {outcome.failures[0]}"
         )
+
+
+def _print_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]], form: str) -> None:
+    if form == "json":
+        print_json(tables)
+    else:
+        for rows in tables.values():
+            _print(rows, form)
 
 
 def _print(rows: Sequence[Mapping[str, Any]], form: str) -> None:
@@ -259,12 +319,16 @@ def _print(rows: Sequence[Mapping[str, Any]], form: str) -> None:
         print_records(rows)
 
 
+def _note(line: str) -> None:
+    click.echo(line, err=True)
+
+
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _benchmark(name: str) -> Any:
-    """By name, as plug-ins are: the framework imports none of them."""
+    """Import a benchmark by name, as plug-ins are: the framework imports none of them."""
     return import_module(f"mnas_search.benchmarks.{name}")
 
 

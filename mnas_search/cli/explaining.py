@@ -11,7 +11,7 @@ from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
     from mnas_search.common.render.activation_maps import Panel
-    from mnas_search.experiments.training.trained import Trained
+    from mnas_search.experiments.training.trained import TrainedNetwork
     from mnas_search.networks.explain import ActivationMap
 
 _SUFFIX = "-map.png"
@@ -136,7 +136,7 @@ def _pair(text: str) -> tuple[str, str | None]:
     return architecture, weights or None
 
 
-def _class_names(networks: "list[Trained]") -> tuple[str, ...]:
+def _class_names(networks: "list[TrainedNetwork]") -> tuple[str, ...]:
     """Return the names of the classes, the same for all networks; empty if unknown."""
     labels = " and ".join(network.label for network in networks)
     counts = dict.fromkeys(network.architecture.num_classes for network in networks)
@@ -163,7 +163,9 @@ def _class(text: str, names: tuple[str, ...], count: int) -> int:
     raise UsageError(f"--class must be 0 to {count - 1}{known}, got {text!r}")
 
 
-def _maps(networks: "list[Trained]", path: Path, target: int | None) -> "list[ActivationMap]":
+def _maps(
+    networks: "list[TrainedNetwork]", path: Path, target: int | None
+) -> "list[ActivationMap]":
     """Return each network's map of one class: `target`, or the one that the first predicts."""
     from mnas_search.data.decode import decode_one
     from mnas_search.networks.explain import activation_map
@@ -181,7 +183,7 @@ def _maps(networks: "list[Trained]", path: Path, target: int | None) -> "list[Ac
     return maps
 
 
-def _panel(network: "Trained", found: "ActivationMap", names: tuple[str, ...]) -> "Panel":
+def _panel(network: "TrainedNetwork", found: "ActivationMap", names: tuple[str, ...]) -> "Panel":
     from mnas_search.common.render.activation_maps import Panel
 
     height, width = found.size
@@ -198,7 +200,11 @@ def _panel(network: "Trained", found: "ActivationMap", names: tuple[str, ...]) -
 
 
 def _record(
-    path: Path, network: "Trained", found: "ActivationMap", names: tuple[str, ...], file: Path
+    path: Path,
+    network: "TrainedNetwork",
+    found: "ActivationMap",
+    names: tuple[str, ...],
+    file: Path,
 ) -> dict[str, Any]:
     return {
         "image": str(path),

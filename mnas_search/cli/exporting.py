@@ -109,9 +109,9 @@ def _with_weights(
         )
         network = replace(network, num_classes=count)
     found = find_settings(weights_file(source), given, weights_of)
-    if found is not None and found.of(network) != network:
+    if found is not None and found.apply_to(network) != network:
         notify(f"note: {found.text}")
-        network = found.of(network)
+        network = found.apply_to(network)
     fitted = fit(given, network)
     if fitted.new:
         raise UsageError(

@@ -1,4 +1,13 @@
-"""Data sets as values, and where they come from."""
+"""Data sets as values, and their sources.
+
+values       `Dataset` and `Split`
+loading      the argument of `--data` -> `Dataset`
+source       data that are found but not yet read; cifar, folder, huggingface and npz find them
+decode       image files -> uint8 arrays
+splits       labelled images -> stratified splits
+cache        decoded data sets on disk
+presets      well-known data sets
+"""
 
 from mnas_search.data.digits import digits
 from mnas_search.data.loading import load

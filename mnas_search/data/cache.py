@@ -1,8 +1,8 @@
-"""Decoded data sets on disk, so that images are decoded once.
+"""A cache of decoded data sets on disk, one file per data set and image size.
 
-A file a data set and side, below `MNAS_SEARCH_CACHE`, else `$XDG_CACHE_HOME/mnas-search`, else
-`~/.cache/mnas-search`; any of them may be deleted at any time. A cache that cannot be written or
-read costs time and never a result.
+Files are below `MNAS_SEARCH_CACHE`, else `$XDG_CACHE_HOME/mnas-search`, else
+`~/.cache/mnas-search`, and may be deleted at any time. A cache that cannot be read or written
+costs time but never changes a result.
 """
 
 import contextlib
@@ -23,22 +23,26 @@ from mnas_search.data.source import Source
 from mnas_search.data.splits import SPLITS
 from mnas_search.data.values import Dataset, Split
 
-_FORMAT = 1  # of the files, of decoding and of splitting: one more makes all caches invalid
+_FORMAT = 1  # of files, decoding and splitting; a change invalidates all caches
 _LOG = logging.getLogger(__name__)
+_BROKEN = (
+    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def folder() -> Path:
-    """Where the cache lies; raises `RuntimeError` where the user has no home."""
+    """Return the folder of the cache; raises `RuntimeError` if the user has no home."""
     if own := os.environ.get("MNAS_SEARCH_CACHE"):
         return Path(own)
     shared = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has relative paths ignored.
+    # The XDG specification ignores relative paths.
     above = Path(shared) if os.path.isabs(shared) else Path.home() / ".cache"
     return above / "mnas-search"
 
 
 def cached(source: Source, side: int) -> Dataset:
-    """The data set of a source, from the cache where it is there and whole."""
+    """Read the data set of a source, from the cache if it has an intact copy."""
     try:
         file = folder() / "data" / f"{_key(source, side)}.npz"
     except RuntimeError as error:
@@ -69,31 +73,16 @@ def _read(file: Path) -> Dataset | None:
         return Dataset(**header, **parts)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
-    except (
-        OSError,
-        EOFError,
-        ValueError,  # UsageError is one
-        TypeError,
-        LookupError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-    ) as error:
-        said = "of another form" if isinstance(error, UsageError) else str(error)
-        _LOG.warning("the cache %s is broken and is made again: %s", file, single_line(said))
+    except _BROKEN as error:
+        reason = "of another form" if isinstance(error, UsageError) else str(error)
+        _LOG.warning("the cache %s is broken and is made again: %s", file, single_line(reason))
         return None
 
 
 def _write(file: Path, dataset: Dataset) -> None:
-    """Whole or not at all, whoever else writes the same file."""
-    header = {
-        "name": dataset.name,
-        "num_classes": dataset.num_classes,
-        "flips": dataset.flips,
-        "class_names": dataset.class_names,
-        "notes": dataset.notes,
-    }
+    """Write atomically, also when several processes write the same file."""
+    fields = ("name", "num_classes", "flips", "class_names", "notes")
+    header = {name: getattr(dataset, name) for name in fields}
     arrays: dict[str, Any] = {"header": np.array(json.dumps(header))}
     for name in SPLITS:
         split: Split = getattr(dataset, name)
@@ -112,6 +101,5 @@ def _write(file: Path, dataset: Dataset) -> None:
         _LOG.warning(
             "decoded images are not kept, and are decoded again next time: cannot write %s: %s "
             "(MNAS_SEARCH_CACHE names another folder)",
-            file.parent,
-            error.strerror,
+            *(file.parent, error.strerror),
         )

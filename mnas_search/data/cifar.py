@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in their binary files, unpacked or in the archive that is downloaded.
+"""CIFAR-10 and CIFAR-100 in the binary version, unpacked or as the downloaded archive.
 
 A record is the label (CIFAR-100: the coarse one, then the fine one), then 32x32 pixels channel by
 channel. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009), and
@@ -28,7 +28,7 @@ _BROKEN = (OSError, EOFError, tarfile.TarError, zlib.error)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:
-    """Files of one of the two; `label_bytes` a record, of which the last one counts."""
+    """The files of a version; the last of the `label_bytes` of a record is the label."""
 
     name: str
     classes: int
@@ -71,7 +71,7 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 
 def find(folder: Path) -> Source | None:
-    """CIFAR in a folder, or in its usual folder in there; None where there is none."""
+    """Find CIFAR in a folder or in its usual subfolder; None if it is not there."""
     for layout in _LAYOUTS:
         for place in (folder, folder / layout.subfolder):
             files = [f for name in layout.all_files if os.path.isfile(f := place / name)]
@@ -81,8 +81,8 @@ def find(folder: Path) -> Source | None:
         ten, hundred = ("data_batch_1",), ("train", "test", "meta")
         if any(all(os.path.isfile(place / n) for n in names) for names in (ten, hundred)):
             raise UsageError(
-                f"data {str(folder)!r} is CIFAR's Python version, of pickles; allowed: its binary "
-                "version"
+                f"data {str(folder)!r} must be CIFAR's binary version, got the Python version "
+                "(pickles)"
             )
     return None
 
@@ -95,7 +95,7 @@ def _source(layout: _Layout, place: Path, files: Sequence[Path]) -> Source:
 
 
 def find_archive(file: Path) -> Source:
-    """CIFAR in an archive as it is downloaded."""
+    """Return CIFAR in an archive as a source."""
     return Source(
         name=file.name,
         identity=("cifar", *stamps(file, [file])),
@@ -107,7 +107,7 @@ def _read_archive(file: Path, side: int) -> Dataset:
     wanted = {name for layout in _LAYOUTS for name in layout.all_files}
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(file) as archive:  # nothing of it is written
+        with tarfile.open(file) as archive:  # nothing is unpacked to disk
             for member in archive:
                 name = PurePosixPath(member.name).name
                 part = archive.extractfile(member) if name in wanted else None
@@ -115,23 +115,22 @@ def _read_archive(file: Path, side: int) -> Dataset:
                     found[name] = part.read()
     except _BROKEN as error:
         raise UsageError(
-            f"data {str(file)!r} cannot be read: {error}; allowed: an archive of CIFAR's binary "
-            "version"
+            f"data {str(file)!r} cannot be read: {error} (expected CIFAR's binary version)"
         ) from None
     for layout in _LAYOUTS:
         if found.keys() & set(layout.files):
             return _read(layout, file, found, side)
     raise UsageError(
-        f"data {str(file)!r} is no archive of CIFAR's binary version; allowed: the folder that it "
-        "unpacks to"
+        f"data {str(file)!r} must be an archive of CIFAR's binary version, got an archive without "
+        "its files"
     )
 
 
 def _read(layout: _Layout, path: Path, contents: Mapping[str, bytes], side: int) -> Dataset:
     if missing := [name for name in layout.files if name not in contents]:
         raise UsageError(
-            f"data {str(path)!r} lacks {', '.join(missing)}; allowed: all of "
-            f"{', '.join(layout.files)}"
+            f"data {str(path)!r} must have {', '.join(layout.files)}; it lacks "
+            f"{', '.join(missing)}"
         )
     parts = {name: _records(layout, path, name, contents[name]) for name in layout.files}
     records = {
@@ -146,26 +145,25 @@ def _read(layout: _Layout, path: Path, contents: Mapping[str, bytes], side: int)
     names = contents.get(layout.names, b"").decode(errors="replace").split()
     if len(names) not in (0, layout.classes):
         raise UsageError(
-            f"{layout.names} of data {str(path)!r} has {len(names)} names; allowed: "
-            f"{layout.classes}"
+            f"{layout.names} of data {str(path)!r} must have {layout.classes} names, got "
+            f"{len(names)}"
         )
     return assemble(layout.name, given, class_names=names, num_classes=layout.classes)
 
 
 def _records(layout: _Layout, path: Path, name: str, content: bytes) -> NDArray[np.uint8]:
-    """Records uint8 [N, label bytes + 3072] of one file."""
+    """Return the records uint8 [N, label bytes + 3072] of one file."""
     size = layout.label_bytes + _PIXELS
     if not content or len(content) % size:
         raise UsageError(
-            f"{name} of data {str(path)!r} has {len(content):,} bytes; allowed: records of {size} "
-            f"bytes ({layout.label_bytes} for the label, {_PIXELS} pixels), so that it was not "
-            "downloaded whole"
+            f"{name} of data {str(path)!r} must have records of {size} bytes, got "
+            f"{len(content):,} bytes: the download is incomplete"
         )
     rows = np.frombuffer(content, np.uint8).reshape(-1, size)
-    most = int(rows[:, layout.label_bytes - 1].max())
-    if most >= layout.classes:
+    largest = int(rows[:, layout.label_bytes - 1].max())
+    if largest >= layout.classes:
         raise UsageError(
-            f"{name} of data {str(path)!r} has the label {most}; allowed: 0 to "
-            f"{layout.classes - 1}"
+            f"labels in {name} of data {str(path)!r} must be from 0 to {layout.classes - 1}, got "
+            f"{largest}"
         )
     return rows

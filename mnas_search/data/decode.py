@@ -1,8 +1,8 @@
-"""From image files to one compact uint8 array, by Pillow.
+"""Image files -> one uint8 array, by Pillow.
 
-Every image is turned upright (EXIF), made RGB, cut to its largest centred square, and resized by
-bicubic interpolation with antialiasing: what scaling its shorter side and cropping the centre
-gives, but for less work.
+Every image is rotated upright (EXIF), converted to RGB, cropped to its largest centred square, and
+resized by bicubic interpolation with antialiasing; equal to scaling the shorter side and cropping
+the centre, with less work.
 """
 
 import io
@@ -23,18 +23,19 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mnas_search.architecture.cost.memory import physical_memory
+from mnas_search.common.checks import alternatives
 from mnas_search.common.errors import UsageError, single_line
 from mnas_search.data.splits import named
 
 SUFFIXES = frozenset(
     ".avif .bmp .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
 )
-# Of all that Pillow can open: some of the others run programs.
+# A subset of what Pillow opens: some of its other readers run programs.
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_AT_A_TIME = 512  # images whose encoded bytes are in memory
-_BAD_SHARE, _BAD_AT_LEAST = 0.01, 10  # unreadable images that are tolerated
-_FIRST = 3  # of them named
-_MANY = 5_000  # images, whose decoding is announced
+_BATCH = 512  # images whose encoded bytes are in memory at once
+_MAX_BAD_SHARE, _MAX_BAD = 0.01, 10  # unreadable images that are skipped; the larger counts
+_MAX_NAMED = 3  # unreadable images named in a message
+_ANNOUNCED = 5_000  # images, from which on decoding is logged
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -45,12 +46,12 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """Images uint8 [M, side, side, 3], those of the N asked for that could be read.
+    """Images uint8 [M, side, side, 3]: the readable ones of N.
 
     Attributes:
         images: the images.
-        kept: which of the N they are, int64 [M], ascending.
-        notes: what was skipped, where something was.
+        kept: their indices among the N, int64 [M], ascending.
+        notes: the skipped images, if any.
     """
 
     images: Pixels
@@ -59,43 +60,39 @@ class Decoded:
 
 
 def decode(encoded: Encoded, side: int) -> Pixels:
-    """One image, uint8 [side, side, 3]; raises whatever Pillow raises where it is none."""
+    """Decode one image to uint8 [side, side, 3]; raises Pillow's exceptions if that fails."""
     if isinstance(encoded, Path) and not stat.S_ISREG(os.stat(encoded).st_mode):
-        raise OSError("not an ordinary file")  # a pipe would never end
+        raise OSError("not an ordinary file")  # a pipe may never end
     source = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
     with Image.open(source, formats=[f for f in _FORMATS if f in _installed()]) as image:
-        # A JPEG that is far too large is decoded at a fraction of its size; twice the side is
-        # left for the resizing.
+        # A large JPEG is decoded at a fraction of its size, but at least twice the side.
         image.draft(image.mode, (2 * side, 2 * side))
         kind = image.format
         image.load()
         try:
             upright = ImageOps.exif_transpose(image)
         except (SyntaxError, ValueError, TypeError, KeyError, OverflowError, struct.error):
-            upright = image  # its EXIF block is broken, its pixels are not
+            upright = image  # only its EXIF block is broken
         return square(_rgb(upright, kind), side)
 
 
 def decode_one(path: Path, side: int) -> Pixels:
-    """The image that somebody asked for by its name, uint8 [side, side, 3].
-
-    Raises:
-        UsageError: it cannot be read.
-    """
+    """Decode the image of a path to uint8 [side, side, 3]; raises `UsageError` if that fails."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, on files that it reads all the same
+            warnings.simplefilter("ignore")  # Pillow warns of files that it can read
             return decode(path, side)
     except (Exception, Image.DecompressionBombError) as error:
         raise UsageError(
-            f"image {str(path)!r} cannot be read ({_said(error)}); allowed: {', '.join(_FORMATS)}"
+            f"image {str(path)!r} cannot be read ({_describe_failure(error)}): expected "
+            f"{alternatives(_FORMATS)}"
         ) from None
 
 
-def _said(error: BaseException) -> str:
-    """What went wrong with an image, as one line."""
+def _describe_failure(error: BaseException) -> str:
+    """Say in one line why an image could not be read."""
     if isinstance(error, UnidentifiedImageError):
-        return "no image"
+        return "not an image"
     return single_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
 
@@ -105,12 +102,12 @@ def _installed() -> Iterable[str]:
 
 
 def _rgb(image: Image.Image, kind: str | None) -> Image.Image:
-    """An image of any mode as RGB, 8 bits: transparency over white, 16 bits scaled."""
+    """Convert to 8-bit RGB: transparency over white, 16 bits scaled."""
     if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PPM"):
         levels = np.asarray(image).astype(np.float64)
         return Image.fromarray(np.round(levels / 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise ValueError(f"mode {image.mode}: 32-bit pixels, whose white is not known")
+        raise ValueError(f"mode {image.mode}: the white level of 32-bit pixels is unknown")
     if image.has_transparency_data:
         above = image.convert("RGBA")
         below = Image.new("RGBA", above.size, "white")
@@ -119,7 +116,7 @@ def _rgb(image: Image.Image, kind: str | None) -> Image.Image:
 
 
 def square(image: Image.Image, side: int) -> Pixels:
-    """The largest centred square of an RGB image, at `side`: uint8 [side, side, 3]."""
+    """Crop an RGB image to its largest centred square and resize it: uint8 [side, side, 3]."""
     shorter = min(image.size)
     left, top = ((length - shorter) // 2 for length in image.size)
     if shorter == side:
@@ -131,16 +128,16 @@ def square(image: Image.Image, side: int) -> Pixels:
 def decode_all(
     name: str, encoded: Iterable[tuple[str, Encoded]], *, count: int, side: int
 ) -> Decoded:
-    """Decode many images, in several threads.
+    """Decode many images in several threads.
 
     Args:
         name: of the data, for messages.
-        encoded: what each image is called, and its file or its bytes.
-        count: how many there are.
-        side: pixels a side.
+        encoded: the name of each image, and its file or bytes.
+        count: number of images.
+        side: side of the result, in pixels.
 
     Raises:
-        UsageError: more than 1 % of the images, and more than 10, cannot be read; or none can.
+        UsageError: more than 1 % of the images and more than 10 cannot be read, or none can.
     """
 
     def one(item: tuple[str, Encoded]) -> Pixels | str:
@@ -148,11 +145,11 @@ def decode_all(
         try:
             return decode(source, side)
         except (Exception, Image.DecompressionBombError) as error:
-            # Whatever a broken file makes of Pillow's readers, the next file may be fine.
-            return f"{called} ({_said(error)})"
+            # Pillow's readers raise many exceptions on broken files; the next file may be fine.
+            return f"{called} ({_describe_failure(error)})"
 
     check_memory(name, count, side)
-    if count >= _MANY:  # no warning, but better than minutes of silence
+    if count >= _ANNOUNCED:  # minutes without output otherwise
         _LOG.warning("decoding %d images of data %s to %d pixels, once", count, name, side)
     images = np.empty((count, side, side, 3), np.uint8)
     kept: list[int] = []
@@ -166,16 +163,15 @@ def decode_all(
             kept.append(index)
     if bad:
         what = f"{len(bad)} of {count} images of data {name!r} cannot be read"
-        if len(bad) > max(_BAD_SHARE * count, _BAD_AT_LEAST) or not kept:
-            raise UsageError(
-                f"{what}: {named(bad, _FIRST)}; allowed: {_BAD_AT_LEAST}, or {_BAD_SHARE:.0%}"
-            )
-        notes = (f"{what} and were skipped: {named(bad, _FIRST)}",)
+        if len(bad) > max(_MAX_BAD_SHARE * count, _MAX_BAD) or not kept:
+            limit = f"at most {_MAX_BAD} or {_MAX_BAD_SHARE:.0%} may fail"
+            raise UsageError(f"{what} ({limit}): {named(bad, _MAX_NAMED)}")
+        notes = (f"{what} and were skipped: {named(bad, _MAX_NAMED)}",)
     return Decoded(images=images[: len(kept)], kept=np.array(kept, np.int64), notes=notes)
 
 
 def shrink(name: str, images: Pixels, side: int) -> Pixels:
-    """Images [N, H, W, 3] as squares of at most `side` pixels; small squares are as they were."""
+    """Crop and resize images [N, H, W, 3] to squares of at most `side` pixels."""
     count, height, width, _ = images.shape
     target = min(side, height, width)
     if height == width == target:
@@ -189,21 +185,21 @@ def shrink(name: str, images: Pixels, side: int) -> Pixels:
 
 
 def check_memory(name: str, count: int, side: int) -> None:
-    """Refuse, before hours of decoding, what this machine cannot hold."""
-    needed, there = count * side * side * 3, physical_memory()
-    if there is not None and needed > there:
+    """Raise `UsageError` if decoded images would not fit into memory."""
+    needed, available = count * side * side * 3, physical_memory()
+    if available is not None and needed > available:
         raise UsageError(
             f"{count:,} images of data {name!r} at {side} pixels need {needed / 1e9:.1f} GB of "
-            f"memory, which is {there / 1e9:.1f} GB here; allowed: fewer pixels, or fewer images"
+            f"memory, this machine has {available / 1e9:.1f} GB"
         )
 
 
 def _map(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """Results in order, by several threads; few items are taken ahead."""
+    """Map in several threads, in order, with few items read ahead."""
     left = iter(items)
     with ThreadPoolExecutor() as threads:
-        while batch := list(islice(left, _AT_A_TIME)):
+        while batch := list(islice(left, _BATCH)):
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow's, on files that it reads all the same
+                warnings.simplefilter("ignore")  # Pillow warns of files that it can read
                 results = list(threads.map(function, batch))
             yield from results

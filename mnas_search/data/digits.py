@@ -1,4 +1,4 @@
-"""The embedded data set."""
+"""The embedded data set: scikit-learn's digits."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,10 +7,10 @@ from mnas_search.data.values import Dataset, Split
 
 
 def digits() -> Dataset:
-    """scikit-learn's digits: 1,797 grey 8x8 images of handwritten digits, 10 classes.
+    """Load scikit-learn's digits: 1,797 grey 8x8 images of handwritten digits, 10 classes.
 
-    60 % are for training, 20 % for validation, 20 % for the test, stratified by class. From UCI's
-    "Optical Recognition of Handwritten Digits", shipped inside scikit-learn.
+    60 % are for training, 20 % for validation and 20 % for test, stratified by class. Source: UCI,
+    "Optical Recognition of Handwritten Digits", included in scikit-learn.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split

@@ -1,4 +1,4 @@
-"""A folder of images, one folder a class, in splits or not."""
+"""A folder of images with one subfolder per class, with or without splits."""
 
 import os
 from collections import Counter
@@ -14,7 +14,7 @@ from mnas_search.data.source import Source, stamps
 from mnas_search.data.splits import assemble, named
 from mnas_search.data.values import Dataset
 
-LAYOUT = "one folder of images a class, with or without train, val and test above them"
+LAYOUT = "one folder of images per class, with or without train, val and test above them"
 _SPLITS = {
     "train": "train",
     "val": "validation",
@@ -26,36 +26,36 @@ _SPLITS = {
 
 @dataclass(slots=True)
 class _Listing:
-    """What a walk has found: (split, class, file) a row, and what it passed over."""
+    """The images found, as rows (split, class, file), and what was skipped."""
 
     rows: list[tuple[str, str, Path]] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     loose: int = 0  # images outside of class folders
     nested: int = 0  # images in folders below class folders
-    others: Counter[str] = field(default_factory=Counter)  # files that are no images, by suffix
-    beside: list[str] = field(default_factory=list)  # folders of images beside the splits
+    others: Counter[str] = field(default_factory=Counter)  # other files, by suffix
+    beside: list[str] = field(default_factory=list)  # folders of images outside the splits
 
     @property
     def notes(self) -> list[str]:
-        said = []
+        notes = []
         if self.empty:
-            said.append(f"{len(self.empty)} folders without images: {named(self.empty)}")
+            notes.append(f"{len(self.empty)} folders without images: {named(self.empty)}")
         if self.loose:
-            said.append(f"{self.loose} images lie in no class's folder and are passed over")
+            notes.append(f"{self.loose} images lie outside the class folders and are skipped")
         if self.nested:
-            said.append(f"{self.nested} images lie in subfolders of their class's folder")
+            notes.append(f"{self.nested} images lie in subfolders of their class folder")
         if self.others:
             suffixes = named([suffix for suffix, _ in self.others.most_common()])
-            said.append(
-                f"{self.others.total()} files are no images by their names and are passed over: "
+            notes.append(
+                f"{self.others.total()} files are not images by their names and are skipped: "
                 f"{suffixes}"
             )
-        said += [f"{name} is no split with class folders: passed over" for name in self.beside]
-        return said
+        notes += [f"{name} is not a split with class folders: skipped" for name in self.beside]
+        return notes
 
 
 def find(root: Path) -> Source:
-    """The images below a folder; raises `UsageError` where there are none in class folders."""
+    """Find the images below a folder; raises `UsageError` if there are none in class folders."""
     listing = _Listing()
     splits = _split_folders(root)
     if splits:
@@ -69,8 +69,8 @@ def find(root: Path) -> Source:
     else:
         _list_classes(root, "train", listing)
     if not listing.rows:
-        found = "images, but no class's folder" if listing.loose else "no images"
-        raise UsageError(f"data {str(root)!r} has {found}; allowed: {LAYOUT}")
+        found = "images without class folders" if listing.loose else "no images"
+        raise UsageError(f"data {str(root)!r} must have {LAYOUT}, got {found}")
     files = [file for _, _, file in listing.rows]
     return Source(
         name=root.name or str(root),
@@ -91,7 +91,7 @@ def _read(root: Path, listing: _Listing, side: int) -> Dataset:
     )
     labels = np.array([number[called] for _, called, _ in listing.rows], np.int64)[found.kept]
     splits = np.array([split for split, _, _ in listing.rows])[found.kept]
-    whole = len(set(splits.tolist())) == 1  # no copy of all images for a single split
+    whole = len(set(splits.tolist())) == 1  # a single split is not copied
     given = {
         split: (found.images if whole else found.images[splits == split], labels[splits == split])
         for split in dict.fromkeys(splits.tolist())
@@ -100,7 +100,7 @@ def _read(root: Path, listing: _Listing, side: int) -> Dataset:
 
 
 def _split_folders(root: Path) -> Mapping[str, Path]:
-    """Folders of splits, by split; empty where the folders are those of classes."""
+    """Return the folders of splits, by split; empty if the folders are those of classes."""
     found: dict[str, Path] = {}
     for folder in _folders(root):
         split = _SPLITS.get(folder.name.lower())
@@ -108,16 +108,16 @@ def _split_folders(root: Path) -> Mapping[str, Path]:
             continue
         if split in found:
             raise UsageError(
-                f"data {str(root)!r} has both {found[split].name}/ and {folder.name}/; allowed: "
-                "one of them"
+                f"data {str(root)!r} must have one folder for {split}, got "
+                f"{found[split].name}/ and {folder.name}/"
             )
         found[split] = folder
-    # Classes may be called so too: trains, for one. Those hold images, splits hold folders.
+    # A class may have the name of a split, but class folders hold images, splits hold folders.
     if not any(_folders(folder) for folder in found.values()):
         return {}
     if "train" not in found:
         names = ", ".join(f"{folder.name}/" for folder in found.values())
-        raise UsageError(f"data {str(root)!r} has {names} but no train/; allowed: {LAYOUT}")
+        raise UsageError(f"data {str(root)!r} with {names} requires train/")
     return found
 
 
@@ -152,15 +152,15 @@ def _entries(folder: Path) -> list[str]:
 def _images(
     folder: Path, others: Counter[str], above: frozenset[str] = frozenset()
 ) -> Iterator[Path]:
-    """Image files below a class's folder, sorted; hidden ones are passed over, links followed."""
+    """Yield image files below a class folder, sorted; skips hidden files, follows links."""
     real = os.path.realpath(folder)
     if real in above:
-        return  # a link to a folder that it lies in
+        return  # a link to a folder that contains it
     for name in _entries(folder):
         path = folder / name
         if name.startswith("."):
             continue
-        if os.path.isdir(path):  # unlike pathlib's, no error where that cannot be known
+        if os.path.isdir(path):  # unlike pathlib's, without errors
             yield from _images(path, others, above | {real})
         elif path.suffix.lower() in SUFFIXES:
             yield path

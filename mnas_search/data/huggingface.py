@@ -1,7 +1,4 @@
-"""Data sets of the Hugging Face library, by name or from disk.
-
-Importing this module imports nothing of it; finding something does.
-"""
+"""Data sets of the Hugging Face library, by name or from disk; `find` imports the library."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -29,7 +26,7 @@ _BATCH = 512
 
 
 def find(text: str) -> Source:
-    """What stands after `hf:`: a path, or a name on the Hub, with `:CONFIG` or without."""
+    """Find the data after `hf:`: a path, or a name on the Hub with an optional `:CONFIG`."""
     path = Path(text)
     if os.path.exists(text):
         root = path.resolve()
@@ -41,7 +38,10 @@ def find(text: str) -> Source:
         )
     name, _, config = text.partition(":")
     if not name or path.is_absolute():
-        raise UnknownName(f"data {PREFIX + text!r}; allowed: hf:NAME, hf:NAME:CONFIG or hf:PATH")
+        raise UnknownName(
+            f"data must be hf:NAME, hf:NAME:CONFIG or the path of an existing file, hf:PATH, got "
+            f"{PREFIX + text!r}"
+        )
     parts = _from_hub(name, config or None)
     prints = [f"{split} {part._fingerprint}" for split, part in sorted(parts.items())]
     return Source(
@@ -54,7 +54,7 @@ def _library() -> Any:
         import datasets
     except ImportError as error:
         raise UsageError(
-            f"data that begin with {PREFIX} need the package datasets ({error}); allowed: first "
+            f"data that begin with {PREFIX} require the package datasets ({error}): "
             "pip install 'mnas-search[huggingface]'"
         ) from None
     return datasets
@@ -65,11 +65,10 @@ def _from_disk(root: Path) -> Mapping[str, Any]:
     saved = (root / "dataset_dict.json").is_file() or (root / "state.json").is_file()
     try:
         found = datasets.load_from_disk(str(root)) if saved else datasets.load_dataset(str(root))
-    except Exception as error:  # of any of the readers that the library has
+    except Exception as error:  # from any of the library's readers
         raise UsageError(
             f"data {str(root)!r} cannot be read by the package datasets: "
-            f"{describe_exception(error)}; allowed: what its save_to_disk "
-            "writes, and what its load_dataset reads"
+            f"{describe_exception(error)}"
         ) from None
     return _parts(found)
 
@@ -86,7 +85,7 @@ def _from_hub(name: str, config: str | None) -> Mapping[str, Any]:
 
 
 def _parts(found: Any) -> Mapping[str, Any]:
-    """Splits by their names, with plain values, whatever format they were saved with."""
+    """Return splits by name, with plain values."""
     parts = found if isinstance(found, dict) else {"train": found}
     return {split: part.with_format(None) for split, part in parts.items()}
 
@@ -94,25 +93,25 @@ def _parts(found: Any) -> Mapping[str, Any]:
 def _read(name: str, parts: Mapping[str, Any], side: int) -> Dataset:
     known = {_SPLITS[split]: part for split, part in parts.items() if split in _SPLITS}
     if len(parts) == 1:
-        known = {"train": next(iter(parts.values()))}  # whatever it is called
+        known = {"train": next(iter(parts.values()))}  # by any name
     notes = [
-        f"the split {split!r} is passed over"
+        f"the split {split!r} is skipped"
         for split, part in parts.items()
         if not any(part is other for other in known.values())
     ]
     if "train" not in known:
-        raise UsageError(f"data {name!r} has the splits {', '.join(parts)}; allowed: with train")
+        raise UsageError(f"data {name!r} must have a train split, got {', '.join(parts)}")
     image, label = _columns(name, known["train"])
     labels = {
         split: np.array([-1 if k is None else k for k in part[label][:]], np.int64)
         for split, part in known.items()
     }
     for split in [s for s in known if s != "train" and (labels[s] < 0).all()]:
-        notes.append(f"the split {split!r} has no labels and is passed over")
+        notes.append(f"the split {split!r} has no labels and is skipped")
         del known[split], labels[split]
     whole = np.concatenate(list(labels.values()))
     if len(whole) and whole.min() < 0:
-        raise UsageError(f"data {name!r} has images without a label; allowed: a label each")
+        raise UsageError(f"data {name!r} must have a label for every image")
     found = decode_all(name, _encoded(known, image), count=len(whole), side=side)
     ends = np.cumsum([0, *(len(each) for each in labels.values())])
     given = {}
@@ -124,7 +123,7 @@ def _read(name: str, parts: Mapping[str, Any], side: int) -> Dataset:
 
 
 def _columns(name: str, part: Any) -> tuple[str, str]:
-    """The one column of images and the one of classes."""
+    """Return the names of the only image column and the only class column."""
     datasets = _library()
     features = part.features
     images = [c for c, feature in features.items() if isinstance(feature, datasets.Image)]
@@ -133,8 +132,8 @@ def _columns(name: str, part: Any) -> tuple[str, str]:
         return images[0], labels[0]
     columns = ", ".join(f"{column} ({type(f).__name__})" for column, f in features.items())
     raise UsageError(
-        f"data {name!r} has the columns {columns}; allowed: one Image and one ClassLabel (choose "
-        "them in a file of your own: file.py:Name)"
+        f"data {name!r} must have one Image and one ClassLabel column, got {columns} "
+        "(file.py:Name can select them)"
     )
 
 

@@ -1,4 +1,4 @@
-"""From what `--data` names to a `Dataset`."""
+"""The argument of `--data` -> `Dataset`."""
 
 import logging
 import os
@@ -21,17 +21,18 @@ _LOG = logging.getLogger(__name__)
 
 
 def load(data: str | None, *, side: int) -> Dataset:
-    """The data set that `data` names; what is odd about it is logged, a warning a note.
+    """Load a data set, and log its notes as warnings.
+
+        load("hf:cifar10", side=32)
 
     Args:
         data: an installed name (`mnas-search list datasets`), `file.py:Name`, `hf:NAME`, or the
             path of a folder of images, of CIFAR's binary files or of an .npz file. None for
             scikit-learn's digits.
-        side: pixels a side. Images of no fixed size get it; those of a fixed size keep theirs
-            where it is smaller, and square.
+        side: side of the images in pixels; smaller square images of a fixed size keep theirs.
 
     Raises:
-        UsageError: there is nothing that can be read.
+        UsageError: the data do not exist or cannot be read.
     """
     data = DEFAULT if data is None else data
     if data.startswith(huggingface.PREFIX):
@@ -48,7 +49,7 @@ def load(data: str | None, *, side: int) -> Dataset:
 
 
 def absolute(data: str) -> str:
-    """The same data, wherever it is asked for from: paths from the root on."""
+    """Make paths absolute; other names stay unchanged."""
     if data.startswith(huggingface.PREFIX):
         path = data.removeprefix(huggingface.PREFIX)
         return f"{huggingface.PREFIX}{Path(path).resolve()}" if os.path.exists(path) else data
@@ -60,12 +61,12 @@ def absolute(data: str) -> str:
 
 
 def is_outside(data: str) -> bool:
-    """Whether the data are neither installed nor of `file.py:Name`."""
+    """Tell whether the data are neither an installed name nor `file.py:Name`."""
     return not _is_installed(data) and not plugins.is_file_reference(data)
 
 
 def _is_installed(data: str) -> bool:
-    """An installed name means the same in every folder, whatever lies in there."""
+    """Tell whether `data` is an installed name, which takes precedence over a path."""
     return any(data == plugin.name for plugin in plugins.installed("datasets"))
 
 
@@ -74,8 +75,8 @@ def _plugged_in(data: str) -> Dataset:
     dataset = loaded() if callable(loaded) else loaded
     if not isinstance(dataset, Dataset):
         raise UsageError(
-            f"data {data!r} is {type(dataset).__name__}; allowed: a "
-            "mnas_search.data.Dataset, or a function that gives one"
+            f"data {data!r} must be a mnas_search.Dataset or a function that returns one, got "
+            f"{type(dataset).__name__}"
         )
     return dataset
 
@@ -90,14 +91,14 @@ def _find(data: str) -> Source:
         return npz.find(path)
     if path.name.lower().endswith(cifar.ARCHIVES):
         return cifar.find_archive(path)
-    raise UsageError(f"data {data!r} is a file of another kind; allowed: {_FORMS}")
+    raise UsageError(f"data must be {_FORMS}, got {data!r}")
 
 
 def _unknown(data: str) -> UnknownName:
     if (preset := PRESETS.get(data)) is not None:
         return UnknownName(
-            f"data {data!r} is not embedded; get {preset.title} from {preset.source} and give "
-            f"--data with its path (expected: {preset.layout})"
+            f"data {data!r} is not included: download {preset.title} from {preset.source} and "
+            f"pass its path to --data (expected: {preset.layout})"
         )
     installed = ", ".join(plugin.name for plugin in plugins.installed("datasets"))
-    return UnknownName(f"no data {data!r}; allowed: {installed}, {_FORMS}")
+    return UnknownName(f"data must be {installed}, {_FORMS}, got {data!r}")

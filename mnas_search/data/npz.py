@@ -19,16 +19,16 @@ _PREFIXES = {
     "validation": ("validation_", "valid_", "val_"),
     "test": ("test_",),
 }
-# The last where it is a plain .npy array.
+# TypeError if it is a plain .npy array.
 _BROKEN = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, TypeError)
 _ARRAYS = (
-    "images and labels, or train_images and train_labels with or without those of validation (or "
-    "val) and test; and class_names"
+    "images and labels, or train_images, train_labels and optionally those of validation (or val) "
+    "and test; optionally class_names"
 )
 
 
 def find(file: Path) -> Source:
-    """The arrays of a file."""
+    """Return the arrays of a file as a source."""
     return Source(
         name=file.stem,
         identity=("npz", *stamps(file, [file])),
@@ -42,13 +42,12 @@ def _read(file: Path, side: int) -> Dataset:
     for split, prefixes in _PREFIXES.items():
         there = [p for p in prefixes if f"{p}images" in arrays or f"{p}labels" in arrays]
         if len(there) > 1:
-            raise UsageError(f"data {str(file)!r} has {split} twice; allowed: {_ARRAYS}")
+            raise UsageError(f"data {str(file)!r} must hold {_ARRAYS}, got {split} twice")
         for prefix in there:
             images, labels = (arrays.pop(f"{prefix}{what}", None) for what in ("images", "labels"))
             if images is None or labels is None:
                 raise UsageError(
-                    f"data {str(file)!r} has {prefix}images or {prefix}labels, but not both; "
-                    f"allowed: {_ARRAYS}"
+                    f"data {str(file)!r} must hold both {prefix}images and {prefix}labels, got one"
                 )
             rgb = _rgb(file, f"{prefix}images", images)
             given[split] = (
@@ -58,14 +57,14 @@ def _read(file: Path, side: int) -> Dataset:
     class_names = tuple(map(str, np.ravel(arrays.pop("class_names", ()))))
     if arrays or not given:
         names = ", ".join(arrays) or "nothing"
-        raise UsageError(f"data {str(file)!r} holds {names}; allowed: {_ARRAYS}")
+        raise UsageError(f"data {str(file)!r} must hold {_ARRAYS}, got {names}")
     count = sum(len(labels) for _, labels in given.values())
-    most = max((int(labels.max()) for _, labels in given.values() if len(labels)), default=0)
-    allowed = len(class_names) or count
-    if most >= allowed:
+    largest = max((int(labels.max()) for _, labels in given.values() if len(labels)), default=0)
+    limit = len(class_names) or count
+    if largest >= limit:
+        what = "class names" if class_names else "images"
         raise UsageError(
-            f"data {str(file)!r} has the label {most} and {allowed} "
-            f"{'class names' if class_names else 'images'}; allowed: classes from 0 on"
+            f"labels of data {str(file)!r} must be below its {limit} {what}, got {largest}"
         )
     return assemble(file.stem, given, class_names=class_names)
 
@@ -76,8 +75,7 @@ def _arrays(file: Path) -> dict[str, NDArray[Any]]:
             return {name: arrays[name] for name in arrays.files}
     except _BROKEN as error:
         raise UsageError(
-            f"data {str(file)!r} cannot be read: {error}; allowed: a NumPy .npz file of plain "
-            "arrays"
+            f"data {str(file)!r} cannot be read: {error} (expected an .npz file of plain arrays)"
         ) from None
 
 
@@ -87,11 +85,11 @@ def _rgb(file: Path, name: str, images: NDArray[Any]) -> NDArray[np.uint8]:
         len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
     ):
         raise UsageError(
-            f"{name} of {str(file)!r} are {images.dtype} {shape}; allowed: uint8 [N, H, W], "
-            "[N, H, W, 1] or [N, H, W, 3]"
+            f"{name} of {str(file)!r} must be uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3], got "
+            f"{images.dtype} {shape}"
         )
     if 0 in shape[1:]:
-        raise UsageError(f"{name} of {str(file)!r} are {shape}; allowed: at least one pixel")
+        raise UsageError(f"{name} of {str(file)!r} must have at least one pixel, got {shape}")
     grey = images[..., None] if len(shape) == 3 else images
     return np.repeat(grey, 3, axis=-1) if grey.shape[3] == 1 else grey
 
@@ -99,11 +97,9 @@ def _rgb(file: Path, name: str, images: NDArray[Any]) -> NDArray[np.uint8]:
 def _labels(file: Path, name: str, labels: NDArray[Any], count: int) -> NDArray[np.int64]:
     if labels.dtype.kind not in "iu" or labels.shape not in ((count,), (count, 1)):
         raise UsageError(
-            f"{name} of {str(file)!r} are {labels.dtype} {list(labels.shape)} for {count} images; "
-            "allowed: whole numbers [N] or [N, 1]"
+            f"{name} of {str(file)!r} must be integers [{count}] or [{count}, 1], got "
+            f"{labels.dtype} {list(labels.shape)}"
         )
     if count and labels.min() < 0:
-        raise UsageError(
-            f"{name} of {str(file)!r} go down to {labels.min()}; allowed: classes from 0 on"
-        )
+        raise UsageError(f"{name} of {str(file)!r} must be 0 or more, got {labels.min()}")
     return labels.reshape(count).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What a data set is read from, before it is read."""
+"""Data that are found but not yet read."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -10,13 +10,13 @@ from mnas_search.data.values import Dataset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Data that were found and not yet read.
+    """Data that are found but not yet read.
 
     Attributes:
-        name: what to call the data set.
-        identity: texts that differ where the content may differ.
-        read: takes the side, in pixels, that images of no fixed size get, and those of a fixed
-            size do not exceed.
+        name: of the data set.
+        identity: texts that change whenever the content may have changed.
+        read: reads the data set; its argument is the side in pixels, exact for images of variable
+            size and an upper bound for images of a fixed size.
     """
 
     name: str
@@ -25,10 +25,10 @@ class Source:
 
 
 def stamps(root: Path, files: Iterable[Path]) -> tuple[str, ...]:
-    """What tells that files below `root` have changed, without reading them.
+    """Describe files below `root` by size, mtime and ctime in nanoseconds, without reading them.
 
-    Size and the times of the last change of content and of the entry, to the nanosecond: the
-    latter no tool sets back. Files that were copied or moved count as others.
+    No tool sets ctime back, so that every change is seen; a copied or moved file counts as
+    changed.
     """
     lines = [str(root)]
     for file in files:

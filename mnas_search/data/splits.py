@@ -1,7 +1,7 @@
-"""From labelled images to a data set: deterministic, stratified splits.
+"""Labelled images -> a data set with deterministic, stratified splits.
 
-scikit-learn's `train_test_split` refuses to stratify where a class is smaller than the number of
-splits, or a split smaller than the number of classes; one's own folders are often so.
+scikit-learn's `train_test_split` cannot stratify if a class has fewer images than there are
+splits, or a split fewer images than there are classes; small data sets often do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,27 +13,27 @@ from mnas_search.common.errors import UsageError, single_line
 from mnas_search.data.values import Dataset, Split
 
 SPLITS = ("train", "validation", "test")
-_SHARE = 0.2  # of a class, for each split that is cut
-_IMBALANCE = 10  # times as many images as the smallest class
+_SHARE = 0.2  # of each class, for each new split
+_IMBALANCE = 10  # ratio of class sizes that is worth a note
 
 Labels = NDArray[np.int64]
 
 
-def named(names: Sequence[str], most: int = 5) -> str:
-    """The first few of many names."""
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+def named(names: Sequence[str], max_count: int = 5) -> str:
+    """List the first `max_count` names."""
+    return ", ".join(names[:max_count]) + (", ..." if len(names) > max_count else "")
 
 
 def cut(labels: Labels, parts: int) -> NDArray[np.int64]:
-    """For each label [N] the part it goes to: 1 to `parts`, or 0 for what stays.
+    """Assign each label [N] to a part: 1 to `parts`, or 0 for the rest.
 
-    Every part gets a fifth of each class, at least one image, the same ones each time. A class
-    with too few images for one in every part and one to stay, stays whole.
+    Every part gets a fifth of each class, at least one image, deterministically. A class with
+    `parts` images or fewer is not divided.
     """
     order = np.random.default_rng(0).permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]
     sizes = np.bincount(labels)
-    rank = np.empty(len(labels), np.int64)  # of an image within its class, at random
+    rank = np.empty(len(labels), np.int64)  # random rank of an image within its class
     rank[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     each = np.where(sizes > parts, np.maximum(1, np.round(_SHARE * sizes)), 0).astype(np.int64)
     part = rank // np.maximum(1, each)[labels] + 1
@@ -48,24 +48,24 @@ def assemble(
     num_classes: int | None = None,
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """A data set from the splits that the source has; those that it lacks are cut from `train`.
+    """Make a data set from the splits of the source; missing splits are cut from `train`.
 
     Args:
         name: of the data set.
-        given: images uint8 [N, H, W, 3] and labels [N] of `train`, and of `validation` and `test`
-            where there are any.
-        class_names: of all classes, where they are known.
-        num_classes: None for the number of names, or else up to the largest label.
-        notes: what is odd already.
+        given: images uint8 [N, H, W, 3] and labels [N] of `train`, and optionally of `validation`
+            and `test`.
+        class_names: of all classes, if known.
+        num_classes: None for the number of names, or the largest label + 1.
+        notes: earlier notes on the data.
 
     Raises:
-        UsageError: no training images, fewer than two classes, or none that can be split.
+        UsageError: no training images, fewer than two classes, or no class that can be split.
     """
     for split in SPLITS:
         if split in given and not len(given[split][1]):
-            raise UsageError(f"data {name!r} has no images for {split}; allowed: at least one")
+            raise UsageError(f"data {name!r} must have at least one image for {split}, got none")
     if "train" not in given:
-        raise UsageError(f"data {name!r} has {', '.join(given)} but no train; allowed: with train")
+        raise UsageError(f"data {name!r} must have a train split, got {', '.join(given)}")
     images, labels = given["train"]
     if num_classes is None:
         num_classes = len(class_names) or 1 + max(int(part.max()) for _, part in given.values())
@@ -76,8 +76,8 @@ def assemble(
     for number, split in enumerate(["train", *missing]):
         if not (part == number).any():
             raise UsageError(
-                f"no class of data {name!r} has the {len(missing) + 1} images that are needed to "
-                f"cut {' and '.join(missing)} from train; allowed: more images, or your own splits"
+                f"cutting {' and '.join(missing)} from train requires a class of "
+                f"{len(missing) + 1} images or more, which data {name!r} does not have"
             )
         if missing:
             splits[split] = Split(images=images[part == number], labels=labels[part == number])
@@ -97,13 +97,13 @@ def assemble(
 def _oddities(
     name: str, labels: Labels, splits: Mapping[str, Split], called: Sequence[str], missing: int
 ) -> list[str]:
-    """What to say about the sizes of classes; `labels` are those before any cut."""
+    """Return notes on class sizes; `labels` are those of `train` before cutting."""
     sizes: list[int] = np.bincount(labels, minlength=len(called)).tolist()
     present = [k for k, size in enumerate(sizes) if size]
     if len(present) < 2:
         only = ", ".join(called[k] for k in present)
         raise UsageError(
-            f"data {name!r} has images of one class only ({only}); allowed: two classes and more"
+            f"data {name!r} must have images of two classes or more, got one ({only})"
         )
     notes = []
     if absent := [called[k] for k, size in enumerate(sizes) if not size]:
@@ -116,15 +116,15 @@ def _oddities(
             f"{len(small)} classes have fewer than {missing + 1} images, which are all used for "
             f"training: {named(small)}"
         )
-    least, most = min(present, key=sizes.__getitem__), max(present, key=sizes.__getitem__)
-    if sizes[most] > _IMBALANCE * sizes[least]:
+    low, high = min(present, key=sizes.__getitem__), max(present, key=sizes.__getitem__)
+    if sizes[high] > _IMBALANCE * sizes[low]:
         notes.append(
-            f"class sizes go from {sizes[least]:,} ({called[least]}) to {sizes[most]:,} "
-            f"({called[most]}): accuracy is mostly that of the large classes"
+            f"class sizes range from {sizes[low]:,} ({called[low]}) to {sizes[high]:,} "
+            f"({called[high]}): accuracy is mostly that of the large classes"
         )
-    judged = {*splits["validation"].labels.tolist(), *splits["test"].labels.tolist()}
-    if never := [called[k] for k in sorted(judged - set(present))]:
+    measured = {*splits["validation"].labels.tolist(), *splits["test"].labels.tolist()}
+    if never := [called[k] for k in sorted(measured - set(present))]:
         notes.append(
-            f"{len(never)} classes are validated or tested but never trained: {named(never)}"
+            f"{len(never)} classes are in validation or test but not in train: {named(never)}"
         )
     return notes

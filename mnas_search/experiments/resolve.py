@@ -1,5 +1,5 @@
-"""What stands for an architecture: a name, a quoted block string, a JSON file, the folder of a run
-or a training."""
+"""Resolves architectures from text: a name, a quoted block string, a JSON file, or the folder of
+a run or a training."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from mnas_search.common.errors import InvalidArchitecture, RunFolderError, Unkno
 from mnas_search.common.files import read_json
 from mnas_search.common.folders import read_training
 
-_MOST_BYTES = 10_000_000
+_MAX_BYTES = 10_000_000
 _ALLOWED = "a block string, a JSON file, or a run's folder"
 
 
 def resolve_architecture(text: str) -> Architecture:
-    """The architecture that `text` stands for."""
+    """Return the architecture that `text` names or holds."""
     if not text.strip():
-        raise UnknownName(f"architecture {text!r}; allowed: {_ALLOWED}")
+        raise UnknownName(f"architecture must be a name, {_ALLOWED}, got {text!r}")
     if text in published.names():
         return published.architecture(text)
     if is_path(text):
@@ -28,12 +28,12 @@ def resolve_architecture(text: str) -> Architecture:
         if "_" in text.split("_", 1)[-1] or " " in text.strip():
             raise  # it was meant as a block string
         raise UnknownName(
-            f"unknown architecture {text!r}; allowed: {', '.join(published.names())}, {_ALLOWED}"
+            f"unknown architecture {text!r}; it must be {', '.join(published.names())}, {_ALLOWED}"
         ) from error
 
 
 def is_path(text: str) -> bool:
-    """Whether something in the file system is called so."""
+    """Return whether something in the file system has this name."""
     try:
         return Path(text).exists()
     except (OSError, ValueError):  # too long for a path, or no path at all
@@ -42,16 +42,16 @@ def is_path(text: str) -> bool:
 
 def _from_file(path: Path) -> Architecture:
     if not path.is_file():
-        raise UnknownName(f"{str(path)!r} is no ordinary file; allowed: {_ALLOWED}")
-    if path.stat().st_size > _MOST_BYTES:
+        raise UnknownName(f"{str(path)!r} is no ordinary file; it must be {_ALLOWED}")
+    if path.stat().st_size > _MAX_BYTES:
         raise InvalidArchitecture(
-            f"{str(path)!r} has {path.stat().st_size:,} bytes; allowed: {_MOST_BYTES:,}"
+            f"{str(path)!r} must have at most {_MAX_BYTES:,} bytes, got {path.stat().st_size:,}"
         )
     try:
         return Architecture.from_json(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise InvalidArchitecture(
-            f"{str(path)!r} is no text; allowed: an architecture's JSON"
+            f"{str(path)!r} is no text; it must be an architecture's JSON"
         ) from None
     except InvalidArchitecture as error:
         raise InvalidArchitecture(f"{str(path)!r}: {error}") from None
@@ -71,7 +71,7 @@ def _from_run(folder: Path) -> Architecture:
         if winner["architecture"] is None and "fingerprint" in winner:
             raise UnknownName(
                 f"the winner of {str(folder)!r} is the traced network {winner['fingerprint']!r}; "
-                "allowed: networks of stages"
+                "this command requires a network of stages"
             )
         return Architecture.from_dict(winner["architecture"])
     except UnknownName:

@@ -1,9 +1,9 @@
 """The contract of exporters."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from mnas_search.architecture.value import Architecture
 
@@ -13,14 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where an exported network comes from, for formats with room to say it.
+    """Where an exported network comes from, for formats that record it.
 
     Attributes:
-        weights: what they are: untrained, or trained how and on what.
+        weights: untrained, or how and on what they were trained.
         facts: how the architecture was found and what was measured, as (name, text).
-        class_names: of the classifier's outputs, in order; empty where unknown.
-        mean, std: of the channels R, G, B of images in [0, 1], by which inputs are normalised;
-            None where unknown.
+        class_names: of the classifier's outputs, in order; empty if unknown.
+        mean, std: normalisation of the channels R, G, B of images in [0, 1]; None if unknown.
     """
 
     weights: str
@@ -31,10 +30,10 @@ class Origin:
 
 
 class Exporter(ABC):
-    """Writes a network in some format.
+    """Writes a network in a format.
 
     Attributes:
-        takes_weights: whether the format has room for them.
+        takes_weights: whether the format contains weights.
     """
 
     takes_weights: ClassVar[bool] = True
@@ -43,18 +42,33 @@ class Exporter(ABC):
     def export(
         self, architecture: Architecture, weights: "dict[str, torch.Tensor] | None", path: Path
     ) -> tuple[Path, ...]:
-        """Write to `path`, an existing folder; returns the files. None: freshly initialised.
+        """Write to `path`, an existing folder, and return all files that it then contains.
 
-        The files are all that lies there afterwards. Raises `InvalidArchitecture`, naming the
-        stage, for what the format cannot express, and `UsageError` for weights that do not fit,
-        or that it has no room for; then no file is written."""
+        Args:
+            weights: a state dict; None for random weights from seed 0.
+
+        Raises:
+            InvalidArchitecture: the format cannot express a stage, which the message names.
+            UsageError: weights do not fit, or the format does not contain any. No file is written
+                in either case.
+        """
 
     def about(self, origin: Origin) -> "Exporter":
-        """This exporter, writing down where the network comes from; override where the format
-        has room for it."""
+        """Return this exporter with the origin to record; override if the format records it."""
         del origin
         return self
 
     def caveats(self) -> tuple[str, ...]:
-        """Sentences that belong beside the written files; override to have some."""
+        """Return sentences for the user on limits of the written files."""
         return ()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsOrigin(Exporter, ABC):
+    """An exporter whose files record the origin of the network."""
+
+    origin: Origin | None = None
+
+    def about(self, origin: Origin) -> Self:
+        """Return the exporter with this origin."""
+        return replace(self, origin=origin)

@@ -1,13 +1,13 @@
-"""The comparison that every written artefact passes before its export counts as done.
+"""The check of every export: the written artefact computes the same outputs as the network.
 
-An artefact is run once and its outputs are held against those of the network itself. A freshly
-initialised network would let anything pass: its outputs are near 1e-5 and its batch norms all
-alike. So where weights are untrained, the artefact is also run with weights whose scales and
-shifts are random and whose batch-norm statistics are those of the images that are compared:
-no two channels agree, and no depth lets the outputs vanish or overflow.
+A freshly initialised network would hide errors: its outputs are near 1e-5 and its batch norms all
+equal. Without trained weights, the artefact is therefore also run with random scales and shifts
+and with the batch-norm statistics of the images, so that channels differ and outputs neither
+vanish nor overflow at any depth.
 """
 
 import copy
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -25,22 +25,22 @@ _SPREAD = 0.1  # standard deviation of random scales, shifts and biases
 
 
 class Artefact(Protocol):
-    """What an exporter wrote, ready to run."""
+    """A written artefact, loaded to run."""
 
     def __call__(self, images: Tensor, weights: dict[str, Tensor] | None, /) -> Tensor:
-        """Logits [N, classes] of images [N, 3, R, R], from the artefact's own weights (None), or
-        from these in their place, under the names of `StagewiseNetwork`."""
+        """Compute logits [N, classes] of images [N, 3, R, R] with the artefact's weights (None) or
+        with these, under the names of `StagewiseNetwork`."""
 
 
 def images_for(architecture: Architecture, *, any_size: bool) -> Tensor:
-    """Random images to compare on, [N, 3, R, R].
+    """Make random images [N, 3, R, R] for the comparison.
 
     Args:
-        any_size: whether the artefact takes images of any size. Symmetric padding is the same at
-            each, so that small ones do; `same` is resolved at the architecture's own.
+        any_size: whether the artefact takes images of any size. Small ones suffice for symmetric
+            padding; `same` padding is resolved at the architecture's resolution.
 
     Raises:
-        UsageError: the machine cannot hold what running them takes.
+        UsageError: the machine does not have the memory to run them.
     """
     small = any_size and architecture.padding == "symmetric"
     resolution = min(architecture.resolution, _SMALL) if small else architecture.resolution
@@ -58,17 +58,17 @@ def compare(
     trained: bool,
     tolerance: float = TOLERANCE,
 ) -> float:
-    """The largest difference between outputs, as a fraction of the largest output.
+    """Compute the largest difference between outputs over the largest output.
 
     Raises:
         WorkFailed: it is above `tolerance`.
-        UsageError: trained weights whose outputs are no numbers.
+        UsageError: outputs with trained weights are not finite.
     """
     own = copy.deepcopy(network).eval()
     with torch.no_grad():
         expected = own(images)
         found = 0.0
-        # Without training, a very deep network may well overflow.
+        # An untrained, very deep network may overflow.
         if trained or bool(expected.isfinite().all()):
             found = _difference(expected, artefact(images, None), tolerance)
         if not trained:
@@ -78,29 +78,53 @@ def compare(
     return found
 
 
+def compare_module(
+    network: StagewiseNetwork,
+    written: nn.Module,
+    images: Tensor,
+    *,
+    trained: bool,
+    own: Mapping[str, Tensor] | None = None,
+    rename: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda weights: weights,
+) -> float:
+    """Compare a written module, as `compare` does.
+
+    Args:
+        own: the written weights, if they are not in the module yet.
+        rename: from the names of `StagewiseNetwork` to those of the module.
+    """
+
+    def run(images: Tensor, other: dict[str, Tensor] | None) -> Tensor:
+        weights = own if other is None else rename(other)
+        if weights is not None:
+            written.load_state_dict(weights)
+        logits: Tensor = written(images)
+        return logits
+
+    return compare(network, run, images, trained=trained)
+
+
 def _difference(expected: Tensor, got: Tensor, tolerance: float) -> float:
     largest = float(expected.abs().max())
     if not bool(expected.isfinite().all()):
-        raise UsageError(
-            "with these weights the outputs are not finite numbers; allowed: trained weights"
-        )
+        raise UsageError("outputs must be finite, got NaN or infinity: the weights are not usable")
     if got.shape != expected.shape:
         raise WorkFailed(
-            f"the export gives outputs {list(got.shape)}, the network {list(expected.shape)}"
+            f"outputs of the export must be {list(expected.shape)}, got {list(got.shape)}"
         )
     difference = float((expected - got).abs().max())
     if not difference <= tolerance * largest:
         raise WorkFailed(
-            f"the export differs from the network by {difference:g}, outputs reach {largest:g}; "
-            f"allowed: {tolerance:g} of the largest"
+            f"the export differs from the network by {difference:g}, with outputs up to "
+            f"{largest:g}: the tolerance is {tolerance:g} of the largest"
         )
     return difference / largest if largest else 0.0
 
 
 @torch.no_grad()
 def randomise(network: nn.Module, images: Tensor, *, seed: int = 1) -> None:
-    """Random scales, shifts and biases; statistics of the batch norms from one pass over the
-    images [N, 3, R, R]. In place; the batch norms are in eval mode afterwards."""
+    """Randomise scales, shifts and biases in place, and set batch-norm statistics to those of the
+    images [N, 3, R, R]; batch norms are in eval mode afterwards."""
     generator = torch.Generator().manual_seed(seed)
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for parameter in network.parameters():
@@ -110,7 +134,7 @@ def randomise(network: nn.Module, images: Tensor, *, seed: int = 1) -> None:
     for norm in norms:
         norm.reset_running_stats()
         norm.train()
-        norm.momentum = None  # the statistics become those of the one batch
+        norm.momentum = None  # the average of all batches: of this one
     network(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -1,4 +1,4 @@
-"""The architecture's complete form."""
+"""The complete form of an architecture as JSON."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, final
@@ -21,7 +21,9 @@ class JsonExporter(Exporter):
     def export(
         self, architecture: Architecture, weights: "dict[str, torch.Tensor] | None", path: Path
     ) -> tuple[Path, ...]:
-        """Write `architecture.json`; there is no room for weights in it."""
+        """Write `architecture.json`, which does not contain weights."""
         if weights is not None:
-            raise UsageError("weights for 'json'; allowed: none, 'pytorch' has them")
+            raise UsageError(
+                "weights require a format that contains them, such as 'pytorch', got 'json'"
+            )
         return (write_atomically(path / "architecture.json", architecture.to_json() + "\n"),)

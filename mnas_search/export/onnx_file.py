@@ -1,4 +1,4 @@
-"""`model.onnx`, compared through ONNX Runtime."""
+"""`model.onnx`, compared in ONNX Runtime."""
 
 from pathlib import Path
 from typing import Any, final
@@ -19,13 +19,13 @@ _TOLERANCE = 1e-4  # of the largest output: ONNX Runtime fuses and reorders sums
 
 @final
 class OnnxExporter(Exporter):
-    """`model.onnx`: `images` [N, 3, R, R] to `logits` [N, classes] for any N, weights inside,
-    operators of the ONNX standard alone."""
+    """Writes `model.onnx`: `images` [N, 3, R, R] to `logits` [N, classes] for any N, with weights,
+    operators of the ONNX standard only."""
 
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
     ) -> tuple[Path, ...]:
-        """Translate, run by ONNX Runtime, compare; write it."""
+        """Convert, compare in ONNX Runtime, and write the file."""
         require_packages("onnx", "onnx", "onnxscript", "onnxruntime")
         network = build_with_weights(architecture, weights)
         images = images_for(architecture, any_size=False)
@@ -42,7 +42,7 @@ class OnnxExporter(Exporter):
 
 
 def _with_weights(model: Any, weights: dict[str, Tensor]) -> Any:
-    """A copy of the model with other weights in it."""
+    """Copy the model with other weights."""
     from onnx import ModelProto, numpy_helper
 
     copied = ModelProto()

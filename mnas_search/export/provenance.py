@@ -1,4 +1,4 @@
-"""Where a network and its weights come from, read from the folders they were found in."""
+"""The origin of a network and its weights, read from their folders."""
 
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,15 @@ from mnas_search.common.folders import read_training
 from mnas_search.export.base import Origin
 from mnas_search.export.weights import GIVEN, UNTRAINED
 
-_LARGEST = 1e6  # of a mean or deviation; images are in [0, 1] or [0, 255]
+_MAX_VALUE = 1e6  # of a mean or deviation; images are in [0, 1] or [0, 255]
 
 
 def find_origin(found_in: Path | None, weights: Path | None) -> Origin:
-    """What the folder of a run or a training, and the words beside the weights, say.
+    """Read the origin from the folder of a run or training, and from `weights.json`.
 
     Args:
-        found_in: what the architecture was read from; None for a name or a block string.
-        weights: the file or folder that weights were read from; None for untrained ones.
+        found_in: the source of the architecture; None for a name or a block string.
+        weights: the file or folder of the weights; None for untrained ones.
     """
     facts: tuple[tuple[str, str], ...] = ()
     if found_in is not None and found_in.is_dir():
@@ -26,11 +26,11 @@ def find_origin(found_in: Path | None, weights: Path | None) -> Origin:
         return Origin(weights=UNTRAINED, facts=facts)
     if not facts and weights.is_dir():
         facts = _of_training(weights)
-    words = _words(weights)
-    normalisation = _object(words.get("normalisation"))
-    names = words.get("class_names")
+    description = _description(weights)
+    normalisation = _object(description.get("normalisation"))
+    names = description.get("class_names")
     return Origin(
-        weights=str(words.get("weights", f"{GIVEN}, from {weights.name!r}")),
+        weights=str(description.get("weights", f"{GIVEN}, from {weights.name!r}")),
         facts=facts,
         class_names=tuple(map(str, names)) if isinstance(names, list) else (),
         mean=_channels(normalisation.get("mean")),
@@ -38,11 +38,11 @@ def find_origin(found_in: Path | None, weights: Path | None) -> Origin:
     )
 
 
-def _words(weights: Path) -> dict[str, Any]:
+def _description(weights: Path) -> dict[str, Any]:
     folders = (weights / "export", weights) if weights.is_dir() else (weights.parent,)
     for folder in folders:
-        if words := _read(folder / "weights.json"):
-            return words
+        if description := _read(folder / "weights.json"):
+            return description
     return {}
 
 
@@ -55,9 +55,9 @@ def _of_run(folder: Path) -> tuple[tuple[str, str], ...]:
     facts = [
         ("search space", str(config.get("space"))),
         ("controller", f"{config.get('controller')}, seed {config.get('seed')}"),
-        ("networks tried", f"at most {config.get('trials')}"),
+        ("networks evaluated", f"at most {config.get('trials')}"),
         (
-            "judged by",
+            "evaluated by",
             f"{config.get('evaluator')} on {config.get('data') or 'recorded trainings'}",
         ),
     ]
@@ -67,7 +67,7 @@ def _of_run(folder: Path) -> tuple[tuple[str, str], ...]:
         facts.insert(0, ("target", " and ".join(amounts)))
     if isinstance(accuracy, int | float):
         facts.append(
-            ("accuracy in the search", f"{accuracy:.4f}, by that judge: not of these weights")
+            ("accuracy in the search", f"{accuracy:.4f}, by that evaluator: not of these weights")
         )
     return tuple(facts)
 
@@ -84,7 +84,7 @@ def _of_training(folder: Path) -> tuple[tuple[str, str], ...]:
     test = _object(result.get("test"))
     top1, count = test.get("top1"), test.get("n")
     if isinstance(top1, int | float):
-        facts.append(("test accuracy", f"{top1:.4f} of {count} images, looked at once"))
+        facts.append(("test accuracy", f"{top1:.4f} of {count} images, evaluated once"))
     else:
         facts.append(("test accuracy", "not measured: the training had not ended"))
     return tuple(facts)
@@ -102,9 +102,9 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _channels(value: object) -> tuple[float, ...] | None:
-    """Three finite numbers; what else a file says is no normalisation."""
+    """Return three finite numbers, or None for anything else."""
     if not isinstance(value, list) or len(value) != 3:
         return None
-    if not all(isinstance(v, int | float) and -_LARGEST < v < _LARGEST for v in value):
+    if not all(isinstance(v, int | float) and -_MAX_VALUE < v < _MAX_VALUE for v in value):
         return None
     return tuple(float(v) for v in value)

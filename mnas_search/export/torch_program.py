@@ -10,18 +10,18 @@ from torch import Tensor
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.files import write_atomically
 from mnas_search.export.base import Exporter
-from mnas_search.export.comparison import compare, images_for
+from mnas_search.export.comparison import compare_module, images_for
 from mnas_search.export.weights import build_with_weights
 
 
 @final
 class TorchExportExporter(Exporter):
-    """`model.pt2`: images [N, 3, R, R] to logits for any N, in inference mode."""
+    """Writes `model.pt2`: images [N, 3, R, R] to logits for any N, in inference mode."""
 
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
     ) -> tuple[Path, ...]:
-        """Trace, save and load again; compare what was loaded; write it."""
+        """Trace, save, load and compare; write the file."""
         network = build_with_weights(architecture, weights)
         images = images_for(architecture, any_size=False)
         batch = torch.export.Dim("batch", min=1)
@@ -30,12 +30,5 @@ class TorchExportExporter(Exporter):
         torch.export.save(program, saved)
         saved.seek(0)
         loaded = torch.export.load(saved).module()
-
-        def run(images: Tensor, other: dict[str, Tensor] | None) -> Tensor:
-            if other is not None:
-                loaded.load_state_dict(other)
-            logits: Tensor = loaded(images)
-            return logits
-
-        compare(network, run, images, trained=weights is not None)
+        compare_module(network, loaded, images, trained=weights is not None)
         return (write_atomically(path / "model.pt2", saved.getvalue()),)

@@ -1,4 +1,4 @@
-"""Weights on their way into a network and into a file."""
+"""Weights in a network and in a safetensors file."""
 
 import json
 from collections.abc import Mapping
@@ -12,22 +12,22 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
 from mnas_search.networks import StagewiseNetwork, build
 
-_COPIES = 4  # the network, its copy to compare with, the artefact, the file's content
+_COPIES = 4  # network, copy for the comparison, artefact, content of the file
 UNTRAINED = "untrained: freshly initialised, no image was seen"
 GIVEN = "as given to the export"
-_PREFIX = 8  # bytes of a safetensors file before its header, whose length they say
-COUNTER = "num_batches_tracked"  # of batch norms: only their own statistics' bookkeeping
+_PREFIX = 8  # bytes of a safetensors file that hold the length of its header
+COUNTER = "num_batches_tracked"  # of batch norms; not used in inference
 
 
 def build_with_weights(
     architecture: Architecture, weights: Mapping[str, Tensor] | None
 ) -> StagewiseNetwork:
-    """The network in eval mode with these weights, or freshly initialised from seed 0.
+    """Build the network in eval mode with these weights, or initialised from seed 0.
 
     Raises:
-        UsageError: the weights do not fit, or the machine cannot hold what an export takes.
+        UsageError: the weights do not fit, or the machine does not have the memory for an export.
     """
-    small = replace(architecture, resolution=1)  # what is run is checked with its images
+    small = replace(architecture, resolution=1)  # activations are checked with the images
     check_room(small, copies=_COPIES, batch_size=1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -37,7 +37,7 @@ def build_with_weights(
     for name, tensor in weights.items():
         if not name.endswith(COUNTER) and not tensor.is_floating_point():
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise UsageError(f"weights {name!r} are {kind}; allowed: floating-point numbers")
+            raise UsageError(f"weights {name!r} must be floating-point numbers, got {kind}")
     try:
         missing, surplus = network.load_state_dict(weights, strict=False)
     except RuntimeError as error:
@@ -45,14 +45,14 @@ def build_with_weights(
     wrong = [name for name in (*missing, *surplus) if not name.endswith(COUNTER)]
     if wrong:
         raise UsageError(
-            f"the weights do not fit: {wrong[0]!r} and {len(wrong) - 1} others are missing or "
-            f"have no place; allowed: those of {architecture.label!r}"
+            f"weights must be those of {architecture.label!r}: {wrong[0]!r} and {len(wrong) - 1} "
+            "others are missing or have no place"
         )
     return network
 
 
 def safetensors(weights: Mapping[str, Tensor], architecture: Architecture) -> bytes:
-    """A safetensors file, marked as PyTorch's, with the settings that a state dict lacks."""
+    """Return a safetensors file with the settings that a state dict lacks as metadata."""
     from safetensors.torch import save
 
     told = {
@@ -63,8 +63,8 @@ def safetensors(weights: Mapping[str, Tensor], architecture: Architecture) -> by
 
 
 def _sorted(content: bytes) -> bytes:
-    """The same safetensors file with its settings in order: safetensors writes them in another
-    one each time, and the same export would not give the same bytes."""
+    """Sort the metadata, which safetensors writes in random order, so that equal exports are equal
+    byte by byte."""
     end = _PREFIX + int.from_bytes(content[:_PREFIX], "little")
     header = json.loads(content[_PREFIX:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

@@ -30,7 +30,7 @@ class EvaluatorPool:
 
     @property
     def resources(self) -> Resources | None:
-        """What the most demanding of them occupies; None where all run in process."""
+        """What the largest of them occupies; None where all run in process."""
         wanted = [e.resources for e in self.evaluators if e.resources is not None]
         if not wanted:
             return None

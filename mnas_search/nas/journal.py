@@ -1,4 +1,4 @@
-"""The append-only record of a run, one JSON event a line.
+"""The append-only journal of an experiment, one JSON event a line.
 
 Each event is written whole and flushed before it counts; the tell of a finished evaluation is also
 synced to disk. Complete lines never change; a torn last line, left by a crash, is cut when the
@@ -18,7 +18,7 @@ from mnas_search.common.files import check_ordinary, lock
 
 
 class Events(Protocol):
-    """The record of a run, as the parts of a run use it."""
+    """A journal, as the stages of a run use it."""
 
     events: list[dict[str, Any]]
 
@@ -28,20 +28,20 @@ class Events(Protocol):
 
 @final
 class ReadJournal:
-    """A record that is only read; the run may go on meanwhile, and does not notice."""
+    """A journal that is only read, even while the run writes to it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.events = read_events(path)
 
     def append(self, event: Mapping[str, Any], *, sync: bool = False) -> None:
-        """Refused."""
+        """Refuse to write."""
         del event, sync
         raise WorkFailed(f"{self._path} is only read")
 
 
 class Journal:
-    """The append-only record of a run, locked against a second writer."""
+    """The append-only journal of an experiment, locked against a second writer."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -63,7 +63,7 @@ class Journal:
                 os.fsync(self._file.fileno())
         except OSError as error:
             raise WorkFailed(
-                f"cannot write {self._path}: {error.strerror}; started again, it goes on from "
+                f"cannot write {self._path}: {error.strerror}; resumed, the run continues from "
                 "the last complete line"
             ) from error
 
@@ -95,7 +95,7 @@ class Journal:
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """The complete events of a journal that is only read; it may be in use."""
+    """Read the complete events of a journal, which may be in use."""
     try:
         check_ordinary(path)
         return _parse(path.read_bytes(), path)[0]

@@ -1,4 +1,4 @@
-"""Plans -> `torch.nn.Module`, without any arithmetic of its own."""
+"""Plans -> `torch.nn.Module`; all arithmetic is in the plans."""
 
 from mnas_search.networks.network import StagewiseNetwork, build
 

@@ -1,13 +1,12 @@
-"""Where in an image a network sees a class: maps over the positions of its last features.
+"""Class activation maps: the contribution of each position of the last features to a class.
 
-    class_activation_map      exact; for networks that end in the mean over all positions and one
-                              linear layer (arXiv 1512.04150), as every `Architecture` does
-    gradient_activation_map   Grad-CAM (arXiv 1610.02391), for any other network of feature maps
-    activation_map            the first where it is exact, else the second
+    class_activation_map      exact; for networks that end in global average pooling and one linear
+                              layer (arXiv 1512.04150), as every `Architecture` does
+    gradient_activation_map   Grad-CAM (arXiv 1610.02391), for any network of feature maps
+    activation_map            the exact map if the network has one, else Grad-CAM
 
-All take a network and one image [1, 3, H, W] as the network wants it, and give an `ActivationMap`.
-A network that was never trained has such maps too, and they mean nothing: `mnas-search explain`
-refuses those, these functions cannot know.
+All take a network and one normalised image [1, 3, H, W] and return an `ActivationMap`. Maps of an
+untrained network are meaningless, which these functions cannot detect.
 """
 
 import contextlib
@@ -21,22 +20,21 @@ from torch import Tensor, nn
 
 from mnas_search.common.errors import UsageError
 
-# The last features are followed by few maps (pools, gates) and the modules wrapped around them;
-# to keep all maps of a large network until its end would take gigabytes.
-_KEPT = 16
+# The last features are followed by few maps (pools, gates) and wrapping modules; keeping all maps
+# of a large network would take gigabytes.
+_MAX_MAPS = 16
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ActivationMap:
-    """What each position of the last features says about one class.
+    """The activation map of one class.
 
     Attributes:
-        values: [h, w]. Of `cam`, each position's contribution to the class's logit: their mean
-            plus the classifier's bias is the logit. Of `grad-cam` never negative, on a scale of
-            its own.
-        method: which of the two.
-        target: number of the class.
+        values: [h, w]. For `cam` contributions to the logit of the class: their mean plus the
+            classifier's bias is the logit. For `grad-cam` non-negative, on an arbitrary scale.
+        method: the method that computed it.
+        target: index of the class.
         logits: [classes], of the image.
     """
 
@@ -53,24 +51,24 @@ class ActivationMap:
 
     @property
     def probability(self) -> float:
-        """Of the class, by the softmax over all."""
+        """Softmax probability of the class."""
         return self.probability_of(self.target)
 
     @property
     def predicted(self) -> int:
-        """The likeliest class."""
+        """Index of the most probable class."""
         return int(self.logits.argmax())
 
     def probability_of(self, target: int) -> float:
-        """Of any class."""
+        """Return the softmax probability of a class."""
         return float(self.logits.softmax(0)[target])
 
 
 def activation_map(network: nn.Module, image: Tensor, target: int | None = None) -> ActivationMap:
-    """The exact map where the network has one, else Grad-CAM's of its last features.
+    """Compute the exact map if the network has one, else Grad-CAM of its last features.
 
     Args:
-        target: number of the class; None for the likeliest one.
+        target: index of the class; None for the most probable one.
     """
     found = _exact(network, image, target)
     return gradient_activation_map(network, image, target) if found is None else found
@@ -79,22 +77,22 @@ def activation_map(network: nn.Module, image: Tensor, target: int | None = None)
 def class_activation_map(
     network: nn.Module, image: Tensor, target: int | None = None
 ) -> ActivationMap:
-    """M_c(x, y) = sum over k of w_k^c f_k(x, y) (arXiv 1512.04150, eq. 2).
+    """Compute M_c(x, y) = sum over k of w_k^c f_k(x, y) (arXiv 1512.04150, eq. 2).
 
-    f are the last features, w the rows of the classifier. The features are found by what becomes
-    of them, not by a name: their mean over the positions is what the classifier is given.
+    f are the last features, w the rows of the classifier. The features are the map whose mean over
+    all positions is the classifier's input.
 
     Args:
-        target: number of the class c; None for the likeliest one.
+        target: index of the class c; None for the most probable one.
 
     Raises:
-        UsageError: the network does not end so.
+        UsageError: the network does not end in global average pooling and one linear layer.
     """
     found = _exact(network, image, target)
     if found is None:
         raise UsageError(
-            f"{type(network).__name__} does not end in the mean of a map and one linear layer; "
-            "allowed: networks that do, or gradient_activation_map"
+            "class_activation_map requires a network that ends in global average pooling and one "
+            f"linear layer, got {type(network).__name__}; see gradient_activation_map"
         )
     return found
 
@@ -102,36 +100,33 @@ def class_activation_map(
 def gradient_activation_map(
     network: nn.Module, image: Tensor, target: int | None = None, *, layer: nn.Module | None = None
 ) -> ActivationMap:
-    """relu(sum over k of a_k f_k(x, y)), with a_k the mean over all positions of the derivative
-    of the class's logit by f_k (arXiv 1610.02391, eq. 1 and 2).
+    """Compute Grad-CAM: relu(sum over k of a_k f_k(x, y)), where a_k is the mean over all
+    positions of the derivative of the logit by f_k (arXiv 1610.02391, eq. 1 and 2).
 
-    Before a mean over h x w positions and a linear layer this is relu(M_c) / (h w), with M_c the
-    exact map.
+    Before a mean over h x w positions and a linear layer, it equals relu(M_c) / (h w) for the
+    exact map M_c.
 
     Args:
-        target: number of the class; None for the likeliest one.
-        layer: the module whose output f is; None for the last one whose output is a map
+        target: index of the class; None for the most probable one.
+        layer: the module whose output is f; None for the last module whose output is a map
             [1, C, h, w] of more than one position.
 
     Raises:
         UsageError: there is no such output, or the logit does not depend on it.
     """
     with torch.enable_grad():
-        # A copy to write into, and no leaf, which would not allow that.
+        # The network may write into its input, which a leaf tensor does not allow.
         seen = _run(network, image.detach().clone().requires_grad_().clone(), layer)
         target = _check_target(target, seen.logits)
         features = seen.last_map
         if features is None:
             raise UsageError(
-                f"{_called(network, layer)} gives no map [1, C, h, w] of more than one position; "
-                "allowed: networks with one, or another layer"
+                f"the output of {_called(network, layer)} must be a map [1, C, h, w] of more than "
+                "one position"
             )
         (slope,) = torch.autograd.grad(seen.logits[target], features, allow_unused=True)
     if slope is None:
-        raise UsageError(
-            f"the logits do not depend on the output of {_called(network, layer)}; allowed: "
-            "another layer"
-        )
+        raise UsageError(f"the logits do not depend on the output of {_called(network, layer)}")
     weights = slope[0].mean((1, 2))
     values = torch.einsum("k,khw->hw", weights, features.detach()[0]).relu()
     return ActivationMap(
@@ -153,16 +148,16 @@ def _exact(network: nn.Module, image: Tensor, target: int | None) -> ActivationM
 
 @dataclass(slots=True, eq=False)
 class _Seen:
-    """What passed through a network.
+    """Intermediate results of a forward pass.
 
     Attributes:
         logits: [classes].
         maps: the last outputs [1, C, h, w], in order of execution.
-        head: the last linear layer, with what it was given and what it gave.
+        head: the last linear layer with its input and output.
     """
 
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
-    maps: deque[Tensor] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    maps: deque[Tensor] = field(default_factory=lambda: deque(maxlen=_MAX_MAPS))
     head: tuple[nn.Linear, Tensor, Tensor] | None = None
 
     @property
@@ -172,14 +167,14 @@ class _Seen:
 
     @property
     def pooled(self) -> tuple[nn.Linear, Tensor] | None:
-        """The linear layer that gives the logits, and the map whose mean it was given; of
-        several such maps (a pooled one is its own mean) the one of most positions."""
+        """The linear layer that computes the logits, and the map whose mean is its input; of
+        several such maps (a pooled map is its own mean) the one with most positions."""
         if self.head is None:
             return None
         linear, given, made = self.head
         if made.shape != (1, len(self.logits)) or not torch.equal(made[0], self.logits):
             return None
-        # The same sum in another order differs by rounding alone.
+        # The order of summation changes the result by rounding only.
         near = torch.finfo(given.dtype).eps ** 0.5 * float(given.abs().max())
         means = [
             (m, m.mean((2, 3))) for m in self.maps if m.shape[1] == given.shape[-1] and m.numel()
@@ -191,12 +186,12 @@ class _Seen:
 
 
 def _run(network: nn.Module, image: Tensor, layer: nn.Module | None = None) -> _Seen:
-    """One forward pass in evaluation mode; with `layer`, only its own outputs are kept."""
+    """Run a forward pass in evaluation mode, and keep the maps (of `layer` only, if given)."""
     if image.ndim != 4 or len(image) != 1:
-        raise UsageError(f"an image {list(image.shape)}; allowed: one, [1, 3, H, W]")
+        raise UsageError(f"image must be [1, 3, H, W], got {list(image.shape)}")
     seen = _Seen()
 
-    def hear(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+    def record(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         if not isinstance(output, Tensor):
             return
         if output.ndim == 4 and len(output) == 1 and layer in (None, module):
@@ -204,7 +199,7 @@ def _run(network: nn.Module, image: Tensor, layer: nn.Module | None = None) -> _
         if isinstance(module, nn.Linear) and inputs and isinstance(inputs[0], Tensor):
             seen.head = module, inputs[0], output
 
-    handles = [module.register_forward_hook(hear) for module in network.modules()]
+    handles = [module.register_forward_hook(record) for module in network.modules()]
     try:
         with _evaluating(network):
             output = network(image)
@@ -213,14 +208,16 @@ def _run(network: nn.Module, image: Tensor, layer: nn.Module | None = None) -> _
             handle.remove()
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 1:
         found = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise UsageError(f"{type(network).__name__} gives {found}; allowed: logits [1, classes]")
+        raise UsageError(
+            f"the output of {type(network).__name__} must be logits [1, classes], got {found}"
+        )
     seen.logits = output[0]
     return seen
 
 
 @contextlib.contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards each module has its own mode again."""
+    """Switch to evaluation mode, and restore the mode of each module afterwards."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -234,7 +231,7 @@ def _check_target(target: int | None, logits: Tensor) -> int:
     if target is None:
         return int(logits.argmax())
     if not 0 <= target < len(logits):
-        raise UsageError(f"class {target}; allowed: 0 to {len(logits) - 1}")
+        raise UsageError(f"class must be from 0 to {len(logits) - 1}, got {target}")
     return target
 
 

@@ -1,8 +1,7 @@
 """The modules of the built-in block kinds; parameter names and order are timm's.
 
 Each takes (plan, norm, drop_path): a `BlockPlan`, a function channels -> batch norm, and the rate
-of stochastic depth. This module imports torch alone, so that an exported `model.py` can hold the
-source of what it needs.
+of stochastic depth. This module imports torch only: an exported `model.py` contains its source.
 """
 
 from collections.abc import Callable
@@ -16,7 +15,7 @@ Norm = Callable[[int], nn.Module]
 
 
 class Plan(Protocol):
-    """What the modules read of a block's plan (`mnas_search.blocks.BlockPlan`)."""
+    """The fields of a plan (`mnas_search.blocks.BlockPlan`) that the modules read."""
 
     @property
     def in_channels(self) -> int: ...
@@ -51,7 +50,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class PaddedConv2d(nn.Conv2d):
-    """A convolution with another padding before than after: TensorFlow's `same` at stride 2."""
+    """A convolution with asymmetric padding: TensorFlow's `same` at stride 2."""
 
     def __init__(
         self,
@@ -81,7 +80,7 @@ def conv(
     groups: int = 1,
     pad: tuple[int, int] = (0, 0),
 ) -> nn.Conv2d:
-    """A convolution without bias, padded by (before, after) on each axis."""
+    """Make a convolution without bias, padded by (before, after) on each axis."""
     if pad[0] != pad[1]:
         return PaddedConv2d(
             in_channels, out_channels, kernel, stride=stride, groups=groups, pad=pad
@@ -92,22 +91,22 @@ def conv(
 
 
 def chain(x: Tensor, *layers: nn.Module) -> Tensor:
-    """x through the layers; no name in a block's `forward` then keeps a map alive that no later
-    layer needs."""
+    """Apply layers in order; unlike local variables of a `forward`, it keeps no intermediate map
+    alive."""
     for layer in layers:
         x = layer(x)
     return x
 
 
 class GlobalAvgPool(nn.Module):
-    """Each channel's mean, [N, C] of [N, C, H, W]."""
+    """Global average pooling, [N, C, H, W] -> [N, C]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3))
 
 
 class SqueezeExcite(nn.Module):
-    """Channels scaled by a gate computed from their means (arXiv 1709.01507)."""
+    """Squeeze-and-excitation: scales channels by a gate of their means (arXiv 1709.01507)."""
 
     def __init__(self, channels: int, squeezed: int, activation: str) -> None:
         super().__init__()
@@ -122,14 +121,14 @@ class SqueezeExcite(nn.Module):
 
 
 def squeeze_excite(plan: Plan, channels: int) -> nn.Module:
-    """Squeeze-and-excitation over `channels`, or nothing where the plan has none."""
+    """Make squeeze-and-excitation over `channels`, or an identity if the plan has none."""
     if not plan.se_channels:
         return nn.Identity()
     return SqueezeExcite(channels, plan.se_channels, plan.activation)
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (arXiv 1603.09382): in training, each sample's branch is zero at `rate`."""
+    """Stochastic depth (arXiv 1603.09382): in training, drops each sample's branch at `rate`."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -143,7 +142,7 @@ class DropPath(nn.Module):
 
 
 class Residual(nn.Module):
-    """The sum of a block's branch and its shortcut: what is given, pooled for `pool`."""
+    """The sum of a block's branch and its shortcut, which is pooled for `pool`."""
 
     def __init__(self, plan: Plan, drop_path: float) -> None:
         super().__init__()
@@ -160,19 +159,19 @@ class Residual(nn.Module):
 
 
 class NoResidual(nn.Module):
-    """A block without a shortcut: its branch alone."""
+    """The end of a block without a shortcut: the branch."""
 
     def forward(self, branch: Tensor, x: Tensor) -> Tensor:
         return branch
 
 
 def residual(plan: Plan, drop_path: float) -> nn.Module:
-    """The end of a block."""
+    """Make the end of a block."""
     return NoResidual() if plan.shortcut == "none" else Residual(plan, drop_path)
 
 
 def downsample(plan: Plan, norm: Norm) -> nn.Module:
-    """The shortcut of a block with `projection`: 1x1 convolution with the stride, batch norm."""
+    """Make the shortcut of a `projection`: strided 1x1 convolution, batch norm."""
     if plan.shortcut != "projection":
         return nn.Identity()
     return nn.Sequential(
@@ -294,7 +293,7 @@ class BasicBlock(nn.Module):
         self.conv1 = conv(plan.in_channels, width, plan.kernel, stride=plan.stride, pad=plan.pad)
         self.bn1 = norm(width)
         self.act1 = ACTIVATIONS[plan.activation]()
-        # An odd kernel at stride 1 is padded alike on both sides, whatever the padding.
+        # At stride 1 an odd kernel is padded symmetrically in both padding modes.
         self.conv2 = conv(width, width, plan.kernel, pad=(plan.kernel // 2, plan.kernel // 2))
         self.bn2 = norm(width)
         self.downsample = downsample(plan, norm)
@@ -332,7 +331,7 @@ class Bottleneck(nn.Module):
 
 
 def initialise(network: nn.Module) -> None:
-    """The initialisation of TensorFlow's EfficientNet (efficientnet_model.py), in place.
+    """Initialise like TensorFlow's EfficientNet (efficientnet_model.py), in place.
 
     Convolutions N(0, 2 / fan_out) with fan_out = k^2 * out / groups, their biases 0; linear layers
     U(-1, 1) / sqrt(out), biases 0; batch norm keeps torch's ones and zeros.

@@ -1,4 +1,4 @@
-"""A network's plan -> a plain `torch.nn.Module`."""
+"""The `torch.nn.Module` of an architecture."""
 
 import functools
 import importlib
@@ -18,10 +18,12 @@ from mnas_search.networks.layers import ACTIVATIONS, GlobalAvgPool, Norm, chain,
 
 
 def build(architecture: Architecture) -> "StagewiseNetwork":
-    """A freshly initialised network; random numbers come from torch's default generator.
+    """Build a network with random weights from torch's default generator.
 
-    It takes images [N, 3, R, R] and gives logits [N, classes]. With `symmetric` padding R may be
-    any size; with `same` it is the architecture's resolution, or another with the same paddings.
+        logits = build(reference.architecture("efficientnet_b0"))(torch.randn(1, 3, 224, 224))
+
+    It maps images [N, 3, R, R] to logits [N, classes]. With `symmetric` padding R is arbitrary;
+    with `same` it is the architecture's resolution, or another with the same paddings.
     """
     network = StagewiseNetwork(plan(architecture))
     initialise(network)
@@ -50,9 +52,9 @@ class StagewiseNetwork(nn.Module):
         self.classifier = classifier
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, classes] of images [N, 3, R, R]."""
+        """Compute logits [N, classes] of images [N, 3, R, R]."""
         x = chain(images, self.conv_stem, self.bn1, self.act1, self.pool)
-        # Block by block: a call of all of them would hold the stem's map until the last is done.
+        # Block by block: one call of all stages would keep the stem's map alive until the end.
         for stage in self.blocks:
             for block in stage.children():
                 x = block(x)
@@ -62,14 +64,14 @@ class StagewiseNetwork(nn.Module):
 
 
 def norm_of(architecture: Architecture) -> Norm:
-    """A function channels -> batch norm."""
+    """Return a function channels -> batch norm."""
     return functools.partial(
         nn.BatchNorm2d, eps=architecture.bn_eps, momentum=architecture.bn_momentum
     )
 
 
 def stem(architecture: Architecture, part: PartPlan) -> tuple[nn.Module, ...]:
-    """Convolution, batch norm, activation, pooling; the last does nothing where there is none."""
+    """Make convolution, batch norm, activation and pooling (or identity) of the stem."""
     first = part.layers[0]
     return (
         conv(
@@ -82,8 +84,8 @@ def stem(architecture: Architecture, part: PartPlan) -> tuple[nn.Module, ...]:
 
 
 def head(architecture: Architecture, part: PartPlan) -> tuple[nn.Module, ...]:
-    """Convolution, batch norm and activation, which do nothing where there are none; classifier
-    of their means."""
+    """Make convolution, batch norm, activation (identities without a head convolution) and
+    classifier."""
     *wide, last = part.layers
     classifier = nn.Linear(last.in_channels, last.out_channels)
     if not wide:
@@ -97,7 +99,7 @@ def head(architecture: Architecture, part: PartPlan) -> tuple[nn.Module, ...]:
 
 
 def block_class(kind: str) -> type[nn.Module]:
-    """The module class of a block kind, loaded from where the kind says."""
+    """Load the module class of a block kind."""
     module, _, name = block_kind(kind).module.partition(":")
     cls: type[nn.Module] = getattr(importlib.import_module(module), name)
     return cls

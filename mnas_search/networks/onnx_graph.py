@@ -1,4 +1,4 @@
-"""A module as a graph of ONNX operators."""
+"""Conversion of modules to ONNX."""
 
 import contextlib
 import logging
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from mnas_search.common.errors import WorkFailed
 
-_STANDARD = ("", "ai.onnx")  # the two names of ONNX's own operators
+_STANDARD = ("", "ai.onnx")  # the two names of the standard's domain
 
 
 def to_onnx(module: nn.Module, images: Tensor) -> Any:
-    """The module as an ONNX `ModelProto`, operator by operator, weights under their names;
-    `images` [N, C, H, W] to `logits`, for any N."""
+    """Convert a module to an ONNX `ModelProto` from `images` [N, C, H, W] to `logits`, for any N;
+    weights keep their names."""
     with warnings.catch_warnings(), _quiet("torch.onnx"):
-        warnings.simplefilter("ignore")  # torch's own, of its parts among themselves
+        warnings.simplefilter("ignore")  # torch warns of its own internals
         program = torch.onnx.export(
             module,
             (images,),
@@ -30,14 +30,14 @@ def to_onnx(module: nn.Module, images: Tensor) -> Any:
             optimize=False,
             verbose=False,
         )
-    assert program is not None  # it is where no file is asked for
+    assert program is not None  # returned unless it is written to a file
     return program.model_proto
 
 
 @contextlib.contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Without a logger's warnings: torch's name operators of torchvision, which no network of ours
-    has, where torchvision is not installed."""
+    """Silence a logger's warnings: without torchvision, torch warns of torchvision's operators,
+    which our networks do not have."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -48,7 +48,11 @@ def _quiet(name: str) -> Iterator[None]:
 
 
 def simplify(model: Any) -> bytes:
-    """The file's content: constants folded, and each batch norm into its convolution."""
+    """Fold constants and batch norms; returns the content of the file.
+
+    Raises:
+        WorkFailed: the graph has operators outside the ONNX standard.
+    """
     import onnx
     import onnxscript.optimizer
 
@@ -56,6 +60,6 @@ def simplify(model: Any) -> bytes:
     onnx.checker.check_model(model)
     foreign = {node.domain for node in model.graph.node} - set(_STANDARD)
     if foreign or model.functions:
-        raise WorkFailed(f"the ONNX file has operators of {sorted(foreign)}; allowed: ONNX's own")
+        raise WorkFailed(f"operators must be of the ONNX standard, got those of {sorted(foreign)}")
     content: bytes = model.SerializeToString()
     return content

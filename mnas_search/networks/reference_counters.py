@@ -1,4 +1,4 @@
-"""What others count of the network that is built: for `profile --verify`, and for the tests."""
+"""Counts of a built network by fvcore and torch, for `profile --verify` and tests."""
 
 import warnings
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class ReferenceCounts:
     """Counts of one network at its resolution, batch 1.
 
     Attributes:
-        params: trainable ones, summed over the module.
+        params: trainable parameters, summed over the module.
         fvcore: fvcore's flops of convolutions and linear layers, which are multiply-adds.
-        fvcore_all: with what fvcore counts beyond them: batch norm and pooling.
-        torch: torch's own counter, which counts a multiply and an add: twice the multiply-adds.
+        fvcore_all: all of fvcore's flops, batch norm and pooling included.
+        torch: flops of torch's counter: twice the multiply-adds.
     """
 
     params: int
@@ -28,7 +28,7 @@ class ReferenceCounts:
 
 
 def count(architecture: Architecture) -> ReferenceCounts:
-    """Build the network, and count it while it runs on one image."""
+    """Build a network and count it during a forward pass of one image."""
     network = build(architecture).eval()
     image = torch.zeros(1, 3, architecture.resolution, architecture.resolution)
     with warnings.catch_warnings():

@@ -1,1 +1,1 @@
-"""Data, recipes, and one plain training loop."""
+"""Recipes and the training loop."""

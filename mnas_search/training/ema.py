@@ -8,12 +8,12 @@ from torch.optim.swa_utils import AveragedModel
 
 
 def make_ema(network: nn.Module, decay: float) -> AveragedModel:
-    """A copy of the network that follows it by one `update_parameters(network)` a step.
+    """Return a copy of the network that averages it; call `update_parameters(network)` each step.
 
-    Parameters and batch-norm statistics are averaged, counters copied. After step t, from 1, the
-    average keeps min(decay, (1 + t) / (10 + t)) of itself, so that a short training is not
-    evaluated by its first weights (TensorFlow's `ExponentialMovingAverage` with `num_updates`,
-    as EfficientNet is trained). The copy itself is `.module`.
+    Parameters and batch-norm statistics are averaged, counters copied. At step t, from 1, the
+    decay is min(decay, (1 + t) / (10 + t)), so that the first weights do not dominate a short
+    training (TensorFlow's `ExponentialMovingAverage` with `num_updates`, as in EfficientNet's
+    training). The averaged network is `.module`.
     """
 
     @torch.no_grad()
@@ -28,5 +28,5 @@ def make_ema(network: nn.Module, decay: float) -> AveragedModel:
             torch._foreach_copy_(list(averages), list(values))
 
     average = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
-    average.update_parameters(network)  # the first call only copies, and counts
+    average.update_parameters(network)  # the first call only copies and counts
     return average

@@ -1,4 +1,4 @@
-"""The training loop: one network, one recipe, images in memory, no work per image in Python."""
+"""The training loop: one network, one recipe, images in memory, no Python loop over images."""
 
 import warnings
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from mnas_search.training.recipe import Recipe
 from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
 
 _EVALUATION_BATCH = 512
-_RESIZED_AT_A_TIME = 1024  # as floats they are four times as large
+_RESIZE_BATCH = 1024  # as floats, images are four times as large
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,30 +30,27 @@ class Normalisation:
 
 
 def normalisation(split: Split) -> Normalisation:
-    """That of a split's images; a channel without any variation is divided by 0.001."""
+    """Compute the normalisation of a split; the deviation is at least 0.001."""
     count = split.images.size // 3
     histograms = [np.bincount(split.images[..., c].ravel(), minlength=256) for c in range(3)]
     levels = np.arange(256) / 255
     means = [float(h @ levels / count) for h in histograms]
     squares = [float(h @ levels**2 / count) for h in histograms]
     stds = [max(s - m * m, 1e-6) ** 0.5 for m, s in zip(means, squares, strict=True)]
-    return Normalisation(
-        mean=(means[0], means[1], means[2]),
-        std=(stds[0], stds[1], stds[2]),
-    )
+    return Normalisation(mean=(means[0], means[1], means[2]), std=(stds[0], stds[1], stds[2]))
 
 
 @final
 class Images:
     """A split on a device, at one resolution.
 
-    On a CPU, images of that resolution are not copied: the workers of a machine read the same
-    ones, out of Ray's object store.
+    On a CPU, images that have this resolution are not copied: all workers of a machine read them
+    from Ray's object store.
 
     Attributes:
         pixels: uint8 [N, 3, R, R], channels last.
         labels: int64 [N].
-        flips: whether a mirrored image is of the same class.
+        flips: whether mirroring an image keeps its class.
     """
 
     def __init__(
@@ -77,21 +74,21 @@ class Images:
         return len(self.labels)
 
     def batch(self, index: Tensor | slice) -> Tensor:
-        """Images float [B, 3, R, R] in [0, 1]."""
+        """Return images float [B, 3, R, R] in [0, 1]."""
         return self.pixels[index].float() / 255
 
     def normalise(self, images: Tensor) -> Tensor:
-        """What a network takes."""
+        """Normalise images [B, 3, R, R] in [0, 1] for the network."""
         return torch.addcmul(self._shift, images, self._scale)
 
 
 def resize(split: Split, side: int) -> Split:
-    """The split with images of so many pixels a side, antialiased; itself where they are."""
+    """Resize images to `side` pixels, antialiased; returns the split itself if they have it."""
     if split.images.shape[1:3] == (side, side):
         return split
     parts = []
-    for start in range(0, len(split.images), _RESIZED_AT_A_TIME):
-        part = _tensor(split.images[start : start + _RESIZED_AT_A_TIME]).permute(0, 3, 1, 2)
+    for start in range(0, len(split.images), _RESIZE_BATCH):
+        part = _tensor(split.images[start : start + _RESIZE_BATCH]).permute(0, 3, 1, 2)
         new = F.interpolate(part.float(), size=(side, side), mode="bilinear", antialias=True)
         parts.append(new.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
     return Split(images=np.ascontiguousarray(np.concatenate(parts)), labels=split.labels)
@@ -99,21 +96,22 @@ def resize(split: Split, side: int) -> Split:
 
 def _tensor(array: NDArray[Any]) -> Tensor:
     with warnings.catch_warnings():
-        # Arrays in Ray's object store cannot be written to, which torch warns of; nothing here
-        # writes to images or labels.
+        # torch warns of read-only arrays, as in Ray's object store; nothing here writes to them.
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(np.ascontiguousarray(array))
 
 
 @final
 class Training:
-    """One training of a network, in place, epoch by epoch.
+    """Trains a network in place, epoch by epoch.
 
-    Every epoch draws from generators of its own, seeded with (seed, epoch), so that a training
-    that is restored from a `state` ends with the same weights.
+        training = Training(build(architecture), images, recipe, seed=0)
+        while not training.finished:
+            loss = training.train_epoch()
 
-    As one of several processes (`share`) it computes its part of every batch, and `train_epoch`
-    is called by all of them.
+    Every epoch draws from generators seeded with (seed, epoch), so that a training restored from a
+    `state` ends with the same weights. With several processes (`share`) each computes its part of
+    every batch, and all of them call `train_epoch`.
     """
 
     def __init__(
@@ -144,8 +142,8 @@ class Training:
 
     @property
     def evaluated(self) -> nn.Module:
-        """What is measured and kept: the moving average where the recipe has one, or the network;
-        the same object during a whole training."""
+        """The network to evaluate and keep: the moving average if the recipe has one, else the
+        trained network; the same object during the whole training."""
         return self.network if self._average is None else self._average.module
 
     @property
@@ -154,10 +152,10 @@ class Training:
         return self.epoch >= self._recipe.epochs
 
     def train_epoch(self) -> float:
-        """Train one epoch; its mean loss.
+        """Train one epoch; returns its mean loss.
 
         Raises:
-            FloatingPointError: the loss is no number any more.
+            FloatingPointError: the loss is not finite.
         """
         device = self._data.labels.device
         generator = torch.Generator(device).manual_seed(_mix_seed(self._seed, self.epoch))
@@ -187,7 +185,7 @@ class Training:
         return mean
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs, beside the same arguments; tensors are shared, not copied."""
+        """Return the state for `restore`; tensors are shared, not copied."""
         average = {} if self._average is None else {"average": self._average.state_dict()}
         return {
             "epoch": self.epoch,
@@ -197,7 +195,7 @@ class Training:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state` of a training with the same arguments."""
+        """Continue from the `state` of a training with the same arguments."""
         self.epoch = state["epoch"]
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
@@ -208,7 +206,7 @@ class Training:
         images, labels = self._data.batch(index), self._data.labels[index]
         for augmentation in self._augmentations:
             images = augmentation(images, generator)
-        # Every process has changed the whole batch alike; it goes on with its part.
+        # All processes augment the whole batch alike; each continues with its part.
         part, smoothing = self._share.part, self._recipe.label_smoothing
         if not self._recipe.mixup:
             logits = self._shared(self._data.normalise(images[part]))
@@ -228,22 +226,22 @@ class Training:
 
 
 def _mix_seed(seed: int, epoch: int, rank: int = 0) -> int:
-    # With rank 0 the same as without: missing words of a seed are zeros.
+    # Rank 0 has the seed of a single process: missing words of a seed are zeros.
     return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0])
 
 
 def accuracy(network: nn.Module, data: Images) -> float:
-    """Share of images classified correctly."""
+    """Compute the share of images classified correctly."""
     network.eval()
-    right = torch.zeros((), dtype=torch.int64, device=data.labels.device)
+    correct = torch.zeros((), dtype=torch.int64, device=data.labels.device)
     with torch.inference_mode(), mixed_precision(data.labels.device):
         for start in range(0, len(data), _EVALUATION_BATCH):
             part = slice(start, start + _EVALUATION_BATCH)
             logits = network(data.normalise(data.batch(part)))
-            right += (logits.argmax(1) == data.labels[part]).sum()
-    return int(right) / len(data)
+            correct += (logits.argmax(1) == data.labels[part]).sum()
+    return int(correct) / len(data)
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
-    """bfloat16 where it pays, on GPUs; on CPUs it takes two to three times as long here."""
+    """Return bfloat16 autocast for GPUs; on CPUs it takes two to three times as long."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")

@@ -16,13 +16,13 @@ class Optimiser(Protocol):
     def make(
         self, network: nn.Module, *, learning_rate: float, weight_decay: float
     ) -> torch.optim.Optimizer:
-        """An optimiser of the network's parameters, with their decay."""
+        """Return an optimiser of the network's parameters."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sgd:
-    """Stochastic gradient descent with Nesterov momentum; parameters of one dimension (biases,
+    """Stochastic gradient descent with Nesterov momentum; one-dimensional parameters (biases,
     batch norm) are not decayed."""
 
     momentum: float = 0.9
@@ -30,7 +30,7 @@ class Sgd:
     def make(
         self, network: nn.Module, *, learning_rate: float, weight_decay: float
     ) -> torch.optim.Optimizer:
-        """See `Optimiser`."""
+        """Return the optimiser."""
         return torch.optim.SGD(
             _groups(network.parameters(), _has_one_dimension, weight_decay),
             lr=learning_rate,
@@ -43,15 +43,15 @@ class Sgd:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdamW:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019); parameters of one dimension
-    (biases, batch norm) are not decayed."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101);
+    one-dimensional parameters (biases, batch norm) are not decayed."""
 
     betas: tuple[float, float] = (0.9, 0.999)
 
     def make(
         self, network: nn.Module, *, learning_rate: float, weight_decay: float
     ) -> torch.optim.Optimizer:
-        """See `Optimiser`."""
+        """Return the optimiser."""
         return torch.optim.AdamW(
             _groups(network.parameters(), _has_one_dimension, weight_decay),
             lr=learning_rate,
@@ -63,8 +63,8 @@ class AdamW:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RmsProp:
-    """RMSProp as TensorFlow computes it and EfficientNet is trained with it; the parameters of
-    batch norm alone are not decayed, biases are. See `TensorFlowRmsProp`."""
+    """TensorFlow's RMSProp, EfficientNet's optimiser; parameters of batch norm are not decayed,
+    biases are. See `TensorFlowRmsProp`."""
 
     decay: float = 0.9
     momentum: float = 0.9
@@ -73,7 +73,7 @@ class RmsProp:
     def make(
         self, network: nn.Module, *, learning_rate: float, weight_decay: float
     ) -> torch.optim.Optimizer:
-        """See `Optimiser`."""
+        """Return the optimiser."""
         norms = {
             id(parameter)
             for module in network.modules()
@@ -94,12 +94,12 @@ class TensorFlowRmsProp(torch.optim.Optimizer):
     """RMSProp with momentum by TensorFlow's formula, for gradient g with weight decay d:
 
         g <- g + d p
-        v <- decay v + (1 - decay) g^2,  v = 1 at first
+        v <- decay v + (1 - decay) g^2,  v = 1 initially
         m <- momentum m + lr g / sqrt(v + epsilon)
         p <- p - m
 
-    `torch.optim.RMSprop` differs in three: epsilon is added to the root, v is 0 at first, and the
-    learning rate is no part of m, so that a change of it acts on the past too.
+    `torch.optim.RMSprop` differs in three points: it adds epsilon to the root, starts with v = 0,
+    and applies the learning rate to m as a whole, so that a change affects past gradients too.
     """
 
     def __init__(
@@ -112,20 +112,12 @@ class TensorFlowRmsProp(torch.optim.Optimizer):
         epsilon: float,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "decay": decay,
-                "momentum": momentum,
-                "epsilon": epsilon,
-                "weight_decay": weight_decay,
-            },
-        )
+        defaults = {"lr": lr, "decay": decay, "momentum": momentum, "epsilon": epsilon}
+        super().__init__(params, {**defaults, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step with the gradients that are there."""
+        """Update the parameters that have a gradient."""
         del closure
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
@@ -133,10 +125,8 @@ class TensorFlowRmsProp(torch.optim.Optimizer):
                 continue
             for p in params:
                 if p not in self.state:
-                    self.state[p] = {
-                        "mean_square": torch.ones_like(p),
-                        "momentum": torch.zeros_like(p),
-                    }
+                    ones, zeros = torch.ones_like(p), torch.zeros_like(p)
+                    self.state[p] = {"mean_square": ones, "momentum": zeros}
             squares = [self.state[p]["mean_square"] for p in params]
             moves = [self.state[p]["momentum"] for p in params]
             gradients = [p.grad for p in params]
@@ -158,12 +148,12 @@ def _has_one_dimension(parameter: nn.Parameter) -> bool:
 
 def _groups(
     parameters: Iterable[nn.Parameter],
-    spared: Callable[[nn.Parameter], bool],
+    exempt: Callable[[nn.Parameter], bool],
     weight_decay: float,
 ) -> list[dict[str, Any]]:
-    """All parameters, those that are spared without decay."""
+    """Group parameters by whether they are exempt from weight decay."""
     every = list(parameters)
     return [
-        {"params": [p for p in every if not spared(p)], "weight_decay": weight_decay},
-        {"params": [p for p in every if spared(p)], "weight_decay": 0.0},
+        {"params": [p for p in every if not exempt(p)], "weight_decay": weight_decay},
+        {"params": [p for p in every if exempt(p)], "weight_decay": 0.0},
     ]

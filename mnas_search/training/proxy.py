@@ -1,10 +1,9 @@
-"""From a candidate to what a proxy trains: the same blocks, smaller and on smaller images.
+"""The proxy of a candidate: the same blocks, narrower and on smaller images.
 
-Two things make short proxies meaningless, and are avoided here. Downsampling a small image by the
-candidate's full stride of 32 leaves maps of 1x1, on which a 5x5 kernel equals a 3x3 one: strides
-are dropped from the stem and the first stages until the last map is at least 4x4. And batch-norm
-statistics with the papers' momentum of 0.01 keep a third of their initial value after 110 steps:
-a proxy uses 0.1. Stochastic depth and dropout are off.
+A total stride of 32 would leave maps of 1x1 on small images, on which a 5x5 kernel equals a 3x3
+one: strides are dropped from the stem and the first stages until the last map is at least 4x4.
+Batch-norm statistics with the papers' momentum of 0.01 would keep a third of their initial value
+after 110 steps: a proxy uses 0.1. Stochastic depth and dropout are off.
 """
 
 from dataclasses import replace
@@ -14,7 +13,7 @@ from mnas_search.architecture.scaling import scale
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
 
-SMALLEST_MAP = 4
+MIN_MAP_SIZE = 4
 _BN_MOMENTUM = 0.1
 
 
@@ -27,20 +26,23 @@ def proxy_architecture(
     divisor: int = 8,
     ratio: float = 1.0,
 ) -> Architecture:
-    """The candidate at proxy width and resolution, for the data's classes.
+    """Scale a candidate to proxy width and resolution, with the classes of the data.
 
     Args:
         width: multiplier of every channel count, rounded to multiples of `divisor`.
         resolution: side of the proxy's images, at least 4 pixels.
-        ratio: of the candidate's resolution to that of the base that it was scaled from: its
-            images are as much larger or smaller, and it keeps the strides that the base does.
+        ratio: the candidate's resolution over that of the base it was scaled from: its images
+            scale by the same factor, and it keeps the strides that the base keeps.
+
+    Raises:
+        UsageError: the resolution is below 4 pixels.
     """
-    if resolution < SMALLEST_MAP:
-        raise UsageError(f"proxy resolution {resolution}; allowed: {SMALLEST_MAP} and above")
+    if resolution < MIN_MAP_SIZE:
+        raise UsageError(f"proxy resolution must be {MIN_MAP_SIZE} or more, got {resolution}")
     small = scale(
         architecture,
         width=width,
-        resolution=max(SMALLEST_MAP, round(ratio * resolution)),
+        resolution=max(MIN_MAP_SIZE, round(ratio * resolution)),
         dropout=0.0,
         name=architecture.name,
         divisor=divisor,
@@ -48,12 +50,12 @@ def proxy_architecture(
     small = replace(
         small, num_classes=num_classes, stochastic_depth_rate=0.0, bn_momentum=_BN_MOMENTUM
     )
-    halvings = (resolution // SMALLEST_MAP).bit_length() - 1
+    halvings = (resolution // MIN_MAP_SIZE).bit_length() - 1
     return _keep_last_strides(small, halvings)
 
 
 def _keep_last_strides(architecture: Architecture, count: int) -> Architecture:
-    """Drop all but the last `count` strides; a stem's pooling is the first to go, then its own."""
+    """Drop all but the last `count` strides, beginning with the stem's pooling and stride."""
     stages = list(architecture.stages)
     for index in reversed(range(len(stages))):
         if stages[index].stride == 2:
@@ -72,6 +74,6 @@ def _keep_last_strides(architecture: Architecture, count: int) -> Architecture:
 
 
 def map_sizes(architecture: Architecture) -> tuple[int, ...]:
-    """Sides of the feature maps after the stem and each stage."""
+    """Compute the sides of the feature maps after the stem and each stage."""
     whole = plan(architecture)
     return (whole.stem.out_size, *(stage[-1].out_size for stage in whole.stages))

@@ -1,9 +1,10 @@
-"""Recipes as frozen values: how a network is trained."""
+"""Training recipes as frozen values."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from mnas_search.common.checks import check_integer, check_number
 from mnas_search.common.errors import UsageError
 from mnas_search.training.augment.pipeline import Augmentation, Flip, Shift
 from mnas_search.training.optimisers import Optimiser, Sgd
@@ -12,27 +13,26 @@ from mnas_search.training.schedules import Schedule, Triangular
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How a network is trained.
+    """A training recipe; dropout and stochastic depth belong to the architecture.
 
-    `replace` and `override` give the same recipe at another length or batch size: schedules know
-    no lengths of their own, and the learning rate follows the batch.
+    Schedules are independent of the length and the learning rate follows the batch size, so that
+    `override` gives the same recipe at another length or batch size:
+
+        recipe_named("finetune").override(epochs=10, batch_size=32)
 
     Attributes:
-        epochs, batch_size: over the training split; a last, smaller batch is left out.
-        learning_rate: peak, at a batch of `reference_batch` images.
-        reference_batch: the peak is in proportion to the batch that is really used, over this one
-            (Goyal et al. 2017, section 2.1); None: it is `learning_rate` at any batch.
-        schedule: factor on the peak, step by step.
-        optimiser: which, with its settings.
+        epochs, batch_size: over the training split; a smaller last batch is dropped.
+        learning_rate: the peak, at a batch of `reference_batch` images.
+        reference_batch: the peak is proportional to the batch size over this one (Goyal et al.
+            2017, section 2.1); None for a peak of `learning_rate` at any batch size.
+        schedule: factor on the peak at each step.
+        optimiser: the optimiser with its settings.
         weight_decay: factor on the decayed parameters, added to their gradient.
         label_smoothing: of the cross-entropy.
-        ema_decay: of the moving average of the weights that is evaluated; None for none.
-        bn_momentum: of all batch norms, the weight of the new batch; None: the network's own.
-        mixup: alpha of the Beta distribution of the weights that pairs of images are blended
-            with; 0 for none.
-        augmentations: in this order; those that mirror are left out where the data do not bear it.
-
-    Dropout and stochastic depth are the architecture's.
+        ema_decay: of the moving average of the weights, which is evaluated; None for no average.
+        bn_momentum: of all batch norms, the weight of the new batch; None for the network's.
+        mixup: alpha of the Beta distribution of mixup's weights; 0 for no mixup.
+        augmentations: in order; those that mirror are skipped if mirroring changes the class.
     """
 
     epochs: int = 5
@@ -50,21 +50,14 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "reference_batch"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and value >= 1):
-                raise UsageError(f"training {name} {value!r}; allowed: whole numbers from 1")
-        if not 0 < self.learning_rate < math.inf:
-            raise UsageError(f"training learning_rate {self.learning_rate!r}; allowed: above 0")
-        for name in ("weight_decay", "mixup"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"training {name} {getattr(self, name)!r}; allowed: 0 and above")
-        for name in ("label_smoothing", "ema_decay", "bn_momentum"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise UsageError(f"training {name} {value!r}; allowed: from 0 to below 1")
+            if (value := getattr(self, name)) is not None:
+                check_integer(f"training {name}", value, 1)
+        for name, interval in _INTERVALS.items():
+            if (value := getattr(self, name)) is not None:
+                check_number(f"training {name}", value, interval)
 
     def peak(self, batch_size: int) -> float:
-        """The highest learning rate, at a batch of so many images."""
+        """Compute the peak learning rate at a batch of `batch_size` images."""
         if self.reference_batch is None:
             return self.learning_rate
         return self.learning_rate * batch_size / self.reference_batch
@@ -76,28 +69,35 @@ class Recipe:
         batch_size: int | None = None,
         learning_rate: float | None = None,
     ) -> "Recipe":
-        """This recipe with what is given. A learning rate that is given is the peak at the batch
-        size that results, whatever the recipe's was for."""
-        recipe = replace(
-            self,
-            epochs=self.epochs if epochs is None else epochs,
-            batch_size=self.batch_size if batch_size is None else batch_size,
-        )
-        if learning_rate is None:
-            return recipe
-        return replace(recipe, learning_rate=learning_rate, reference_batch=None)
+        """Return the recipe with other values. A given learning rate is the peak at the resulting
+        batch size, whatever the recipe's reference batch."""
+        given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+        changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
+        if learning_rate is not None:
+            changes["reference_batch"] = None
+        return replace(self, **changes)
+
+
+_INTERVALS = {
+    "learning_rate": "(0, inf)",
+    "weight_decay": "[0, inf)",
+    "mixup": "[0, inf)",
+    "label_smoothing": "[0, 1)",
+    "ema_decay": "[0, 1)",
+    "bn_momentum": "[0, 1)",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyRecipe:
-    """How a proxy is made from a candidate and trained.
+    """How the proxy of a candidate is made and trained.
 
     Attributes:
         resolution: side of the images, in pixels.
         width: multiplier of the candidate's channels.
-        divisor: what those channels are rounded to a multiple of.
+        divisor: those channels become multiples of it.
         fraction: share of the training split, the same images for every candidate.
-        training: how the proxy is trained.
+        training: the training recipe of the proxy.
     """
 
     resolution: int = 8
@@ -107,20 +107,12 @@ class ProxyRecipe:
     training: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
-        positive = {
-            "resolution": self.resolution,
-            "width": self.width,
-            "divisor": self.divisor,
-            "fraction": self.fraction,
-        }
-        for name, value in positive.items():
-            if not value > 0:
-                raise UsageError(f"proxy {name} {value!r}; allowed: above 0")
-        if self.fraction > 1:
-            raise UsageError(f"proxy fraction {self.fraction!r}; allowed: at most 1")
+        for name in ("resolution", "width", "divisor"):
+            check_number(f"proxy {name}", getattr(self, name), "(0, inf)")
+        check_number("proxy fraction", self.fraction, "(0, 1]")
 
     def override(self, text: str | None) -> "ProxyRecipe":
-        """This recipe with what `text` says instead, as in `epochs=10,resolution=16`."""
+        """Return the recipe with the values of `text`, such as `epochs=10,resolution=16`."""
         own: dict[str, float] = {}
         training: dict[str, float] = {}
         for word in (text or "").split(","):
@@ -133,16 +125,16 @@ class ProxyRecipe:
                     raise ValueError
                 (own if name in _PROXY_FIELDS else training)[name] = read(value)
             except ValueError:
-                allowed = ", ".join(f"{name}=" for name in (*_PROXY_FIELDS, *_TRAINING_FIELDS))
+                fields = ", ".join((*_PROXY_FIELDS, *_TRAINING_FIELDS))
                 raise UsageError(
-                    f"proxy {word.strip()!r}; allowed: {allowed} with a number, between commas"
+                    f"proxy must be NAME=NUMBER,... with NAME of {fields}, got {word.strip()!r}"
                 ) from None
         trained = replace(self.training, **training)  # type: ignore[arg-type]
         return replace(self, **own, training=trained)  # type: ignore[arg-type]
 
     @property
     def text(self) -> str:
-        """All that `override` reads."""
+        """All fields in the form that `override` reads."""
         own = [f"{name}={getattr(self, name):g}" for name in _PROXY_FIELDS]
         training = [f"{name}={getattr(self.training, name):g}" for name in _TRAINING_FIELDS]
         return ",".join(own + training)
@@ -161,16 +153,14 @@ _TRAINING_FIELDS: dict[str, Callable[[str], float]] = {
 }
 
 PROXY = ProxyRecipe()  # of 8x8 digits
-MAX_PROXY_SIDE = 32  # pixels a side, unless asked for otherwise
-
-
-MAX_PROXY_IMAGES = 40_000  # that a candidate sees, epochs together, unless asked for otherwise
+MAX_PROXY_SIDE = 32  # pixels, by default
+MAX_PROXY_IMAGES = 40_000  # images of all epochs of a candidate, by default
 
 
 def proxy_recipe(side: int, count: int) -> ProxyRecipe:
-    """The recipe for so many training images of so many pixels a side.
+    """Return the proxy recipe for `count` training images of `side` pixels.
 
-    Of large data a candidate sees a part, so that its cost is bounded whatever the data.
+    On large data a candidate sees a fraction of the images, which bounds its cost.
     """
     recipe = PROXY
     if side > PROXY.resolution:

@@ -1,15 +1,15 @@
-"""The recipes that have names."""
+"""The named recipes."""
 
-from mnas_search.common.errors import UsageError
+from mnas_search.common.checks import check_choice
 from mnas_search.training.augment.auto_augment import AutoAugment, RandAugment
 from mnas_search.training.augment.pipeline import Flip, RandomResizedCrop
 from mnas_search.training.optimisers import AdamW, RmsProp, Sgd
 from mnas_search.training.recipe import PROXY, Recipe
 from mnas_search.training.schedules import Cosine, ExponentialDecay
 
-# Kornblith et al. 2019 (arXiv 1805.08974) fine-tune with Nesterov momentum and a cosine. For small
-# data, which give a few hundred steps: a rate at the upper end of theirs, batch norm that takes up
-# new statistics soon, and mild augmentation.
+# Kornblith et al. 2019 (arXiv 1805.08974) fine-tune with Nesterov momentum and a cosine. Small
+# data mean a few hundred steps: a learning rate at the upper end of theirs, a large batch-norm
+# momentum and mild augmentation.
 FINETUNE = Recipe(
     epochs=30,
     batch_size=64,
@@ -24,8 +24,8 @@ FINETUNE = Recipe(
     augmentations=(RandomResizedCrop(area=(0.35, 1.0)), Flip(), RandAugment(operations=1)),
 )
 
-# From random weights on thousands of images rather than a million: Adam's steps need no tuning to
-# the network, and the decoupled decay and stronger augmentation stand against overfitting.
+# From random weights on thousands of images rather than a million: Adam's step size needs no
+# tuning per network; decoupled decay and stronger augmentation limit overfitting.
 SCRATCH = Recipe(
     epochs=100,
     batch_size=64,
@@ -40,8 +40,8 @@ SCRATCH = Recipe(
     augmentations=(RandomResizedCrop(area=(0.25, 1.0)), Flip(), RandAugment(operations=2)),
 )
 
-# Tan & Le 2019 (arXiv 1905.11946), section 5.2, and the authors' code. The batch is what one
-# device holds; at theirs of 4,096 the learning rate is 0.256.
+# Tan & Le 2019 (arXiv 1905.11946), section 5.2, and the authors' code. The batch fits
+# one device; at the authors' 4,096 images the learning rate is 0.256.
 EFFICIENTNET = Recipe(
     epochs=350,
     batch_size=256,
@@ -65,8 +65,6 @@ RECIPES = {
 
 
 def recipe_named(name: str) -> Recipe:
-    """The recipe of a name; raises `UsageError` where there is none."""
-    try:
-        return RECIPES[name]
-    except KeyError:
-        raise UsageError(f"recipe {name!r}; allowed: {', '.join(RECIPES)}") from None
+    """Return the recipe called `name`; raises `UsageError` if there is none."""
+    check_choice("recipe", name, RECIPES)
+    return RECIPES[name]

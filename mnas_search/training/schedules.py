@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions of the step, independent of a training's length."""
+"""Learning-rate schedules: pure functions of the step, independent of the number of epochs."""
 
 import math
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ class Schedule(Protocol):
     """A factor on the peak learning rate."""
 
     def __call__(self, step: int, /, *, steps: int, epochs: int) -> float:
-        """The factor of step `step` (from 0) of a training of so many steps and epochs."""
+        """Return the factor at step `step` (from 0) of `steps` in `epochs`."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triangular:
-    """Linear up to 1 within the share `warmup` of the steps, then linear down to 0."""
+    """One cycle: linear up to 1 within the share `warmup` of the steps, then linear down to 0."""
 
     warmup: float = 0.3
 
     def __call__(self, step: int, /, *, steps: int, epochs: int) -> float:
-        """See `Schedule`."""
+        """Return the factor on the peak."""
         del epochs
         peak = max(1, round(self.warmup * steps))
         up = (step + 1) / peak
@@ -32,12 +32,12 @@ class Triangular:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cosine:
     """Linear up to 1 within the share `warmup` of the training, then half a cosine down to 0
-    (Loshchilov & Hutter 2017, eq. 5, without restarts), taken at the middle of each step."""
+    (Loshchilov & Hutter 2017, eq. 5, without restarts), evaluated at the middle of each step."""
 
     warmup: float = 0.05
 
     def __call__(self, step: int, /, *, steps: int, epochs: int) -> float:
-        """See `Schedule`."""
+        """Return the factor on the peak."""
         del epochs
         time = (step + 0.5) / steps
         if time < self.warmup:
@@ -45,18 +45,17 @@ class Cosine:
         return (1 + math.cos(math.pi * (time - self.warmup) / (1 - self.warmup))) / 2
 
 
-_LONGEST_WARMUP = 0.1  # share of a training
+_MAX_WARMUP = 0.1  # share of a training
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExponentialDecay:
-    """Multiplied by `factor` every `every` of `of` epochs, and as many times at other lengths.
+    """Multiplied by `factor` every `every` of `of` epochs, and as often at other lengths.
 
-    Before that a warm-up, linear from 0 to 1, of `warmup` epochs, or of a tenth of the training
-    where that is less: a warm-up in proportion would be no step at all of a short training. The
-    stairs count from the first step, warm-up included, so that the factor falls from 1 to theirs
-    at its end (TensorFlow's EfficientNet, of which the defaults are).
+    The warm-up is linear from 0 to 1 over `warmup` epochs, or over a tenth of the training if that
+    is less. Decay counts from the first step, so that the factor drops at the end of the warm-up.
+    The defaults are those of TensorFlow's EfficientNet.
     """
 
     factor: float = 0.97
@@ -65,13 +64,13 @@ class ExponentialDecay:
     warmup: float = 5
 
     def __call__(self, step: int, /, *, steps: int, epochs: int) -> float:
-        """See `Schedule`."""
-        warmup = _whole(steps * min(self.warmup / epochs, _LONGEST_WARMUP))
+        """Return the factor on the peak."""
+        warmup = _whole(steps * min(self.warmup / epochs, _MAX_WARMUP))
         if step < warmup:
             return step / warmup
         return self.factor ** _whole(step * self.of / (steps * self.every))
 
 
 def _whole(value: float) -> int:
-    """Rounded down, but for what floating point has taken off a whole number."""
+    """Round down, tolerating floating-point error just below a whole number."""
     return math.floor(value + 1e-9)

@@ -1,10 +1,9 @@
-"""What one of several processes has of a training: its part of every batch.
+"""Data-parallel training: rank, world size and collective operations of one process.
 
-All processes hold the same network and draw the same batches; each computes its own images, and
-gradients are averaged before every step (`torch.nn.parallel.DistributedDataParallel`). The result
-is the training of one process up to floating point, but for what depends on a whole batch or on
-random numbers inside the network: batch norm takes the statistics of a process's own images, and
-dropout and stochastic depth draw for each process.
+All processes hold the same network and draw the same batches; each computes a part of the images,
+and gradients are averaged before every step (`torch.nn.parallel.DistributedDataParallel`). Results
+equal those of one process up to floating point, except that batch norm takes the statistics of the
+images of each process, and that dropout and stochastic depth are drawn per process.
 """
 
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ from torch import Tensor, nn
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerContext:
-    """Process `rank` of `count`; more than one need torch's process group.
+    """Process `rank` of `world_size`; more than one require torch's process group.
 
     Attributes:
         rank: from 0; process 0 writes files, and its batch-norm statistics are kept.
-        count: number of processes.
+        world_size: number of processes.
     """
 
     rank: int = 0
@@ -30,12 +29,12 @@ class WorkerContext:
 
     @property
     def part(self) -> slice:
-        """The part of a batch, or of a split: every `count`-th image."""
+        """The part of a batch or split of this process: every `world_size`-th image."""
         return slice(self.rank, None, self.world_size)
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """What to call instead of the network, so that its gradients are averaged; parameters and
-        buffers of process 0 are taken over by all, once."""
+        """Wrap the network so that gradients are averaged; broadcasts parameters and buffers of
+        process 0 once."""
         if self.world_size == 1:
             return network
         synchronised: nn.Module = nn.parallel.DistributedDataParallel(
@@ -44,20 +43,20 @@ class WorkerContext:
         return synchronised
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over all processes, in place."""
+        """Sum over all processes, in place."""
         if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
     @torch.no_grad()
     def broadcast(self, network: nn.Module) -> None:
-        """Take over the buffers of process 0: batch-norm statistics."""
+        """Broadcast the buffers of process 0: batch-norm statistics."""
         if self.world_size > 1:
             for buffer in network.buffers():
                 dist.broadcast(buffer, src=0)
 
     def barrier(self) -> None:
-        """Until all processes are here."""
+        """Wait for all processes."""
         if self.world_size > 1:
             dist.barrier()
 

@@ -338,7 +338,7 @@ def test_data_of_another_form_is_refused():
         with pytest.raises(UsageError, match="allowed"):
             Split(**{"images": images, "labels": labels, **bad})
     splits = {"train": good, "validation": good, "test": good}
-    with pytest.raises(UsageError, match="labels from 0 to 3; allowed: 0 to 2"):
+    with pytest.raises(UsageError, match="must be from 0 to 2, got 0 to 3"):
         Dataset(name="x", num_classes=3, **splits)
     with pytest.raises(UsageError, match="train is tuple"):
         Dataset(name="x", num_classes=4, **{**splits, "train": (images, labels)})

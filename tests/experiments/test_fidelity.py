@@ -309,8 +309,8 @@ def test_a_changed_file_is_refused(tmp_path, run_cli):
         (("--tau", "nan"), "tau must be above 0 and at most 1, got nan"),
         (("--workers", -1), "workers must be a whole number from 0, got -1"),
         (("--reference", "nobody"), "reference: evaluator must be one of accel_"),
-        (("--reference", "epochs=x"), "proxy 'epochs=x'; allowed: resolution="),
-        (("--proxy", "depth=3"), "proxy 'depth=3'; allowed: resolution="),
+        (("--reference", "epochs=x"), "NAME=NUMBER,... with NAME of resolution, "),
+        (("--proxy", "depth=3"), "batch_size, learning_rate, got 'depth=3'"),
         (("--evaluator", RANKING), "requires at least one --proxy"),
         (("--evaluator", RANKING, "--proxy", "noise=1"), "requires at least one --reference"),
         (

@@ -285,7 +285,7 @@ def test_accuracies_of_another_evaluator_are_refused(run_cli, tmp_path):
         *run_arguments(tmp_path / "two", "--start-from", tmp_path / "one"), "--evaluator", other
     )
     assert code == 2
-    assert "whose evaluator is" in err
+    assert "evaluator of the run" in err
     assert not (tmp_path / "two").exists()
 
 

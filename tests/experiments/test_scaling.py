@@ -402,7 +402,7 @@ def test_scaled_networks_are_written_for_every_command(run_cli, tmp_path):
         assert network.stem.channels == make_divisible(base.stem.channels * width)
     code, out, err = run_cli("scale", tmp_path / "tiny.json", *options, "--write", tmp_path / "n")
     assert (code, out) == (2, "")
-    assert err == f"error: {str(tmp_path / 'n')!r} is not empty; allowed: a new folder\n"
+    assert err == f"error: {str(tmp_path / 'n')!r} is not empty; it must be a new folder\n"
 
 
 @pytest.mark.parametrize(
@@ -430,7 +430,7 @@ def test_written_networks_have_names_of_their_own(run_cli, tmp_path, arch, optio
 def test_what_is_not_written(run_cli, tmp_path):
     (tmp_path / "file").write_text("kept")
     code, out, err = run_cli("scale", "efficientnet_b0", "--write", tmp_path / "file")
-    assert (code, out) == (2, "") and "is a file; allowed: a new folder" in err
+    assert (code, out) == (2, "") and "is a file; it must be a new folder" in err
     options = ["--grid-search", "--write", tmp_path / "new"]
     code, _, err = run_cli("scale", "efficientnet_b0", *options)
     assert code == 2 and "--write requires --family or --phi" in err

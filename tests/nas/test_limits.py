@@ -497,7 +497,7 @@ def test_limits_that_cannot_be_kept_together(run_cli, tmp_path):
     code, out, err = run_cli("run", *arguments(tmp_path / "run", **options))
     assert (code, out) == (1, "")
     assert "candidates is within 100M FLOPs, " in err
-    assert "(the least that any of them has: " in err
+    assert "(the minima over all candidates: " in err
     assert "error: none" in err
     assert not (tmp_path / "run" / "best.json").exists()
     with pytest.raises(WorkFailed, match="candidates is within 100M FLOPs, "):

@@ -156,22 +156,24 @@ def test_a_network_is_left_as_it_was():
 def test_what_has_no_map_says_so():
     flat = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     pixels = torch.rand(1, 3, 2, 2)
-    with pytest.raises(UsageError, match=r"Sequential gives no map \[1, C, h, w\]"):
+    with pytest.raises(UsageError, match=r"output of Sequential must be a map \[1, C, h, w\]"):
         explain.activation_map(flat, pixels)
-    with pytest.raises(UsageError, match="Sequential does not end in the mean of a map"):
+    with pytest.raises(UsageError, match=r"requires a network that ends in .*, got Sequential"):
         explain.class_activation_map(flat, pixels)
     pooled = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     deep = nn.Sequential(pooled, nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     assert explain.activation_map(deep, pixels).method == "grad-cam"
     ending = nn.Sequential(pooled, nn.Linear(4, 2), nn.Softmax(1))
     assert explain.activation_map(ending, pixels).method == "grad-cam"
-    with pytest.raises(UsageError, match=r"class 2; allowed: 0 to 1"):
+    with pytest.raises(UsageError, match=r"class must be from 0 to 1, got 2"):
         explain.activation_map(deep, pixels, 2)
-    with pytest.raises(UsageError, match=r"an image \[2, 3, 2, 2\]; allowed: one"):
+    with pytest.raises(UsageError, match=r"image must be \[1, 3, H, W\], got \[2, 3, 2, 2\]"):
         explain.activation_map(deep, pixels.repeat(2, 1, 1, 1))
-    with pytest.raises(UsageError, match=r"Conv2d gives \[1, 4, 2, 2\]; allowed: logits"):
+    with pytest.raises(
+        UsageError, match=r"of Conv2d must be logits \[1, classes\], got \[1, 4, 2, 2\]"
+    ):
         explain.activation_map(pooled[0], pixels)
-    with pytest.raises(UsageError, match="ReLU gives no map"):
+    with pytest.raises(UsageError, match="output of ReLU must be a map"):
         explain.gradient_activation_map(deep, pixels, layer=deep[2])
 
 
@@ -350,8 +352,8 @@ def test_untrained_weights_are_refused(picture, tmp_path, run_cli):
     assert run_cli("export", NETWORK, "--to", "pytorch", "-o", fresh)[0] == 0
     shutil.copy(fresh / "weights.pt", tmp_path / "renamed.pt")
     for source, words in (
-        (fresh, "are untrained; allowed: those of a training"),
-        (fresh / "weights.pt", "are untrained; allowed: those of a training"),
+        (fresh, "must be trained, got untrained ones"),
+        (fresh / "weights.pt", "must be trained, got untrained ones"),
         (tmp_path / "renamed.pt", "are untrained: no batch norm has seen an image"),
     ):
         code, text, err = run_cli("explain", NETWORK, picture, "--weights", source, "-o", out)
@@ -359,7 +361,7 @@ def test_untrained_weights_are_refused(picture, tmp_path, run_cli):
         assert words in err
     code, text, err = run_cli("explain", "efficientnet_b0", picture, "-o", out)
     assert (code, text, err.count("\n")) == (2, "", 1)
-    assert err.startswith("error: 'efficientnet_b0' comes without weights; allowed: --weights")
+    assert err.startswith("error: 'efficientnet_b0' has no weights; it requires --weights")
     assert not out.exists()
 
 
@@ -385,18 +387,21 @@ def test_what_is_refused_leaves_nothing(trained, picture, tmp_path, run_cli):
     out = tmp_path / "out"
     for arguments, message in (
         ((trained, picture, tmp_path / "torn.jpg"), "torn.jpg' cannot be read (Truncated File"),
-        ((trained, picture, tmp_path / "file"), "file' cannot be read (no image); allowed: AVIF"),
+        (
+            (trained, picture, tmp_path / "file"),
+            "file' cannot be read (not an image): expected AVIF",
+        ),
         ((trained, tmp_path / "none.png"), "none.png' cannot be read (No such file"),
         ((trained, tmp_path), "cannot be read (not an ordinary file)"),
         ((trained, picture, "--class", "10"), "--class must be 0 to 9, got '10'"),
         ((trained, picture, "--class", "cat"), "--class must be 0 to 9, got 'cat'"),
         ((trained, picture, tmp_path / "same" / "digit.jpg"), "would both become"),
-        ((trained, picture, "--weights", tmp_path / "headless.pt"), "have no classifier"),
+        ((trained, picture, "--weights", tmp_path / "headless.pt"), "must have a classifier"),
         ((trained, picture, "--weights", tmp_path / "no.pt"), "no weights "),
-        ((begun, picture), "has not ended; allowed: one that has (mnas-search resume"),
+        ((begun, picture), "has not ended; it must have (mnas-search resume"),
         ((spoiled, picture), "weights.json' is not what a training writes: deviations"),
         ((trained, picture, "--beside", f"{trained}={four}"), "10 and 4 classes"),
-        ((trained, picture, "--beside", "efficientnet_b0"), "comes without weights"),
+        ((trained, picture, "--beside", "efficientnet_b0"), "has no weights"),
         ((trained, picture, "--beside", "nothing=x"), "unknown architecture 'nothing'"),
     ):
         code, text, err = run_cli("explain", *arguments, "-o", out)

@@ -230,7 +230,9 @@ def test_whose_weights_without_weights(tmp_path, run_cli, monkeypatch):
     code, _, err = run_cli("explain", "net.json", "digit.png", "--weights-of", "timm")
     assert (code, err) == (2, "error: --weights-of timm requires --weights\n")
     config = TrainingConfig(architecture=NETWORK, init=str(written(tmp_path, "nothing")[0]))
-    with pytest.raises(UsageError, match="weights of 'keras'; allowed: timm, timm-tf, torchvis"):
+    with pytest.raises(
+        UsageError, match="weights_of must be timm, timm-tf or torchvision, got 'keras'"
+    ):
         settings_to_start_from(replace(config, weights_of="keras"))
 
 

@@ -69,5 +69,5 @@ def test_proxies_as_text():
     assert (changed.training.epochs, changed.width, changed.resolution) == (7, 0.5, 8)
     assert PROXY.override(changed.text) == changed
     for wrong in ("epochs=0", "fraction=1.5", "banana=3", "width", "epochs=1.5"):
-        with pytest.raises(UsageError, match=r"^(proxy|training) .*; allowed: "):
+        with pytest.raises(UsageError, match=r"^(proxy|training) .*must be .*, got "):
             PROXY.override(wrong)

@@ -16,7 +16,7 @@ def check_new(folder: Path) -> None:
     """Raise `UsageError` for a file, and for a folder that is not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         what = "not empty" if folder.is_dir() else "a file"
-        raise UsageError(f"{str(folder)!r} is {what}; allowed: a new folder")
+        raise UsageError(f"{str(folder)!r} is {what}; it must be a new folder")
 
 
 def save_networks(

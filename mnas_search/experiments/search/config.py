@@ -115,7 +115,7 @@ class Setup:
                 raise UsageError("a target latency requires table_of")
             latency = table_of(self.space)
         (metric, target), *others = config.targets.items()
-        limits = {f"max_{name}": most for name, most in others}
+        limits = {f"max_{name}": bound for name, bound in others}
         self.objective = Objective(
             target=target,
             metric=metric,

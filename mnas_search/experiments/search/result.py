@@ -88,8 +88,8 @@ class Result:
 
         def kept(trial: Trial) -> bool:
             return all(
-                trial.costs[METRICS[name].count] <= most
-                for name, most in self.objective.bounds.items()
+                trial.costs[METRICS[name].count] <= bound
+                for name, bound in self.objective.bounds.items()
                 if name != self.objective.metric
             )
 

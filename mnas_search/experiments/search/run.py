@@ -273,16 +273,16 @@ def _why_no_winner(result: Result) -> str:
     more = "`mnas-search resume` with more --trials continues the search"
     return (
         f"none of {len(result.good)} candidates is within {result.objective.constraint} "
-        f"({_least(result)}); {'the space is exhausted' if result.exhausted else more}"
+        f"({_minima(result)}); {'the space is exhausted' if result.exhausted else more}"
     )
 
 
-def _least(result: Result) -> str:
-    """The least that candidates need of what is bounded, one of this and another of that."""
-    least = {}
+def _minima(result: Result) -> str:
+    """Describe the minima of the bounded metrics over the candidates."""
+    minima = {}
     for name in result.objective.bounds:
         counts = [t.costs[METRICS[name].count] for t in result.good]
-        least[name] = METRICS[name].text(min(counts))
-    if len(least) == 1:
-        return f"the cheapest has {''.join(least.values())}"
-    return f"the least that any of them has: {', '.join(least.values())}"
+        minima[name] = METRICS[name].text(min(counts))
+    if len(minima) == 1:
+        return f"the cheapest has {''.join(minima.values())}"
+    return f"the minima over all candidates: {', '.join(minima.values())}"

@@ -61,8 +61,8 @@ def _is_folder(text: str) -> bool:
 def _choices(text: str, space: SearchSpace) -> Choices:
     if not isinstance(space, StagewiseSpace):
         raise UsageError(
-            f"start from {text!r}; allowed: a run's folder, since only a space of stages tells "
-            "which choices an architecture comes from"
+            f"start from {text!r} requires a space of stages, which tells the choices of an "
+            "architecture; any space can start from a run's folder"
         )
     try:
         return encode_architecture(space, resolve_architecture(text), any_activation=True)
@@ -83,8 +83,8 @@ def _trials(
     for name in _SAME:
         if earlier.get(name) != config.get(name):
             raise UsageError(
-                f"start from {str(folder)!r}, whose {name} is {earlier.get(name)!r}; allowed: a "
-                f"run with this one's, {config.get(name)!r}, or its accuracies mean something else"
+                f"{name} of the run {str(folder)!r} must be {config.get(name)!r} to start from "
+                f"it, got {earlier.get(name)!r}"
             )
     trials, asked = [], {}
     try:

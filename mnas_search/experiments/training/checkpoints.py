@@ -1,12 +1,12 @@
-"""What a training keeps on disk as it goes on: two checkpoints, and its metrics.
+"""The files of a training under way: two checkpoints, and its metrics.
 
 checkpoint-last.pt   after the last finished epoch
 checkpoint-best.pt   after the one of the best validation accuracy; the later of equal ones
 metrics.jsonl        a line an epoch
 
 A checkpoint takes the place of the one before in one step, and holds the metrics of all epochs
-that led to it: `metrics.jsonl` is derived from it and written anew, so that the two agree whatever
-the moment of a kill. The best is written before the last: a kill between them leaves an epoch that
+that led to it: `metrics.jsonl` is derived from it and written anew, so that the two agree at
+any moment of a kill. The best is written before the last: a kill between them leaves an epoch that
 is trained again, to the same weights. Both load with `weights_only=True`.
 """
 
@@ -112,7 +112,7 @@ def read(path: Path) -> Checkpoint | None:
     if not isinstance(value, dict) or value.get("format") != _FORMAT:
         return None
     if (version := value.get("version")) != _VERSION:
-        raise RunFolderError(f"{str(path)!r} has version {version}; allowed: {_VERSION}")
+        raise RunFolderError(f"version of {str(path)!r} must be {_VERSION}, got {version}")
     try:
         history = tuple(Epoch(**epoch) for epoch in value["history"])
         return Checkpoint(weights=value["weights"], training=value["training"], history=history)
@@ -121,7 +121,7 @@ def read(path: Path) -> Checkpoint | None:
 
 
 def recover(folder: Path) -> tuple[Checkpoint | None, str | None]:
-    """Where a training stands, and a sentence where that is not what it should be.
+    """Return the last checkpoint, and a sentence where it had to be recovered.
 
     Metrics are brought to what the checkpoint says. A last checkpoint that is torn or not there
     is replaced by the best one; without any, the training is at its start.
@@ -132,9 +132,9 @@ def recover(folder: Path) -> tuple[Checkpoint | None, str | None]:
         last = read(folder / BEST)
         what = "is torn" if LAST in names else "is not there"
         if last is None:
-            note = f"{LAST} {what}, and there is no whole {BEST}: the training starts anew"
+            note = f"{LAST} {what}, and there is no whole {BEST}: the training starts again"
         else:
-            note = f"{LAST} {what}: going on from {BEST}, epoch {last.history[-1].epoch}"
+            note = f"{LAST} {what}: resuming from {BEST}, epoch {last.history[-1].epoch}"
             _write(folder / LAST, last)
     if last is None:
         for name in names:

@@ -50,7 +50,7 @@ def train_on_ray(
     gpus_per_worker: float,
     finished: Callable[[Epoch], None],
 ) -> None:
-    """`train_epochs` by so many workers, inside a `cluster`.
+    """Run `train_epochs` in `workers` processes, inside a `cluster`.
 
     Raises:
         WorkFailed: as `train_epochs`, or a worker was lost.
@@ -98,7 +98,7 @@ def train_on_ray(
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What a worker does."""
+    """Train as one of the workers."""
     context = train.get_context()
     train_epochs(
         ray.get(config["job"]),
@@ -109,7 +109,7 @@ def _work(config: dict[str, Any]) -> None:
 
 
 def _failure(error: BaseException) -> BaseException:
-    """What a worker said, out of what Ray wraps it in."""
+    """Return the error of a worker, unwrapped from Ray's."""
     failures = getattr(error, "worker_failures", None) or {}
     for failure in [*(failures[rank] for rank in sorted(failures)), error]:
         inner: BaseException | None = failure

@@ -1,4 +1,4 @@
-"""How well a network classifies a split, and how far off so many images can be."""
+"""The accuracy of a network on a split, with its confidence interval."""
 
 from dataclasses import dataclass
 from typing import final
@@ -42,7 +42,7 @@ class Score:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of top-1 for a random sample of so many images (E. B. Wilson,
+        """Wilson's 95 % interval of top-1 for a random sample of `count` images (E. B. Wilson,
         JASA 22, 1927)."""
         return wilson(self.right, self.count)
 

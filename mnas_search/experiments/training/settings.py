@@ -111,7 +111,7 @@ class Setup:
             config.architecture, resolution=resolution, num_classes=self.data.num_classes
         )
         self.settings = settings
-        self.architecture = architecture if settings is None else settings.of(architecture)
+        self.architecture = architecture if settings is None else settings.apply_to(architecture)
         changed = settings is not None and self.architecture != architecture
         self.notes = (settings.text,) if settings is not None and changed else ()
         check_room(self.architecture, copies=2, batch_size=1)  # weights and gradients, at least
@@ -167,7 +167,7 @@ class Setup:
         )
 
     def recorded(self) -> dict[str, Any]:
-        """The configuration as config.json holds it, with what it stands for."""
+        """Return the configuration as config.json holds it."""
         return {
             **{n: getattr(self.config, n) for n in _names() if n != "architecture"},
             "weight_settings": None if self.settings is None else asdict(self.settings),

@@ -29,12 +29,12 @@ from mnas_search.networks.weights import loading as weights
 from mnas_search.networks.weights.settings import find_settings
 from mnas_search.training.loop import Images, Normalisation
 
-_LONGEST_NAME = 1_000  # of a class; ImageNet's have up to 121 characters
+_MAX_NAME = 1_000  # of a class; ImageNet's have up to 121 characters
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Trained:
+class TrainedNetwork:
     """A trained network.
 
     Attributes:
@@ -65,8 +65,10 @@ class Trained:
         return images.normalise(images.batch(slice(None)))
 
 
-def load_trained(text: str, source: str | None = None, weights_of: str | None = None) -> Trained:
-    """The network that `text` stands for, with the weights of a file or folder.
+def load_trained(
+    text: str, source: str | None = None, weights_of: str | None = None
+) -> TrainedNetwork:
+    """Return the network of `text`, with the weights of a file or folder.
 
     Args:
         text: an architecture, as everywhere; or the folder of a training, which has weights.
@@ -80,33 +82,33 @@ def load_trained(text: str, source: str | None = None, weights_of: str | None = 
     architecture = resolve_architecture(text)
     if source is None and not (is_path(text) and Path(text).is_dir()):
         raise UsageError(
-            f"{text!r} comes without weights; allowed: --weights (or ARCH=WEIGHTS) with a "
+            f"{text!r} has no weights; it requires --weights (or ARCH=WEIGHTS) with a "
             "safetensors file, a torch file or the folder of a training, or such a folder as ARCH"
         )
     path = Path(text if source is None else source)
     found = weights.read(path)
     file = weights.weights_file(path)
-    words = _words(file)
+    words = _metadata(file)
     classes = weights.count_classes(found)
     if classes is None:
-        raise UsageError(f"the weights of {str(path)!r} have no classifier; allowed: with one")
+        raise UsageError(f"the weights of {str(path)!r} must have a classifier")
     resolution = words.resolution or architecture.resolution
     architecture = replace(architecture, num_classes=classes, resolution=resolution)
     settings = find_settings(file, found, weights_of)
     notes: tuple[str, ...] = ()
-    if settings is not None and settings.of(architecture) != architecture:
-        architecture = settings.of(architecture)
+    if settings is not None and settings.apply_to(architecture) != architecture:
+        architecture = settings.apply_to(architecture)
         notes = (f"{architecture.label}: {settings.text}",)
     fitted = weights.fit(found, architecture)
     if fitted.new:
         raise UsageError(
             f"the weights of {str(path)!r} have no {' and '.join(fitted.new)} of "
-            f"{architecture.label!r}; allowed: those of the whole network"
+            f"{architecture.label!r}; they must be those of the whole network"
         )
     if weights.has_initial_statistics(fitted.weights):
         raise UsageError(
             f"the weights of {str(path)!r} are untrained: no batch norm has seen an image; "
-            "allowed: those of a training"
+            "they must be those of a training"
         )
     check_room(architecture, copies=2, batch_size=1)
     with torch.random.fork_rng(devices=[]):
@@ -117,7 +119,7 @@ def load_trained(text: str, source: str | None = None, weights_of: str | None = 
             f"{path} does not say how its images were normalised: ImageNet's mean and deviation "
             "are taken",
         )
-    return Trained(
+    return TrainedNetwork(
         label=_label(text, architecture),
         architecture=architecture,
         network=network.eval(),
@@ -136,37 +138,37 @@ def _label(text: str, architecture: Architecture) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Words:
-    """What stands beside weights; empty or None for what does not."""
+class _Metadata:
+    """What weights.json says; empty or None for what it does not."""
 
     normalisation: Normalisation | None = None
     class_names: tuple[str, ...] = ()
     resolution: int | None = None
 
 
-def _words(file: Path) -> _Words:
+def _metadata(file: Path) -> _Metadata:
     """Read the weights.json that belongs to a file of weights."""
     training = read_training(file.parent) is not None  # its checkpoint, then
     beside = (
         file.parent / "export" / "weights.json" if training else file.with_name("weights.json")
     )
     if not training and file.stem != "weights":
-        return _Words()
+        return _Metadata()
     try:
         value = read_json(beside)
     except FileNotFoundError:
         if training:
             raise UsageError(
-                f"the training {str(file.parent)!r} has not ended; allowed: one that has "
+                f"the training {str(file.parent)!r} has not ended; it must have "
                 f"(mnas-search resume {file.parent})"
             ) from None
-        return _Words()
+        return _Metadata()
     except (OSError, ValueError) as error:
         raise UsageError(f"{str(beside)!r} cannot be read: {error}") from None
     if not isinstance(value, dict):
-        raise UsageError(f"{str(beside)!r} holds no JSON object; allowed: what a training writes")
+        raise UsageError(f"{str(beside)!r} must hold a JSON object, as a training writes it")
     try:
-        return _Words(
+        return _Metadata(
             normalisation=_normalisation(value.get("normalisation")),
             class_names=_names(value.get("class_names")),
             resolution=value.get("resolution"),
@@ -179,11 +181,12 @@ def _names(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ValueError(f"class_names {ascii(value)[:80]}; allowed: a list of texts")
+        raise ValueError(f"class_names must be a list of texts, got {ascii(value)[:80]}")
     for name in value:
-        if len(name) > _LONGEST_NAME:
+        if len(name) > _MAX_NAME:
             raise ValueError(
-                f"class name {name[:40]!r} of {len(name):,} characters; allowed: {_LONGEST_NAME:,}"
+                f"class name {name[:40]!r} must have at most {_MAX_NAME:,} characters, got "
+                f"{len(name):,}"
             )
     return tuple(value)
 
@@ -193,7 +196,7 @@ def _normalisation(value: Any) -> Normalisation | None:
         return None
     mean, std = ([float(x) for x in value[name]] for name in ("mean", "std"))
     if len(mean) != 3 or len(std) != 3 or not all(math.isfinite(x) for x in (*mean, *std)):
-        raise ValueError(f"normalisation {value!r}; allowed: three means and deviations")
+        raise ValueError(f"normalisation must be three means and deviations, got {value!r}")
     if min(std) <= 0:
-        raise ValueError(f"deviations {std!r}; allowed: above 0")
+        raise ValueError(f"deviations must be above 0, got {std!r}")
     return Normalisation(mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]))

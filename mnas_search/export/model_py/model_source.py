@@ -1,7 +1,7 @@
 """The text of an exported `model.py`.
 
-The stages stand as a table at the top of the file, every integer resolved; below it is the source
-of the modules that mnas-search builds its own network from, as far as this network needs them.
+The file begins with a table of the stages, every integer resolved; below is the source of the
+modules of mnas-search that this network uses.
 """
 
 import json
@@ -25,10 +25,10 @@ from mnas_search.export.model_py.source import definitions, foreign_import
 from mnas_search.networks import layers
 from mnas_search.networks.network import block_class
 
-# What a block's plan may hold, and how the exported file explains it.
+# The fields of a plan: their types and comments in the exported file.
 _FIELDS = {
     "in_channels": ("int", ""),
-    "mid_channels": ("int", "what the spatial convolution sees"),
+    "mid_channels": ("int", "width of the spatial convolution"),
     "out_channels": ("int", ""),
     "kernel": ("int", ""),
     "stride": ("int", ""),
@@ -42,10 +42,10 @@ _WIDTH = 99
 
 
 def model_source(architecture: Architecture) -> str:
-    """The text of `model.py`.
+    """Return the text of `model.py`.
 
     Raises:
-        InvalidArchitecture: a stage's block is of a kind whose module imports more than torch and
+        InvalidArchitecture: the module of a block kind imports more than torch and
             `mnas_search.networks.layers`.
     """
     network = plan(architecture)
@@ -57,7 +57,7 @@ def model_source(architecture: Architecture) -> str:
         if foreign is not None:
             raise InvalidArchitecture(
                 f"model.py cannot express stage {index}, {format_stages((stage,))!r}: the module "
-                f"of its block imports {foreign!r}; allowed: torch and {layers.__name__}"
+                f"of its block must import torch and {layers.__name__} only, got {foreign!r}"
             )
     if has_only_builtin_blocks(network):
         imports, code = definitions(
@@ -91,7 +91,7 @@ def model_source(architecture: Architecture) -> str:
 
 
 def comment(text: str) -> str:
-    """Text that cannot leave the docstring it is written into."""
+    """Replace characters that could end the docstring that contains the text."""
     return re.sub(r"[^\w .,:;=+*/()@-]", "?", text)
 
 
@@ -110,7 +110,7 @@ def _table(network: NetworkPlan, columns: Sequence[str]) -> str:
 
 
 def _row(kind: str, plans: Sequence[tuple[str, int]]) -> str:
-    """A stage's line, or lines, from the texts of its plans and how often each is repeated."""
+    """Format a stage from the texts of its plans and their numbers of repetitions."""
     indent, deeper = " " * 8, " " * 12
     if all(times == 1 for _, times in plans):
         texts = [text for text, _ in plans]
@@ -186,7 +186,7 @@ def _forward(architecture: Architecture) -> str:
 
 
 _DEPTH = """\
-DROP_PATH = {rate}  # of the last block in training; of earlier ones in proportion to depth
+DROP_PATH = {rate}  # of the last block in training; it grows linearly with depth up to there
 
 """
 
@@ -194,8 +194,8 @@ _TEMPLATE = '''\
 """{name}
 
 {params} parameters, {macs} multiply-adds at {resolution}x{resolution} (convolutions and linear
-layers, batch 1). Written by mnas-search; needs torch alone. Run as a script, it builds the
-network, does one forward pass and prints its counts.
+layers, batch 1). Written by mnas-search; requires only torch. As a script, it builds the network,
+runs one forward pass and prints its counts.
 """
 
 import functools
@@ -210,12 +210,12 @@ RESOLUTION = {resolution}
 
 
 class Plan(NamedTuple):
-    """What one block is made of."""
+    """The integers of one block."""
 
 {fields}
 
 
-# Kind of block, and a plan for each of its blocks.
+# The block kind and the plans of the blocks of each stage.
 STAGES = [
 {table}
 ]

@@ -1,8 +1,8 @@
-"""The source of block modules, as somebody would write it for one network by hand.
+"""Simplification of the source of block modules for one network.
 
-The modules of `mnas_search.networks.layers` serve every network. For one of them, most of what
-they ask has one answer: a single activation, symmetric padding, no pooled shortcut, a kind of
-block that never squeezes. These answers are written in the place of the questions.
+The modules of `mnas_search.networks.layers` serve every network. In one network most conditions
+are constant: a single activation, symmetric padding, no pooled shortcut, blocks without
+squeeze-and-excitation. The conditions are replaced by their constant values.
 """
 
 import re
@@ -26,18 +26,18 @@ _WIDTH = 99
 
 
 def has_only_builtin_blocks(network: NetworkPlan) -> bool:
-    """Whether all block kinds are built in; what others' modules read of a plan is not known."""
+    """Tell whether all block kinds are built in; other modules may read any field of a plan."""
     kinds = {block.kind for block in _blocks(network)}
     return all(block_class(kind).__module__ == layers.__name__ for kind in kinds)
 
 
 def is_symmetric(network: NetworkPlan) -> bool:
-    """Whether every convolution is padded by half its kernel on each side."""
+    """Tell whether every convolution is padded by half its kernel on each side."""
     return all(layer.pad == (layer.kernel // 2,) * 2 for layer in network.layers())
 
 
 def pruner_for(network: NetworkPlan) -> Rewrite:
-    """How to rewrite definitions for a network whose block kinds are all built in."""
+    """Return a function that simplifies definitions for a network of built-in block kinds."""
     blocks = _blocks(network)
     activations = sorted({block.activation for block in blocks})
     words = []
@@ -73,7 +73,7 @@ def _blocks(network: NetworkPlan) -> list[BlockPlan]:
 
 
 def _replacements(network: NetworkPlan, activations: list[str]) -> dict[str, str]:
-    """Definitions to write instead, by name."""
+    """Return replacements of whole definitions, by name."""
     blocks = _blocks(network)
     table = "".join(f'    "{a}": lambda: {ACTIVATION_SOURCES[a]},\n' for a in activations)
     whole = {"ACTIVATIONS": f"ACTIVATIONS = {{\n{table}}}"}
@@ -83,11 +83,11 @@ def _replacements(network: NetworkPlan, activations: list[str]) -> dict[str, str
         return whole
     drops = bool(network.architecture.stochastic_depth_rate)
     whole["Residual"] = _RESIDUAL if drops else _SUM
-    wherever = all((block.shortcut != "none") == _allows_shortcut(block) for block in blocks)
+    everywhere = all((block.shortcut != "none") == _allows_shortcut(block) for block in blocks)
     whole["residual"] = _ENDING.format(
-        where="stride and widths allow one" if wherever else "the plan has one",
+        where="stride and widths allow one" if everywhere else "the plan has one",
         adds="plan.stride == 1 and plan.in_channels == plan.out_channels"
-        if wherever
+        if everywhere
         else 'plan.shortcut != "none"',
         rate="drop_path" if drops else "",
     )
@@ -99,7 +99,7 @@ def _allows_shortcut(block: BlockPlan) -> bool:
 
 
 def _class(source: str, blocks: list[BlockPlan]) -> str:
-    """A block's class without what no block of this kind has."""
+    """Remove from a block's class what no block of this kind uses."""
     if not any(block.se_channels for block in blocks):
         source = re.sub(r", (squeeze-and-excitation|SE)(?=[,.])", "", source, count=1)
         source = re.sub(r" +self\.se = .*\n", "", source)
@@ -123,7 +123,7 @@ def _class(source: str, blocks: list[BlockPlan]) -> str:
 
 
 def _join_calls(source: str) -> str:
-    """Calls that were broken over three lines and fit one now."""
+    """Join calls of three lines that fit on one after the replacements."""
 
     def join(found: re.Match[str]) -> str:
         line = f"{found[1]}({found[2]})"

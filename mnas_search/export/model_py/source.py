@@ -1,4 +1,4 @@
-"""The source of some classes with all that they need, for a file that imports torch alone."""
+"""The source of classes and of everything they use, for a file that imports torch only."""
 
 import ast
 import inspect
@@ -9,7 +9,7 @@ from torch import nn
 
 from mnas_search.networks import layers
 
-# What the exported file defines itself, and the imports it has anyway.
+# Names that the exported file defines itself, and modules that it may import.
 _GIVEN = {"Plan", "Norm"}
 _FREE_MODULES = {"torch", "math", "functools", "collections", "typing", "dataclasses"}
 
@@ -20,10 +20,10 @@ def definitions(
     also: Iterable[str] = (),
     rewrite: Callable[[str, str], str] = lambda name, source: source,
 ) -> tuple[tuple[str, ...], str]:
-    """(import lines of plug-ins, source of the classes and of all that they refer to).
+    """Return import lines of plug-ins, and the source of the classes and of all they refer to.
 
-    Names are followed through `mnas_search.networks.layers` and the modules of the classes.
-    `rewrite` gives the source to write, from a name and its own source. No class has a
+    Names are resolved in `mnas_search.networks.layers` and in the modules of the classes.
+    `rewrite` maps a name and its source to the source to write. No class may have a
     `foreign_import`.
     """
     own: dict[str, tuple[str, ast.Module]] = {}
@@ -61,8 +61,8 @@ def _defined(statement: ast.stmt) -> list[str]:
 
 
 def foreign_import(cls: type[nn.Module]) -> str | None:
-    """What the module of a class imports beside torch and `mnas_search.networks.layers`, and what
-    an exported file can therefore not define; None where there is nothing."""
+    """Return a module that the module of a class imports, other than torch, the standard library
+    and `mnas_search.networks.layers`, so that it cannot be exported; None if there is none."""
     module = sys.modules[cls.__module__]
     if module is layers:
         return None

@@ -1,9 +1,9 @@
-"""Stages in the words of timm's EfficientNet builder, and what it cannot express.
+"""Block arguments of timm's EfficientNet builder, and the limits of what it expresses.
 
-timm (`timm/models/_efficientnet_builder.py`, `_efficientnet_blocks.py`) reads nearly the
-same grammar as `architecture/block_string.py`. Where a stage has no activation word, timm takes
-the whole network's; squeeze-and-excitation is round(mid * ratio / expansion) wide; `cn` has none.
-Its stem has stride 2 and no pool.
+timm (`timm/models/_efficientnet_builder.py`, `_efficientnet_blocks.py`) reads almost the same
+grammar as `architecture/block_string.py`. Stages without an activation word have the network's;
+squeeze-and-excitation has round(mid * ratio / expansion) channels; `cn` has none; the stem has
+stride 2 and no pool.
 """
 
 from dataclasses import replace
@@ -17,23 +17,23 @@ from mnas_search.common.errors import InvalidArchitecture
 
 _KINDS = ("cn", "ds", "dsa", "ir", "er")
 _WORDS = {name: word for word, name in ACTIVATION_WORDS.items() if name != "gelu"}
-_ALLOWED = (
+_SUPPORTED = (
     "ir, ds, dsa, er and cn (without squeeze-and-excitation), identity shortcuts, a stem of "
     "stride 2 without pool"
 )
 
 
 def timm_block_args(architecture: Architecture) -> tuple[str, ...]:
-    """One word a stage.
+    """Return timm's block argument of each stage, one word each.
 
     Raises:
-        InvalidArchitecture: timm cannot express the stem or a stage; the message names it.
+        InvalidArchitecture: timm cannot express the stem or a stage, which the message names.
     """
     stem = architecture.stem
     if stem.stride != 2 or stem.pool:
         raise InvalidArchitecture(
             f"timm cannot express a stem of stride {stem.stride}{' with a pool' * stem.pool}; "
-            f"allowed: {_ALLOWED}"
+            f"supported: {_SUPPORTED}"
         )
     return tuple(
         _word(index, stage, blocks, architecture.activation)
@@ -44,7 +44,7 @@ def timm_block_args(architecture: Architecture) -> tuple[str, ...]:
 
 
 def parse_block_args(words: tuple[str, ...], activation: str) -> tuple[Stage, ...]:
-    """The stages as timm would read them."""
+    """Read stages as timm does."""
     named = [any(part in ACTIVATION_WORDS for part in word.split("_")) for word in words]
     return tuple(
         stage if known else replace(stage, activation=activation)
@@ -57,10 +57,10 @@ def _word(index: int, stage: Stage, blocks: tuple[BlockPlan, ...], activation: s
     if why is not None:
         raise InvalidArchitecture(
             f"timm cannot express stage {index}, {format_stages((stage,))!r}: {why}; "
-            f"allowed: {_ALLOWED}"
+            f"supported: {_SUPPORTED}"
         )
     default = block_kind(stage.kind).default_skip
-    skip = "none" if stage.skip == "pool" else stage.skip  # one that cannot act
+    skip = "none" if stage.skip == "pool" else stage.skip  # a pool that cannot act
     word = format_stages((replace(stage, skip=skip, activation="silu"),))
     if stage.activation == activation and activation in ("silu", "gelu"):
         return word

@@ -1,8 +1,8 @@
-"""A folder as the Hugging Face Hub and timm's loader understand it.
+"""A folder for the Hugging Face Hub and timm's loader.
 
-timm makes a network from `config.json`: the name of an architecture in its registry and the
-arguments to it. Arguments are plain JSON and none of them are block strings, so that a network
-which timm does not have by name brings `model.py` along, which registers it.
+timm builds a network from `config.json`: the name of an architecture in its registry, with
+arguments in plain JSON, none of which are block strings. The folder of any other network therefore
+contains `model.py`, which registers it.
 """
 
 import json
@@ -17,8 +17,8 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import WorkFailed
 from mnas_search.common.extras import can_import, describe_missing
 from mnas_search.common.files import atomic_directory, write_atomically
-from mnas_search.export.base import Exporter, Origin
-from mnas_search.export.comparison import compare, images_for
+from mnas_search.export.base import Origin, RecordsOrigin
+from mnas_search.export.comparison import compare_module, images_for
 from mnas_search.export.timm.block_args import timm_block_args
 from mnas_search.export.timm.model import (
     EXTRA,
@@ -30,11 +30,10 @@ from mnas_search.export.timm.model import (
 )
 from mnas_search.export.timm.model_card import model_card
 from mnas_search.export.weights import UNTRAINED, build_with_weights, safetensors
-from mnas_search.networks import StagewiseNetwork
 
 _NOT_RUN = (
-    "so that it has not loaded the folder: the network was made of its block strings, read back, "
-    "and compared with the weights in the folder"
+    "so the folder was not loaded by timm: a network built from its block strings was compared "
+    "with the weights in the folder"
 )
 _IN_TIMM = {
     **{f"efficientnet_b{i}": f"efficientnet_b{i}" for i in range(8)},
@@ -47,29 +46,23 @@ _IN_TIMM = {
 
 @final
 @dataclass(frozen=True, slots=True)
-class HuggingFaceExporter(Exporter):
-    """`config.json`, `model.safetensors`, the model card `README.md`; `model.py` where timm does
-    not have the network by name."""
-
-    origin: Origin | None = None
-
-    def about(self, origin: Origin) -> "HuggingFaceExporter":
-        """The same, with what the model card says."""
-        return HuggingFaceExporter(origin)
+class HuggingFaceExporter(RecordsOrigin):
+    """Writes `config.json`, `model.safetensors`, the model card `README.md`, and `model.py` unless
+    timm has the network by name."""
 
     def caveats(self) -> tuple[str, ...]:
-        """That timm itself was not there to run."""
+        """Say if timm was not available to run."""
         return () if can_import("timm") else (f"{describe_missing('timm', EXTRA)}, {_NOT_RUN}",)
 
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
     ) -> tuple[Path, ...]:
-        """Write the files, have timm load the folder, compare; only then they stay."""
-        words = timm_block_args(architecture)
+        """Write the files, load the folder by timm and compare; on failure no file remains."""
+        block_args = timm_block_args(architecture)
         network = build_with_weights(architecture, weights)
         name = timm_name(architecture)
         origin = self.origin if self.origin is not None else Origin(weights=UNTRAINED)
-        source = timm_source(architecture, words, origin)
+        source = timm_source(architecture, block_args, origin)
         with atomic_directory(path) as folder:
             texts = {
                 "config.json": json.dumps(_config(architecture, origin), indent=2) + "\n",
@@ -82,13 +75,14 @@ class HuggingFaceExporter(Exporter):
             write_atomically(
                 folder / "model.safetensors", safetensors(network.state_dict(), architecture)
             )
-            written = _written(architecture, words, source, folder)
-            _compare(network, written, architecture, trained=weights is not None)
+            written = _written(architecture, block_args, source, folder)
+            images = images_for(architecture, any_size=True)
+            compare_module(network, written, images, trained=weights is not None)
         return tuple(path / file for file in (*texts, "model.safetensors"))
 
 
 def timm_name(architecture: Architecture) -> str | None:
-    """What timm calls the network, apart from its settings; None for one that it does not have."""
+    """Return timm's name of the network, apart from its settings; None if it has none."""
     own = ("num_classes", "resolution", "bn_eps", "bn_momentum", "padding")
     for name, theirs in _IN_TIMM.items():
         known = published.architecture(name)
@@ -138,13 +132,13 @@ def _config(architecture: Architecture, origin: Origin) -> dict[str, Any]:
 
 
 def _written(
-    architecture: Architecture, words: tuple[str, ...], source: str, folder: Path
+    architecture: Architecture, block_args: tuple[str, ...], source: str, folder: Path
 ) -> nn.Module:
-    """The network of the written folder, as timm loads it."""
+    """Load the network of the written folder by timm."""
     if not can_import("timm"):
         from safetensors.torch import load_file
 
-        written = build_written(architecture, words, source)
+        written = build_written(architecture, block_args, source)
         written.load_state_dict(load_file(folder / "model.safetensors"))
         return written
     import timm
@@ -156,16 +150,3 @@ def _written(
     except Exception as error:
         raise WorkFailed(f"the installed timm cannot load the exported folder: {error}") from error
     return network.eval()
-
-
-def _compare(
-    network: StagewiseNetwork, written: nn.Module, architecture: Architecture, *, trained: bool
-) -> None:
-    def run(images: Tensor, other: dict[str, Tensor] | None) -> Tensor:
-        if other is not None:
-            written.load_state_dict(other)
-        logits: Tensor = written(images)
-        return logits
-
-    images = images_for(architecture, any_size=True)
-    compare(network, run, images, trained=trained)

@@ -1,8 +1,8 @@
-"""A stand-in for torchvision's EfficientNet, for places where torchvision is not installed.
+"""A stand-in for torchvision's EfficientNet, to run exports if torchvision is not installed.
 
-The same arguments, the same structure and therefore the same names of parameters as
-`torchvision.models.efficientnet`, as far as an exported `model.py` needs them, so that what was
-written can be run and compared. torchvision's wheel does not import beside a CPU build of torch.
+Arguments, structure and therefore parameter names are those of `torchvision.models.efficientnet`,
+as far as an exported `model.py` uses them. torchvision's wheel does not import with a CPU build of
+torch.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ Make = Callable[..., nn.Module]
 
 
 class SqueezeExcitation(nn.Module):
-    """Channels scaled by a gate computed from their means."""
+    """Squeeze-and-excitation."""
 
     def __init__(self, channels: int, squeezed: int, activation: Make) -> None:
         super().__init__()
@@ -66,12 +66,12 @@ class _Block(nn.Module):
 
 
 class MBConv(_Block):
-    """1x1 expansion where there is one, depthwise convolution, `se_layer`, 1x1."""
+    """1x1 expansion if there is one, depthwise convolution, `se_layer`, 1x1."""
 
     def __init__(
         self, config: "_Config", drop: float, norm: Make, se_layer: Make = SqueezeExcitation
     ) -> None:
-        del drop  # stochastic depth acts in training alone
+        del drop  # stochastic depth is used in training only
         inside, mid = config.input_channels, config.mid_channels
         layers: list[nn.Module] = [] if mid == inside else [_conv(inside, mid, norm)]
         layers.append(_conv(mid, mid, norm, config.kernel, config.stride, mid))
@@ -112,14 +112,14 @@ class _Config:
 
 
 def MBConvConfig(*numbers: Any, block: Make = MBConv) -> _Config:
-    """(expand ratio, kernel, stride, input channels, output channels, layers) of a stage."""
+    """Return a stage of (expand ratio, kernel, stride, input, output channels, layers)."""
     ratio, kernel, stride, inside, outside, layers = numbers
     inside, outside = make_divisible(inside), make_divisible(outside)
     return _Config(ratio, kernel, stride, inside, outside, layers, block)
 
 
 def FusedMBConvConfig(*numbers: Any) -> _Config:
-    """The same of a stage of fused blocks."""
+    """Return a stage of fused blocks."""
     ratio, kernel, stride, inside, outside, layers = numbers
     return _Config(ratio, kernel, stride, inside, outside, layers, FusedMBConv)
 

@@ -1,6 +1,7 @@
 """A torchvision EfficientNet: MBConv settings, and weights under torchvision's names."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -15,15 +16,15 @@ from mnas_search.common.errors import InvalidArchitecture, WorkFailed
 from mnas_search.common.extras import can_import, describe_missing
 from mnas_search.common.files import write_atomically
 from mnas_search.export.base import Exporter
-from mnas_search.export.comparison import compare, images_for
+from mnas_search.export.comparison import compare_module, images_for
 from mnas_search.export.model_py.model_source import comment
 from mnas_search.export.weights import build_with_weights, safetensors
 from mnas_search.networks.weights.torchvision_names import EFFICIENTNET_KINDS, torchvision_names
 
 _MODULE = "torchvision.models.efficientnet"
 _STAND_IN = "mnas_search.export.torchvision.layout"
-_NOT_RUN = "so that model.py was run with a stand-in of the same structure and names"
-_ALLOWED = (
+_NOT_RUN = "so model.py was run with a stand-in of the same structure and names"
+_SUPPORTED = (
     "ir and ds with squeeze-and-excitation 0.25 or none, er and cn without, SiLU, identity "
     "shortcuts, symmetric padding, widths in multiples of 8, a stem 3x3 of stride 2, a head"
 )
@@ -31,11 +32,11 @@ _ALLOWED = (
 
 @final
 class TorchvisionExporter(Exporter):
-    """`model.py` with the settings of `torchvision.models.efficientnet`, and
+    """Writes `model.py` with the settings of `torchvision.models.efficientnet`, and
     `model.safetensors`."""
 
     def caveats(self) -> tuple[str, ...]:
-        """That torchvision itself was not there to run."""
+        """Say if torchvision was not available to run."""
         return (
             ()
             if can_import(_MODULE)
@@ -45,36 +46,30 @@ class TorchvisionExporter(Exporter):
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
     ) -> tuple[Path, ...]:
-        """Write both files, after `model.py` has been run."""
+        """Run `model.py`, compare it with the network, and write both files."""
+        from safetensors.torch import load
+
         source = torchvision_source(architecture)
         network = build_with_weights(architecture, weights)
-        content = safetensors(_renamed(architecture, network.state_dict()), architecture)
-        written = run_source(source)
-
-        def run(images: Tensor, other: dict[str, Tensor] | None) -> Tensor:
-            from safetensors.torch import load
-
-            written.load_state_dict(
-                load(content) if other is None else _renamed(architecture, other)
-            )
-            logits: Tensor = written(images)
-            return logits
-
-        images = images_for(architecture, any_size=True)
-        compare(network, run, images, trained=weights is not None)
+        content = safetensors(_rename(architecture, network.state_dict()), architecture)
+        rename, own = partial(_rename, architecture), load(content)
+        images, trained = images_for(architecture, any_size=True), weights is not None
+        compare_module(
+            network, run_source(source), images, trained=trained, own=own, rename=rename
+        )
         return (
             write_atomically(path / "model.py", source),
             write_atomically(path / "model.safetensors", content),
         )
 
 
-def _renamed(architecture: Architecture, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def _rename(architecture: Architecture, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     names = torchvision_names(architecture, weights)
     return {names[name]: tensor for name, tensor in weights.items()}
 
 
 def run_source(source: str) -> nn.Module:
-    """The network that `model.py` makes, by torchvision or by its stand-in."""
+    """Build the network of `model.py` by torchvision or by its stand-in."""
     if not can_import(_MODULE):
         source = source.replace(f"from {_MODULE} import", f"from {_STAND_IN} import")
     namespace: dict[str, Any] = {"__name__": "exported", "__file__": "model.py"}
@@ -87,14 +82,15 @@ def run_source(source: str) -> nn.Module:
 
 
 def torchvision_source(architecture: Architecture) -> str:
-    """The text of `model.py`.
+    """Return the text of `model.py`.
 
     Raises:
-        InvalidArchitecture: torchvision cannot express the network or a stage, which is named.
+        InvalidArchitecture: torchvision cannot express the network or a stage, which the message
+            names.
     """
     why = _obstacle(architecture)
     if why is not None:
-        raise InvalidArchitecture(f"torchvision cannot express {why}; allowed: {_ALLOWED}")
+        raise InvalidArchitecture(f"torchvision cannot express {why}; supported: {_SUPPORTED}")
     stages = plan(architecture).stages
     pairs = tuple(zip(architecture.stages, stages, strict=True))
     for index, (stage, blocks) in enumerate(pairs):
@@ -102,7 +98,8 @@ def torchvision_source(architecture: Architecture) -> str:
         if why is not None:
             word = format_stages((stage,))
             raise InvalidArchitecture(
-                f"torchvision cannot express stage {index}, {word!r}: {why}; allowed: {_ALLOWED}"
+                f"torchvision cannot express stage {index}, {word!r}: {why}; "
+                f"supported: {_SUPPORTED}"
             )
     lines = [_setting(stage, blocks[0]) for stage, blocks in pairs]
     used = ["EfficientNet"]
@@ -152,14 +149,11 @@ def _obstacle_of_stage(stage: Stage, blocks: tuple[BlockPlan, ...]) -> str | Non
         return "widths are rounded to multiples of 8"
     for block in blocks:
         adds = block.stride == 1 and block.in_channels == block.out_channels
-        if block.shortcut != ("identity" if adds else "none"):
-            return (
-                f"shortcut {block.shortcut!r} where it would be {'identity' if adds else 'none'!r}"
-            )
-        if block.se_channels not in (0, max(1, block.in_channels // 4)):
-            return (
-                f"squeeze-and-excitation is {max(1, block.in_channels // 4)} channels wide there"
-            )
+        theirs, squeezed = "identity" if adds else "none", max(1, block.in_channels // 4)
+        if block.shortcut != theirs:
+            return f"shortcut {block.shortcut!r} where it would be {theirs!r}"
+        if block.se_channels not in (0, squeezed):
+            return f"squeeze-and-excitation is {squeezed} channels wide there"
         if block.kind in ("er", "cn") and block.se_channels:
             return "its fused blocks have no squeeze-and-excitation"
         if block.kind in ("er", "ir") and block.mid_channels == block.in_channels:
@@ -179,7 +173,7 @@ def _setting(stage: Stage, first: BlockPlan) -> str:
 _PLAIN = '''
 
 def no_squeeze(*arguments, **keywords):
-    """In the place of squeeze-and-excitation."""
+    """Replace squeeze-and-excitation by an identity."""
     return nn.Identity()
 
 

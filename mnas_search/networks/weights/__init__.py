@@ -1,9 +1,9 @@
-"""Weights from files: reading, names of other libraries, mapping onto another network.
+"""Weights from files: reading, names of other libraries, remapping onto another network.
 
-reading            files and training folders -> named tensors
-loading            whose weights fit a network, and under which names
-torchvision_names  torchvision's names for ours
-settings           batch-norm epsilon and padding that the weights were trained with
-remap              weights of one network fitted onto another
-correspondence     which layer of one network stands for which of the other
+reading            torch files -> tensors
+loading            files and folders -> state dicts that fit a network
+torchvision_names  torchvision's parameter names
+settings           batch-norm epsilon and padding that weights were trained with
+remap              weights of one network adapted to another
+correspondence     pairs of layers and channels of two networks
 """

@@ -1,12 +1,10 @@
-"""Which layer of a network comes from which of another, and which of their channels are the same.
+"""Pairs of layers of two networks, and groups of channels that several layers share.
 
-Stages meet by their number, blocks by theirs. A block that the other network does not have meets
-the last one of the stage. A block's layers meet where both blocks have the same ones, but for
-squeeze-and-excitation's gate.
+Stages and blocks are paired by index; a block beyond the source's last is paired with the last of
+the stage. Layers are paired if both blocks have the same ones, except squeeze-and-excitation.
 
-Channels form groups that run through several layers: those between an expansion and a projection,
-and those that the blocks of a stage add to. What is chosen for one layer of a group is chosen for
-all of them.
+A group of channels runs through several layers: between an expansion and a projection, or along
+the blocks of a stage, which add to it. All layers of a group select the same channels.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,13 +28,13 @@ class Place:
     """A layer of the new network.
 
     Attributes:
-        layer: with its whole path.
-        source: path of the layer that it comes from; None where it is new.
-        reads, makes: groups of its channels.
-        repeated: whether it is of a block that the source does not have.
-        silent: whether it is the last batch norm of such a block, beside an identity shortcut.
+        layer: the layer, with its full path.
+        source: path of the source's layer; None for a new layer.
+        reads, makes: groups of its input and output channels.
+        repeated: whether the source does not have its block.
+        silent: whether it is the last batch norm of such a block with an identity shortcut.
         half: whether it is the second layer of a gate that the source does not have.
-        doubled: whether it reads what such a gate gives.
+        doubled: whether it reads the output of such a gate.
     """
 
     layer: Layer
@@ -52,14 +50,14 @@ class Place:
 @final
 @dataclass(slots=True, kw_only=True)
 class Group:
-    """Channels that are one and the same in several layers.
+    """Channels that several layers share.
 
     Attributes:
-        width: how many there are in the new network.
-        there: how many there were; None where no layer comes from there.
-        size: float [there], of each the absolute scales of all its batch norms together (a
-            convolution's own size means nothing before a batch norm, arXiv 1708.06519); inside a
-            gate, where there is none, of the weights that make it.
+        width: number of channels in the new network.
+        there: number of channels in the source; None if no layer comes from there.
+        size: float [there], sum of the absolute scales of a channel's batch norms, as the scale of
+            a convolution before a batch norm is arbitrary (arXiv 1708.06519); inside a gate, of
+            the weights of the channel.
     """
 
     width: int
@@ -68,8 +66,8 @@ class Group:
 
     @property
     def index(self) -> Tensor:
-        """For each channel the one that it comes from, -1 for none; int64 [width], ascending but
-        for the -1."""
+        """Index of the source's channel for each channel, -1 for none; int64 [width], ascending
+        except for -1."""
         there = self.there or 0
         if there <= self.width:
             return torch.cat([torch.arange(there), torch.full((self.width - there,), -1)])
@@ -80,7 +78,7 @@ class Group:
 
 
 def places(architecture: Architecture, source: Mapping[str, Tensor]) -> Iterator[Place]:
-    """Every layer of the architecture, in order of execution."""
+    """Yield every layer of the architecture, in order of execution."""
     layers = {name.rpartition(".")[0] for name in source}
     network = plan(architecture)
     yield from _chain(network.stem.layers, layers, "image", "stem")
@@ -91,13 +89,13 @@ def places(architecture: Architecture, source: Mapping[str, Tensor]) -> Iterator
             depth += 1
         for b, block in enumerate(stage):
             path = f"blocks.{s}.{b}"
-            # The only block of a stage reads the stage before: no further block can be like it.
+            # The only block of a stage reads the previous stage: no further block can copy it.
             taken = b if b < depth else depth - 1 if depth > 1 else None
             there = None if taken is None else f"blocks.{s}.{taken}"
             if there is None or not _alike(block, there, layers):
                 there = None
-            # A block with a shortcut adds to the stream that it reads, unless the one that it
-            # comes from begins another, as a projection always does.
+            # A block with a shortcut adds to the group that it reads, unless its source begins a
+            # new one, as a projection always does.
             adds = block.shortcut not in ("none", "projection") and (
                 not depth or _keeps_width(block, there, source)
             )
@@ -109,7 +107,7 @@ def places(architecture: Architecture, source: Mapping[str, Tensor]) -> Iterator
 
 
 def groups(chain: Sequence[Place], source: Mapping[str, Tensor]) -> dict[str, Group]:
-    """The groups that the layers read and make, by name."""
+    """Return the channel groups of the layers, by name."""
     found = {"image": Group(width=3, there=3)}
     for place in chain:
         group = found.setdefault(place.makes, Group(width=place.layer.out_channels))
@@ -129,12 +127,12 @@ def groups(chain: Sequence[Place], source: Mapping[str, Tensor]) -> dict[str, Gr
 
 
 def mixes(layer: Layer) -> bool:
-    """Whether the layer makes its channels of all those that it reads."""
+    """Tell whether each output channel of the layer depends on all input channels."""
     return layer.op != "batch_norm" and layer.groups == 1
 
 
 def _chain(chain: tuple[Layer, ...], layers: set[str], reads: str, makes: str) -> Iterator[Place]:
-    """Stem or head."""
+    """Yield the layers of stem or head."""
     for layer in chain:
         yield Place(
             layer=layer,
@@ -158,7 +156,7 @@ def _block(
     last_mixing = _last(block, "mixing")
     last_norm = _last(block, "batch_norm")
     current = reads
-    waiting = False  # for the convolution that reads a gate that was not there
+    waiting = False  # for the convolution that reads a new gate
     for position, layer in enumerate(block.layers):
         source = None if there is None else f"{there}.{layer.path}"
         missing = source is not None and source not in layers
@@ -174,7 +172,7 @@ def _block(
                 ends_branch = layer.path == last_mixing or _of_projection(layer)
                 current = makes if ends_branch else f"{path}.{layer.path}"
                 doubled, waiting = waiting, False
-            if _of_projection(layer):  # beside the branch, from the block's input
+            if _of_projection(layer):  # parallel to the branch, from the block's input
                 before = reads if mixes(layer) else makes
             ends, follows = (before, current), False
         yield Place(
@@ -190,8 +188,8 @@ def _block(
 
 
 def _last(block: BlockPlan, what: str) -> str | None:
-    """Path of the last batch norm of a block's branch, or of its last layer that mixes and is of
-    no gate."""
+    """Return the path of the last batch norm of a block's branch, or of its last mixing layer
+    outside gates."""
     branch = [layer for layer in block.layers if not _of_projection(layer)]
     if what == "batch_norm":
         found = [x.path for x in branch if x.op == "batch_norm"]
@@ -201,14 +199,14 @@ def _last(block: BlockPlan, what: str) -> str | None:
 
 
 def _alike(block: BlockPlan, there: str, layers: set[str]) -> bool:
-    """Whether the block there has the same layers, but for its gate."""
+    """Tell whether the source's block has the same layers, except the gate."""
     found = {path for path in layers if path.startswith(f"{there}.")}
     mine = {f"{there}.{layer.path}" for layer in block.layers if not _of_gate(layer)}
     return mine == {path for path in found if not path.endswith((_REDUCE, _EXPAND))}
 
 
 def _keeps_width(block: BlockPlan, there: str | None, source: Mapping[str, Tensor]) -> bool:
-    """Whether the block there has as many channels behind it as before it."""
+    """Tell whether the source's block has as many output as input channels."""
     first, last = block.layers[0], _last(block, "mixing")
     weights = [source.get(f"{there}.{path}.weight") for path in (first.path, last)]
     shapes = [tuple(w.shape) for w in weights if w is not None and w.ndim > 1]

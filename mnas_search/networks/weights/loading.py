@@ -1,7 +1,6 @@
-"""Weights to start from: read from where `--init` says, and fitted to a network.
+"""Initial weights: read from the argument of `--init`, and matched to a network.
 
-A state dict says nothing about batch norm's epsilon, padding or normalisation: these are the
-architecture's and the training's own.
+A state dict does not contain batch norm's epsilon, padding or normalisation; see `settings`.
 """
 
 import pickle
@@ -21,31 +20,30 @@ from mnas_search.common.files import read_json
 from mnas_search.networks.weights.reading import BEST, load
 from mnas_search.networks.weights.torchvision_names import is_named, torchvision_names
 
-_ALLOWED = (
-    "a safetensors file, a torch file that holds a state dict, or the folder of a training or an "
-    "export"
+_SOURCES = (
+    "a safetensors file, a torch file of a state dict, or the folder of a training or export"
 )
-# Where training scripts keep the state dict inside a file; averages are what they evaluate.
+# Where training scripts keep the state dict inside a file; averages are preferred.
 _NESTED = ("model_ema", "state_dict_ema", "weights", "state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _COUNTERS = ("num_batches_tracked", "n_averaged")
 _CLASSIFIER = "classifier"
 _BY_NAME, _BY_TABLE, _BY_ORDER = "name", "torchvision's names", "the order of layers"
 _FILES = ("weights.pt", "weights.safetensors", "model.safetensors")  # of exports
-_SHOWN, _LONG = 3, 120  # names in messages, and characters of one
+_MAX_NAMED, _MAX_LENGTH = 3, 120  # names in a message, and characters of a name
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedWeights:
-    """Weights for a network, and where each of them comes from.
+    """Weights that fit a network.
 
     Attributes:
-        weights: by name of the network's state dict; without `new`.
-        new: names that were not there, or not in this shape: the classifier's.
-        taken: number of tensors that were.
-        matched_by: "name"; "torchvision's names"; or "the order of layers", of foreign names.
-        left: names of what was there and is not used.
+        weights: by name in the network's state dict, without `new`.
+        new: names of the classifier, if the given one does not fit.
+        taken: number of tensors taken.
+        matched_by: "name", "torchvision's names", or "the order of layers" for other names.
+        left: names of unused tensors.
     """
 
     weights: dict[str, Tensor]
@@ -56,22 +54,22 @@ class FittedWeights:
 
     @property
     def text(self) -> str:
-        """What was taken, what is new, what was left over."""
+        """Summary of taken, new and unused tensors."""
         how = "" if self.matched_by == _BY_NAME else f" by {self.matched_by}"
         new = " and ".join(self.new) or "nothing"
         return f"{self.taken} tensors taken{how}; new: {new}; left over: {abbreviate(self.left)}"
 
 
 def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> FittedWeights:
-    """Match a state dict to an architecture: by our names, which are those of timm's EfficientNet;
-    by those of torchvision's EfficientNet and ResNet; or by the order of layers.
+    """Match a state dict to an architecture, by the names of timm's EfficientNet (which are ours),
+    by those of torchvision's EfficientNet and ResNet, or by the order of layers.
 
-    The order serves torchvision's MobileNetV2 and others that name the same layers otherwise. The
-    classifier is taken where it has as many classes, and is else new.
+    The order serves torchvision's MobileNetV2 and others that name the same layers differently.
+    The classifier is taken if it has the right number of classes, and is new otherwise.
 
     Raises:
-        UsageError: any other parameter is missing, has another shape, or has no place; the
-            message names the first ones.
+        UsageError: another parameter is missing, has another shape, or has no place; the message
+            names the first ones.
     """
     given = {k: v for k, v in weights.items() if k.rpartition(".")[2] not in _COUNTERS}
     expected = _expected(architecture)
@@ -88,7 +86,7 @@ def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> FittedWeig
         if names:
             raise UsageError(
                 f"weights for {architecture.label!r}: {len(names)} {what}: {abbreviate(names)}; "
-                "allowed: those of the same network, but for the classifier"
+                "expected those of the same network, except the classifier"
             )
     classifier = [n for n in expected if _of_classifier(n)]
     kept = all(_fits(pairs.get(n), given, expected[n]) for n in classifier)
@@ -101,10 +99,10 @@ def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> FittedWeig
 
 
 def read(source: Path) -> dict[str, Tensor]:
-    """The state dict of a file or folder.
+    """Read the state dict of a file or folder.
 
     Raises:
-        UsageError: there is none, or the weights are untrained.
+        UsageError: there is none, its tensors are not usable, or the weights are untrained.
     """
     path = weights_file(source)
     if path.suffix == ".safetensors":
@@ -112,15 +110,14 @@ def read(source: Path) -> dict[str, Tensor]:
 
         try:
             value: Any = load_file(path)
-        except Exception as error:  # whatever a file made by nobody's library brings about
+        except Exception as error:  # a malformed file may raise anything
             raise _unreadable(path, error) from None
     else:
         try:
             value = load(path)
         except pickle.UnpicklingError:
             raise UsageError(
-                f"{str(path)!r} holds more than tensors and cannot be read safely; allowed: a "
-                "state dict"
+                f"{str(path)!r} must be a state dict, got objects that cannot be read safely"
             ) from None
         except Exception as error:
             raise _unreadable(path, error) from None
@@ -128,14 +125,14 @@ def read(source: Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if (why := _unusable(name, tensor, path.stat().st_size)) is not None:
             raise UsageError(
-                f"{str(path)!r}: {shorten(name, _LONG)!r} {why}; allowed: dense tensors of "
-                "finite floating-point numbers"
+                f"{str(path)!r}: {shorten(name, _MAX_LENGTH)!r} must be a dense tensor of finite "
+                f"floating-point numbers, it {why}"
             )
     return tensors
 
 
 def _unusable(name: str, tensor: Tensor, file_size: int) -> str | None:
-    """Why no network can have a tensor that a file of so many bytes holds; None where it can."""
+    """Say why a tensor of a file of `file_size` bytes is not usable; None if it is."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         kind = "quantized" if tensor.is_quantized else "without values"
         return f"is {'sparse' if tensor.layout != torch.strided else kind}"
@@ -143,30 +140,27 @@ def _unusable(name: str, tensor: Tensor, file_size: int) -> str | None:
         return None
     if not tensor.is_floating_point():
         return f"is {str(tensor.dtype).removeprefix('torch.')}"
-    # One value can be made to look like any number of them.
+    # A stride of 0 makes one value look like any number of them.
     if tensor.numel() * tensor.element_size() > file_size:
         return f"has the shape {list(tensor.shape)} in a file of {file_size:,} bytes"
-    # In the precision of networks: 1e300 is infinite there.
-    return (
-        None
-        if bool(tensor.float().isfinite().all())
-        else "holds values that are not finite numbers"
-    )
+    # In single precision, where 1e300 is infinite.
+    finite = bool(tensor.float().isfinite().all())
+    return None if finite else "holds values that are not finite numbers"
 
 
 def _unreadable(path: Path, error: Exception) -> UsageError:
     reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    return UsageError(f"cannot read {str(path)!r}: {reason}; allowed: {_ALLOWED}")
+    return UsageError(f"cannot read {str(path)!r}: {reason}: expected {_SOURCES}")
 
 
 def weights_file(source: Path) -> Path:
-    """The file of weights that a path stands for; never one that is known to be untrained."""
+    """Find the file of weights of a path; raises `UsageError` if they are untrained."""
     if source.is_file():
         if source.stem == "weights" and _untrained(source.with_name("weights.json")):
             raise _of_no_training(source)
         return source
     if not source.is_dir():
-        raise UsageError(f"no weights {str(source)!r}; allowed: {_ALLOWED}")
+        raise UsageError(f"no weights {str(source)!r}: expected {_SOURCES}")
     for file in (folder / name for folder in (source / "export", source) for name in _FILES):
         if file.is_file():
             if _untrained(file.with_name("weights.json")):
@@ -174,30 +168,28 @@ def weights_file(source: Path) -> Path:
             return file
     if (source / BEST).is_file():
         return source / BEST
-    raise UsageError(f"{str(source)!r} holds no weights; allowed: {_ALLOWED}")
+    raise UsageError(f"{str(source)!r} holds no weights: expected {_SOURCES}")
 
 
 def count_classes(weights: Mapping[str, Tensor]) -> int | None:
-    """How many classes the classifier of a state dict tells apart; None where it has none."""
+    """Count the classes of a state dict's classifier; None without a classifier."""
     rows = [len(t) for name, t in weights.items() if _of_classifier(name) and t.ndim == 2]
     return rows[-1] if rows else None
 
 
 def has_initial_statistics(weights: Mapping[str, Tensor]) -> bool:
-    """Whether every batch norm has the statistics that it was made with: means 0, variances 1."""
-    made_with = {"running_mean": 0.0, "running_var": 1.0}
+    """Tell whether all batch norms have their initial statistics: means 0, variances 1."""
+    initial = {"running_mean": 0.0, "running_var": 1.0}
     found = [
-        bool((tensor == made_with[part]).all())
+        bool((tensor == initial[part]).all())
         for name, tensor in weights.items()
-        if (part := name.rpartition(".")[2]) in made_with
+        if (part := name.rpartition(".")[2]) in initial
     ]
     return bool(found) and all(found)
 
 
 def _of_no_training(source: Path) -> UsageError:
-    return UsageError(
-        f"the weights of {str(source)!r} are untrained; allowed: those of a training"
-    )
+    return UsageError(f"the weights of {str(source)!r} must be trained, got untrained ones")
 
 
 def _untrained(file: Path) -> bool:
@@ -217,7 +209,7 @@ def _state_dict(value: Any, path: Path) -> dict[str, Tensor]:
     if isinstance(value, dict):
         tensors = {str(k): v for k, v in value.items() if isinstance(v, Tensor)}
     if not tensors:
-        raise UsageError(f"{str(path)!r} holds no state dict; allowed: {_ALLOWED}")
+        raise UsageError(f"{str(path)!r} holds no state dict: expected {_SOURCES}")
     for prefix in _PREFIXES:
         own = {k: v for k, v in tensors.items() if k.rpartition(".")[2] not in _COUNTERS}
         if own and all(name.startswith(prefix) for name in own):
@@ -226,7 +218,7 @@ def _state_dict(value: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _expected(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """Names and shapes in order of execution, without counters."""
+    """Return names and shapes in order of execution, without counters."""
     shapes = {}
     for layer in plan(architecture).layers():
         for name, shape in layer.shapes.items():
@@ -242,18 +234,17 @@ def _pairs(
     expected: Mapping[str, tuple[int, ...]],
     architecture: Architecture,
 ) -> tuple[str, dict[str, str]]:
-    """(how names were matched, the given name for each expected one)."""
+    """Return how names were matched, and the given name for each expected one."""
     own = {name: name for name in expected if name in given}
     if is_named(architecture):
-        # Without squeeze-and-excitation, its place is empty or not there.
+        # Without squeeze-and-excitation, its index is skipped or not.
         tables = [
             torchvision_names(architecture, expected, empty_places=empty)
             for empty in (True, False)
         ]
         found = [{ours: other for ours, other in t.items() if other in given} for t in tables]
         best = max(found, key=len)
-        # A few may be missing, and are then named. The stem's batch norm of a ResNet is called so
-        # by both.
+        # A few may be missing, as the caller reports. Both name a ResNet's first batch norm bn1.
         if len(best) > max(len(own), len(expected) / 2):
             return _BY_TABLE, best
     if own:
@@ -262,7 +253,7 @@ def _pairs(
 
 
 def _by_order(given: Iterable[str], expected: Iterable[str]) -> dict[str, str]:
-    """The given name for each expected one: layer by layer, as far as both go."""
+    """Return the given name for each expected one, layer by layer."""
     ours, theirs = _layers(expected), _layers(sorted(given, key=_natural))
     return {
         f"{own}.{part}": f"{other}.{part}"
@@ -281,7 +272,7 @@ def _layers(names: Iterable[str]) -> list[tuple[str, set[str]]]:
 
 
 def _natural(name: str) -> tuple[bool, list[tuple[int, str]]]:
-    """Sorts names as their layers follow each other: by numbers; the classifier comes last."""
+    """Return a sort key by order of layers: numbers numerically, the classifier last."""
     words = re.split(r"[._]", name)
     return _of_classifier(name), [
         (int(w), "") if re.fullmatch("[0-9]{1,18}", w) else (-1, w) for w in words
@@ -301,7 +292,7 @@ def _described(name: str | None, given: Mapping[str, Tensor]) -> str:
 
 
 def abbreviate(names: Iterable[str]) -> str:
-    """The first few names and the number of the others."""
-    listed = [shorten(single_line(name), _LONG) for name in names]
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return (", ".join(listed[:_SHOWN]) + more) or "nothing"
+    """List the first few names and the number of the others."""
+    listed = [shorten(single_line(name), _MAX_LENGTH) for name in names]
+    more = f" and {len(listed) - _MAX_NAMED} more" if len(listed) > _MAX_NAMED else ""
+    return (", ".join(listed[:_MAX_NAMED]) + more) or "nothing"

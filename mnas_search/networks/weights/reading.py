@@ -1,4 +1,4 @@
-"""Read weights from a file or from the folder of a training."""
+"""Safe reading of torch files."""
 
 import warnings
 import zipfile
@@ -13,14 +13,13 @@ BEST = "checkpoint-best.pt"
 
 
 def load(path: Path) -> Any:
-    """What a torch file holds: tensors and plain values; nothing in it is executed.
+    """Load tensors and plain values from a torch file, without executing anything in it.
 
     Raises:
-        OSError: it cannot be read, or is no ordinary file.
-        ValueError: parts of it are compressed, as torch leaves none: small files of that kind can
-            fill any memory.
-        UnpicklingError: there is more in it.
-        Exception: whatever else torch raises on a file that it did not write.
+        OSError: it cannot be read, or is not an ordinary file.
+        ValueError: parts are compressed, which torch never does: a small file could fill memory.
+        UnpicklingError: it contains other objects.
+        Exception: torch may raise others on malformed files.
     """
     check_ordinary(path)
     if zipfile.is_zipfile(path):
@@ -31,5 +30,5 @@ def load(path: Path) -> Any:
         ):
             raise ValueError("a compressed archive")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's, of files that it then refuses
+        warnings.simplefilter("ignore")  # torch warns of files that it then rejects
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,20 +1,17 @@
-"""Weights of one network for another: the parameter remapping of FNA (arXiv 2001.02525), made to
-keep the function wherever that can be done.
+"""Weights of one network for another: the parameter remapping of FNA (arXiv 2001.02525), extended
+to preserve the function where possible.
 
-kernels    smaller ones lie in the centre of larger ones, zeros around them; larger ones are
-           cropped to their centre
-depth      a stage's further blocks begin as its last block; where they have an identity shortcut,
-           scale and bias of their last batch norm are zero, so that they add nothing yet. Of a
-           shallower stage the first blocks are taken
-width      of too many channels those with the largest batch-norm scales are taken. Channels that
-           were not there are fresh, and what reads them begins with zeros
-gates      a squeeze-and-excitation that was not there begins as 1/2 everywhere, and the
-           convolution behind it is doubled
+kernels    embedded in the centre of larger ones with zeros around, or cropped to their centre
+depth      additional blocks of a stage copy its last block; with an identity shortcut, scale and
+           bias of their last batch norm are zero, so that they add nothing. A shallower stage
+           takes the first blocks
+width      a narrower layer takes the channels with the largest batch-norm scales. Additional
+           channels are random, with zero weights in the layers that read them
+gates      a new squeeze-and-excitation gates with 1/2, and the next convolution is doubled
 
-A block of another kind than the one it meets, and a classifier of other classes, are new. So a
-network with larger kernels, further residual blocks, further channels and further gates computes
-what the one that it comes from does; fewer or smaller of anything change it, as do another
-activation, stride, skip, padding or epsilon.
+Blocks of different kinds and classifiers of different classes are initialised randomly. A network
+with larger kernels and additional residual blocks, channels or gates computes the same function as
+its source; anything smaller changes it, as do other activations, strides, skips, padding, epsilon.
 """
 
 from collections.abc import Iterator, Mapping
@@ -49,13 +46,13 @@ _DIMENSIONS = {"conv": 4, "linear": 2, "batch_norm": 1}  # of a weight
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remapped:
-    """Weights for a network, and what became of those that they come from.
+    """Remapped weights for a network.
 
     Attributes:
-        weights: by name of the network's state dict, all but the counters.
-        ways: names by how their tensors came: `copied` as they were; or one or several of
-            `embedded`, `cropped`, `selected`, `widened` and `repeated`; or `new`.
-        left: names of what was there and is not used.
+        weights: by name in the network's state dict, without counters.
+        ways: names of tensors by how they were made: `copied`, one or several of `embedded`,
+            `cropped`, `selected`, `widened` and `repeated`, or `new`.
+        left: names of unused tensors of the source.
     """
 
     weights: dict[str, Tensor]
@@ -64,7 +61,7 @@ class Remapped:
 
     @property
     def text(self) -> str:
-        """How many tensors came in which way, the first of the new ones, and what was left."""
+        """Summary: the number of tensors by way, the first new and unused ones."""
         counts = [f"{len(names)} {_WAYS[way]}" for way, names in self.ways.items() if names]
         fresh = f" ({abbreviate(self.ways['new'])})" if self.ways["new"] else ""
         return (
@@ -74,15 +71,15 @@ class Remapped:
 
 
 def remap(given: Mapping[str, Tensor], architecture: Architecture, *, seed: int = 0) -> Remapped:
-    """The weights of any network of stages, fitted to an architecture.
+    """Adapt the weights of any network of stages to an architecture.
 
     Args:
-        given: a state dict with timm's names, which are ours; or with foreign ones, where it is
-            that of a published network (`mnas_search.architecture.published`).
-        seed: of what is new.
+        given: a state dict with timm's names, which are ours, or with other names if it is that of
+            a published network (`mnas_search.architecture.published`).
+        seed: of new weights.
 
     Raises:
-        UsageError: there is nothing in it that has a place.
+        UsageError: nothing in it fits.
     """
     source = _in_our_names(given)
     with torch.random.fork_rng(devices=[]):
@@ -103,15 +100,15 @@ def remap(given: Mapping[str, Tensor], architecture: Architecture, *, seed: int 
                 used.add(f"{place.source}.{part}")
     if not used:
         raise UsageError(
-            f"weights for {architecture.label!r}: none of {abbreviate(source)} has a place in it; "
-            "allowed: those of a network of the same kinds of blocks"
+            f"weights for {architecture.label!r} must be those of a network with the same block "
+            f"kinds, got {abbreviate(source)}"
         )
     left = tuple(n for n in source if n not in used and n.rpartition(".")[2] in _PARTS)
     return Remapped(weights=made, ways=ways, left=left)
 
 
 def _in_our_names(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict under timm's names, in single precision."""
+    """Return the state dict under timm's names, in single precision."""
     found = dict(given)
     if not any(name.startswith("blocks.") for name in given):
         found = _of_a_published_network(given)
@@ -127,8 +124,8 @@ def _of_a_published_network(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         except UsageError:
             continue
     raise UsageError(
-        f"weights of foreign names ({abbreviate(given)}) are those of no network that is known; "
-        f"allowed: timm's names, or the weights of {', '.join(published.names())}"
+        f"weights must have timm's names or be those of {', '.join(published.names())}, got "
+        f"{abbreviate(given)}"
     )
 
 
@@ -139,7 +136,7 @@ def _tensors(
     source: Mapping[str, Tensor],
     fresh: Mapping[str, Tensor],
 ) -> Iterator[tuple[str, Tensor, frozenset[str]]]:
-    """Each tensor of a layer: its part's name, itself, and how it came."""
+    """Yield name, tensor and ways of each parameter of a layer."""
     found = {p: fresh[n].clone() for p in _PARTS if (n := f"{place.layer.path}.{p}") in fresh}
     old = {p: t for p in found if (t := source.get(f"{place.source}.{p}")) is not None}
     made, read = channels[place.makes], channels[place.reads]
@@ -158,7 +155,7 @@ def _tensors(
 
 
 def _fits(layer: Layer, old: Mapping[str, Tensor], made: Group, read: Group) -> bool:
-    """Whether the tensors there are those of such a layer, with the channels of its groups."""
+    """Tell whether the source's tensors have the form of the layer and its groups' channels."""
     weight = old.get("weight")
     if weight is None or weight.ndim != _DIMENSIONS[layer.op] or len(weight) != made.there:
         return False
@@ -170,24 +167,24 @@ def _fits(layer: Layer, old: Mapping[str, Tensor], made: Group, read: Group) -> 
         return False
     if mixes(layer):
         return weight.shape[1] == read.there
-    # Groups of several channels cannot be taken apart.
+    # Channels of a grouped convolution cannot be selected one by one.
     return layer.op == "batch_norm" or (weight.shape[1] == 1 == layer.in_channels // layer.groups)
 
 
 def _fill(
     new: Tensor, old: Tensor, layer: Layer, mode: str, made: Group, read: Group
 ) -> frozenset[str]:
-    """Write an old tensor over a fresh one: rows that were there read columns that were there as
-    before, and others with zeros; further rows stay fresh."""
+    """Copy an old tensor into a new one: known rows get zeros in new columns; new rows stay
+    random."""
     rows, ways = made.index, _ways(made)
     known = rows >= 0
     if old.ndim == 4:
         more = new.shape[-1] - old.shape[-1]
         ways |= {"embedded"} if more > 0 else {"cropped"} if more < 0 else set()
-        # Where every weight meets the pixel that it met: the centre, but for a 1x1 convolution of
-        # stride 2 whose padding is `same`.
+        # So that every weight sees the same pixel: the centre, except for a 1x1 convolution of
+        # stride 2 with `same` padding.
         before = layer.pad[0] - padding(mode, layer.in_size, old.shape[-1], layer.stride)[0]
-        old = F.pad(old, (before, more - before) * 2)  # what is negative crops
+        old = F.pad(old, (before, more - before) * 2)  # negative padding crops
     chosen = old[rows[known]]
     if old.ndim > 1 and mixes(layer):
         columns = read.index
@@ -200,7 +197,7 @@ def _fill(
 
 
 def _ways(group: Group) -> set[str]:
-    """What happens to the channels of a group."""
+    """Return how the channels of a group change."""
     if group.there == group.width:
         return set()
     return {"selected" if group.width < (group.there or 0) else "widened"}

@@ -1,6 +1,6 @@
-"""Batch norm's epsilon and the padding that weights were trained with.
+"""Batch norm's epsilon and momentum, and the padding, that weights were trained with.
 
-A state dict does not hold them. Where its source is known they are known too:
+A state dict does not contain them, but its source determines them:
 
     timm, efficientnet_* and others     epsilon 1e-5, momentum 0.1, symmetric padding
     timm, tf_*                          epsilon 1e-3, momentum 0.1, TensorFlow's padding
@@ -10,10 +10,8 @@ A state dict does not hold them. Where its source is known they are known too:
     torchvision, ResNet, MobileNetV2    as timm
 
 (`timm/models/efficientnet.py` and `torchvision/models/efficientnet.py`, `mnasnet.py`,
-`resnet.py`, `mobilenetv2.py`; all in PyTorch's sense of momentum.) Files that mnas-search wrote
-say it themselves.
-
-`train --init`, `export --weights` and `explain --weights` all ask here.
+`resnet.py`, `mobilenetv2.py`; all in PyTorch's sense of momentum.) Files of mnas-search contain
+them. `train --init`, `export --weights` and `explain --weights` use this module.
 """
 
 import re
@@ -25,30 +23,31 @@ from typing import Any, final
 from torch import Tensor
 
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import InvalidArchitecture, UsageError
+from mnas_search.common.checks import check_choice
+from mnas_search.common.errors import InvalidArchitecture
 from mnas_search.common.files import read_json
 from mnas_search.common.folders import read_training
 from mnas_search.networks.weights.reading import BEST
 
 SOURCES = ("timm", "timm-tf", "torchvision")
 _FIELDS = ("bn_eps", "bn_momentum", "padding")
-_WIDE_HEAD = 2048  # of B5; torchvision set B5 to B7 otherwise than the smaller ones
-# A network of timm's; what an export calls its own says its settings itself.
+_B5_HEAD = 2048  # head channels; torchvision's settings differ from B5 on
+# Names in timm; exports named mnas_* contain their settings.
 _TIMM = re.compile(r"(?!mnas_)[\w.-]{1,80}")
-# Names of parameters that torchvision gives.
+# torchvision's parameter names.
 _EFFICIENTNET = re.compile(r"features\.\d+\.\d+\.block\.")
 _MNASNET = re.compile(r"layers\.\d+\.\d+\.layers\.")
-# MobileNetV2's and ResNet's; timm's ResNets have the same, and the same settings.
+# MobileNetV2 and ResNet; timm's ResNets have the same names and settings.
 _OTHERS = re.compile(r"features\.\d+\.conv\.|layer1\.0\.conv1\.")
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightSettings:
-    """What an architecture has to be set to for some weights; fields as in `Architecture`.
+    """The settings of an architecture that weights require; fields as in `Architecture`.
 
     Raises:
-        InvalidArchitecture: no architecture can have such values.
+        InvalidArchitecture: a value is not valid in an architecture.
     """
 
     bn_eps: float
@@ -57,15 +56,15 @@ class WeightSettings:
     source: str
 
     def __post_init__(self) -> None:
-        self.of(Architecture.from_block_string("ds_r1_k3_s1_c8"))  # which looks at the values
+        self.apply_to(Architecture.from_block_string("ds_r1_k3_s1_c8"))  # validates the values
 
-    def of(self, architecture: Architecture) -> Architecture:
-        """The architecture with these settings."""
+    def apply_to(self, architecture: Architecture) -> Architecture:
+        """Return the architecture with these settings."""
         return replace(architecture, **{name: getattr(self, name) for name in _FIELDS})
 
     @property
     def text(self) -> str:
-        """The settings and where they are from."""
+        """The settings and their source, as text."""
         return (
             f"batch norm's epsilon {self.bn_eps:g} and momentum {self.bn_momentum:g}, "
             f"{self.padding} padding: those of {self.source}"
@@ -75,20 +74,18 @@ class WeightSettings:
 def find_settings(
     file: Path, weights: Mapping[str, Tensor], weights_of: str | None = None
 ) -> WeightSettings | None:
-    """The settings that some weights were trained with.
+    """Find the settings that weights were trained with.
 
-    They are those of `weights_of`; or what the file tells, or `weights.safetensors`,
-    `config.json` or a training beside it; or what the names tell. None where nothing is told: the
-    architecture's own are as good as any.
+    In order: those of `weights_of`; of the file, or `weights.safetensors`, `config.json` or a
+    training beside it; of the library whose names the parameters have. None if unknown.
 
     Args:
-        file: that holds the weights.
-        weights: what it holds.
-        weights_of: one of `SOURCES`, by a person who knows.
+        file: the file of the weights.
+        weights: its content.
+        weights_of: one of `SOURCES`, given by the user.
     """
     if weights_of is not None:
-        if weights_of not in SOURCES:
-            raise UsageError(f"weights of {weights_of!r}; allowed: {', '.join(SOURCES)}")
+        check_choice("weights_of", weights_of, SOURCES)
         return _of_source(weights_of, weights)
     told = _metadata(file)
     if "bn_eps" in told:
@@ -110,13 +107,13 @@ def find_settings(
 
 
 def _of_source(source: str, weights: Mapping[str, Tensor]) -> WeightSettings:
-    """The settings of all weights of one of `SOURCES`."""
+    """Return the settings of one of `SOURCES`."""
     if source == "timm-tf":
         return WeightSettings(bn_eps=1e-3, bn_momentum=0.1, padding="same", source="timm's tf_*")
     eps, momentum = 1e-5, 0.1
     if source == "torchvision" and _has(weights, _EFFICIENTNET):
         head = weights.get("classifier.1.weight")
-        if head is not None and head.ndim == 2 and head.shape[1] >= _WIDE_HEAD:
+        if head is not None and head.ndim == 2 and head.shape[1] >= _B5_HEAD:
             eps, momentum, source = 1e-3, 0.01, "torchvision's B5 to B7"
     if source == "torchvision" and _has(weights, _MNASNET):
         momentum, source = 3e-4, "torchvision's MnasNet"
@@ -140,7 +137,8 @@ def _settings(told: Mapping[str, Any], source: str) -> WeightSettings | None:
 
 
 def _metadata(file: Path) -> dict[str, str]:
-    """What a safetensors file says, or the one that an export writes beside `weights.pt`."""
+    """Read the metadata of a safetensors file, or of the one that exports write beside
+    `weights.pt`."""
     if file.name == "weights.pt":
         file = file.with_suffix(".safetensors")
     if file.suffix != ".safetensors":
@@ -150,7 +148,7 @@ def _metadata(file: Path) -> dict[str, str]:
     try:
         with safe_open(file, "pt") as opened:
             return dict(opened.metadata() or {})
-    except (OSError, SafetensorError):  # not there, or torn: the weights themselves were read
+    except (OSError, SafetensorError):  # missing or broken: the weights come from another file
         return {}
 
 

@@ -1,15 +1,15 @@
-"""Names of parameters in torchvision's networks, and ours for them: one table, both ways.
+"""Parameter names of torchvision's networks for ours.
 
-EfficientNet: torchvision numbers what stands in a `Sequential`. `features.0` is the stem,
+EfficientNet: torchvision numbers the modules of a `Sequential`. `features.0` is the stem,
 `features.1` on are the stages, then the head; in a block, `block.0` is the first convolution with
 its batch norm (`torchvision/models/efficientnet.py`; checked there on B0, B2 and B4).
 
 ResNet: `conv1` and `bn1` are the stem, `layer1` on the stages, `fc` the classifier; inside a block
 names are ours (`torchvision/models/resnet.py`; checked there on ResNet-18, -50 and -152). timm's
-ResNets are named so, too.
+ResNets have these names too.
 
-Ours are timm's EfficientNet's for all networks. Both list layers in order of execution, with the
-same shapes.
+Our names are those of timm's EfficientNet for all networks. Both list layers in order of
+execution, with the same shapes.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.value import Architecture
 
 # Layers of each block kind in the order of its `Sequential`: a convolution and its batch norm
-# share a number, squeeze-and-excitation has one for itself.
+# share an index, squeeze-and-excitation has its own.
 _BLOCKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "ds": (("conv_dw", "bn1"), ("se.conv_reduce", "se.conv_expand"), ("conv_pw", "bn2")),
     "ir": (
@@ -36,7 +36,7 @@ RESNET_KINDS = ("basic", "bottleneck")
 
 
 def is_named(architecture: Architecture) -> bool:
-    """Whether the table has names for the network: whether it is of one of the two families."""
+    """Tell whether the network belongs to one of the two families."""
     kinds = {stage.kind for stage in architecture.stages}
     return kinds <= {*EFFICIENTNET_KINDS} or _is_resnet(architecture)
 
@@ -44,15 +44,15 @@ def is_named(architecture: Architecture) -> bool:
 def torchvision_names(
     architecture: Architecture, names: Iterable[str], *, empty_places: bool = True
 ) -> dict[str, str]:
-    """torchvision's name for each of ours (`blocks.2.0.conv_pw.weight`).
+    """Return torchvision's name for each of ours (`blocks.2.0.conv_pw.weight`).
 
     Args:
         names: of parameters and buffers.
-        empty_places: whether a block without squeeze-and-excitation keeps its place in the
-            `Sequential` (as where an `Identity` stands there), or later layers move up.
+        empty_places: whether a block without squeeze-and-excitation keeps its index in the
+            `Sequential` (as an `Identity`), or later layers move up.
 
     Raises:
-        KeyError: a block kind that torchvision does not have.
+        KeyError: torchvision does not have a block kind.
     """
     if _is_resnet(architecture):
         layers = _of_resnet(architecture)

@@ -2,6 +2,6 @@
 
 pipeline          crops, flips and the policies below, batch by batch
 auto_augment      AutoAugment and RandAugment policies
-image_operations  their operations on batches of images
+image_operations  the operations of these policies on batches of images
 mixup             mixup and label smoothing
 """

@@ -1,7 +1,7 @@
 """AutoAugment and RandAugment: each image of a batch draws its own operations.
 
-The images of a batch that drew the same operation go through it together. A library that did this
-was looked for: kornia's AutoAugment draws one sub-policy a batch, and from the global generator.
+Images of a batch that drew the same operation are processed together. (kornia's AutoAugment draws
+one sub-policy per batch, from the global generator.)
 """
 
 import functools
@@ -15,11 +15,11 @@ from torch import Generator, Tensor
 from mnas_search.training.augment import image_operations as ops
 
 Operation = Callable[[Tensor, Tensor], Tensor]
-_MOST_LEVEL = 10
+_MAX_LEVEL = 10
 
 
 class _Strength(NamedTuple):
-    """An operation's argument: centre + swing or centre - swing, with equal odds."""
+    """An operation's argument: centre + swing or centre - swing with equal probability."""
 
     centre: float = 0.0
     swing: float = 0.0
@@ -32,12 +32,12 @@ class _Step(NamedTuple):
 
 
 def _step(operation: Operation, probability: float, level: int = 0) -> _Step:
-    """A step of a policy, its level read as in the paper's table 6.
+    """Return a step of a policy, its level read as in the paper's table 6.
 
-    As there and in the authors' code, a higher level of `posterize` and `solarize` changes less,
-    and colour, contrast and sharpness go from 0.1 to 1.9, not up or down at random.
+    As in the authors' code, a higher level of `posterize` and `solarize` changes less, and colour,
+    contrast and sharpness go from 0.1 to 1.9 instead of up or down at random.
     """
-    share = level / _MOST_LEVEL
+    share = level / _MAX_LEVEL
     strengths: dict[Operation, _Strength] = {
         ops.shear_x: _Strength(swing=0.3 * share),
         ops.rotate: _Strength(swing=30 * share),
@@ -83,13 +83,13 @@ IMAGENET_POLICY: tuple[tuple[_Step, _Step], ...] = (
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoAugment:
-    """The policy of `IMAGENET_POLICY`: each image draws one of its 25 sub-policies, and each of
-    that one's two steps is done with its probability."""
+    """The policy of `IMAGENET_POLICY`: each image draws one of 25 sub-policies, whose two steps
+    are applied with their probabilities (Cubuk et al. 2019, arXiv 1805.09501)."""
 
     mirrors: ClassVar[bool] = False
 
     def __call__(self, images: Tensor, generator: Generator, /) -> Tensor:
-        """Images [N, 3, H, W]."""
+        """Augment images [N, 3, H, W]."""
         count, device = len(images), generator.device
         drawn = torch.randint(len(IMAGENET_POLICY), (count,), generator=generator, device=device)
         chances = torch.rand(2, count, generator=generator, device=device).cpu()
@@ -109,14 +109,14 @@ class AutoAugment:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandAugment:
-    """Each image goes through some operations, drawn with equal odds and done with one strength
-    (Cubuk et al. 2020, arXiv 1909.13719); 14 operations, one of them no change.
+    """Applies operations to each image, drawn uniformly and of one strength (Cubuk et al. 2020,
+    arXiv 1909.13719); one of the 14 operations is the identity.
 
     Attributes:
-        operations: how many an image.
-        magnitude: from 0 to 1 of the largest strength, in both directions where there are two:
-            shears of 0.3, moves of 0.45 of a side, 30 degrees, 0.9 of colour, contrast, brightness
-            and sharpness, 4 of 8 bits, solarising from 0 on.
+        operations: number of operations per image.
+        magnitude: fraction of the largest strength, in [0, 1], in both directions where there are
+            two: shears of 0.3, translations of 0.45 of a side, 30 degrees, 0.9 of colour,
+            contrast, brightness and sharpness, 4 of 8 bits, solarising from 0 on.
     """
 
     mirrors: ClassVar[bool] = False
@@ -124,7 +124,7 @@ class RandAugment:
     magnitude: float = 0.3
 
     def __call__(self, images: Tensor, generator: Generator, /) -> Tensor:
-        """Images [N, 3, H, W]."""
+        """Augment images [N, 3, H, W]."""
         shape, device = (self.operations, len(images)), generator.device
         table = _rand_augment_table(self.magnitude)
         drawn = torch.randint(len(table), shape, generator=generator, device=device).cpu()
@@ -155,7 +155,7 @@ _OPERATIONS: tuple[Operation, ...] = (
 
 @functools.cache
 def _imagenet_table() -> Tensor:
-    """[25, 2, 4]: number of the operation, probability, centre and swing."""
+    """Return the policy as [25, 2, 4]: index of the operation, probability, centre and swing."""
     return torch.tensor(
         [
             [[_OPERATIONS.index(s.operation), s.probability, *s.strength] for s in pair]
@@ -166,7 +166,7 @@ def _imagenet_table() -> Tensor:
 
 @functools.cache
 def _rand_augment_table(magnitude: float) -> Tensor:
-    """[14, 3]: number of the operation (-1: none), centre and swing."""
+    """Return all operations as [14, 3]: index (-1: identity), centre and swing."""
     enhanced = _Strength(centre=1, swing=0.9 * magnitude)
     strengths: dict[Operation, _Strength] = {
         ops.shear_x: _Strength(swing=0.3 * magnitude),
@@ -188,17 +188,17 @@ def _rand_augment_table(magnitude: float) -> Tensor:
 
 
 def _signs(shape: tuple[int, int], generator: Generator) -> Tensor:
-    """1 or -1, on the CPU."""
+    """Draw 1 or -1, on the CPU."""
     return 1 - 2 * torch.randint(2, shape, generator=generator, device=generator.device).cpu()
 
 
 def _apply(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
-    """Each image through its operation, -1 for none; both [N], on the CPU, so that no group waits
-    for the device."""
+    """Apply to each image its operation (-1 for none); both arguments [N] are on the CPU, so that
+    no group waits for the device."""
     result = images.clone()
     for number in sorted(set(operation.tolist())):
         if number >= 0:
             rows = (operation == number).nonzero().flatten()
-            there = rows.to(images.device)
-            result[there] = _OPERATIONS[number](images[there], argument[rows].to(images.device))
+            here = rows.to(images.device)
+            result[here] = _OPERATIONS[number](images[here], argument[rows].to(images.device))
     return result

@@ -1,7 +1,7 @@
-"""Augmentation of whole batches on the device, without work per image in Python.
+"""Augmentation of whole batches on the device, without a Python loop over images.
 
-An augmentation is a frozen value that is called with images float [N, 3, H, W] in [0, 1] and a
-generator, which it consumes, and gives images of the same shape.
+An augmentation is a frozen value, called with images float [N, 3, H, W] in [0, 1] and a generator;
+it returns images of the same shape.
 """
 
 import math
@@ -21,25 +21,25 @@ class Augmentation(Protocol):
     """Changes a batch at random.
 
     Attributes:
-        mirrors: whether it swaps left and right, which not all data bear.
+        mirrors: whether it swaps left and right, which changes the class in some data sets.
     """
 
     mirrors: ClassVar[bool]
 
     def __call__(self, images: Tensor, generator: Generator, /) -> Tensor:
-        """The batch, changed; the argument is left as it is."""
+        """Return the augmented batch; the argument stays unchanged."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
-    """Each image moved by up to `most` pixels in both directions; edges are repeated."""
+    """Moves each image by up to `most` pixels in both directions; edges are repeated."""
 
     mirrors: ClassVar[bool] = False
     most: int = 1
 
     def __call__(self, images: Tensor, generator: Generator, /) -> Tensor:
-        """Images [N, 3, H, W]."""
+        """Augment images [N, 3, H, W]."""
         count, _, height, width = images.shape
         padded = F.pad(images, (self.most,) * 4, mode="replicate")
         offsets = torch.randint(
@@ -56,12 +56,12 @@ class Shift:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flip:
-    """Every other image mirrored, left to right, at random."""
+    """Mirrors each image left to right with probability 1/2."""
 
     mirrors: ClassVar[bool] = True
 
     def __call__(self, images: Tensor, generator: Generator, /) -> Tensor:
-        """Images [N, 3, H, W]."""
+        """Augment images [N, 3, H, W]."""
         drawn = torch.rand(len(images), generator=generator, device=generator.device)
         mask = (drawn < 0.5).to(images.device)[:, None, None, None]
         return torch.where(mask, images.flip(3), images)
@@ -70,14 +70,14 @@ class Flip:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomResizedCrop:
-    """A part of each image, of random area and aspect ratio, enlarged to the image's size.
+    """Crops each image to a random area and aspect ratio, and enlarges it bilinearly.
 
-    Up to ten attempts an image to draw a part that fits, after which it stays whole, as in
-    Inception's preprocessing (Szegedy et al. 2015, section 6). Enlarged bilinearly.
+    Up to ten crops are drawn per image until one fits; otherwise the image stays whole, as in
+    Inception's preprocessing (Szegedy et al. 2015, section 6).
 
     Attributes:
-        area: least and most share of the image's area.
-        ratio: least and most width over height, in pixels; the logarithm is uniform.
+        area: smallest and largest share of the image's area.
+        ratio: smallest and largest width over height, in pixels; the logarithm is uniform.
     """
 
     mirrors: ClassVar[bool] = False
@@ -85,7 +85,7 @@ class RandomResizedCrop:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
     def __call__(self, images: Tensor, generator: Generator, /) -> Tensor:
-        """Images [N, 3, H, W]."""
+        """Augment images [N, 3, H, W]."""
         count, _, height, width = images.shape
         drawn = torch.rand(
             2, _ATTEMPTS, count, generator=generator, device=generator.device
@@ -107,7 +107,7 @@ class RandomResizedCrop:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cutout:
-    """A grey square in each image, its centre anywhere (DeVries & Taylor 2017, arXiv 1708.04552).
+    """Covers a random square of each image in grey (DeVries & Taylor 2017, arXiv 1708.04552).
 
     Attributes:
         share: the square's side over the image's shorter one.
@@ -117,7 +117,7 @@ class Cutout:
     share: float = 0.25
 
     def __call__(self, images: Tensor, generator: Generator, /) -> Tensor:
-        """Images [N, 3, H, W]."""
+        """Augment images [N, 3, H, W]."""
         count, _, height, width = images.shape
         side = round(self.share * min(height, width))
         drawn = torch.rand(2, count, 1, generator=generator, device=generator.device)

@@ -1,4 +1,4 @@
-"""Layers that train faster on CPUs and GPUs with the same results.
+"""Layers that train faster on CPUs, with the same results up to rounding.
 
 layers     replaces the layers of a network
 depthwise  depthwise convolutions with faster gradients

@@ -1,9 +1,9 @@
-"""Depthwise convolutions with wide kernels that train faster on CPUs; equal to rounding.
+"""Depthwise convolutions with wide kernels that train faster on CPUs, equal up to rounding.
 
 oneDNN computes the weight gradient of depthwise kernels wider than three columns (and of kernels
-taller than the image) by a dense convolution of sixteen channels with sixteen; its depthwise
-routine takes the same gradient in strips of at most three columns. Of very few pixels a channel,
-the convolution as a matrix is cheaper than oneDNN's calls.
+taller than the image) by a dense convolution of 16 by 16 channels; its depthwise routine computes
+it in strips of at most three columns. For very few pixels per channel, a matrix product is cheaper
+than oneDNN's calls.
 """
 
 import functools
@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 STRIP = 3  # columns
-_FEW_VALUES = 1 << 15  # of a batch's output; of fewer, one call is cheaper than several
+_FEW_VALUES = 1 << 15  # of a batch's output; for fewer, one call is cheaper than several
 _FEW_PIXELS = 16  # of an image
 
 
 def depthwise(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """Images [N, C, H, W] with a square kernel [C, 1, K, K] and as much padding on every side."""
+    """Convolve images [N, C, H, W] with a square kernel [C, 1, K, K] and symmetric padding."""
     if torch.is_grad_enabled() and x.shape[2] * x.shape[3] <= _FEW_PIXELS:
         out: Tensor = _ByMatrices.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
     elif torch.is_grad_enabled() and x.numel() > _FEW_VALUES * stride**2:
@@ -30,7 +30,7 @@ def depthwise(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
 
 
 class _ByMatrices(torch.autograd.Function):
-    """Each channel's pixels [N, HW] by a matrix [HW, H'W'], which has the kernel's weights."""
+    """Multiplies the pixels [N, HW] of each channel by a matrix [HW, H'W'] of kernel weights."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
@@ -56,28 +56,28 @@ class _ByMatrices(torch.autograd.Function):
 def _taps(
     height: int, width: int, kernel: int, stride: int, padding: int, dtype: torch.dtype
 ) -> Tensor:
-    """[KK, HW H'W']: 1 where a weight takes a pixel of the input to one of the output."""
+    """Return [KK, HW H'W']: 1 where a weight maps a pixel of the input to one of the output."""
     every = torch.eye(height * width, dtype=dtype).view(-1, 1, height, width)
     seen = F.unfold(every, kernel, padding=padding, stride=stride)
     return seen.transpose(0, 1).reshape(kernel**2, -1)
 
 
 def _by_channel(x: Tensor) -> Tensor:
-    """[C, N, HW] of [N, C, H, W], which is channels last. A matrix, since PyTorch copies only
-    transposed matrices in blocks."""
+    """Return [C, N, HW] of [N, C, H, W] in channels-last memory, via a matrix, since PyTorch
+    transposes only matrices in blocks."""
     pixels = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
     return pixels.t().contiguous().view(x.shape[1], len(x), -1)
 
 
 def _by_image(pixels: Tensor, height: int) -> Tensor:
-    """The inverse of `_by_channel`."""
+    """Invert `_by_channel`."""
     channels, count, _ = pixels.shape
     x = pixels.view(channels, -1).t().contiguous()
     return x.view(count, height, -1, channels).permute(0, 3, 1, 2)
 
 
 class _InStrips(torch.autograd.Function):
-    """PyTorch's convolution, with gradients of its own."""
+    """PyTorch's convolution with gradients by strips."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
@@ -94,8 +94,8 @@ class _InStrips(torch.autograd.Function):
 
 
 def _of_images(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """The gradient of the images. Without a stride it is the convolution with the kernel turned,
-    in which oneDNN is the faster one."""
+    """Compute the gradient of the images; at stride 1 by a convolution with the flipped kernel,
+    which is faster in oneDNN."""
     if stride > 1:
         return _gradient(gradient, x, weight, stride, (padding, padding), of_x=True)
     opposite = weight.shape[2] - 1 - padding
@@ -103,10 +103,10 @@ def _of_images(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding
 
 
 def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """The gradient of the weight, from those of strips of its columns.
+    """Compute the gradient of the weight from those of strips of its columns.
 
-    The rows of pixels lie one after the other with a gap of zeros between them, so that each strip
-    sees its padding in the same memory, the images shifted by whole pixels.
+    Rows of pixels are stored with a gap of zeros between them, so that each strip reads its
+    padding from the same memory, shifted by whole pixels.
     """
     kernel, (rows, columns), above = weight.shape[2], gradient.shape[2:], padding
     if x.shape[2] < kernel:
@@ -117,9 +117,9 @@ def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding
     gap = max(padding, (columns - 1) * stride + kernel - padding - width)
     last = kernel - STRIP  # first column of the last strip
     wide = width + gap
-    # An image more than there are, for the last one's gap.
+    # One more image, for the gap of the last one.
     pixels = torch.constant_pad_nd(x.permute(0, 2, 3, 1), (0, 0, gap, 0, 0, 0, 0, 1))
-    # With wider gaps the convolution of a strip has further columns, which count for nothing.
+    # With wider gaps the convolution of a strip has surplus columns, whose gradient is zero.
     further = (wide - STRIP) // stride + 1 - columns
     if further:
         gradient = F.pad(gradient, (0, further))
@@ -131,25 +131,16 @@ def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding
         seen = pixels.as_strided(size, pitch, (gap - padding + first) * channels)
         part, pad = weight[..., first : first + STRIP], (above, 0)
         strips.append(_gradient(gradient, seen, part, stride, pad, of_x=False))
-    strips[-1] = strips[-1][..., len(firsts) * STRIP - kernel :]  # what no strip before it has
+    strips[-1] = strips[-1][..., len(firsts) * STRIP - kernel :]  # columns of no earlier strip
     return torch.cat(strips, 3)
 
 
 def _gradient(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: int, pad: tuple[int, int], *, of_x: bool
 ) -> Tensor:
-    """PyTorch's own, of the input or the weight."""
+    """Compute PyTorch's gradient of the input or of the weight."""
     both: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward.default(
-        gradient,
-        x,
-        weight,
-        None,
-        (stride, stride),
-        pad,
-        (1, 1),
-        False,
-        (0, 0),
-        len(weight),
+        *(gradient, x, weight, None, (stride, stride), pad, (1, 1), False, (0, 0), len(weight)),
         (of_x, not of_x, False),
     )
     return both[0] if of_x else both[1]

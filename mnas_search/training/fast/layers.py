@@ -1,9 +1,8 @@
-"""Layers that train faster on CPUs; the same function, parameters and gradients to rounding.
+"""Layers that train faster on CPUs; parameters, outputs and gradients are equal up to rounding.
 
-Depthwise kernels that are wide have routines of their own (`depthwise.py`). A 1x1 convolution of
-few pixels costs oneDNN several conversions of memory layout, where a matrix product does. And the
-gradient of a mean is written out at full size before it is divided, and not channels last; that of
-a sum is not written.
+Wide depthwise kernels use `depthwise.py`. For few pixels, oneDNN's 1x1 convolution converts memory
+layouts several times, where one matrix product suffices. The gradient of a mean is materialised at
+full size, not channels last, before it is divided; that of a sum is not.
 """
 
 from typing import final
@@ -15,7 +14,7 @@ from torch.nn import functional as F
 from mnas_search.networks.layers import GlobalAvgPool, SqueezeExcite
 from mnas_search.training.fast.depthwise import STRIP, depthwise
 
-_FEW_PIXELS = 4096  # in a batch; of more, oneDNN's convolution is the faster one
+_FEW_PIXELS = 4096  # in a batch; for more, oneDNN's convolution is faster
 
 
 @final
@@ -29,7 +28,7 @@ class FastDepthwise(nn.Module):
         self.pad = getattr(conv, "pad", None)  # of a PaddedConv2d
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images [N, C, H, W]."""
+        """Compute the layer on images [N, C, H, W]."""
         if self.pad is not None:
             x = F.pad(x, self.pad)
         return depthwise(x, self.weight, self.stride, self.padding)
@@ -41,14 +40,11 @@ class FastSqueezeExcite(nn.Module):
 
     def __init__(self, block: SqueezeExcite) -> None:
         super().__init__()
-        self.conv_reduce, self.act, self.conv_expand = (
-            block.conv_reduce,
-            block.act,
-            block.conv_expand,
-        )
+        self.conv_reduce, self.act = block.conv_reduce, block.act
+        self.conv_expand = block.conv_expand
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images [N, C, H, W]."""
+        """Compute the layer on images [N, C, H, W]."""
         reduce, expand = self.conv_reduce, self.conv_expand
         gate = self.act(F.linear(_means(x), reduce.weight.flatten(1), reduce.bias))
         gate = F.linear(gate, expand.weight.flatten(1), expand.bias).sigmoid()
@@ -60,7 +56,7 @@ class FastGlobalAvgPool(nn.Module):
     """A `GlobalAvgPool`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images [N, C, H, W]."""
+        """Compute the layer on images [N, C, H, W]."""
         return _means(x)
 
 
@@ -77,7 +73,7 @@ class FastPointwise(nn.Module):
         self.weight = conv.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images [N, C, H, W]; the output is channels last where they are few."""
+        """Compute the layer on images [N, C, H, W]; for few pixels the output is channels last."""
         count, channels, height, width = x.shape
         if count * height * width > _FEW_PIXELS:
             return F.conv2d(x, self.weight)
@@ -102,25 +98,16 @@ class FastBatchNorm(nn.Module):
         self.momentum, self.eps, self.training = norm.momentum, norm.eps, norm.training
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images [N, C, H, W]."""
-        return torch.batch_norm(
-            x,
-            self.weight,
-            self.bias,
-            self.running_mean,
-            self.running_var,
-            self.training,
-            self.momentum,
-            self.eps,
-            False,
-        )
+        """Compute the layer on images [N, C, H, W]."""
+        state = (self.weight, self.bias, self.running_mean, self.running_var)
+        return torch.batch_norm(x, *state, self.training, self.momentum, self.eps, False)
 
 
 def use_fast_layers(network: nn.Module) -> None:
-    """Put the faster layers in, in place; the state dict keeps its names."""
+    """Replace layers by faster ones, in place; the state dict keeps its names."""
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.SiLU | nn.Hardswish | nn.Mish):
-            # Their gradients need what they would overwrite: in place, they first copy it.
+            # Their gradients need the input, which in-place operation would copy first.
             module.inplace = False
         elif isinstance(module, SqueezeExcite):
             network.set_submodule(name, FastSqueezeExcite(module))
@@ -139,7 +126,7 @@ def _running(norm: nn.BatchNorm2d) -> bool:
 
 
 def _wide_depthwise(conv: nn.Conv2d) -> bool:
-    # With wider padding an image and its gap would be narrower than what the strips see.
+    # With wider padding an image and its gap would be narrower than the strips.
     square = len({*conv.kernel_size}) == len({*conv.stride}) == 1
     return (
         square
