@@ -22,7 +22,7 @@ _TABLES, _WALKED = 1_000_000, 2_000
 
 
 def run() -> list[dict[str, Any]]:
-    """A row a space: from tables, and network by network."""
+    """Return a row for each space: rates from tables, and network by network."""
     with threadpool_limits(1):
         return _rows()
 

@@ -22,7 +22,7 @@ _FOLDS = 5
 
 
 def run() -> list[dict[str, Any]]:
-    """A row a predictor."""
+    """Return a row for each predictor."""
     with threadpool_limits(1):
         return _rows(load())
 

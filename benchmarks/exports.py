@@ -45,7 +45,7 @@ PEERS: Mapping[str, Callable[[], nn.Module]] = {"timm": _of_timm, "torchvision":
 def run(
     devices: tuple[str, ...], *, turns: int, quick: bool, note: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """A row a device and library."""
+    """Return a row for each device and library."""
     makers = {"mnas-search": _ours}
     for name, make in PEERS.items():
         if can_import(name):

@@ -60,7 +60,7 @@ QUICK = (
 def run(
     timed: tuple[Timed, ...], *, runs: int, note: Callable[[str], None]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Seconds of each network, and ratios beside the paper's."""
+    """Return seconds of each network, and ratios beside the paper's."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -73,7 +73,7 @@ def run(
 def _seconds(
     timed: tuple[Timed, ...], runs: int, note: Callable[[str], None]
 ) -> dict[Timed, dict[str, list[float]]]:
-    """Of each run, by network and memory format."""
+    """Time every run, by network and memory format."""
     networks = {(t.name, m): _network(t.name, m) for t in timed for m in _FORMATS}
     ready = {
         (t, m): (networks[t.name, m], _image(t.resolution, m)) for t in timed for m in _FORMATS

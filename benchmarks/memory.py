@@ -35,7 +35,7 @@ _MIB = 2**20
 
 
 def run(*, quick: bool, note: Callable[[str], None]) -> list[dict[str, Any]]:
-    """A row a device, network and task."""
+    """Return a row for each device, network and task."""
     architectures = [reference.architecture(name) for name in NAMES]
     if quick:
         architectures = [
@@ -52,7 +52,7 @@ def run(*, quick: bool, note: Callable[[str], None]) -> list[dict[str, Any]]:
 
 
 def compare(architecture: Architecture, *, device: str = "cpu") -> list[dict[str, Any]]:
-    """A row for inference at batch 1 and one for a training step."""
+    """Return a row for inference at batch 1 and one for a training step."""
     batch = next(b for b in _BATCHES if b == 1 or training_memory(architecture, b) <= _MOST)
     tasks = (
         ("inference", 1, inference_memory(architecture), infer),
@@ -76,7 +76,7 @@ def compare(architecture: Architecture, *, device: str = "cpu") -> list[dict[str
 
 
 def measure(work: Callable[[], None], device: str) -> int:
-    """Peak bytes of the tensors that are made while `work` runs."""
+    """Return the peak bytes of the tensors that are made while `work` runs."""
     gc.collect()
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -96,7 +96,7 @@ def measure(work: Callable[[], None], device: str) -> int:
 
 
 def infer(architecture: Architecture, batch: int, device: str = "cpu") -> None:
-    """One forward pass over one batch."""
+    """Run one forward pass over one batch."""
     network = _network(architecture, device).eval()
     images = _images(batch, architecture.resolution, device)
     with torch.inference_mode():
@@ -104,7 +104,7 @@ def infer(architecture: Architecture, batch: int, device: str = "cpu") -> None:
 
 
 def train(architecture: Architecture, batch: int, device: str = "cpu") -> None:
-    """One training step, after a small one from which optimiser state and gradients are."""
+    """Run one training step, after a small one that makes optimiser state and gradients."""
     network = _network(architecture, device).train()
     optimiser = RmsProp().make(network, learning_rate=0.01, weight_decay=1e-5)
     average = make_ema(network, 0.9999)

@@ -58,7 +58,7 @@ class DeviceCost:
         self._tables = np.split(solution[1:], np.cumsum(widths)[:-1])
 
     def __call__(self, codes: Codes, /) -> CostArrays:
-        """Return the costs [N] of codes [N, D] by name; latency in whole picoseconds' seconds."""
+        """Return the costs [N] of codes [N, D] by name; latency in seconds."""
         time = np.full(len(codes), self._constant)
         for table, column in zip(self._tables, self._columns(codes), strict=True):
             time += table[column]
@@ -66,7 +66,7 @@ class DeviceCost:
         return {**self._counts(codes), "latency": latency}
 
     def _columns(self, codes: Codes) -> list[NDArray[np.intp]]:
-        """Each stage's table columns [N]."""
+        """Return each stage's table columns [N]."""
         parts = np.split(np.asarray(codes, np.intp), np.cumsum(self._lengths)[:-1], axis=1)
         return [
             np.ravel_multi_index(tuple(part.T), shape)

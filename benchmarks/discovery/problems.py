@@ -120,7 +120,7 @@ class DiscoveryProblem:
         return {**asdict(self.definition), "probe": self.probe}
 
     def evaluate(self, row: Row, seed: int) -> Told:
-        """One training: the same network under the same seed gives the same accuracy."""
+        """Simulate one training; the same network and seed give the same accuracy."""
         codes = np.array([row], dtype=np.uint8)
         text = f"{self.name}/{seed}/{','.join(map(str, row))}"
         rng = np.random.default_rng(list(hashlib.sha256(text.encode()).digest()))
@@ -144,7 +144,7 @@ class DiscoveryProblem:
 
 @functools.cache
 def problems() -> tuple[DiscoveryProblem, ...]:
-    """All problems; the tables of a device are fitted on all networks recorded there."""
+    """Make all problems; the tables of a device are fitted on all networks recorded there."""
     counts = space_cost(SPACE)
     searched = AccelNasBench(part="search").predictor(SPACE)
     assert searched is not None
@@ -174,7 +174,7 @@ def problems() -> tuple[DiscoveryProblem, ...]:
 
 
 def _probe(given: Problem, searched: BatchAccuracy) -> str:
-    """Rounded, since other machines' sums differ in their last digits."""
+    """Hash what is told of some networks, rounded: sums differ between machines."""
     codes = sample_codes(given.decisions, 64, np.random.default_rng(0))
     told = [f"{value:.5f}" for value in searched(codes)]
     unit = PICOSECONDS if given.objective.metric == "latency" else 1
@@ -183,5 +183,5 @@ def _probe(given: Problem, searched: BatchAccuracy) -> str:
 
 
 def efficientnet_b0() -> Row:
-    """EfficientNet-B0's codes."""
+    """Return EfficientNet-B0's codes."""
     return encode(SPACE.decisions, encode_architecture(SPACE, architecture("efficientnet_b0")))

@@ -46,11 +46,11 @@ class Scores:
         return 100 * (self.best - self.perfect)
 
     def regret(self, run: Scored) -> NDArray[np.float64]:
-        """Points below the best known, after each evaluation [n]."""
+        """Return the points below the best known, after each evaluation [n]."""
         return 100 * (self.best - run.best)
 
     def incumbent_regret(self, run: Scored) -> NDArray[np.float64]:
-        """The same of the network that would be taken by what was told."""
+        """Return the same of the network with the largest told reward so far [n]."""
         return 100 * (self.best - run.incumbent)
 
 
@@ -83,12 +83,12 @@ def records(scores: Scores, evaluations: Sequence[int]) -> list[Record]:
 def _at(
     regret: Callable[[Scored], NDArray[np.float64]], runs: Mapping[int, Scored], n: int
 ) -> dict[int, float]:
-    """Regret at n of the seeds that ran so far."""
+    """Return the regret at n by seed, of the seeds that ran that far."""
     return {seed: float(regret(run)[n - 1]) for seed, run in runs.items() if len(run.best) >= n}
 
 
 def _passing(passed: Sequence[tuple[float, ...]]) -> dict[str, Any]:
-    """Evaluations until B0 is passed: median, largest, and the medians over the refits."""
+    """Return the evaluations until B0 is passed: median, largest, and medians over the refits."""
     if not passed or not passed[0]:
         return {"B0 median": None, "B0 max": None, "B0 never": None, "B0 refits": None}
     first = [run[0] for run in passed]
@@ -102,12 +102,12 @@ def _passing(passed: Sequence[tuple[float, ...]]) -> dict[str, Any]:
 
 
 def _finite(value: float) -> float | None:
-    """JSON has no infinity: None is never."""
+    """Replace infinity by None (never), since JSON has no infinity."""
     return value if math.isfinite(value) else None
 
 
 def table(rows: Sequence[Mapping[str, Any]], evaluations: Sequence[int]) -> list[dict[str, str]]:
-    """Records as cells of text."""
+    """Return records as cells of text."""
     cells = []
     for row in rows:
         line = {key: str(row[key]) for key in ("problem", "controller", "seeds")}
@@ -161,7 +161,7 @@ that of the other, and regrets below a perfect search's are luck.
 def markdown(
     scores: Sequence[Scores], rows: Sequence[Mapping[str, Any]], evaluations: Sequence[int]
 ) -> str:
-    """The tables of all problems, ready for the documentation."""
+    """Return the tables of all problems as Markdown."""
     parts = ["# Discovery: controllers compared", "", _LEGEND]
     for problem in scores:
         name = problem.problem.name

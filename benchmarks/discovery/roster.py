@@ -74,12 +74,12 @@ class Entry:
 
 
 def label(name: str) -> str:
-    """A name without the folder of a file."""
+    """Return a name without the folder of a file."""
     return name.replace("\\", "/").rpartition("/")[2] if plugins.is_file_reference(name) else name
 
 
 def names() -> tuple[str, ...]:
-    """All that can take part as things are installed."""
+    """Return the names of all installed controllers, peers and ablations."""
     installed = [p.name for p in plugins.installed("controllers")]
     reference = [*ABLATIONS, *STARTED] if REFERENCE in installed else []
     return (*installed, *PEERS, *reference)
@@ -87,7 +87,7 @@ def names() -> tuple[str, ...]:
 
 @functools.cache
 def entry(name: str) -> Entry:
-    """The one called `name`."""
+    """Return the entry called `name`."""
     if name in PEERS:
         make = PEERS[name]
         return Entry(name=name, make=make, settings=_settings(make, "optuna", "torch"))

@@ -59,7 +59,7 @@ class Plan:
     generations: int = 100
 
     def of(self, name: str) -> dict[int, int]:
-        """Seed -> evaluations."""
+        """Return the number of evaluations by seed."""
         far: dict[int, int] = {}
         usual = self.cheap if entry(name).cheap else self.dear
         for seeds, evaluations in self.slow.get(name, usual):
@@ -93,7 +93,7 @@ class Runner:
     refits: int = 0
 
     def kept(self, task: Task) -> runs.Run | None:
-        """The run on disk, cut to the task's length; None where it has to be computed."""
+        """Read the run, cut to the task's length; None where it has to be computed."""
         run = runs.read(self._file(task), self._fingerprint(task))
         return None if run is None or len(run) < task.evaluations else run.first(task.evaluations)
 
@@ -107,7 +107,7 @@ class Runner:
         runs.save(self._file(task), run, self._fingerprint(task))
 
     def scored(self, task: Task) -> scoring.Scored | None:
-        """The run as it is reported; None where it has to be scored."""
+        """Read the run with its scores; None where it has to be scored."""
         run = self.kept(task)
         content = runs.read_packed(self._score_file(task), self._score_fingerprint(task))
         if run is None or content is None or len(content["rewards"]) < len(run):

@@ -44,7 +44,7 @@ class Run:
         return len(self.told)
 
     def first(self, evaluations: int) -> "Run":
-        """The run as it stood then."""
+        """Return the first evaluations of the run."""
         return Run(
             codes=self.codes[:evaluations],
             told=self.told[:evaluations],
@@ -89,13 +89,13 @@ def _checked(problem: DiscoveryProblem, row: Row) -> Row:
 
 
 def fingerprint(problem: DiscoveryProblem, settings: Mapping[str, str]) -> str:
-    """Of everything that a run depends on besides its seed."""
+    """Hash everything that a run depends on besides its seed."""
     everything = {"problem": problem.settings, "searcher": settings, "protocol": _PROTOCOL}
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def path(folder: Path, problem: str, name: str, seed: int) -> Path:
-    """Where a run is kept."""
+    """Return the file that keeps a run."""
     if ".py:" in name:  # the same class name in two files is two controllers
         file, _, attribute = name.rpartition(":")
         digest = hashlib.sha256(str(Path(file).resolve()).encode()).hexdigest()[:8]
@@ -117,7 +117,7 @@ def save(file: Path, run: Run, fingerprint: str) -> None:
 
 
 def read(file: Path, fingerprint: str) -> Run | None:
-    """The run that is kept; None where there is none, or one of other settings."""
+    """Read a kept run; None where there is none, or one of other settings."""
     content = read_packed(file, fingerprint)
     if content is None:
         return None
@@ -131,13 +131,13 @@ def read(file: Path, fingerprint: str) -> Run | None:
 
 
 def write_packed(file: Path, content: Mapping[str, Any]) -> None:
-    """JSON, gzipped."""
+    """Write gzipped JSON."""
     text = json.dumps(content, separators=(",", ":"))
     write_atomically(file, gzip.compress(text.encode(), mtime=0))
 
 
 def read_packed(file: Path, fingerprint: str) -> dict[str, Any] | None:
-    """What was written under this fingerprint; None for anything else, which is made again."""
+    """Read what was written under this fingerprint; None for anything else."""
     try:
         content: dict[str, Any] = json.loads(gzip.decompress(file.read_bytes()))
         return content if content["fingerprint"] == fingerprint else None

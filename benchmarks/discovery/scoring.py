@@ -29,7 +29,7 @@ _FAR_BELOW = 0.03
 
 @functools.cache
 def reporting_model() -> BatchAccuracy:
-    """Boosted trees on the second half."""
+    """Fit boosted trees on the second half of the recorded networks."""
     halves = AccelNasBench().independent_pair()
     predict = halves[1].predictor(SPACE)
     assert predict is not None
@@ -38,7 +38,7 @@ def reporting_model() -> BatchAccuracy:
 
 @functools.cache
 def refit(seed: int) -> BatchAccuracy:
-    """The same on a sample of the second half, with replacement: how far B0's threshold moves.
+    """Fit the same on a sample of the second half, drawn with replacement.
 
     Other halves of all the data would share networks with the searched model's.
     """
@@ -58,7 +58,7 @@ def reporting_probe() -> str:
 
 
 def rewards(problem: DiscoveryProblem, model: BatchAccuracy, codes: Codes) -> NDArray[np.float64]:
-    """Held-out rewards [N], 0 over the target: what could win."""
+    """Return held-out rewards [N], 0 over the target."""
     cost = problem.given.target_cost(codes)
     objective = problem.given.objective
     values = np.zeros(len(codes))
@@ -90,7 +90,7 @@ class Scored:
 
 
 def scored(run: Run, value: NDArray[np.float64], passed: Sequence[float]) -> Scored:
-    """A run with its held-out rewards [n], or with those of a longer run that it begins."""
+    """Score a run by its held-out rewards [n], or by those of a longer run that it begins."""
     value = value[: len(run)]
     return Scored(
         best=np.maximum.accumulate(value),
@@ -123,7 +123,7 @@ def evaluations_until(curve: NDArray[np.float64], threshold: float) -> float:
 def passes(
     problem: DiscoveryProblem, codes: Codes, value: NDArray[np.float64], refits: int
 ) -> list[float]:
-    """Evaluations until B0 is passed, under the model (rewards `value`) and each refit."""
+    """Count evaluations until B0 is passed, under the model (rewards `value`) and each refit."""
     b0 = np.array([efficientnet_b0()], np.uint8)
     threshold = float(rewards(problem, reporting_model(), b0)[0])
     if threshold == 0:
@@ -146,7 +146,7 @@ def best_known(
     generations: int,
     population: int = 500,
 ) -> tuple[NDArray[np.uint8], float]:
-    """The best network [D] and held-out reward that anything has found.
+    """Find the best network [D] and its held-out reward.
 
     Evolution on the model itself, (500 + 500) with two decisions mutated on average, and then
     hill climbing from its best and from the best that was evaluated, over all one- and

@@ -20,13 +20,13 @@ _SEARCHED = ("GPipe", "NASNet-A", "AmoebaNet-A", "AmoebaNet-C", "PNASNet")
 
 
 def params_figure(own: RunFamily | None) -> str:
-    """Top-1 against params, Table 2 and the introduction."""
+    """Draw top-1 against params: Table 2 and the introduction."""
     before = tuple(_point(name.split(",")[0], params, top1) for name, top1, params in BEFORE[:1])
     return _figure("parameters", [*_networks("params", before), *_own(own, "params")])
 
 
 def flops_figure(own: RunFamily | None) -> str:
-    """Top-1 against FLOPs, Table 2 and the scaled networks of Tables 3 and 7."""
+    """Draw top-1 against FLOPs: Table 2 and the scaled networks of Tables 3 and 7."""
     rows = (*TABLE_3, *TABLE_7)
     scaled = [row for row in rows if row.change != "baseline"]
     bases = tuple(

@@ -1,8 +1,9 @@
 """A printed figure beside a computed one, and the reason where they differ."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnas_search.benchmarks.paper.printed import Printed
+from mnas_search.benchmarks.paper.printed import ABOUT, Printed
 
 ROUNDING = "rounding: the figure here, rounded as the printed one, is the printed one"
 FROM_PRINTED = "the paper's ratio follows from its own figures, within their rounding"
@@ -59,10 +60,22 @@ class Table:
     said: tuple[str, ...] = ()
 
 
+def table(name: str, lines: Sequence[Line]) -> Table:
+    """Make a table whose title and notes are in `printed.json`."""
+    about = ABOUT[name]
+    return Table(
+        key=about["key"],
+        title=about["title"],
+        rows=about["rows"],
+        lines=tuple(lines),
+        said=tuple(about["said"]),
+    )
+
+
 def compare(
     row: str, quantity: str, printed: Printed | None, computed: float | None, *, why: str
 ) -> Line:
-    """A line; `why` is its reason unless the figures are equal or differ by rounding alone."""
+    """Make a line; `why` is its reason unless the figures are equal or differ by rounding."""
     reason = NOT_PRINTED if printed is None and computed is None else why
     if printed is not None and computed is not None:
         if computed == printed.value:
@@ -75,7 +88,7 @@ def compare(
 def accuracy(
     row: str, quantity: str, printed: Printed | None, earlier: Printed | None = None
 ) -> Line:
-    """An accuracy, which nothing here computes."""
+    """Make the line of an accuracy, which nothing here computes."""
     return Line(
         row=row,
         quantity=quantity,

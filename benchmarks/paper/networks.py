@@ -20,17 +20,17 @@ _NAMES = {
 
 
 def known(name: str) -> Architecture:
-    """The architecture that the paper calls `name`, of a network that is known here."""
+    """Return the architecture that the paper calls `name`."""
     return reference.architecture(_NAMES[name])
 
 
 def counted(name: str) -> Cost | None:
-    """Its cost; None for a network that is not known here."""
+    """Return its cost; None for a network that is not built here."""
     return cost(known(name)) if name in _NAMES else None
 
 
 def body_params(name: str) -> int | None:
-    """Its params without the classifier, which transfer replaces."""
+    """Count its params without the classifier, which transfer replaces."""
     if name not in _NAMES:
         return None
     # The classifier's params are in proportion to the classes.
@@ -39,11 +39,11 @@ def body_params(name: str) -> int | None:
 
 
 def scaled(row: Scaled) -> Architecture:
-    """The network of a row of Table 3 or 7."""
+    """Return the network of a row of Table 3 or 7."""
     return multiplied(row.base, row.depth, row.width, row.resolution)
 
 
 def multiplied(name: str, depth: float, width: float, resolution: float) -> Architecture:
-    """A known network under multipliers; sides of images are rounded to a pixel."""
+    """Scale a known network by multipliers; image sides are rounded to a pixel."""
     base = known(name)
     return scale(base, depth=depth, width=width, resolution=round(base.resolution * resolution))

@@ -46,7 +46,7 @@ class Printed:
         return _UNITS.get(self.text[-1], 1.0)
 
     def rounds(self, value: float) -> bool:
-        """Whether a value, rounded to the digits that are printed, is this figure."""
+        """Return whether a value, rounded to the digits that are printed, is this figure."""
         return abs(value - self.value) <= self.half * (1 + 1e-9)
 
     def follows(self, over: "Printed", under: "Printed") -> bool:
@@ -141,6 +141,7 @@ def _plain(name: str) -> tuple[Any, ...]:
     return tuple(_DATA[name]["rows"])
 
 
+ABOUT: dict[str, Any] = _DATA["tables"]  # titles and notes of tables
 PAPER: str = _DATA["paper"]
 TABLE_1: tuple[tuple[str, str, str, str], ...] = _plain("table_1")
 TABLE_2 = tuple(Network(**row) for row in _typed("table_2"))

@@ -111,7 +111,7 @@ def write(folder: Path, found: Comparison) -> list[Path]:
 
 
 def as_printed(printed: Printed, value: float) -> str:
-    """A value in the unit of a printed figure, with two more digits."""
+    """Format a value in the unit of a printed figure, with two more digits."""
     unit = printed.text.lstrip("-0123456789.")
     digits = printed.text.rstrip(unit).partition(".")[2]
     scale = printed.value / float(printed.text.rstrip(unit)) if unit else 1.0
@@ -127,7 +127,7 @@ def check_output(folder: Path, *, force: bool) -> None:
 
 
 def _page(found: Comparison, figures: Sequence[str]) -> str:
-    """The page; the family of a run comes before the paper's tables."""
+    """Return the page; the family of a run comes before the paper's tables."""
     own, sections = found.family, []
     if own is not None:
         members = (_FAMILY, _family(own))
@@ -154,7 +154,7 @@ def _family(own: RunFamily) -> list[tuple[str, ...]]:
 
 
 def _cells(t: Table) -> _Cells:
-    """Rows of the paper's table; computed figures stand beside the printed ones."""
+    """Return rows of the paper's table; computed figures stand beside the printed ones."""
     rows: dict[str, dict[str, Line]] = {}
     for line in t.lines:
         rows.setdefault(line.row, {})[line.quantity] = line
@@ -188,7 +188,7 @@ def _cells(t: Table) -> _Cells:
 
 
 def _differs(line: Line) -> bool:
-    """Whether printed and computed figure differ by more than rounding."""
+    """Return whether printed and computed figure differ by more than rounding."""
     return line.difference is not None and line.reason not in ("", ROUNDING)
 
 

@@ -16,6 +16,7 @@ from mnas_search.benchmarks.paper.lines import (
     accuracy,
     compare,
     ratio,
+    table,
 )
 from mnas_search.benchmarks.paper.networks import B0, body_params, counted, known, scaled
 from mnas_search.benchmarks.paper.printed import (
@@ -49,7 +50,7 @@ _TRUNCATED = (
 
 
 def table_1() -> Table:
-    """EfficientNet-B0 stage by stage, from its plan."""
+    """Compare EfficientNet-B0 stage by stage, from its plan."""
     lines: list[Line] = []
     for published, own in zip(TABLE_1, _stages(known(B0)), strict=True):
         operator, *figures = published
@@ -58,17 +59,11 @@ def table_1() -> Table:
             ("resolution", "channels", "layers"), figures, own, strict=True
         ):
             lines.append(compare(row, quantity, Printed(text), value, why="another network"))
-    return Table(
-        key="1",
-        title="Table 1, EfficientNet-B0",
-        rows="stage",
-        lines=tuple(lines),
-        said=("resolutions are those of a stage's input",),
-    )
+    return table("table_1", lines)
 
 
 def _stages(architecture: Architecture) -> list[tuple[int, int, int]]:
-    """Resolution of the input, channels and layers of stem, stages and head."""
+    """Return resolution of the input, channels and layers of stem, stages and head."""
     whole = plan(architecture)
     sizes = [architecture.resolution, whole.stem.out_size]
     sizes += [blocks[-1].out_size for blocks in whole.stages]
@@ -79,7 +74,7 @@ def _stages(architecture: Architecture) -> list[tuple[int, int, int]]:
 
 
 def table_2() -> tuple[Table, Table]:
-    """ImageNet: accuracies and params, and FLOPs."""
+    """Compare ImageNet accuracies and params, and FLOPs."""
     bases = {row.name: row for row in TABLE_2}
     sizes: list[Line] = []
     flops: list[Line] = []
@@ -119,12 +114,12 @@ def _why_flops(row: Network) -> str:
 
 
 def table_3() -> Table:
-    """MobileNets and ResNet-50, scaled."""
+    """Compare MobileNets and ResNet-50, scaled."""
     return _scalings("3", "Table 3, scaling MobileNets and ResNet-50", TABLE_3)
 
 
 def table_7() -> Table:
-    """EfficientNet-B0, scaled."""
+    """Compare EfficientNet-B0, scaled."""
     return _scalings("7", "Table 7, scaling EfficientNet-B0", TABLE_7)
 
 
@@ -169,7 +164,7 @@ def _why_scaled(row: Scaled) -> str:
 
 
 def table_4() -> Table:
-    """Seconds an image."""
+    """List seconds an image."""
     lines = []
     for slow, fast, faster in TABLE_4:
         for name, top1, seconds in (slow, fast):
@@ -180,21 +175,11 @@ def table_4() -> Table:
             if name == fast[0]:
                 over, under = ((Printed(timed[2]), None) for timed in (slow, fast))
                 lines.append(ratio(name, "times faster", Printed(faster), over, under))
-    return Table(
-        key="4",
-        title="Table 4, seconds an image on one core",
-        rows="network",
-        lines=tuple(lines),
-        said=(
-            "how many times faster is computed from the printed seconds; `mnas-search bench "
-            "latency` measures EfficientNet-B1 against ResNet-152",
-            "the 6.1x against GPipe is not reproduced: GPipe is not built here",
-        ),
-    )
+    return table("table_4", lines)
 
 
 def table_5() -> tuple[Table, Table]:
-    """Transfer: beside what was publicly available, and beside what was reported."""
+    """Compare transfer with what was publicly available, and with what was reported."""
     halves = (
         ("available", TABLE_5_AVAILABLE, GEOMETRIC_MEANS[0]),
         ("reported", TABLE_5_REPORTED, GEOMETRIC_MEANS[1]),

@@ -10,6 +10,7 @@ from mnas_search.benchmarks.paper.lines import (
     accuracy,
     compare,
     ratio,
+    table,
 )
 from mnas_search.benchmarks.paper.networks import B0, known, multiplied
 from mnas_search.benchmarks.paper.printed import (
@@ -27,17 +28,13 @@ from mnas_search.benchmarks.paper.printed import (
 )
 from mnas_search.nas.objective import DEFAULT_EXPONENTS
 
-PHI = (
-    "the base, EfficientNet-B0, is phi = 0 in the paper, and alpha, beta, gamma were fitted on it "
-    "at phi = 1; summaries that call B0 phi = 1 and B7 phi = 8 count from one"
-)
 _GAIN = "read from Figure 8, whose points are not printed; the figure here is Table 7's"
 _UPWARDS = "alpha * beta^2 * gamma^2 is 1.92, and channels and repeats are rounded, mostly up"
 _NOT_POWERS = "the released coefficients are no powers of alpha, beta, gamma"
 
 
 def headlines() -> Table:
-    """The ratios that are quoted most."""
+    """Compute the ratios that are quoted most."""
     rows = {row.name: row for row in TABLE_2}
     b7, b3 = rows["EfficientNet-B7"], rows["EfficientNet-B3"]
     b7_params = (b7.params, cost(known(b7.name)).params)
@@ -63,17 +60,7 @@ def headlines() -> Table:
         *(ratio(name, "figure", claims[name], a, b) for name, (a, b) in divided.items()),
         *(compare(name, "figure", claims[name], n, why=_GAIN) for name, n in counted.items()),
     ]
-    return Table(
-        key="text",
-        title="Abstract and text",
-        rows="claim",
-        lines=tuple(lines),
-        said=(
-            "times are computed from the printed seconds; `mnas-search bench latency` measures "
-            "the first, and the others are not reproduced: GPipe is not built here",
-            "on two of the five data sets, EfficientNet is level with the best before",
-        ),
-    )
+    return table("headlines", lines)
 
 
 def _seconds(row: tuple[str, str, str]) -> tuple[Printed, None]:
@@ -81,7 +68,7 @@ def _seconds(row: tuple[str, str, str]) -> tuple[Printed, None]:
 
 
 def before() -> Table:
-    """Networks of the introduction, and other figures for those of Table 2."""
+    """List networks of the introduction, and other figures for those of Table 2."""
     lines: list[Line] = []
     for name, top1, params in BEFORE:
         lines += [
@@ -89,17 +76,11 @@ def before() -> Table:
             compare(name, "params", Printed(params), None, why=NOT_BUILT),
         ]
     lines.append(compare("GPipe, in short", "params", GPIPE_IN_SHORT, None, why=NOT_BUILT))
-    return Table(
-        key="text",
-        title="Introduction, the years before",
-        rows="network",
-        lines=tuple(lines),
-        said=("Table 2 prints 146M params for SENet; 560M for GPipe is what summaries say",),
-    )
+    return table("before", lines)
 
 
 def rule() -> Table:
-    """Equation 3 beside what was released, and its FLOPs beside 2^phi."""
+    """Compare equation 3 with the released coefficients, and its FLOPs with 2^phi."""
     own, base = CompoundRule(), known(B0)
     unit = cost(base).macs
     lines = []
@@ -119,18 +100,11 @@ def rule() -> Table:
             compare(row, "FLOPs, equation 3", double, macs / unit, why=_UPWARDS),
             compare(row, "FLOPs, released", double, cost(member).macs / unit, why=_NOT_POWERS),
         ]
-    return Table(
-        key="equation 3",
-        title="Equation 3: released coefficients beside 1.2^phi, 1.1^phi, 224 * 1.15^phi, and "
-        "FLOPs over B0's beside 2^phi",
-        rows="network",
-        lines=tuple(lines),
-        said=(PHI,),
-    )
+    return table("rule", lines)
 
 
 def settings() -> Table:
-    """Constants of scaling, search and training, beside this code's defaults."""
+    """Compare constants of scaling, search and training with this code's defaults."""
     from mnas_search.training.optimisers import RmsProp  # loads torch
     from mnas_search.training.recipes import EFFICIENTNET
     from mnas_search.training.schedules import ExponentialDecay
@@ -168,21 +142,11 @@ def settings() -> Table:
         )
         for name, text in CONSTANTS.items()
     ]
-    return Table(
-        key="text",
-        title="Constants of scaling, search and training",
-        rows="constant",
-        lines=tuple(lines),
-        said=(
-            "summaries print the exponent as 0.07, which would reward FLOPs",
-            "the learning rate is that of 4,096 images a batch",
-            "versions 1 to 3 have a drop-connect rate of 0.3, a survival of 0.7",
-        ),
-    )
+    return table("settings", lines)
 
 
 def figures_3_and_4() -> Table:
-    """B0 under the multipliers of Figures 3 and 4, counted."""
+    """Count B0 under the multipliers of Figures 3 and 4."""
     lines = []
     points = [*(("Figure 3", m) for m in FIGURE_3), *(("Figure 4", m) for m in FIGURE_4)]
     for where, (depth, width, resolution) in points:
@@ -192,10 +156,4 @@ def figures_3_and_4() -> Table:
             compare(row, "params", None, own.params, why=NOT_PRINTED),
             compare(row, "FLOPs", None, own.macs, why=NOT_PRINTED),
         ]
-    return Table(
-        key="figures 3 and 4",
-        title="Figures 3 and 4, the multipliers of B0 that they draw",
-        rows="multipliers",
-        lines=tuple(lines),
-        said=("Figure 4 widens each of its four baselines step by step",),
-    )
+    return table("figures_3_and_4", lines)

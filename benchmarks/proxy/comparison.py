@@ -31,7 +31,7 @@ def compare(
     quick: bool,
     note: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """A row a workload and loop, ours first.
+    """Return a row for each workload and loop, ours first.
 
     Every repeat trains `count` candidates with ours and then with the plain loop, both with the
     same seeds. The plain loop's better setting is found beforehand, on the first candidates.
@@ -68,7 +68,7 @@ class _CpuTimed(Evaluator):
         return self._evaluator.resources
 
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """The other's, with CPU seconds."""
+        """Evaluate likewise, and add CPU seconds."""
         start = time.process_time()
         for evaluation in self._evaluator.evaluate(network, seed=seed):
             yield replace(evaluation, info={"cpu": time.process_time() - start})
@@ -136,7 +136,7 @@ def _rows(
 def _tried(
     workload: Workload, count: int, note: Callable[[str], None]
 ) -> dict[Settings, list[Trained]]:
-    """The first candidates with every setting of the plain loop, the settings in turn."""
+    """Train the first candidates with every setting of the plain loop, the settings in turn."""
     tried: dict[Settings, list[Trained]] = {settings: [] for settings in _PLAIN}
     for number in range(count):
         for settings, trained in tried.items():
@@ -167,7 +167,7 @@ def _label(settings: Settings) -> str:
 
 
 def _spread(values: Iterable[float], digits: int) -> str:
-    """Median, and least to most where there are several."""
+    """Format the median, and the range of several values."""
     ordered = sorted(values)
     middle = f"{statistics.median(ordered):.{digits}f}"
     if len(ordered) == 1:
@@ -176,7 +176,7 @@ def _spread(values: Iterable[float], digits: int) -> str:
 
 
 def _mean(values: Sequence[float]) -> str:
-    """Mean, with its standard error where there are several."""
+    """Format the mean, with its standard error for several values."""
     mean = f"{statistics.fmean(values):.4f}"
     if len(values) == 1:
         return mean

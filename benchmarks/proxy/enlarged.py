@@ -7,7 +7,7 @@ from mnas_search.training.loop import resize
 
 
 def digits_of_32_pixels() -> Dataset:
-    """The digits enlarged: they cost what 32 pixels cost, and are as easy as digits are."""
+    """Enlarge the digits: they cost what 32 pixels cost, and are as easy as digits."""
     small = digits()
     return replace(
         small,

@@ -20,7 +20,7 @@ class WorkList(JobQueue[EvaluationJob]):
         self._found: dict[EvaluationJob, tuple[Outcome, float]] = {}
 
     def next(self) -> EvaluationJob | None:
-        """The next piece."""
+        """Return the next piece."""
         if self._handed == len(self._work):
             return None
         self._handed += 1

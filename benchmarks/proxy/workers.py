@@ -18,7 +18,7 @@ _LOOKED_AT = (20, 100, 200)  # candidates after which memory is looked at
 
 
 def watch(*, quick: bool) -> list[dict[str, Any]]:
-    """Three sessions of Ray: nothing to do, two seconds of it, and 200 real trainings."""
+    """Measure three sessions of Ray: no work, two seconds of it, and 200 real trainings."""
     short, long = (10, 2) if quick else (100, 8)
     timed, _, _ = over_ray(_Sleep(0.0), _work(short), workers=WORKERS)
     overhead = timed.elapsed * WORKERS / short
@@ -95,6 +95,6 @@ class _Watched(Evaluator):
 
 
 def resident() -> float:
-    """Bytes of this process in memory (Linux; 0 elsewhere)."""
+    """Return the bytes of this process in memory (Linux; 0 elsewhere)."""
     statm = Path("/proc/self/statm")
     return float(statm.read_text().split()[1]) * 4096 if statm.exists() else 0.0

@@ -26,7 +26,7 @@ class Workload:
     proxy: str | None = None
 
     def evaluator(self) -> ProxyTraining:
-        """The evaluator, which holds data and recipe."""
+        """Return the evaluator, which holds data and recipe."""
         return ProxyTraining(data=self.data, proxy=self.proxy)
 
 
@@ -41,6 +41,6 @@ QUICK = Workload(name="digits, 8 px", data="digits", proxy="epochs=1")
 
 
 def candidates(count: int) -> tuple[Architecture, ...]:
-    """Networks drawn from the `efficientnet` space, the same ones each time."""
+    """Draw networks from the `efficientnet` space, the same ones each time."""
     space, rng = EfficientNetSpace(), np.random.default_rng(0)
     return tuple(space.decode(sample(space.decisions, rng)) for _ in range(count))

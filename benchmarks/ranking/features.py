@@ -32,7 +32,7 @@ class RandomFeatures:
     ridge: float = 1e-2
 
     def __call__(self, architecture: Architecture, seed: int) -> Iterator[Reading]:
-        """`accuracy`, and `error`: the squared error of the one-hot answers, negated."""
+        """Yield `accuracy`, and `error`: the squared error of the one-hot answers, negated."""
         data = tasks.task(self.task, self.images, self.resolution)
         begun = time.process_time()
         torch.manual_seed(seed)

@@ -44,7 +44,7 @@ class Sample:
 
 
 def sample(draw: str, count: int) -> Sample:
-    """The first `count` networks of a draw."""
+    """Return the first `count` networks of a draw."""
     if draw not in DRAWS:
         raise UsageError(f"draw must be one of {', '.join(DRAWS)}, got {draw!r}")
     if not 2 <= count <= MAX_NETWORKS:
@@ -70,7 +70,7 @@ def sample(draw: str, count: int) -> Sample:
 
 
 def network(row: int) -> Architecture:
-    """A recorded network with the ReLU that it was trained with (gates stay sigmoids)."""
+    """Decode a recorded network with the ReLU that it was trained with (gates are sigmoids)."""
     architecture = SPACE.decode(decode(SPACE.decisions, evidence().codes[row]))
     stages = tuple(replace(stage, activation="relu") for stage in architecture.stages)
     return replace(
@@ -90,12 +90,12 @@ def others(count: int) -> NDArray[np.int64]:
 
 @functools.cache
 def evidence() -> Evidence:
-    """The recorded networks, read once."""
+    """Load the recorded networks once."""
     return load()
 
 
 @functools.cache
 def _order() -> NDArray[np.int64]:
-    """Distinct networks (the first of equal ones) in a random order [M]."""
+    """Return the distinct networks (the first of equal ones) in a random order [M]."""
     _codes, first = np.unique(evidence().codes, axis=0, return_index=True)
     return np.random.default_rng(SEED).permutation(np.sort(first))

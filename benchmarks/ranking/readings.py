@@ -36,7 +36,7 @@ class Structure:
     score: str
 
     def __call__(self, architecture: Architecture, seed: int) -> Iterator[Reading]:
-        """One reading, without randomness."""
+        """Yield one reading."""
         del seed
         begun = time.process_time()
         value = float(getattr(structure, self.score)(architecture))
@@ -56,7 +56,7 @@ class ZeroCost:
     batch_size: int
 
     def __call__(self, architecture: Architecture, seed: int) -> Iterator[Reading]:
-        """One reading."""
+        """Yield one reading."""
         data = tasks.task("compositions", self.batch_size, self.resolution)
         begun = time.process_time()
         torch.manual_seed(seed)

@@ -26,7 +26,7 @@ from mnas_search.common.statistics import Interval
 
 
 def records(rows: Sequence[Row]) -> list[Record]:
-    """All figures, for JSON."""
+    """Return all figures, for JSON."""
     return [
         {
             "trial": row.column.name,
@@ -50,7 +50,7 @@ def records(rows: Sequence[Row]) -> list[Record]:
 
 
 def table(rows: Sequence[Row]) -> list[dict[str, str]]:
-    """Rows as cells of text."""
+    """Return rows as cells of text."""
     return [
         {
             "trial": row.column.name,
@@ -81,7 +81,7 @@ difference above zero.
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """What was chosen on the first draw, and what the second says of it: a sentence."""
+    """Describe what was chosen on the first draw, and what the second says of it."""
     taken = choice(rows)
     if taken is None:
         return (
@@ -113,7 +113,7 @@ def verdict(rows: Sequence[Row]) -> str:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table a draw, ready for the documentation."""
+    """Return a table for each draw as Markdown."""
     title = "# Ranking: what orders networks as ImageNet does"
     parts = [title, "", verdict(rows), "", _LEGEND]
     for draw in DRAWS:
@@ -141,7 +141,7 @@ def raw(
 
 
 def baseline_taus(draw: str, count: int) -> dict[str, float]:
-    """tau of each baseline on a draw."""
+    """Return tau of each baseline on a draw."""
     on = sample(draw, count)
     return {name: statistics.tau(v, on.accuracy) for name, v in baselines(on).items()}
 

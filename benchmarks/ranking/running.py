@@ -33,7 +33,7 @@ class Store:
     folder: Path
 
     def read(self, trial: Trial) -> dict[int, tuple[Reading, ...]]:
-        """Readings by row."""
+        """Return the kept readings by row."""
         file = self._file(trial)
         if not file.exists():
             return {}
@@ -90,7 +90,7 @@ def compute(store: Store, work: Sequence[Work], processes: int, note: Note) -> l
 
 
 def measure(work: Work) -> tuple[Reading, ...]:
-    """The trial's readings of one network, on one thread."""
+    """Return the trial's readings of one network, on one thread."""
     from mnas_search.common.machine import one_thread
 
     with one_thread():

@@ -37,13 +37,13 @@ def synflow(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def grad_norm(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Sum over weights of the norm of the loss's gradient (arXiv 2101.08134)."""
+    """Return the sum over weights of the norm of the loss's gradient (arXiv 2101.08134)."""
     _gradients(network, images, labels)
     return sum(float(_grad(p).norm()) for p in _with_gradient(network) if p.ndim > 1)
 
 
 def snip(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Sum over weights of |w dL/dw| (SNIP, arXiv 1810.02340)."""
+    """Return the sum over weights of |w dL/dw| (SNIP, arXiv 1810.02340)."""
     _gradients(network, images, labels)
     return sum(
         float((p.detach() * _grad(p)).abs().sum()) for p in _with_gradient(network) if p.ndim > 1
@@ -51,7 +51,7 @@ def snip(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def jacob_cov(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """How different the images' input gradients are (arXiv 2006.04647v1).
+    """Return how different the images' input gradients are (arXiv 2006.04647v1).
 
     -sum(log(v) + 1 / v) over the eigenvalues v of the correlations between gradients.
     """
@@ -65,7 +65,7 @@ def jacob_cov(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def nwot(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """How different the images' patterns of active ReLUs are (NASWOT, arXiv 2006.04647).
+    """Return how different the images' patterns of active ReLUs are (NASWOT, arXiv 2006.04647).
 
     log |det K|, where K counts the ReLUs that agree in two images.
     """
@@ -160,7 +160,7 @@ def expressivity(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def progressivity(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """AZ-NAS's progressivity: the smallest gain of that entropy from block to block."""
+    """Return AZ-NAS's progressivity: the smallest gain of that entropy from block to block."""
     del labels
     values = _block_entropies(network, torch.randn_like(images))
     return min(after - before for before, after in itertools.pairwise(values))
@@ -199,7 +199,7 @@ def _block_entropies(network: nn.Module, images: Tensor) -> list[float]:
 
 
 def _block_maps(network: nn.Module, images: Tensor) -> list[Tensor]:
-    """Outputs of all blocks."""
+    """Return the outputs of all blocks."""
     maps: list[Tensor] = []
     handles = [
         block.register_forward_hook(lambda _m, _i, output: maps.append(output))
@@ -227,7 +227,7 @@ def _grad(tensor: Tensor) -> Tensor:
 
 
 def _without(network: nn.Module, *kinds: type[nn.Module]) -> nn.Module:
-    """A copy in which modules of these kinds pass their input on."""
+    """Copy the network with modules of these kinds replaced by identities."""
     network = copy.deepcopy(network)
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):

@@ -9,17 +9,17 @@ from mnas_search.architecture.value import Architecture
 
 
 def log_macs(architecture: Architecture) -> float:
-    """log of the multiply-adds."""
+    """Return the log of the multiply-adds."""
     return math.log(cost(architecture).macs)
 
 
 def log_params(architecture: Architecture) -> float:
-    """log of the parameters."""
+    """Return the log of the parameters."""
     return math.log(cost(architecture).params)
 
 
 def log_both(architecture: Architecture) -> float:
-    """log of multiply-adds times parameters: their product, weighed by no fit."""
+    """Return the log of multiply-adds times parameters: their product, weighed by no fit."""
     return log_macs(architecture) + log_params(architecture)
 
 
@@ -29,12 +29,12 @@ def log_activations(architecture: Architecture) -> float:
 
 
 def depth(architecture: Architecture) -> float:
-    """Blocks."""
+    """Return the number of blocks."""
     return sum(stage.repeats for stage in architecture.stages)
 
 
 def entropy(architecture: Architecture) -> float:
-    """Entropy of a network of Gaussian weights: DeepMAD's H (arXiv 2303.02165, equation 4).
+    """Return entropy of a network of Gaussian weights: DeepMAD's H (arXiv 2303.02165, equation 4).
 
     log(r^2 c) of the last map, times the sum over convolutions of log(c_in k^2 / groups); gates of
     squeeze-and-excitation are left out.
@@ -46,12 +46,12 @@ def entropy(architecture: Architecture) -> float:
 
 
 def log_volume(architecture: Architecture) -> float:
-    """Sum over layers, gates among them, of the log of their number of weights."""
+    """Return the sum over layers, gates among them, of the log of their number of weights."""
     return sum(math.log(layer.weights) for layer in _convs(architecture))
 
 
 def fan_in(layer: Layer) -> int:
-    """Inputs that one output of a convolution sees."""
+    """Count the inputs that one output of a convolution sees."""
     return layer.in_channels // layer.groups * layer.kernel**2
 
 
@@ -60,7 +60,7 @@ def _convs(architecture: Architecture) -> list[Layer]:
 
 
 def _spatial(network_plan: NetworkPlan) -> list[Layer]:
-    """Convolutions but for the gates': those without bias."""
+    """Return convolutions but for the gates': those without bias."""
     return [layer for layer in network_plan.layers() if layer.op == "conv" and not layer.bias]
 
 

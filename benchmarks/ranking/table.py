@@ -111,7 +111,7 @@ def columns(
     read: Callable[[Trial], Mapping[int, Sequence[Reading]]],
     draw: str,
 ) -> list[Column]:
-    """Every reading of every trial on a draw, and the combinations whose parts are there.
+    """Return every reading of every trial on a draw, and the combinations whose parts are there.
 
     A combination's ranks are among the networks that all its parts have.
     """
@@ -129,7 +129,7 @@ def columns(
 
 
 def rows(found: Sequence[Column], draw: str) -> Iterator[Row]:
-    """A row a column that has at least two networks of the draw."""
+    """Yield a row for each column that has at least two networks of the draw."""
     whole = sample(draw, MAX_NETWORKS)
     for column in found:
         there = np.array([int(row) in column.values for row in whole.rows])
@@ -193,7 +193,7 @@ def _counts(row: int) -> tuple[float, ...]:
 
 
 def against(column: Column, other: Column, draw: str) -> Interval:
-    """tau of a column less tau of another on the networks of a draw that both have."""
+    """Return tau of a column minus tau of another, on networks of a draw that both have."""
     whole = sample(draw, MAX_NETWORKS)
     pairs = [(column.values.get(int(r)), other.values.get(int(r))) for r in whole.rows]
     there = np.array([None not in pair for pair in pairs])
@@ -224,7 +224,7 @@ def _row(column: Column, draw: str, on: Sample) -> Row:
 
 
 def _within(values: Values, on: Sample, where: NDArray[np.bool_]) -> tuple[float, float]:
-    """tau of the values and of the best baseline among some of the networks."""
+    """Return tau of the values and of the best baseline among some of the networks."""
     if where.sum() < 2:
         return float("nan"), float("nan")
     part = _part(on, where)
@@ -239,7 +239,7 @@ def _best_baseline(on: Sample) -> tuple[str, Values]:
 
 
 def baselines(on: Sample) -> dict[str, Values]:
-    """What needs no proxy, by name [N] each."""
+    """Return the baselines that need no proxy, by name [N] each."""
     return {
         "MACs": np.log(on.macs),
         "params": np.log(on.params),

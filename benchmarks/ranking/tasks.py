@@ -42,13 +42,13 @@ class Task:
 
 @functools.lru_cache(maxsize=4)
 def task(name: str, count: int, resolution: int) -> Task:
-    """A task by name, made once in a process, the same everywhere."""
+    """Make a task by name, once in a process and the same everywhere."""
     generator = torch.Generator().manual_seed(20_21)
     return TASKS[name](count, resolution, generator)
 
 
 def compositions(count: int, resolution: int, generator: torch.Generator) -> Task:
-    """64 classes: a shape (8) filled with a texture (8) before another texture, colours at random.
+    """Make 64 classes: a shape (8) filled with a texture (8) before another texture.
 
     Neither the textures that occur nor the outline alone tells the class.
     """
@@ -66,7 +66,7 @@ def compositions(count: int, resolution: int, generator: torch.Generator) -> Tas
 
 
 def figures(count: int, resolution: int, generator: torch.Generator) -> Task:
-    """The easier 64 classes: a shape (8) filled with a texture (8), grey before grey."""
+    """Make 64 easier classes: a shape (8) filled with a texture (8), grey before grey."""
     labels = torch.randint(0, SHAPES * TEXTURES, (count,), generator=generator)
     u, v = _coordinates(count, resolution, generator, least=0.7, most=0.95, shift=0.2)
     inside = _outline(u, v, labels // TEXTURES)
@@ -76,7 +76,7 @@ def figures(count: int, resolution: int, generator: torch.Generator) -> Task:
 
 
 def random_labels(count: int, resolution: int, generator: torch.Generator) -> Task:
-    """Coloured noise with labels of no meaning (10 classes): all there is to do is memorise."""
+    """Make coloured noise with random labels (10 classes), which can only be memorised."""
     return Task(
         images=coloured_noise(count, resolution, generator),
         labels=torch.randint(0, 10, (count,), generator=generator),
@@ -84,7 +84,7 @@ def random_labels(count: int, resolution: int, generator: torch.Generator) -> Ta
 
 
 def coloured_noise(count: int, resolution: int, generator: torch.Generator) -> Tensor:
-    """Gaussian noise with the 1/f amplitudes of photographs [N, 3, R, R]."""
+    """Make Gaussian noise with the 1/f amplitudes of photographs [N, 3, R, R]."""
     rows = torch.fft.fftfreq(resolution)[:, None]
     columns = torch.fft.rfftfreq(resolution)[None]
     frequency = (rows**2 + columns**2).sqrt().clamp_min(1 / resolution)
@@ -107,7 +107,7 @@ def dead_leaves(count: int, resolution: int, generator: torch.Generator) -> Tens
 
 
 def shallow_teacher(count: int, resolution: int, generator: torch.Generator) -> Task:
-    """Dead leaves, and what a fixed random network of 4 convolutions says of them."""
+    """Make dead leaves, labelled by a fixed random network of 4 convolutions."""
     images = dead_leaves(count, resolution, generator)
     blocks: list[nn.Module] = []
     for index in range(_TEACHER_LAYERS):
@@ -156,7 +156,7 @@ def _coordinates(
 
 
 def _outline(u: Tensor, v: Tensor, shape: Tensor) -> Tensor:
-    """Whether a point lies inside the shape [N, R, R]: disc, square, diamond, cross, ring,
+    """Return whether a point lies inside the shape [N, R, R]: disc, square, diamond, cross, ring,
     triangle, three petals, five petals."""
     r, phi = (u**2 + v**2).sqrt(), torch.atan2(v, u)
     larger = torch.maximum(u.abs(), v.abs())
@@ -195,7 +195,7 @@ def _texture(u: Tensor, v: Tensor, texture: Tensor) -> Tensor:
 
 
 def _painted(values: Tensor, generator: torch.Generator) -> Tensor:
-    """Between two random colours [N, 3, R, R]."""
+    """Mix two random colours by values in [-1, 1] [N, 3, R, R]."""
     one, two = torch.randn((2, len(values), 3, 1, 1), generator=generator)
     share = (values[:, None] + 1) / 2
     painted: Tensor = one * share + two * (1 - share)
@@ -207,7 +207,7 @@ def _finish(images: Tensor) -> Tensor:
 
 
 def error(outputs: Tensor, labels: Tensor) -> Tensor:
-    """The loss: cross-entropy of classes, mean squared error of values."""
+    """Return the loss: cross-entropy of classes, mean squared error of values."""
     if labels.ndim == 2:
         return F.mse_loss(outputs, labels)
     return F.cross_entropy(outputs, labels)

@@ -41,7 +41,7 @@ class ShortTraining:
     reads: tuple[int, ...] = (50, 100, 200)
 
     def __call__(self, architecture: Architecture, seed: int) -> Iterator[Reading]:
-        """`loss@n` after n steps, `loss sum` over all of them."""
+        """Yield `loss@n` after n steps, and `loss sum` over all of them."""
         data = tasks.task(self.task, self.images, self.resolution)
         begun = time.process_time()
         torch.manual_seed(seed)
@@ -86,7 +86,7 @@ class ShortTraining:
             yield float(loss.detach())
 
     def _batches(self, count: int) -> Iterator[Tensor]:
-        """The same batches for every network."""
+        """Yield the same batches for every network."""
         generator = torch.Generator().manual_seed(0)
         given = 0
         while True:

@@ -151,7 +151,7 @@ COMBINATIONS = (
 
 
 def chosen(only: Sequence[str]) -> tuple[Trial, ...]:
-    """The trials of these names, or all."""
+    """Return the trials of these names, or all."""
     names = tuple(trial.name for trial in TRIALS)
     for name in only:
         if name not in names:
@@ -160,11 +160,11 @@ def chosen(only: Sequence[str]) -> tuple[Trial, ...]:
 
 
 def asked(trial: Trial, draw: str) -> tuple[int, ...]:
-    """Rows of the networks of a draw that a trial is given."""
+    """Return the rows of the networks of a draw that a trial is given."""
     count = trial.selection if draw == DRAWS[0] else trial.confirmation
     return tuple(sample(draw, count).rows.tolist()) if count else ()
 
 
 def over(trial: Trial, count: int) -> Trial:
-    """The trial on the first `count` networks of each draw that it is given."""
+    """Return the trial on the first `count` networks of each draw that it is given."""
     return replace(trial, selection=count, confirmation=count if trial.confirmation else 0)

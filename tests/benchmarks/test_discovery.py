@@ -141,6 +141,7 @@ def test_a_run_is_kept_until_something_changes(tmp_path, monkeypatch):
     assert [f for f in tmp_path.rglob("*") if f.is_file()] == [file]
 
 
+@pytest.mark.full
 def test_runs_in_other_processes_are_the_same(tmp_path):
     tasks = [
         running.Task(problem="toy", name="regularized_evolution", seed=s, evaluations=25)

@@ -479,6 +479,7 @@ def test_no_number_survives_the_store(tmp_path):
     assert math.isnan(reading.value)
 
 
+@pytest.mark.full
 def test_the_command_computes_once_and_reports(run_cli, tmp_path):
     command = ("bench", "ranking", "--results", tmp_path, "--quick", "--networks", 3)
     options = ("--processes", 1, "--format", "json")

@@ -690,6 +690,7 @@ def in_a_process(rank, count, folder, job):
     dist.destroy_process_group()
 
 
+@pytest.mark.full
 def test_two_processes_train_as_one(small, tmp_path):
     for name in ("halves", "at-once"):
         (tmp_path / name).mkdir()

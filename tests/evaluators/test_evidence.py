@@ -92,7 +92,10 @@ def test_an_archive_is_read_as_it_is_written(tmp_path):
 # -- the predictors -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [models.GaussianProcess, models.BoostedTrees])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(models.GaussianProcess, marks=pytest.mark.full), models.BoostedTrees],
+)
 def test_predictors_rank_networks_that_they_were_not_fitted_on(kind):
     """Fitted on 1,500 networks; the docs have the figures for all of them."""
     recorded = evidence.load()

@@ -398,8 +398,7 @@ def test_an_export_that_differs_leaves_nothing(run_cli, tmp_path, monkeypatch):
 def test_an_exporter_that_fails_half_way_leaves_nothing(run_cli, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
-        "from mnas_search.common.errors import WorkFailed\n"
-        "from mnas_search.nas.evaluator import Exporter\n"
+        "from mnas_search import Exporter, WorkFailed\n"
         "class Mine(Exporter):\n"
         "    def export(self, architecture, weights, path):\n"
         "        (path / 'half').write_text('half')\n"

@@ -505,6 +505,7 @@ def troubled(tmp_path_factory):
     return folder, log, json.loads(done.stdout)
 
 
+@pytest.mark.full
 def test_a_run_over_workers_is_stopped_by_the_rule(troubled):
     folder, log, report = troubled
     journal = folder / "journal.jsonl"
@@ -540,6 +541,7 @@ def test_a_run_over_workers_is_stopped_by_the_rule(troubled):
     assert len({line.split()[2] for line in log.read_text().splitlines()}) >= 2
 
 
+@pytest.mark.full
 def test_the_files_of_a_run_say_where_it_was_stopped(troubled):
     folder, _, report = troubled
     with (folder / "trials.csv").open() as file:
@@ -562,6 +564,7 @@ def test_the_files_of_a_run_say_where_it_was_stopped(troubled):
     assert f"{len(stopped)} of them stopped early" in page
 
 
+@pytest.mark.full
 def test_a_warm_start_takes_no_stopped_trial(troubled):
     folder, *_ = troubled
     config = json.loads((folder / "config.json").read_text())["config"]

@@ -303,6 +303,7 @@ print(json.dumps([default[-4:], [faults() for _ in range(12)][-4:]]))
     assert max(kept) < 1000
 
 
+@pytest.mark.full
 def test_the_plain_loop_of_the_benchmark_trains_the_same_candidates():
     workload = Workload(name="digits", data="digits", proxy="epochs=1,fraction=0.1")
     one, two = train_plainly(workload, [(0, 1), (0, 1)], Settings(threads=1, loaders=0))

@@ -18,7 +18,7 @@ from mnas_search.nas.space.choices import encode, sample_codes, sizes
 
 
 def neighbours(options: tuple[int, ...], row: Row) -> list[Row]:
-    """All networks that differ from `row` in one decision."""
+    """Return all networks that differ from `row` in one decision."""
     return [
         (*row[:place], other, *row[place + 1 :])
         for place, count in enumerate(options)
@@ -40,7 +40,7 @@ class LocalSearch(Searcher):
         self._open: list[Row] = []
 
     def ask(self) -> Row:
-        """An unknown neighbour, or a fresh start."""
+        """Return an unknown neighbour, or a fresh start."""
         while self._open:
             row = self._open.pop()
             if row not in self._seen:
@@ -64,5 +64,5 @@ class LocalSearch(Searcher):
 
 
 def local_search_within(problem: Problem, seed: int) -> Searcher:
-    """With the exact cost, which is known before any training."""
+    """Search with the exact cost, which is known before any training."""
     return LocalSearch(problem, seed, within=True)

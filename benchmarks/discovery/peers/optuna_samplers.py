@@ -31,14 +31,14 @@ class OptunaPeer(Searcher):
         self._open: tuple[Row, optuna.Trial] | None = None
 
     def ask(self) -> Row:
-        """What the sampler suggests."""
+        """Return what the sampler suggests."""
         trial = self._study.ask(self._distributions)
         row = tuple(int(trial.params[name]) for name in self._names)
         self._open = (row, trial)
         return row
 
     def tell(self, row: Row, told: Told) -> None:
-        """The reward and the constraint."""
+        """Tell the sampler the reward and the constraint."""
         if self._open is None or self._open[0] != row:
             self._study.enqueue_trial(dict(zip(self._names, row, strict=True)))
             assert self.ask() == row
@@ -50,10 +50,10 @@ class OptunaPeer(Searcher):
 
 
 def optuna_tpe(problem: Problem, seed: int) -> Searcher:
-    """Tree-structured Parzen estimator."""
+    """Make Optuna's tree-structured Parzen estimator."""
     return OptunaPeer(problem, TPESampler(seed=seed))
 
 
 def optuna_gp(problem: Problem, seed: int) -> Searcher:
-    """Gaussian process with log constrained expected improvement."""
+    """Make Optuna's Gaussian process with log constrained expected improvement."""
     return OptunaPeer(problem, GPSampler(seed=seed))

@@ -27,7 +27,7 @@ class RegularizedEvolution(Searcher):
         self._population: deque[tuple[float, Row]] = deque(maxlen=POPULATION)
 
     def ask(self) -> Row:
-        """Uniform draws until the population is full, then a mutated tournament winner."""
+        """Draw uniformly until the population is full, then mutate a tournament winner."""
         if len(self._population) < POPULATION:
             return tuple(sample_codes(self._decisions, 1, self._rng)[0].tolist())
         drawn = self._rng.integers(POPULATION, size=TOURNAMENT)
@@ -36,5 +36,5 @@ class RegularizedEvolution(Searcher):
         return encode(self._decisions, child)
 
     def tell(self, row: Row, told: Told) -> None:
-        """The youngest comes in, the oldest goes."""
+        """Add the network to the population, whose oldest member is dropped."""
         self._population.append((told.penalised, row))

@@ -30,7 +30,7 @@ class Reinforce(Searcher):
         self._baseline: float | None = None
 
     def ask(self) -> Row:
-        """The next of a batch drawn from the policy."""
+        """Return the next network of a batch drawn from the policy."""
         if not self._drawn:
             codes = self._policy.sample(BATCH, self._generator)
             self._drawn = [tuple(row) for row in codes.tolist()]

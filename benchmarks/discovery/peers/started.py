@@ -17,11 +17,11 @@ class Started(Searcher):
         self._told: set[Row] = set()
 
     def ask(self) -> Row:
-        """From whoever's turn it is."""
+        """Ask `start` for the first networks, then the searcher."""
         return (self._start if len(self._told) < START else self._searcher).ask()
 
     def tell(self, row: Row, told: Told) -> None:
-        """To both during the start, then to the searcher alone."""
+        """Tell both during the start, then the searcher alone."""
         if len(self._told) < START:
             self._start.tell(row, told)
             self._told.add(row)

@@ -19,8 +19,8 @@ class Uniform(Searcher):
         self._rng = np.random.default_rng(seed)
 
     def ask(self) -> Row:
-        """A uniform draw."""
+        """Draw uniformly."""
         return tuple(sample_codes(self._decisions, 1, self._rng)[0].tolist())
 
     def tell(self, row: Row, told: Told) -> None:
-        """Nothing is learnt."""
+        """Learn nothing."""

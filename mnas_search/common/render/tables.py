@@ -39,6 +39,15 @@ def print_table(
     console().print(table)
 
 
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, title: str | None = None
+) -> None:
+    """Print records as a table; `columns` are a format of the record by header: {"MACs":
+    "{macs:,}"}."""
+    cells = [tuple(form.format_map(row) for form in columns.values()) for row in rows]
+    print_table(tuple(columns), cells, title=title)
+
+
 def print_records(records: Sequence[Mapping[str, Any]]) -> None:
     """Records with the same keys as a table; floats to four digits, None as a dash."""
 

@@ -8,7 +8,7 @@ fidelity.svg         tau against seconds
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -107,56 +107,41 @@ _COLUMNS = (
 ).split()
 
 
-def _rows(study: Study) -> Iterator[dict[str, Any]]:
-    for c in study.comparisons:
-        shared = {"reference": c.reference.name}
-        for p in c.proxies:
-            yield {
-                **shared,
-                "name": p.recipe.name,
-                "kind": "proxy",
-                "recipe": p.recipe.key,
-                "failed": p.effort.failed,
-                "seconds": p.effort.seconds,
-                "noise": p.effort.noise,
-                "spread": p.effort.spread,
-                **_ends("mean", p.mean),
-                **_ends("difference", p.difference),
-                **_row(p.one),
-            }
-        for name, agreement in c.baselines.items():
-            yield {**shared, "name": name, "kind": "baseline", **_row(agreement)}
-        if c.ceiling is not None:
-            yield {
-                **shared,
-                "name": c.reference.name,
-                "kind": "ceiling",
-                "networks": c.networks,
-                "failed": c.effort and c.effort.failed,
-                "seconds": c.effort and c.effort.seconds,
-                "noise": c.noise,
-                "spread": c.spread,
-                **_ends("tau", c.ceiling),
-            }
+_INTERVALS = {
+    "tau": "tau",
+    "within": "within_quartiles",
+    "mean": "mean_of_seeds",
+    "difference": "difference",
+}  # by column
 
 
-def _row(a: Agreement) -> dict[str, Any]:
-    counts = {"networks": a.networks, "pairs": a.pairs}
-    return counts | _ends("tau", a.tau) | _ends("within", a.within)
+def _rows(comparisons: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for c in comparisons:
+        for p in c["proxies"]:
+            yield _row(c, p, name=p["proxy"], kind="proxy")
+        for baseline in c["baselines"]:
+            yield _row(c, baseline, name=baseline["name"], kind="baseline")
+        if c["ceiling"] is not None:
+            ceiling = {"tau": c["ceiling"], "recipe": None}
+            yield _row(c, (c["effort"] or {}) | c | ceiling, name=c["reference"], kind="ceiling")
 
 
-def _ends(name: str, interval: Interval | None) -> dict[str, float]:
-    if interval is None:
-        return {}
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+def _row(c: dict[str, Any], found: dict[str, Any], *, name: str, kind: str) -> dict[str, Any]:
+    row = {"reference": c["reference"], "name": name, "kind": kind}
+    row |= {key: found[key] for key in _COLUMNS if key in found and key not in (*row, *_INTERVALS)}
+    for column, key in _INTERVALS.items():
+        if (interval := found.get(key)) is not None:
+            low, high = interval["low"], interval["high"]
+            row |= {column: interval["value"], f"{column}_low": low, f"{column}_high": high}
+    return row
 
 
 def write_files(study: Study) -> tuple[Path, ...]:
     """Write what follows from the trainings."""
-    folder = study.folder
-    text = json.dumps(record(study), indent=2, allow_nan=False) + "\n"
+    folder, found = study.folder, record(study)
+    text = json.dumps(found, indent=2, allow_nan=False) + "\n"
     return (
         write_atomically(folder / "fidelity.json", text),
-        write_atomically(folder / "fidelity.csv", csv_text(_COLUMNS, _rows(study))),
+        write_atomically(folder / "fidelity.csv", csv_text(_COLUMNS, _rows(found["comparisons"]))),
         write_atomically(folder / "fidelity.svg", fidelity_figure(study.comparisons)),
     )

@@ -8,8 +8,12 @@ from mnas_search.architecture.blocks import BlockPlan, NetworkPlan, PartPlan, pl
 from mnas_search.architecture.cost.base import BYTES_PER_ELEMENT, CONVENTION
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.render.tables import console, print_table
-from mnas_search.common.units import format_size
+from mnas_search.common.render.tables import console, print_rows
+from mnas_search.common.units import format_bytes
+
+_COSTS = {"params": "{params:,}", "MACs": "{macs:,}", "memory": "{bytes}"}
+_LAYER_FIELDS = tuple("in_channels out_channels kernel stride groups out_size params macs".split())
+_LAYER = "  {path:<28} {operator:<10} {params:>10,} params {macs:>14,} MACs"
 
 
 def profiles(
@@ -57,18 +61,8 @@ def _profile(architecture: Architecture, *, layers: bool) -> dict[str, Any]:
     }
     if layers:
         row["layers"] = [
-            {
-                "path": layer.path,
-                "operator": layer.op,
-                "in_channels": layer.in_channels,
-                "out_channels": layer.out_channels,
-                "kernel": layer.kernel,
-                "stride": layer.stride,
-                "groups": layer.groups,
-                "out_size": layer.out_size,
-                "params": layer.params,
-                "macs": layer.macs,
-            }
+            {"path": layer.path, "operator": layer.op}
+            | {name: getattr(layer, name) for name in _LAYER_FIELDS}
             for layer in whole.layers()
         ]
     return row
@@ -94,57 +88,30 @@ def _stages(whole: NetworkPlan) -> list[dict[str, Any]]:
 def print_profiles(rows: Sequence[dict[str, Any]]) -> None:
     """Tables for people."""
     for row in rows:
-        print_table(
-            ("stage", "out", "size", "params", "MACs", "memory"),
-            [
-                (
-                    stage["name"],
-                    str(stage["out_channels"]),
-                    str(stage["out_size"]),
-                    f"{stage['params']:,}",
-                    f"{stage['macs']:,}",
-                    f"{format_size(stage['memory'])}B",
-                )
-                for stage in row["stages"]
-            ],
-            title=row["name"],
-        )
+        columns = {"stage": "{name}", "out": "{out_channels}", "size": "{out_size}"}
+        print_rows(_with_bytes(row["stages"]), columns | _COSTS, title=row["name"])
         for layer in row.get("layers", ()):
-            console().print(
-                f"  {layer['path']:<28} {layer['operator']:<10} {layer['params']:>10,} params "
-                f"{layer['macs']:>14,} MACs"
-            )
+            console().print(_LAYER.format_map(layer))
     checked = [row for row in rows if "verified" in row]
     if checked:
-        print_table(
-            ("network", "params: ours", "torch", "MACs: ours", "fvcore", "torch / 2", ""),
-            [
-                (
-                    row["name"],
-                    f"{row['params']:,}",
-                    f"{row['verified']['params']:,}",
-                    f"{row['macs']:,}",
-                    f"{row['verified']['fvcore']:,}",
-                    f"{row['verified']['torch'] // 2:,}",
-                    "agree" if row["verified"]["agree"] else "DIFFER",
-                )
-                for row in checked
-            ],
-            title="counted by others (fvcore: convolutions and linear layers)",
-        )
-    print_table(
-        ("network", "resolution", "params", "MACs", "memory"),
-        [
-            (
-                row["name"],
-                str(row["resolution"]),
-                f"{row['params']:,}",
-                f"{row['macs']:,}",
-                f"{format_size(row['memory'])}B",
-            )
-            for row in rows
-        ],
-    )
+        _print_verified(checked)
+    columns = {"network": "{name}", "resolution": "{resolution}"}
+    print_rows(_with_bytes(rows), columns | _COSTS)
     console().print(
         f"{CONVENTION}, at the resolution shown; memory: peak of activations, fp32 inference"
     )
+
+
+def _with_bytes(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row | {"bytes": format_bytes(row["memory"])} for row in rows]
+
+
+def _print_verified(rows: Sequence[dict[str, Any]]) -> None:
+    words = {True: "agree", False: "DIFFER"}
+    texts = [row | row["verified"] | {"own": row["params"]} for row in rows]
+    for text in texts:
+        text |= {"half": text["torch"] // 2, "word": words[text["agree"]]}
+    columns = {"network": "{name}", "params: ours": "{own:,}", "torch": "{params:,}"}
+    columns |= {"MACs: ours": "{macs:,}", "fvcore": "{fvcore:,}", "torch / 2": "{half:,}"}
+    title = "counted by others (fvcore: convolutions and linear layers)"
+    print_rows(texts, columns | {"": "{word}"}, title=title)

@@ -16,8 +16,8 @@ from mnas_search.architecture.scaling import (
 )
 from mnas_search.architecture.scaling.limits import LargestMember, Limit
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.render.tables import console, print_table
-from mnas_search.common.units import format_size
+from mnas_search.common.render.tables import console, print_rows
+from mnas_search.common.units import format_bytes, format_size
 
 Row = dict[str, Any]
 
@@ -81,36 +81,20 @@ def _row(base: Architecture, member: Architecture, phi: float | None, nominal: f
 def print_family(rows: Sequence[Row], title: str | None = None) -> None:
     """Print a table."""
     implied = any("implied_phi" in row for row in rows)
-    print_table(
-        (
-            "name",
-            "phi by d, w, r" if implied else "phi",
-            "resolution",
-            "params",
-            "MACs",
-            "MACs / base",
-            "2^i of Bi" if implied else "2^phi",
-            "memory",
-            "dropout",
-        ),
-        [
-            (
-                row["name"],
-                ", ".join(f"{phi:g}" for phi in row["implied_phi"])
-                if implied
-                else f"{row['phi']:g}",
-                str(row["resolution"]),
-                f"{row['params']:,}",
-                f"{row['macs']:,}",
-                f"{row['macs_ratio']:.3g}",
-                f"{row['two_to_phi']:.3g}",
-                f"{format_size(row['memory'])}B",
-                f"{row['dropout']:g}",
-            )
-            for row in rows
-        ],
-        title=title,
-    )
+    columns = {"name": "{name}", "phi by d, w, r" if implied else "phi": "{phis}"}
+    columns |= {"resolution": "{resolution}", "params": "{params:,}", "MACs": "{macs:,}"}
+    columns |= {"MACs / base": "{macs_ratio:.3g}"}
+    columns |= {"2^i of Bi" if implied else "2^phi": "{two_to_phi:.3g}"}
+    columns |= {"memory": "{bytes}", "dropout": "{dropout:g}"}
+    texts = [
+        row
+        | {
+            "phis": ", ".join(f"{phi:g}" for phi in row.get("implied_phi", (row["phi"],))),
+            "bytes": format_bytes(row["memory"]),
+        }
+        for row in rows
+    ]
+    print_rows(texts, columns, title=title)
 
 
 def print_convention() -> None:

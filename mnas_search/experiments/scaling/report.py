@@ -9,8 +9,8 @@ from mnas_search.architecture.scaling import CompoundRule
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.files import write_atomically
 from mnas_search.common.folders import csv_text
-from mnas_search.common.render.tables import console, print_table
-from mnas_search.common.units import format_size
+from mnas_search.common.render.tables import console, print_rows
+from mnas_search.common.units import format_bytes, format_size
 from mnas_search.experiments.scaling.comparison import BASE, ScaledNetwork
 from mnas_search.experiments.scaling.families import Row, print_convention
 from mnas_search.experiments.scaling.figures import comparison_figure, grid_figure
@@ -65,8 +65,8 @@ def grid_words(choice: Choice, *, demonstration: bool) -> Iterator[str]:
     mean = choice.scores.mean(best.network)
     assert mean is not None  # else every training had failed
     yield (
-        f"best mean: {_said(best)} with {mean:.4f}; {len(choice.equals)} of {count} triples lie "
-        f"within one standard error ({choice.error:.4f}) of it"
+        f"best mean: {_text(best.rule)} with {mean:.4f}; {len(choice.equals)} of {count} triples "
+        f"lie within one standard error ({choice.error:.4f}) of it"
     )
     distinct = len({one.network.fingerprint for one in choice.candidates})
     if distinct < count:
@@ -74,14 +74,14 @@ def grid_words(choice: Choice, *, demonstration: bool) -> Iterator[str]:
     if not choice.separable:
         yield "not separable: all triples lie within one standard error of the best"
     if choice.paper is None:
-        yield f"the paper's {_said_rule(PAPER)} exceeds a limit; chosen: {_said(choice.chosen)}"
+        yield f"the paper's {_text(PAPER)} exceeds a limit; chosen: {_text(choice.chosen.rule)}"
     elif choice.beaten:
         yield (
-            f"the paper's {_said_rule(PAPER)} is worse by more than one standard error; chosen: "
-            f"{_said(choice.chosen)}"
+            f"the paper's {_text(PAPER)} is worse by more than one standard error; chosen: "
+            f"{_text(choice.chosen.rule)}"
         )
     else:
-        yield f"chosen: the paper's {_said_rule(PAPER)}, within one standard error of the best"
+        yield f"chosen: the paper's {_text(PAPER)}, within one standard error of the best"
     if demonstration:
         yield (
             "digits are a demonstration: images of 8x8 pixels gain nothing from a higher "
@@ -91,25 +91,21 @@ def grid_words(choice: Choice, *, demonstration: bool) -> Iterator[str]:
 
 def print_grid(choice: Choice, words: Sequence[str]) -> None:
     """Print a table and the conclusions."""
-    print_table(
-        ("alpha", "beta", "gamma", "product", "resolution", "MACs", "accuracy", "seeds", ""),
-        [
-            (
-                f"{row['alpha']:g}",
-                f"{row['beta']:g}",
-                f"{row['gamma']:g}",
-                f"{row['product']:.3f}",
-                str(row["resolution"]),
-                f"{row['macs']:,}",
-                "failed" if row["accuracy"] is None else f"{row['accuracy']:.4f}",
-                " ".join(f"{a:.3f}" for a in row["accuracies"]),
-                ", ".join(name for name in ("chosen", "paper") if row[name])
-                + (" ~" if row["within_one_error"] else ""),
-            )
-            for row in grid_rows(choice)
-        ],
-        title="alpha, beta, gamma at phi = 1 (~: within one standard error of the best)",
-    )
+    rows = [
+        row
+        | {
+            "mean": "failed" if row["accuracy"] is None else f"{row['accuracy']:.4f}",
+            "seeds": " ".join(f"{a:.3f}" for a in row["accuracies"]),
+            "marks": ", ".join(name for name in ("chosen", "paper") if row[name])
+            + (" ~" if row["within_one_error"] else ""),
+        }
+        for row in grid_rows(choice)
+    ]
+    columns = {"alpha": "{alpha:g}", "beta": "{beta:g}", "gamma": "{gamma:g}"}
+    columns |= {"product": "{product:.3f}", "resolution": "{resolution}", "MACs": "{macs:,}"}
+    columns |= {"accuracy": "{mean}", "seeds": "{seeds}", "": "{marks}"}
+    title = "alpha, beta, gamma at phi = 1 (~: within one standard error of the best)"
+    print_rows(rows, columns, title=title)
     for sentence in words:
         console().print(sentence, soft_wrap=True)
 
@@ -129,11 +125,7 @@ def _triple(one: Triple) -> Mapping[str, float]:
     return {"alpha": one.rule.alpha, "beta": one.rule.beta, "gamma": one.rule.gamma}
 
 
-def _said(one: Triple) -> str:
-    return _said_rule(one.rule)
-
-
-def _said_rule(rule: CompoundRule) -> str:
+def _text(rule: CompoundRule) -> str:
     return f"({rule.alpha:g}, {rule.beta:g}, {rule.gamma:g})"
 
 
@@ -176,24 +168,20 @@ def comparison_rows(
 
 def print_comparison(rows: Sequence[Row]) -> None:
     """Print a table."""
-    print_table(
-        ("budget", "by", "d", "w", "r", "params", "MACs", "off by", "memory", "accuracy"),
-        [
-            (
-                format_size(row["budget"]),
-                row["dimension"],
-                f"{row['depth']:.3g}",
-                f"{row['width']:.3g}",
-                f"{row['resolution_ratio']:.3g}",
-                f"{row['params']:,}",
-                f"{row['macs']:,}",
-                f"{100 * (row['macs'] / row['budget'] - 1):+.1f} %",
-                f"{format_size(row['memory'])}B",
-                _accuracy(row),
-            )
-            for row in rows
-        ],
-    )
+    texts = [
+        row
+        | {
+            "size": format_size(row["budget"]),
+            "off": 100 * (row["macs"] / row["budget"] - 1),
+            "bytes": format_bytes(row["memory"]),
+            "mean": _accuracy(row),
+        }
+        for row in rows
+    ]
+    columns = {"budget": "{size}", "by": "{dimension}", "d": "{depth:.3g}", "w": "{width:.3g}"}
+    columns |= {"r": "{resolution_ratio:.3g}", "params": "{params:,}", "MACs": "{macs:,}"}
+    columns |= {"off by": "{off:+.1f} %", "memory": "{bytes}", "accuracy": "{mean}"}
+    print_rows(texts, columns)
     print_convention()
     console().print(
         "networks are scaled to the counted budget; rows of the paper's Tables 3 and 7 that scale "
