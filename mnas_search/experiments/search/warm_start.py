@@ -50,7 +50,7 @@ def warm_start(
 
 
 def absolute(text: object) -> str:
-    """A folder's text as one that means the same from everywhere; any other as it is."""
+    """Return the absolute path of a folder; any other text as it is."""
     return str(Path(str(text)).resolve()) if _is_folder(str(text)) else str(text)
 
 
@@ -101,7 +101,7 @@ def _trials(
 
 
 def _whole(tell: Mapping[str, Any]) -> bool:
-    """Whether a trial came to its end: a stopped one's accuracy compares with none of these."""
+    """Return whether a trial was finished: the accuracy of a stopped one is not comparable."""
     return bool(tell["status"] != "stopped")
 
 
