@@ -493,7 +493,7 @@ def test_predictions_that_are_refused(run_cli, tmp_path):
         assert (code, out) == (2, "") and says in err
     more = ("--sample", 1, "--measure", "--turns", 1)
     code, out, err = run_cli("latency", "predict", "--table", path, *more)
-    assert code == 0 and "the table is of another machine, or of other packages" in out
+    assert code == 0 and "the table was built on another machine, or with other packages" in out
     code, _, err = run_cli("latency", "predict", B0.label, "--table", tmp_path / "none")
     assert code == 2 and "cannot read" in err
 
