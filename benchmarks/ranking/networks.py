@@ -57,7 +57,8 @@ def sample(draw: str, count: int) -> Sample:
     order = _order()
     start = DRAWS.index(draw) * MAX_NETWORKS
     rows = order[start : start + count]
-    macs, params = space_cost(SPACE)(data.codes)
+    costs = space_cost(SPACE)(data.codes)
+    macs, params = costs["macs"], costs["params"]
     logs = np.stack([np.log(macs), np.log(params), np.ones(len(macs))], axis=1)
     rest = others(len(order))
     weights, *_ = np.linalg.lstsq(logs[rest], data.accuracy[rest], rcond=None)

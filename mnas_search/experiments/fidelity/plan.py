@@ -225,7 +225,7 @@ def _repeats(evaluator: Evaluator, config: FidelityConfig) -> int:
 def _named(
     name: str, config: FidelityConfig, space: SearchSpace
 ) -> ComparedRecipe | tuple[str, TabularResults]:
-    """A reference that is an evaluator."""
+    """Return a reference that is an evaluator."""
     try:
         target: Any = plugins.load("evaluators", name)
     except UnknownName as error:
@@ -257,8 +257,8 @@ def _uniform(space: SearchSpace, rng: np.random.Generator) -> Iterator[tuple[Cod
 def _distinct(
     space: SearchSpace, drawn: Iterator[tuple[Codes, float]], count: int
 ) -> tuple[tuple[Network, ...], NDArray[np.float64]]:
-    """The first `count` different networks, with what is recorded of them: more of them later
-    begin with the same."""
+    """Return the first `count` different networks with what is recorded of them; a larger count
+    begins with the same."""
     found: dict[str, tuple[Network, float]] = {}
     repeated = 0
     for codes, accuracy in drawn:

@@ -141,7 +141,7 @@ class Comparison:
 
 
 def compare(plan: Plan, trainings: Trainings, target: float) -> tuple[Comparison, ...]:
-    """The plan's proxies against each of its references, by the trainings that are there.
+    """Compare the plan's proxies with each of its references, by the trainings so far.
 
     References of fewer than four networks are left out.
     """
@@ -150,7 +150,7 @@ def compare(plan: Plan, trainings: Trainings, target: float) -> tuple[Comparison
 
 
 def effort_of(trainings: Trainings, recipe: ComparedRecipe) -> Effort:
-    """What a recipe's trainings took."""
+    """Summarise a recipe's trainings."""
     done = [t for row in trainings.of(recipe) for t in row if t is not None]
     good = [t.seconds for t in done if t.accuracy is not None]
     values = trainings.accuracies(recipe)

@@ -52,7 +52,7 @@ class ScaledNetwork:
 
 
 def budgets(base: Architecture, wanted: Sequence[float] = ()) -> tuple[float, ...]:
-    """The wanted FLOPs, or 2, 4 and 8 times the base's.
+    """Return the wanted FLOPs, or 2, 4 and 8 times the base's.
 
     Raises:
         UsageError: one is no more than the base has.
@@ -73,7 +73,7 @@ def comparison(
     rule: CompoundRule | None = None,
     rounding: Rounding | None = None,
 ) -> tuple[ScaledNetwork, ...]:
-    """The base scaled by each dimension and by all three, to every budget.
+    """Scale the base by each dimension and by all three, to every budget.
 
     Raises:
         UsageError: no network comes within a quarter of a budget.

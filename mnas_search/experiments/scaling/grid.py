@@ -54,7 +54,7 @@ class Triple:
 
 
 def triples(config: GridConfig) -> tuple[CompoundRule, ...]:
-    """The grid's triples near the constraint of equation (3), the paper's own first.
+    """Return the grid's triples near the constraint of equation (3), the paper's own first.
 
     Raises:
         UsageError: the grid has none, or more than a thousand.

@@ -69,7 +69,7 @@ class Checkpoint:
 
 
 def best(history: Sequence[Epoch]) -> Epoch:
-    """The epoch of the best validation accuracy; the later of equal ones."""
+    """Return the epoch of the best validation accuracy; the later of equal ones."""
     return max(history, key=lambda epoch: (epoch.top1, epoch.epoch))
 
 
@@ -92,7 +92,7 @@ def write_metrics(folder: Path, history: Sequence[Epoch]) -> None:
 
 
 def read_metrics(folder: Path) -> tuple[Epoch, ...]:
-    """The epochs that metrics.jsonl holds, none where it is not there."""
+    """Read the epochs of metrics.jsonl; none where it does not exist."""
     try:
         lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -101,7 +101,7 @@ def read_metrics(folder: Path) -> tuple[Epoch, ...]:
 
 
 def read(path: Path) -> Checkpoint | None:
-    """A checkpoint; None where there is none, or no whole one."""
+    """Read a checkpoint; None where there is no complete one."""
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:

@@ -126,7 +126,7 @@ def _epoch(
 
 
 def evaluate_on_test(job: FullTraining, weights: dict[str, Tensor], *, device: str) -> Score:
-    """The test split, by a network of these weights."""
+    """Measure a network of these weights on the test split."""
     with one_thread(), torch.random.fork_rng():
         network = _network(job.architecture, device)
         network.load_state_dict(weights)

@@ -285,7 +285,7 @@ def _workers(setup: Setup) -> contextlib.AbstractContextManager[object]:
 
 
 def _stem(label: str) -> str:
-    """What to call a folder; a block string is no name."""
+    """Return a folder's name for an architecture; a block string is no name."""
     name = "network" if " " in label else re.sub(r"[^\w.-]+", "-", label).strip("-.")
     return name[:_LONGEST_NAME] or "network"
 

@@ -168,12 +168,14 @@ class Setup:
 
     def recorded(self) -> dict[str, Any]:
         """Return the configuration as config.json holds it."""
+        recipe = repr(replace(self.recipe, epochs=1))
         return {
             **{n: getattr(self.config, n) for n in _names() if n != "architecture"},
             "weight_settings": None if self.settings is None else asdict(self.settings),
             "data_name": self.data.name,
             "data_sha256": self.data.sha256,
-            "recipe_sha256": sha256(repr(replace(self.recipe, epochs=1)).encode()).hexdigest(),
+            "recipe_sha256": sha256(recipe.encode()).hexdigest(),
+            "settings": recipe,
             "architecture": json.loads(self.architecture.to_json()),
         }
 
@@ -189,7 +191,7 @@ class Setup:
 
 
 def settings_to_start_from(config: TrainingConfig) -> WeightSettings | None:
-    """What the weights of a new training say of the settings that they were trained with."""
+    """Return the settings that the weights to start from were trained with, by their file."""
     if config.init is None:
         return None
     source = Path(config.init)
@@ -197,7 +199,7 @@ def settings_to_start_from(config: TrainingConfig) -> WeightSettings | None:
 
 
 def recorded_settings(folder: Path, recorded: Mapping[str, Any]) -> WeightSettings | None:
-    """The settings that a training's folder began with."""
+    """Return the weights' settings that a training's folder began with."""
     told = recorded.get("weight_settings")
     try:
         return None if told is None else WeightSettings(**told)
@@ -206,7 +208,7 @@ def recorded_settings(folder: Path, recorded: Mapping[str, Any]) -> WeightSettin
 
 
 def from_recorded(folder: Path, recorded: Mapping[str, Any]) -> TrainingConfig:
-    """The configuration of a training's folder."""
+    """Return the configuration of a training's folder."""
     try:
         # Of trainings that are older than these options.
         earlier = {"remap": False, "weights_of": None} | dict(recorded)
