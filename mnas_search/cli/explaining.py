@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli.logs import notify
-from mnas_search.cli.options import FOLDER, format_option, print_json, weights_of_option
+from mnas_search.cli.options import FOLDER, format_option, print_rows, weights_of_option
 from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,7 +69,6 @@ def explain(
     """
     from mnas_search.common.files import write_atomically
     from mnas_search.common.render.activation_maps import SIDE, picture
-    from mnas_search.common.render.tables import print_records
     from mnas_search.data.decode import decode_one
     from mnas_search.experiments.training.trained import load_trained
 
@@ -101,10 +100,9 @@ def explain(
                 f"note: the map of {row['network']} has a single position, which locates nothing; "
                 "train it at a higher --resolution"
             )
-    if form == "json":
-        print_json(records)
-    else:
-        print_records([{k: v for k, v in r.items() if k != "logit"} for r in records])
+    if form == "table":
+        records = [{k: v for k, v in row.items() if k != "logit"} for row in records]
+    print_rows(records, form)
 
 
 def _targets(paths: list[Path], output: Path, *, force: bool) -> list[Path]:

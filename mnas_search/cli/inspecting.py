@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnas_search.cli.options import FILE, FOLDER, format_option, print_json
+from mnas_search.cli.options import FILE, FOLDER, format_option, print_json, print_rows
 from mnas_search.common.errors import UsageError, WorkFailed
 
 
@@ -83,7 +83,6 @@ def list_(kind: str | None, form: str) -> None:
     """List plug-ins, published architectures and data sets."""
     from mnas_search.architecture import published
     from mnas_search.common import plugins
-    from mnas_search.common.render.tables import print_records
     from mnas_search.data.presets import PRESETS
 
     rows = [
@@ -105,10 +104,7 @@ def list_(kind: str | None, form: str) -> None:
     if kind in (None, "architectures"):
         target = {"package": "mnas-search", "target": "mnas_search.reference"}
         rows += [{"kind": "architectures", "name": n, **target} for n in published.names()]
-    if form == "json":
-        print_json(rows)
-    else:
-        print_records(rows)
+    print_rows(rows, form)
 
 
 COMMANDS = (profile, report, list_)

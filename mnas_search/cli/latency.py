@@ -145,12 +145,12 @@ def predict(
         networks += drawn(found, sample, seed)
     if not networks:
         raise UsageError("ARCH or --sample is required")
-    rows, said = _rows(networks, table, measure=measure, turns=turns)
+    rows, lines = _rows(networks, table, measure=measure, turns=turns)
     if form == "json":
         print_json(rows)
         return
     print_records(rows)
-    for line in said:
+    for line in lines:
         click.echo(line)
 
 
@@ -170,9 +170,9 @@ def _rows(
         for network, one in zip(networks, predicted, strict=True)
     ]
 
-    said = [f"{table.conditions} on {describe(table.machine)}"]
+    lines = [f"{table.conditions} on {describe(table.machine)}"]
     if not measure:
-        return rows, said
+        return rows, lines
     from mnas_search.architecture.cost.latency.table import matches_this_machine
     from mnas_search.cli.console import status_line
     from mnas_search.evaluators.latency.checking import check
@@ -186,10 +186,10 @@ def _rows(
             "high_ms": round(1e3 * one.measured.high, 3),
             "error": round(one.error, 4),
         }
-    said += checked.said
+    lines += checked.said
     if not matches_this_machine(table):
-        said.append("the table is of another machine, or of other packages, than was measured on")
-    return rows, said
+        lines.append("the table was built on another machine, or with other packages")
+    return rows, lines
 
 
 COMMANDS = (latency,)

@@ -77,22 +77,18 @@ def notify(text: str) -> None:
 
 def _set_verbosity(context: click.Context, parameter: click.Parameter, count: int) -> None:
     if count:
-        _console(context, verbosity=count)
+        _console(context).verbosity += count
+        _console(context).setFormatter(logging.Formatter(_FORMAT))
         _PACKAGE.setLevel(logging.DEBUG)
 
 
 def _set_quiet(context: click.Context, parameter: click.Parameter, quiet: bool) -> None:
     if quiet:
-        _console(context, quiet=True)
+        _console(context).quiet = True
 
 
-def _console(context: click.Context, *, verbosity: int = 0, quiet: bool = False) -> None:
-    console = context.ensure_object(StandardError)
-    console.verbosity, console.quiet = console.verbosity + verbosity, console.quiet or quiet
-    if console.verbosity:
-        if console.quiet:
-            raise UsageError("--quiet and --verbose exclude each other")
-        console.setFormatter(logging.Formatter(_FORMAT))
+def _console(context: click.Context) -> StandardError:
+    return context.ensure_object(StandardError)
 
 
 def _open_log_file(context: click.Context, parameter: click.Parameter, path: str | None) -> None:

@@ -1,7 +1,7 @@
 """Parameter types and options that several commands share."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -103,3 +103,13 @@ weights_of_option = click.option(
 def print_json(value: object) -> None:
     """Print JSON on standard output."""
     click.echo(json.dumps(value, indent=2))
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], form: str) -> None:
+    """Print records on standard output, as a table or as JSON."""
+    from mnas_search.common.render.tables import print_records
+
+    if form == "json":
+        print_json(rows)
+    else:
+        print_records(rows)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mnas_search.architecture.scaling.limits import Limit
     from mnas_search.architecture.value import Architecture
     from mnas_search.experiments.experiment import ExperimentKind
+    from mnas_search.experiments.scaling.families import Row
     from mnas_search.experiments.scaling.measured import MeasuredAccuracies, Measuring
 
 _RESUME = "the same command and --output"
@@ -165,48 +166,27 @@ def scale(
 
 def _family(asked: str, base: "Architecture", form: str, *, both: bool) -> "list[Architecture]":
     from mnas_search.architecture.scaling import CompoundRule, Rounding, published_family
-    from mnas_search.experiments.scaling.families import (
-        compound_rows,
-        member_names,
-        print_convention,
-        print_family,
-        published_rows,
-    )
+    from mnas_search.experiments.scaling import families
 
-    names = member_names(asked, base)
-    members = list(published_family(base, names))
-    rows = published_rows(base, names)
-    if form == "json":
-        print_json(rows)
-        return members
-    print_family(rows, "published coefficients of B0 to B7 (no alpha^phi for any phi)")
+    names = families.member_names(asked, base)
+    rows = families.published_rows(base, names)
+    tables = {"published coefficients of B0 to B7 (no alpha^phi for any phi)": rows}
     if both:
+        title = "equation 3, alpha 1.2, beta 1.1, gamma 1.15; phi = 0 is the base, in the paper B0"
         phis = [float(phi) for phi in range(len(rows))]
-        print_family(
-            compound_rows(base, phis, CompoundRule(), Rounding()),
-            "equation 3, alpha 1.2, beta 1.1, gamma 1.15; phi = 0 is the base, in the paper B0",
-        )
-    print_convention()
-    return members
+        tables[title] = families.compound_rows(base, phis, CompoundRule(), Rounding())
+    _print_members(rows, form, tables)
+    return list(published_family(base, names))
 
 
 def _phi(
     base: "Architecture", text: str, rule: "CompoundRule", rounding: "Rounding", form: str
 ) -> "list[Architecture]":
     from mnas_search.architecture.scaling import compound
-    from mnas_search.experiments.scaling.families import (
-        compound_rows,
-        print_convention,
-        print_family,
-    )
+    from mnas_search.experiments.scaling.families import compound_rows
 
     phis = phis_of(text)
-    rows = compound_rows(base, phis, rule, rounding)
-    if form == "json":
-        print_json(rows)
-    else:
-        print_family(rows)
-        print_convention()
+    _print_members(compound_rows(base, phis, rule, rounding), form)
     return [compound(base, phi, rule, rounding) for phi in phis]
 
 
@@ -218,57 +198,55 @@ def _largest(
     form: str,
 ) -> "list[Architecture]":
     from mnas_search.architecture.scaling.limits import largest_member
-    from mnas_search.experiments.scaling.families import (
-        fitted_row,
-        print_convention,
-        print_family,
-        said_of,
-    )
+    from mnas_search.experiments.scaling import families
 
     fitted = largest_member(base, limits, rule, rounding)
-    row = fitted_row(base, fitted, limits)
-    if form == "json":
-        print_json([row])
-    else:
-        print_family([row])
-        print_convention()
-        click.echo(said_of(fitted, limits))
+    _print_members([families.fitted_row(base, fitted, limits)], form)
+    if form != "json":
+        click.echo(families.said_of(fitted, limits))
     return [fitted.member]
 
 
+def _print_members(
+    rows: "list[Row]", form: str, tables: "dict[str, list[Row]] | None" = None
+) -> None:
+    """Print rows as JSON, or tables by title, by default the rows without one."""
+    from mnas_search.experiments.scaling.families import print_convention, print_family
+
+    if form == "json":
+        print_json(rows)
+        return
+    for title, table in (tables or {"": rows}).items():
+        print_family(table, title or None)
+    print_convention()
+
+
 def _grid(base: "Architecture", given: dict[str, Any], rounding: "Rounding", form: str) -> None:
+    from mnas_search.experiments.scaling import report
     from mnas_search.experiments.scaling.grid import GridConfig, candidates, choose
     from mnas_search.experiments.scaling.measured import GRID_SEARCH
-    from mnas_search.experiments.scaling.report import (
-        grid_record,
-        grid_words,
-        print_grid,
-        write_grid,
-    )
 
     config = GridConfig(**{name: given[name] for name in ("step", "tolerance") if name in given})
     tried, dropped = candidates(base, config, limits_of(given), rounding)
-    measuring, asked = (
-        measuring_of(given),
-        {
-            "step": config.step,
-            "tolerance": config.tolerance,
-            **{name: given.get(name) for name in LIMITS},
-            "rounding": [rounding.channels, rounding.resolution],
-        },
-    )
+    measuring = measuring_of(given)
+    asked = {
+        "step": config.step,
+        "tolerance": config.tolerance,
+        **{name: given.get(name) for name in LIMITS},
+        "rounding": [rounding.channels, rounding.resolution],
+    }
     networks = [one.network for one in tried]
     output = given.get("output")
     folder, scores = _measured(GRID_SEARCH, base, networks, measuring, asked, output)
     choice = choose(tried, scores)
-    words = [*grid_words(choice, demonstration=measuring.embedded), *scores.notes]
+    words = [*report.grid_words(choice, demonstration=measuring.embedded), *scores.notes]
     if dropped:
         words.append(f"{dropped} triples broke a limit and were not trained")
-    write_grid(choice, folder, dropped, words)
+    report.write_grid(choice, folder, dropped, words)
     if form == "json":
-        print_json(grid_record(choice, folder, dropped, words))
+        print_json(report.grid_record(choice, folder, dropped, words))
     else:
-        print_grid(choice, words)
+        report.print_grid(choice, words)
 
 
 def _compare(
@@ -278,13 +256,9 @@ def _compare(
     rounding: "Rounding",
     form: str,
 ) -> "list[Architecture]":
+    from mnas_search.experiments.scaling import report
     from mnas_search.experiments.scaling.comparison import comparison
     from mnas_search.experiments.scaling.measured import COMPARE
-    from mnas_search.experiments.scaling.report import (
-        comparison_rows,
-        print_comparison,
-        write_comparison,
-    )
 
     scaled = comparison(base, budgets_of(given.get("budgets")), rule, rounding)
     networks = [base, *(one.network for one in scaled)]
@@ -303,13 +277,13 @@ def _compare(
                 raise UsageError(
                     f"{option_name(name)} with --compare requires --data or --evaluator"
                 )
-    rows = comparison_rows(base, scaled, scores)
+    rows = report.comparison_rows(base, scaled, scores)
     if folder is not None:
-        write_comparison(rows, folder)
+        report.write_comparison(rows, folder)
     if form == "json":
         print_json(rows)
         return networks
-    print_comparison(rows)
+    report.print_comparison(rows)
     for note in () if scores is None else scores.notes:
         click.echo(note)
     return networks

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli import training
-from mnas_search.cli.options import FILE, FOLDER, PLUGIN, format_option, print_json, run_option
+from mnas_search.cli.options import (
+    FILE,
+    FOLDER,
+    PLUGIN,
+    format_option,
+    print_json,
+    print_rows,
+    run_option,
+)
 from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -122,7 +130,7 @@ def evaluate(
         nothing = {"accuracy": None, "std": None}
         for network, figures in zip(networks, meter.measure(networks), strict=True):
             rows.append({"name": network.label, **nothing, **figures})
-        _print_rows(rows, form)
+        print_rows(rows, form)
         return
     if device is not None:
         raise UsageError(f"--device {device!r} requires --evaluator latency, got {evaluator!r}")
@@ -136,16 +144,7 @@ def evaluate(
             raise WorkFailed(f"{network.label}: {outcome.reason}")
         measured = {"accuracy": outcome.accuracy, "std": outcome.std}
         rows.append({"name": network.label, **measured, "seconds": round(seconds, 3)})
-    _print_rows(rows, form)
-
-
-def _print_rows(rows: list[dict[str, Any]], form: str) -> None:
-    from mnas_search.common.render.tables import print_records
-
-    if form == "json":
-        print_json(rows)
-    else:
-        print_records(rows)
+    print_rows(rows, form)
 
 
 def _lines(file: Path) -> list[tuple[str, str]]:
