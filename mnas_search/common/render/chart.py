@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 
 from mnas_search.common.render.axis import Axis
 from mnas_search.common.render.labels import CHARACTER, LINE, Box, Labels, Place, beside, wrapped
+from mnas_search.common.render.style import STYLE
 from mnas_search.common.render.svg import document, element, text
 
 Colour = Literal["blue", "orange", "violet", "green", "brown", "grey"]
@@ -23,27 +24,6 @@ _WIDTH, _PLOT = 500, 280  # of a chart, height of what lies between its axes
 _LEFT, _RIGHT = 54, 486
 _RADIUS = 4.5
 _FAR = 1.5  # a rule beyond the points by more of their ranges is named, not drawn
-
-_STYLE = """
-.chart text { font: 13px system-ui, sans-serif; fill: var(--ink, #1b2530);
-  paint-order: stroke; stroke: var(--page, #ffffff); stroke-width: 4px; stroke-linejoin: round; }
-.chart .page { fill: var(--page, #ffffff); }
-.chart .grid { stroke: var(--rule, #d7dee5); fill: none; }
-.chart .axis { stroke: var(--soft, #556372); fill: none; }
-.chart .band { fill: var(--rule, #d7dee5); fill-opacity: .5; }
-.chart .blue { --colour: var(--blue, #1f6fb2); }
-.chart .orange { --colour: var(--orange, #bf3f0a); }
-.chart .violet { --colour: var(--violet, #6b2fbf); }
-.chart .green { --colour: var(--green, #2f7d32); }
-.chart .brown { --colour: var(--brown, #8a5a00); }
-.chart .grey { --colour: var(--grey, #8496a8); }
-.chart circle, .chart .diamond { fill: var(--colour); stroke: var(--page, #ffffff); }
-.chart .hollow { fill: var(--page, #ffffff); stroke: var(--colour); stroke-width: 1.8; }
-.chart .line, .chart .bar, .chart .tick { fill: none; stroke: var(--colour); stroke-width: 1.8; }
-.chart .dashed { fill: none; stroke: var(--colour); stroke-width: 1.4; stroke-dasharray: 5 4; }
-.chart .strong { font-weight: 600; }
-@media (max-width: 480px) { .chart text { font-size: 15.5px; } }
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +103,7 @@ def svg(charts: Sequence[Chart], *, label: str) -> str:
         drawn = _Drawing(chart, top)
         parts += drawn.parts()
         top = drawn.bottom
-    return document(parts, kind="chart", size=(_WIDTH, top), style=_STYLE, label=label)
+    return document(parts, kind="chart", size=(_WIDTH, top), style=STYLE, label=label)
 
 
 class _Drawing:
@@ -213,10 +193,10 @@ class _Drawing:
             yield element("path", kind, rule.label, d=f"M{x.start} {at}H{x.end}")
             places: list[Place] = [
                 (right, at + shift, "end")
-                for right in (x.end, 0.6 * x.end, 0.8 * x.end)
+                for right in (x.end, 0.8 * x.end, 0.6 * x.end, 0.5 * x.end, 0.4 * x.end)
                 for shift in (-LINE / 2, LINE / 2)
             ]
-            yield from self._labels.place(rule.label, places)
+            yield from self._labels.place(rule.label, places, required=True)
         elif rule.value > x.high:
             label = f"{rule.label}: beyond \u2192"
             yield text(x.end, y.end - 8, label, anchor="end")
@@ -229,7 +209,10 @@ class _Drawing:
     def _label(self, series: Series, point: Point) -> Iterator[Element]:
         box = self._around(series, point)
         places = list(beside(box, rising=series.line == "straight"))
-        yield from self._labels.place(point.label, places, strong=series.strong, point=box)
+        kind = "strong" if series.strong else ""
+        yield from self._labels.place(
+            point.label, places, required=series.strong, kind=kind, point=box
+        )
 
     def _around(self, series: Series, point: Point) -> Box:
         down = self._y.start - 6 if point.y is None else self._y.at(point.y)

@@ -39,7 +39,7 @@ class Labels:
     """Places labels one after the other.
 
     Attributes:
-        points: boxes that a label must not meet unless it is strong and finds no other place.
+        points: boxes that a label must not meet unless it is required and finds no other place.
         taken: boxes that no label should meet: earlier labels, strong points.
     """
 
@@ -49,21 +49,27 @@ class Labels:
         self._within = within
 
     def place(
-        self, said: str, places: Sequence[Place], *, strong: bool = False, point: Box | None = None
+        self,
+        said: str,
+        places: Sequence[Place],
+        *,
+        required: bool,
+        kind: str = "",
+        point: Box | None = None,
     ) -> Iterator[Element]:
         """Yield the text at the first free place, and a line to its point where that is far away;
-        where no place is free, nothing unless `strong`."""
+        where no place is free, nothing unless it is `required`."""
         pairs = [(place, _extent(said, place)) for place in places]
         within = [pair for pair in pairs if self._within.holds(pair[1])]
         found = _free(within, [*self.taken, *self.points])
-        if found is None and strong:
+        if found is None and required:
             found = _free(within, self.taken) or (within or pairs)[0]
         if found is not None:
             (across, down, anchor), box = found
             self.taken.append(box)
             if point is not None:
                 yield from _leader(point, box)
-            yield text(across, down + 4, said, anchor=anchor, kind="strong" if strong else "")
+            yield text(across, down + 4, said, anchor=anchor, kind=kind)
 
 
 def wrapped(said: str) -> list[str]:
