@@ -6,7 +6,7 @@ in no stage, because of how they were collected. `fair` marks the others.
 """
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ class Sample:
     params: NDArray[np.int64]
     linear: NDArray[np.float64]
     fair: NDArray[np.bool_]
+
+    def part(self, where: NDArray[np.bool_]) -> "Sample":
+        """Return the networks for which `where` [N] is true."""
+        return Sample(**{f.name: getattr(self, f.name)[where] for f in fields(self)})
 
 
 def sample(draw: str, count: int) -> Sample:
