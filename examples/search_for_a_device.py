@@ -11,31 +11,35 @@ import sys
 
 import numpy as np
 
-from mnas_search import Objective, Problem, Trial
-from mnas_search.common import plugins
-from mnas_search.controllers.bayesian import Bayesian
-from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench, performance
-from mnas_search.nas.space.choices import encode
-from mnas_search.nas.space.cost import space_cost
+from mnas_search import (
+    Objective,
+    Problem,
+    Trial,
+    device_performance,
+    encode_choices,
+    load_plugin,
+    space_cost,
+)
 
 EVALUATIONS = 40
 
 
 def main(device: str, images_a_second: float) -> None:
     """Print the best network found."""
-    space = plugins.load("search_spaces", "efficientnet")()
-    counts, log_throughput = space_cost(space), performance(device).expect
+    space = load_plugin("search_spaces", "efficientnet")()
+    counts, log_throughput = space_cost(space), device_performance(device).expect
 
     def costs(codes):
         return {**counts(codes), "latency": np.exp(-log_throughput(codes))}
 
     objective = Objective(target=1 / images_a_second, metric="latency")
     problem = Problem(decisions=space.decisions, objective=objective, costs=costs)
-    controller, accuracy = Bayesian(problem), AccelNasBench().predictor(space)
+    controller = load_plugin("controllers", "bayesian")(problem)
+    accuracy = load_plugin("evaluators", "accel_nasbench")().predictor(space)
     best = None
     for number in range(EVALUATIONS):
         choices = controller.ask(np.random.default_rng((0, number)))
-        codes = np.array([encode(space.decisions, choices)])
+        codes = np.array([encode_choices(space.decisions, choices)])
         found = {name: cost[0].item() for name, cost in costs(codes).items()}
         predicted = float(accuracy(codes)[0])
         trial = Trial(
