@@ -274,5 +274,5 @@ def test_the_architecture_page_names_every_module(tree):
     words = set(re.findall(r"\w+", text[text.index("## Layout") : text.index("## Two ways")]))
     modules = {name for name in tree.imports if name.startswith("mnas_search.")}
     exempt = ("mnas_search.cli.", "mnas_search.benchmarks.")
-    named = {name for name in modules if not name.startswith(exempt)}
+    named = {name for name in modules if not name.startswith(exempt)} - {"mnas_search.__main__"}
     assert {name for name in named if name.rpartition(".")[2] not in words} == set()
