@@ -38,7 +38,7 @@ TRIAL_COLUMNS = (
     "seconds",
     "error",
 )
-_FURTHER = ("rung", "inference_memory", "latency")  # columns only where they hold something
+_FURTHER = ("rung", "inference_memory", "latency")  # columns only where a trial has them
 
 
 def write_trials(
@@ -50,7 +50,8 @@ def write_trials(
 
 
 def _trials_csv(trials: Sequence[Trial], networks: Mapping[int, Network]) -> str:
-    further = further_columns(trials)
+    figures = [further_figures(trial) for trial in trials]
+    further = [name for name in _FURTHER if any(name in row for row in figures)]
     rows = [
         {
             "trial": t.number,
@@ -64,15 +65,16 @@ def _trials_csv(trials: Sequence[Trial], networks: Mapping[int, Network]) -> str
             "seconds": t.seconds,
             "error": t.error,
         }
-        | {name: getattr(t, name) for name in further}
-        for t in trials
+        | figure
+        for t, figure in zip(trials, figures, strict=True)
     ]
     return csv_text((*TRIAL_COLUMNS, *further), rows)
 
 
-def further_columns(trials: Sequence[Trial]) -> list[str]:
-    """Return the optional columns that hold something."""
-    return [name for name in _FURTHER if any(getattr(t, name) is not None for t in trials)]
+def further_figures(trial: Trial) -> dict[str, Any]:
+    """Return those of the optional columns that the trial has."""
+    figures = trial.costs if trial.rung is None else {"rung": trial.rung, **trial.costs}
+    return {name: figures[name] for name in _FURTHER if name in figures}
 
 
 def write_best(
@@ -98,7 +100,7 @@ def write_best(
         "params": trial.params,
         "reward": trial.reward,
     }
-    best |= {name: getattr(trial, name) for name in further_columns((trial,))}
+    best |= further_figures(trial)
     if opinion is not None:
         best["check"] = {
             "accuracy": opinion.checked.accuracy,

@@ -52,6 +52,7 @@ class Result:
         timing: Timing | None,
     ) -> None:
         self.config, self.objective = setup.config, setup.objective
+        self.cost_model = setup.cost_model
         self.folder, self.timing = folder, timing
         search = stages.search.search
         self.trials = search.trials
@@ -87,7 +88,7 @@ class Result:
 
         def kept(trial: Trial) -> bool:
             return all(
-                getattr(trial, METRICS[name].count) <= bound
+                trial.costs[METRICS[name].count] <= bound
                 for name, bound in self.objective.bounds.items()
                 if name != self.objective.metric
             )
@@ -149,7 +150,7 @@ class Result:
         fitting = [
             t
             for t in self.limited
-            if self.objective.target_cost(t) <= most and t.number not in vetoed
+            if self.objective.target_cost(t.costs) <= most and t.number not in vetoed
         ]
 
         def value(trial: Trial) -> float:
@@ -181,7 +182,7 @@ class Result:
     def latencies(self) -> dict[str, tuple[float, Latency]]:
         """(Predicted seconds, measured latency) of the leading networks that were measured on the
         device; the winner first, where it is among them."""
-        table = self.objective.latency
+        table = self.cost_model.latency_table
         if table is None:
             return {}
         measured = [(label, n, self._remeasured.of(n)) for label, n in self.leading.items()]
@@ -203,7 +204,9 @@ class Result:
         first."""
         front: list[Trial] = []
         target_cost = self.objective.target_cost
-        for trial in sorted(self.limited, key=lambda t: (target_cost(t), -(t.accuracy or 0.0))):
+        for trial in sorted(
+            self.limited, key=lambda t: (target_cost(t.costs), -(t.accuracy or 0.0))
+        ):
             if not front or (trial.accuracy or 0.0) > (front[-1].accuracy or 0.0):
                 front.append(trial)
         return tuple(front)

@@ -51,7 +51,7 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
         listener.on_end()
     if not experiment.resumed:
         setup.warm_start()
-    table = setup.objective.latency
+    table = setup.cost_model.latency_table
     files = {} if table is None else {TABLE: table.to_json()}
     experiment.make(setup.recorded, _stem(setup.objective), files)
     return _run(setup, experiment, listener)
@@ -145,10 +145,10 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener) -> Result:
         listener.on_progress(search.done, trials, _best_text(search.best))
         try:
             timing = _run_stages(config, stages, listener)
-            if search.best is not None and setup.objective.latency is not None:
+            if search.best is not None and setup.cost_model.latency_table is not None:
                 listener.on_stage("measuring the best networks on the device")
                 leading = tuple(result().leading.values())
-                stages.remeasured.measure(leading, setup.objective.latency)
+                stages.remeasured.measure(leading, setup.cost_model.latency_table)
         finally:
             listener.on_end()
             _write_tables(result())
@@ -161,8 +161,8 @@ def _best_text(best: Trial | None) -> str:
     if best is None:
         return "no candidate yet"
     costs = [f"{format_size(best.macs)} FLOPs"]
-    if best.latency is not None:
-        costs.append(format_latency(best.latency))
+    if "latency" in best.costs:
+        costs.append(format_latency(best.costs["latency"]))
     return f"best {best.accuracy:.4f} at {', '.join(costs)}, reward {best.reward:.4f}"
 
 
@@ -281,7 +281,7 @@ def _minima(result: Result) -> str:
     """Describe the minima of the bounded metrics over the candidates."""
     minima = {}
     for name in result.objective.bounds:
-        counts = [getattr(t, METRICS[name].count) or 0 for t in result.good]
+        counts = [t.costs[METRICS[name].count] for t in result.good]
         minima[name] = METRICS[name].text(min(counts))
     if len(minima) == 1:
         return f"the cheapest has {''.join(minima.values())}"

@@ -214,7 +214,7 @@ class BaselineComparison(Stage):
         def value(trial: Trial) -> float:
             return believed(trial, estimates, self._objective)
 
-        good = [t for t in search.trials if t.reward is not None and t.within_target]
+        good = [t for t in search.trials if t.reward is not None and t.feasible]
         return sorted(sorted(good, key=rank), key=value, reverse=True)[:TOP]
 
     def _candidates_of(self, search: Search, word: str) -> list[Candidate]:
@@ -249,7 +249,9 @@ class BaselineComparison(Stage):
         def key(one: Candidate) -> float:
             if not one.validation:
                 return float("-inf")
-            return self._objective.reward_of(fmean(one.validation), one.network)
+            return self._objective.reward_of(
+                fmean(one.validation), self._search.costs(one.network)
+            )
 
         return tuple(sorted(candidates, key=key, reverse=True))
 
@@ -262,7 +264,7 @@ class BaselineComparison(Stage):
             rewards = [
                 self._objective.reward_of(
                     fmean(a for other, a in enumerate(one.validation) if other != seed),
-                    one.network,
+                    self._search.costs(one.network),
                 )
                 for one in trained
             ]

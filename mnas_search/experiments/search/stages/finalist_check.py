@@ -126,7 +126,7 @@ class FinalistCheck(Stage):
     # -- inside -------------------------------------------------------------------------------
 
     def _candidates(self) -> list[Trial]:
-        good = [t for t in self._search.trials if t.reward is not None and t.within_target]
+        good = [t for t in self._search.trials if t.reward is not None and t.feasible]
         return sorted(good, key=rank)[:FINALISTS]
 
     def _score(self, trial: Trial | None, network: Network) -> Finalist | None:
@@ -143,7 +143,7 @@ class FinalistCheck(Stage):
             params=counted.params,
             searched=searched,
             checked=checked,
-            reward=self._objective.reward_of(checked.accuracy, network),
+            reward=self._objective.reward_of(checked.accuracy, self._search.costs(network)),
             trainings=tuple(result.accuracy for result in done if result is not None),
         )
 
