@@ -59,7 +59,7 @@ def _accuracy(
         model = kind.fit(evidence.codes[fold != k], evidence.accuracy[fold != k])
         mean[fold == k], std[fold == k] = model.predict(evidence.codes[fold == k])
     truth = evidence.accuracy
-    macs, _ = space_cost(SPACE)(evidence.codes)
+    macs = space_cost(SPACE)(evidence.codes)["macs"]
     top = truth >= np.quantile(truth, 0.9)
     near = (macs >= 360e6) & (macs <= 440e6)
     return (

@@ -1,8 +1,8 @@
 """Cost-aware Bayesian optimisation.
 
 FLOPs are known exactly before any training; only the accuracy is unknown. So the accuracy alone is
-modelled, by a Gaussian process on the decisions and log FLOPs. A reward is a line in the accuracy
-with exactly known slope and offset (`Objective.line`), so that its posterior is normal too:
+modelled, by a Gaussian process on the decisions and log FLOPs. A reward is affine in the accuracy
+with exactly known slope and offset, so that its posterior is normal too:
 
     R(m) = s(m) ACC(m) + o(m),    R ~ N(s mu + o, (s sigma)^2)
 
@@ -220,10 +220,10 @@ class Bayesian(Controller):
         return slope * mean + offset, slope * std
 
     def _line(self, codes: Codes) -> tuple[Array, Array]:
-        return self._problem.objective.line(self._problem.target_cost(codes))
+        return self._problem.objective.affine_in_accuracy(self._problem.target_cost(codes))
 
     def _within(self, codes: Codes) -> Codes:
-        return codes[self._problem.within(codes)]
+        return codes[self._problem.is_feasible(codes)]
 
     def _unseen(self, codes: Codes) -> Codes:
         return codes[[_row(row) not in self._known for row in codes]]

@@ -65,7 +65,7 @@ class Evolution(Controller):
         # One network told again is still one network; it would crowd out the others.
         again = trial.duplicate_of is not None
         self._seen.add(codes)
-        if trial.reward is not None and trial.within_target and not again:
+        if trial.reward is not None and trial.feasible and not again:
             self._population.append(trial)
 
     def resume_ask(self, choices: Choices) -> None:
@@ -73,7 +73,7 @@ class Evolution(Controller):
         self._seen.add(encode(self._problem.decisions, choices))
 
     def _within(self, codes: tuple[int, ...]) -> bool:
-        return bool(self._problem.within(np.array([codes]))[0])
+        return bool(self._problem.is_feasible(np.array([codes]))[0])
 
     def _new(self, codes: tuple[int, ...]) -> bool:
         return codes not in self._seen

@@ -51,7 +51,7 @@ class NSGA2(Controller):
         early among them, is told as failed: it joins no population."""
         values = None
         if trial.status == "ok" and trial.accuracy is not None:
-            values = [trial.accuracy, float(self._objective.target_cost(trial))]
+            values = [trial.accuracy, float(self._objective.target_cost(trial.costs))]
         self._study.tell(trial.choices, values)
 
     def resume_ask(self, choices: Choices) -> None:

@@ -4,9 +4,9 @@ Optuna's samplers draw from a generator of their own and keep what they know in 
 every draw has a fresh sampler, seeded from the generator that `ask` is given, and every event goes
 into the study; so a study rebuilt event by event proposes what the interrupted one would have.
 
-Costs are known exactly before any training. So target and limits are told to Optuna as one
-constraint, violated by `Problem.excess`, and a proposal that breaks one is drawn again; where ten
-draws in a row do, a random network within all of them is taken.
+Costs are known exactly before any training. So target and limits are given to Optuna as one
+constraint, `Problem.constraint_violation`, and an infeasible proposal is drawn again; after ten in
+a row a random feasible network is taken.
 """
 
 from collections import defaultdict, deque

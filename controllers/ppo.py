@@ -123,7 +123,7 @@ class PPO(Controller):
         for draws in _DRAWS:
             with one_thread():
                 codes = self._policy.sample(draws, generator).numpy()
-            for row in codes[self._problem.within(codes)].tolist():
+            for row in codes[self._problem.is_feasible(codes)].tolist():
                 known = tuple(row)
                 if known not in self._seen:
                     return known

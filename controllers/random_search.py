@@ -32,7 +32,7 @@ class RandomSearch(Controller):
         nearest, least = None, np.inf
         for batch in range(_BATCHES):
             codes = sample_codes(decisions, 2**batch, rng)
-            within = np.flatnonzero(self._problem.within(codes))
+            within = np.flatnonzero(self._problem.is_feasible(codes))
             if within.size:
                 return decode(decisions, codes[within[0]])
             constraint_violation = self._problem.constraint_violation(codes)

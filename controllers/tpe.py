@@ -42,7 +42,7 @@ class TPE(Controller):
         """Give Optuna the reward. A trial that was stopped early is told as pruned and ranks below
         all that were not; one that failed is told as failed and ranks nowhere."""
         if trial.status == "stopped" and trial.accuracy is not None and trial.rung is not None:
-            value = self._objective.reward(trial.accuracy, self._objective.target_cost(trial))
+            value = self._objective.reward_of(trial.accuracy, trial.costs)
             self._study.prune(trial.choices, value, trial.rung)
         else:
             self._study.tell(trial.choices, None if trial.reward is None else [trial.reward])

@@ -3,9 +3,8 @@
     python examples/search_for_a_device.py throughput_a100 8000
 
 Accuracy is "16-epoch ImageNet top-1 (Accel-NASBench)" and throughput (images/s) is that recorded
-on the device, both predicted. A controller asks nothing of its cost but that it is exact to it and
-small where it should be: here the predicted time of an image in picoseconds takes the place of
-multiply-adds, and the reward is ACC(m) * [TIME(m) / T]^-0.07 within T (MnasNet eq. 2).
+on the device, both predicted. The predicted seconds per image are the latency T(m) that the
+objective bounds; the reward is ACC(m) * [T(m) / T]^-0.07 within T (MnasNet eq. 2).
 """
 
 import sys
@@ -28,23 +27,20 @@ EVALUATIONS = 40
 def main(device: str, images_a_second: float) -> None:
     """Print the best network found."""
     space = load_plugin("search_spaces", "efficientnet")()
-    params = space_cost(space)
-    log_throughput = device_performance(device).expect
+    counts, log_throughput = space_cost(space), device_performance(device).expect
 
-    def cost(codes):
-        picoseconds = 1e12 / np.exp(log_throughput(codes))
-        return picoseconds.astype(np.int64), params(codes)[1]
+    def costs(codes):
+        return {**counts(codes), "latency": np.exp(-log_throughput(codes))}
 
-    problem = Problem(
-        decisions=space.decisions, objective=Objective(target=1e12 / images_a_second), cost=cost
-    )
+    objective = Objective(target=1 / images_a_second, metric="latency")
+    problem = Problem(decisions=space.decisions, objective=objective, costs=costs)
     controller = load_plugin("controllers", "bayesian")(problem)
     accuracy = load_plugin("evaluators", "accel_nasbench")().predictor(space)
     best = None
     for number in range(EVALUATIONS):
         choices = controller.ask(np.random.default_rng((0, number)))
         codes = np.array([encode_choices(space.decisions, choices)])
-        (time,), (count,) = cost(codes)
+        found = {name: cost[0].item() for name, cost in costs(codes).items()}
         predicted = float(accuracy(codes)[0])
         trial = Trial(
             number=number,
@@ -52,17 +48,16 @@ def main(device: str, images_a_second: float) -> None:
             fingerprint=space.decode(choices).fingerprint,
             status="ok",
             accuracy=predicted,
-            macs=int(time),
-            params=int(count),
-            reward=problem.objective.reward(predicted, int(time)),
-            within_target=problem.objective.within(int(time)),
+            costs=found,
+            reward=objective.reward_of(predicted, found),
+            feasible=objective.is_feasible(found),
             seconds=0.0,
         )
         controller.tell(trial)
-        if trial.within_target and (best is None or trial.reward > best.reward):
+        if trial.feasible and (best is None or trial.reward > best.reward):
             best = trial
     print(space.decode(best.choices).block_string)
-    print(f"accuracy {best.accuracy:.4f}, {1e12 / best.macs:,.0f} images/s on {device}")
+    print(f"accuracy {best.accuracy:.4f}, {1 / best.costs['latency']:,.0f} images/s on {device}")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,21 @@ if TYPE_CHECKING:
     from mnas_search.experiments.search.api import search
     from mnas_search.export.base import Exporter, Origin
     from mnas_search.nas.controller import Controller
-    from mnas_search.nas.evaluator import Evaluator, Resources
+    from mnas_search.nas.evaluator import (
+        Evaluator,
+        Resources,
+        SupportsBaseResolution,
+        SupportsBatchPrediction,
+        SupportsCaveats,
+        SupportsIndependentPair,
+        SupportsIntermediateReports,
+        SupportsLabel,
+        SupportsNoise,
+        SupportsTabularResults,
+        SupportsTestSplit,
+        SupportsTraining,
+        TabularResults,
+    )
     from mnas_search.nas.objective import Objective
     from mnas_search.nas.problem import Problem
     from mnas_search.nas.space.choices import Choices, Codes, Decision
@@ -46,6 +60,7 @@ if TYPE_CHECKING:
     from mnas_search.nas.space.choices import sample as sample_choices
     from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
     from mnas_search.nas.space.cost import space_cost
+    from mnas_search.nas.space.cost_model import CostModel
     from mnas_search.nas.trial import Evaluation, Trial
     from mnas_search.networks.explain import activation_map, gradient_activation_map
     from mnas_search.networks.network import build
@@ -59,6 +74,7 @@ _HOMES = {
     "Codes": "nas.space.choices",
     "Controller": "nas.controller",
     "Cost": "architecture.cost.base",
+    "CostModel": "nas.space.cost_model",
     "Dataset": "data.values",
     "Decision": "nas.space.choices",
     "Evaluation": "nas.trial",
@@ -75,6 +91,17 @@ _HOMES = {
     "Stage": "architecture.stage",
     "StagewiseSpace": "nas.space.contract",
     "Stem": "architecture.stage",
+    "SupportsBaseResolution": "nas.evaluator",
+    "SupportsBatchPrediction": "nas.evaluator",
+    "SupportsCaveats": "nas.evaluator",
+    "SupportsIndependentPair": "nas.evaluator",
+    "SupportsIntermediateReports": "nas.evaluator",
+    "SupportsLabel": "nas.evaluator",
+    "SupportsNoise": "nas.evaluator",
+    "SupportsTabularResults": "nas.evaluator",
+    "SupportsTestSplit": "nas.evaluator",
+    "SupportsTraining": "nas.evaluator",
+    "TabularResults": "nas.evaluator",
     "TracedNetwork": "architecture.traced_network",
     "Trial": "nas.trial",
     "UsageError": "common.errors",
@@ -103,6 +130,7 @@ __all__ = [
     "Codes",
     "Controller",
     "Cost",
+    "CostModel",
     "Dataset",
     "Decision",
     "Evaluation",
@@ -119,6 +147,17 @@ __all__ = [
     "Stage",
     "StagewiseSpace",
     "Stem",
+    "SupportsBaseResolution",
+    "SupportsBatchPrediction",
+    "SupportsCaveats",
+    "SupportsIndependentPair",
+    "SupportsIntermediateReports",
+    "SupportsLabel",
+    "SupportsNoise",
+    "SupportsTabularResults",
+    "SupportsTestSplit",
+    "SupportsTraining",
+    "TabularResults",
     "TracedNetwork",
     "Trial",
     "UsageError",

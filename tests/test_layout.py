@@ -1,6 +1,7 @@
 """The layout: which package imports which, how large folders and modules are."""
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -266,3 +267,12 @@ def test_modules_can_be_read_in_one_sitting(tree, made_up):
     good, bad = "x = 1\n" * MAX_LINES, "x = 1\n" * (MAX_LINES + 1)
     tree = made_up({"benchmarks/bad.py": bad, "mnas_search/good.py": good})
     assert long_modules(tree) == [f"mnas_search.benchmarks.bad: {MAX_LINES + 1}"]
+
+
+def test_the_architecture_page_names_every_module(tree):
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    words = set(re.findall(r"\w+", text[text.index("## Layout") : text.index("## Two ways")]))
+    modules = {name for name in tree.imports if name.startswith("mnas_search.")}
+    exempt = ("mnas_search.cli.", "mnas_search.benchmarks.")
+    named = {name for name in modules if not name.startswith(exempt)} - {"mnas_search.__main__"}
+    assert {name for name in named if name.rpartition(".")[2] not in words} == set()

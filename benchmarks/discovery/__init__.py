@@ -125,10 +125,9 @@ def _scores(
     told, _ = scoring.best_known(problem, problem.searched, generations=plan.generations)
     perfect = scoring.rewards(problem, scoring.reporting_model(), told[None])
     draws = sample_codes(problem.given.decisions, 100_000, np.random.default_rng(0))
-    cost, _params = problem.given.cost(draws)
     return Scores(
         problem=problem,
-        fraction=float((cost <= problem.given.objective.target).mean()),
+        fraction=float(problem.given.is_feasible(draws).mean()),
         best=best,
         best_codes=tuple(codes.tolist()),
         perfect=float(perfect[0]),

@@ -18,19 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.nas.space.choices import Codes, Decision, sizes
-from mnas_search.nas.space.contract import BatchCost
-from mnas_search.nas.space.cost import Counts
+from mnas_search.nas.space.contract import BatchCosts
+from mnas_search.nas.space.cost import CostArrays
 
 PICOSECONDS = 1e12
 _RIDGE = 1e-3  # the constant and the tables' means are not told apart by any data
 
 
 class DeviceCost:
-    """Predicted picoseconds per image in place of multiply-adds, and the exact params.
+    """Predicted seconds per image as the latency, beside exact multiply-adds and params.
 
     Args:
         stages: the decisions of each stage.
-        counts: exact multiply-adds and params.
+        counts: exact costs by name.
         codes: networks [N, D] whose throughput is known.
         throughput: images a second [N].
     """
@@ -38,7 +38,7 @@ class DeviceCost:
     def __init__(
         self,
         stages: Sequence[Sequence[Decision]],
-        counts: BatchCost,
+        counts: BatchCosts,
         codes: Codes,
         throughput: NDArray[np.float64],
     ) -> None:
@@ -57,12 +57,13 @@ class DeviceCost:
         self._constant = float(solution[0])
         self._tables = np.split(solution[1:], np.cumsum(widths)[:-1])
 
-    def __call__(self, codes: Codes, /) -> Counts:
-        """Return picoseconds per image [N] and params [N] of codes [N, D]."""
+    def __call__(self, codes: Codes, /) -> CostArrays:
+        """Return the costs [N] of codes [N, D] by name; latency in seconds."""
         time = np.full(len(codes), self._constant)
         for table, column in zip(self._tables, self._columns(codes), strict=True):
             time += table[column]
-        return np.maximum(np.rint(time), 1).astype(np.int64), self._counts(codes)[1]
+        latency = np.maximum(np.rint(time), 1) / PICOSECONDS
+        return {**self._counts(codes), "latency": latency}
 
     def _columns(self, codes: Codes) -> list[NDArray[np.intp]]:
         """Return each stage's table columns [N]."""

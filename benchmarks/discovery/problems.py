@@ -11,8 +11,8 @@ Whoever learns the searched model's errors by heart gains nothing in the report.
     a100                 acc * (throughput / 7,500)^0.07 under throughput >= 7,500 images/s, which
                          half of uniform draws keep
 
-On a device the cost that controllers see in place of multiply-adds is the predicted time per
-image in picoseconds; (time / limit)^-0.07 is (throughput / target)^0.07.
+On a device the target bounds the predicted seconds per image; (time / limit)^-0.07 is
+(throughput / target)^0.07.
 """
 
 import functools
@@ -31,8 +31,9 @@ from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE, SPACE, lo
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem
 from mnas_search.nas.space.choices import encode, sample_codes
-from mnas_search.nas.space.contract import BatchAccuracy, BatchCost
+from mnas_search.nas.space.contract import BatchAccuracy, BatchCosts
 from mnas_search.nas.space.cost import space_cost
+from mnas_search.nas.space.cost_model import Costs
 from mnas_search.nas.space.encoding import encode_architecture
 
 Row = tuple[int, ...]
@@ -72,15 +73,16 @@ class Told:
 
     Attributes:
         accuracy: a fraction, with noise.
-        cost, params: exact.
+        cost: exact, in the target's unit.
+        costs: exact, by name.
         reward: the objective's plain value.
         penalised: the reward, and over the target at most accuracy * target / cost.
         excess: log(cost / target), positive over the target.
     """
 
     accuracy: float
-    cost: int
-    params: int
+    cost: float
+    costs: Costs
     reward: float
     penalised: float
     constraint_violation: float
@@ -125,16 +127,17 @@ class DiscoveryProblem:
         accuracy = float(self.searched(codes)[0]) + self.definition.noise * float(
             rng.standard_normal()
         )
-        cost, params = (int(counts[0]) for counts in self.given.cost(codes))
+        costs = {name: found[0].item() for name, found in self.given.costs(codes).items()}
         objective = self.given.objective
+        cost = objective.target_cost(costs)
         reward = objective.reward(accuracy, cost)
         over = accuracy * objective.target / cost
         return Told(
             accuracy=accuracy,
             cost=cost,
-            params=params,
+            costs=costs,
             reward=reward,
-            penalised=reward if objective.within(cost) else min(reward, over),
+            penalised=reward if objective.is_feasible(costs) else min(reward, over),
             constraint_violation=math.log(cost / objective.target),
         )
 
@@ -147,17 +150,17 @@ def problems() -> tuple[DiscoveryProblem, ...]:
     assert searched is not None
     made = []
     for definition in DEFINITIONS:
-        cost: BatchCost = counts
-        target = definition.target
+        costs: BatchCosts = counts
+        target, metric = definition.target, "flops"
         if definition.device is not None:
             recorded = load().with_performance(definition.device)
             throughput = recorded.performance[definition.device]
-            cost = DeviceCost(SPACE.stage_decisions, counts, recorded.codes, throughput)
-            target = PICOSECONDS / target
+            costs = DeviceCost(SPACE.stage_decisions, counts, recorded.codes, throughput)
+            target, metric = 1 / target, "latency"
         given = Problem(
             decisions=SPACE.decisions,
-            objective=Objective(target=target, kind=definition.kind),
-            cost=cost,
+            objective=Objective(target=target, metric=metric, kind=definition.kind),
+            costs=costs,
         )
         made.append(
             DiscoveryProblem(
@@ -174,7 +177,8 @@ def _probe(given: Problem, searched: BatchAccuracy) -> str:
     """Hash what is told of some networks, rounded: sums differ between machines."""
     codes = sample_codes(given.decisions, 64, np.random.default_rng(0))
     told = [f"{value:.5f}" for value in searched(codes)]
-    costs = [f"{value:.6g}" for value in given.cost(codes)[0]]
+    unit = PICOSECONDS if given.objective.metric == "latency" else 1
+    costs = [f"{unit * value:.6g}" for value in given.target_cost(codes)]
     return hashlib.sha256(" ".join(told + costs).encode()).hexdigest()[:16]
 
 

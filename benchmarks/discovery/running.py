@@ -99,9 +99,11 @@ class Runner:
 
     def compute(self, task: Task) -> None:
         """Run and keep."""
+        import torch
+
+        torch.set_num_threads(1)
         problem = self.problems[task.problem]
         with threadpool_limits(1):
-            _one_torch_thread()
             searcher = entry(task.name).make(problem.given, task.seed)
             run = runs.play(problem, searcher, task.seed, task.evaluations)
         runs.save(self._file(task), run, self._fingerprint(task))
@@ -142,12 +144,6 @@ class Runner:
 
     def _score_fingerprint(self, task: Task) -> str:
         return f"{self._fingerprint(task)} {scoring.reporting_probe()} {self.refits}"
-
-
-def _one_torch_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def compute(

@@ -59,7 +59,7 @@ def reporting_probe() -> str:
 
 def rewards(problem: DiscoveryProblem, model: BatchAccuracy, codes: Codes) -> NDArray[np.float64]:
     """Return held-out rewards [N], 0 over the target."""
-    cost, _params = problem.given.cost(codes)
+    cost = problem.given.target_cost(codes)
     objective = problem.given.objective
     values = np.zeros(len(codes))
     within = np.flatnonzero(cost <= objective.target)

@@ -66,10 +66,9 @@ class Ours(Searcher):
                 duplicate_of=None if first == number else first,
                 status="ok",
                 accuracy=told.accuracy,
-                macs=told.cost,
-                params=told.params,
+                costs=told.costs,
                 reward=told.reward,
-                within_target=told.within,
+                feasible=told.within,
                 seconds=0.0,
             )
         )

@@ -128,7 +128,8 @@ def check_output(folder: Path, *, force: bool) -> None:
 
 def _page(found: Comparison, figures: Sequence[str]) -> str:
     """Return the page; the family of a run comes before the paper's tables."""
-    own, sections = found.family, []
+    own = found.family
+    sections: list[dict[str, Any]] = []
     if own is not None:
         members = (_FAMILY, _family(own))
         title = f"The family of {own.name}"

@@ -6,7 +6,7 @@ in no stage, because of how they were collected. `fair` marks the others.
 """
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ class Sample:
     linear: NDArray[np.float64]
     fair: NDArray[np.bool_]
 
+    def part(self, where: NDArray[np.bool_]) -> "Sample":
+        """Return the networks for which `where` [N] is true."""
+        return Sample(**{f.name: getattr(self, f.name)[where] for f in fields(self)})
+
 
 def sample(draw: str, count: int) -> Sample:
     """Return the first `count` networks of a draw."""
@@ -53,7 +57,8 @@ def sample(draw: str, count: int) -> Sample:
     order = _order()
     start = DRAWS.index(draw) * MAX_NETWORKS
     rows = order[start : start + count]
-    macs, params = space_cost(SPACE)(data.codes)
+    costs = space_cost(SPACE)(data.codes)
+    macs, params = costs["macs"], costs["params"]
     logs = np.stack([np.log(macs), np.log(params), np.ones(len(macs))], axis=1)
     rest = others(len(order))
     weights, *_ = np.linalg.lstsq(logs[rest], data.accuracy[rest], rcond=None)

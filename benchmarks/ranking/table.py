@@ -134,7 +134,7 @@ def rows(found: Sequence[Column], draw: str) -> Iterator[Row]:
     for column in found:
         there = np.array([int(row) in column.values for row in whole.rows])
         if there.sum() >= 2:
-            yield _row(column, draw, _part(whole, there))
+            yield _row(column, draw, whole.part(there))
 
 
 def _of_trial(trial: Trial, kept: Mapping[int, Sequence[Reading]]) -> Iterator[Column]:
@@ -227,7 +227,7 @@ def _within(values: Values, on: Sample, where: NDArray[np.bool_]) -> tuple[float
     """Return tau of the values and of the best baseline among some of the networks."""
     if where.sum() < 2:
         return float("nan"), float("nan")
-    part = _part(on, where)
+    part = on.part(where)
     _name, best = _best_baseline(part)
     return statistics.tau(values[where], part.accuracy), statistics.tau(best, part.accuracy)
 
@@ -245,14 +245,3 @@ def baselines(on: Sample) -> dict[str, Values]:
         "params": np.log(on.params),
         "linear fit": on.linear,
     }
-
-
-def _part(whole: Sample, where: NDArray[np.bool_]) -> Sample:
-    return Sample(
-        rows=whole.rows[where],
-        accuracy=whole.accuracy[where],
-        macs=whole.macs[where],
-        params=whole.params[where],
-        linear=whole.linear[where],
-        fair=whole.fair[where],
-    )

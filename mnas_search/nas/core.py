@@ -14,7 +14,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, final
 
 import numpy as np
@@ -23,22 +22,23 @@ from mnas_search.architecture.traced_network import Network
 from mnas_search.common.errors import RunFolderError, describe_exception, error_context
 from mnas_search.nas.asha import Asha
 from mnas_search.nas.controller import Controller
+from mnas_search.nas.events import (
+    ask_event,
+    outcome_results,
+    read_asked,
+    read_trial,
+    results_of,
+    rung_event,
+    tell_event,
+    warm_start_event,
+)
 from mnas_search.nas.job import EvaluationJob, JobQueue, Outcome
 from mnas_search.nas.journal import Events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.choices import Choices, encode
 from mnas_search.nas.space.contract import SearchSpace
-from mnas_search.nas.trial import (
-    Asked,
-    Evaluation,
-    Failure,
-    Stopped,
-    Trial,
-    rank,
-    read_asked,
-    read_trial,
-    results_of,
-)
+from mnas_search.nas.space.cost_model import CostModel
+from mnas_search.nas.trial import Asked, Evaluation, Trial, rank
 
 _LOG = logging.getLogger(__name__)
 MOST_DUPLICATES = 1_000
@@ -67,6 +67,7 @@ class Search(JobQueue[EvaluationJob]):
     Args:
         space: where the networks come from.
         objective: the reward and the constraints.
+        cost_model: counts what the objective bounds; required where that is latency.
         controller: constructed for `problem(space, objective)`, without any history.
         trials: distinct networks to finish, `ok` or `failed`.
         seed: of the run.
@@ -85,11 +86,13 @@ class Search(JobQueue[EvaluationJob]):
         trials: int,
         seed: int,
         journal: Events,
+        cost_model: CostModel | None = None,
         deadline: float = float("inf"),
         stopping: Asha | None = None,
         on_trial: Callable[[Trial], None] = lambda trial: None,
     ) -> None:
         self._space, self._objective, self._controller = space, objective, controller
+        self._cost_model = cost_model or CostModel(metrics=tuple(objective.bounds))
         self._budget, self._seed, self._deadline = trials, seed, deadline
         self._journal, self._stopping, self._on_trial = journal, stopping, on_trial
         self._asked: list[Asked] = []
@@ -118,15 +121,7 @@ class Search(JobQueue[EvaluationJob]):
         """
         for choices in wanted:
             encode(self._space.decisions, choices)
-        event = {
-            "event": "warm start",
-            "wanted": [dict(choices) for choices in wanted],
-            "known": [
-                {"choices": dict(t.choices), "fingerprint": t.fingerprint, **results_of(t)}
-                for t in known
-            ],
-            "phase": "start-up",
-        }
+        event = warm_start_event(wanted, known)
         self._journal.append(event, sync=True)  # one line: there whole or not at all
         self._take_warm_start(event)
 
@@ -181,6 +176,11 @@ class Search(JobQueue[EvaluationJob]):
             self._estimates = {trial.number: float(mean) for trial, mean in pairs}
         return self._estimates or {}
 
+    def costs(self, network: Network) -> dict[str, float]:
+        """Return any network's costs, as those of trials are counted."""
+        with error_context("counting the network"):
+            return self._cost_model.costs(network)
+
     def network(self, trial: Trial) -> Network:
         """The network of a trial."""
         return self._decode(trial.choices)
@@ -214,35 +214,16 @@ class Search(JobQueue[EvaluationJob]):
         """Journal what was measured at a rung, and hold its reward against the others' there."""
         if self._stopping is None or evaluation.rung is None:
             return True
-        with error_context("counting the network"):
-            reward = self._objective.reward_of(evaluation.accuracy, work.network)
+        reward = self._objective.reward_of(evaluation.accuracy, self.costs(work.network))
         if not self._stopping.has_decided(work.number, evaluation.rung):
-            event = {
-                "event": "rung",
-                "trial": work.number,
-                "rung": evaluation.rung,
-                "accuracy": evaluation.accuracy,
-                "reward": reward,
-                "seconds": round(seconds, 3),
-                "phase": "search",
-            }
-            self._journal.append(event)
+            self._journal.append(rung_event(work.number, evaluation, reward, seconds))
         return self._stopping.should_continue(work.number, evaluation.rung, reward)
 
     def record(self, work: EvaluationJob, outcome: Outcome, seconds: float) -> None:
         """Finish a trial: journal it, then tell the controller, duplicates included."""
         asked = self._asked[work.number]
-        with error_context("counting the network"):
-            counts = self._objective.counts(work.network)
-        results: dict[str, Any] = {**counts, "seconds": round(seconds, 3)}
-        if isinstance(outcome, Failure):
-            results |= {"status": "failed", "error": outcome.reason}
-        elif isinstance(outcome, Stopped):
-            there = outcome.evaluation
-            results |= {"status": "stopped", "accuracy": there.accuracy, "rung": there.rung}
-        else:
-            reward = self._objective.reward(outcome.accuracy, counts[self._objective.count])
-            results |= {"status": "ok", "accuracy": outcome.accuracy, "reward": reward}
+        costs = self.costs(work.network)
+        results = outcome_results(outcome, costs, self._objective, seconds)
         trial = read_trial(asked, results, self._objective)
         self._tell(trial, sync=True)
         _log(trial)
@@ -285,9 +266,7 @@ class Search(JobQueue[EvaluationJob]):
             duplicate_of=self._first.get(network.fingerprint),
             seed=training_seed(self._seed, network.fingerprint),
         )
-        event = {"event": "ask", "trial": asked.number, **asdict(asked), "phase": "search"}
-        del event["number"]
-        self._journal.append(event)
+        self._journal.append(ask_event(asked))
         _LOG.debug("trial %d proposed: %s", asked.number, asked.fingerprint)
         self._note(asked)
         return asked
@@ -308,8 +287,7 @@ class Search(JobQueue[EvaluationJob]):
         return EvaluationJob(number=asked.number, network=network, seed=asked.seed)
 
     def _tell(self, trial: Trial, *, sync: bool) -> None:
-        event = {"event": "tell", "trial": trial.number, **results_of(trial), "phase": "search"}
-        self._journal.append(event, sync=sync)
+        self._journal.append(tell_event(trial), sync=sync)
         self._keep(trial)
         with error_context(f"the controller's tell of trial {trial.number}"):
             self._controller.tell(trial)
@@ -322,7 +300,7 @@ class Search(JobQueue[EvaluationJob]):
         stopped = trial.status == "stopped"
         self._stopped_in_a_row = self._stopped_in_a_row + 1 if stopped else 0
         self._counted += not stopped and trial.number not in self._warm
-        if trial.reward is not None and trial.within_target:
+        if trial.reward is not None and trial.feasible:
             self._best = trial if self._best is None else min(self._best, trial, key=rank)
 
     def _tell_duplicate(self, asked: Asked) -> None:
@@ -385,8 +363,7 @@ class Search(JobQueue[EvaluationJob]):
             )
             reward = None
             if results["status"] == "ok":  # under this run's target
-                count = results[self._objective.count]
-                reward = self._objective.reward(results["accuracy"], count)
+                reward = self._objective.reward_of(results["accuracy"], results)
             trial = read_trial(asked, {**results, "reward": reward}, self._objective)
             self._note(asked)
             self._warm.add(asked.number)

@@ -1,4 +1,9 @@
-"""The append-only journal of an experiment, one JSON object a line."""
+"""The append-only journal of an experiment, one JSON event a line.
+
+Each event is written whole and flushed before it counts; the tell of a finished evaluation is also
+synced to disk. Complete lines never change; a torn last line, left by a crash, is cut when the
+journal is opened again.
+"""
 
 import json
 import os

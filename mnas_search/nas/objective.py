@@ -22,25 +22,19 @@ below a generous one; `hard` spends the whole budget.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.metrics import METRICS, TARGETS
-from mnas_search.architecture.traced_network import Network
 from mnas_search.common.errors import UsageError
-from mnas_search.common.units import format_bytes
-
-if TYPE_CHECKING:
-    from mnas_search.architecture.cost.latency.table import LatencyTable
+from mnas_search.nas.space.cost_model import Costs
 
 DEFAULT_EXPONENTS = {"soft": -0.07, "hard": -1.0, "absolute": -0.10}
 
 _Array = NDArray[np.integer | np.floating]
-Counts = dict[str, float]
-
+_Value = TypeVar("_Value")
 
 _LIMITED = ("params", "memory", "latency")
 
@@ -48,39 +42,36 @@ _LARGEST = 1e300  # that arithmetic can still work with
 
 
 def exponent_of(kind: str, exponent: float | None = None) -> float:
-    """The exponent of a kind of reward; its default where none is given.
+    """Return the exponent of a kind of reward; its default where none is given.
 
     Raises:
         UsageError: there is no such kind, or its reward would grow with FLOPs.
     """
     if not isinstance(kind, str) or kind not in DEFAULT_EXPONENTS:
-        raise UsageError(f"objective {kind!r}; allowed: {', '.join(DEFAULT_EXPONENTS)}")
+        raise UsageError(f"objective must be one of {', '.join(DEFAULT_EXPONENTS)}, got {kind!r}")
     if exponent is None:
         return DEFAULT_EXPONENTS[kind]
-    if not isinstance(exponent, int | float):
-        raise UsageError(f"exponent {exponent!r}; allowed: a number, zero or below")
-    if not -_LARGEST < exponent <= 0:
+    if not isinstance(exponent, int | float) or not -_LARGEST < exponent <= 0:
         raise UsageError(
-            f"exponent {exponent!r}; allowed: zero or below, as {-abs(exponent):g}: "
-            "summaries print 0.07, but a positive exponent would reward more FLOPs"
+            f"exponent must be a number of at most 0, got {exponent!r}: summaries print 0.07 for "
+            "-0.07, but a positive exponent would reward more FLOPs"
         )
     return exponent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """A reward with its target, and the limits beside it.
+    """A reward with its target, and the limits besides.
 
     Attributes:
         target: T, in multiply-adds at the deployment resolution, seconds or bytes.
-        metric: what T is of: `flops`, `latency` or `memory`.
+        metric: what T bounds: `flops`, `latency` or `memory`.
         kind: `soft`, `hard` or `absolute`.
         exponent: w, hard's w above the target, or absolute's b; never positive. None takes the
             kind's default.
         max_params: P, the most parameters; None for no limit.
         max_memory: M, the most bytes of fp32 inference at batch 1; None for no limit.
         max_latency: L, the most seconds of one forward pass; None for no limit.
-        latency: the table that predicts latencies; needed where they are limited.
     """
 
     target: float
@@ -90,125 +81,86 @@ class Objective:
     max_params: float | None = None
     max_memory: float | None = None
     max_latency: float | None = None
-    latency: "LatencyTable | None" = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exponent", exponent_of(self.kind, self.exponent))
         if self.metric not in TARGETS:
-            raise UsageError(f"metric {self.metric!r}; allowed: {', '.join(TARGETS)}")
-        name = "FLOPs" if self.metric == "flops" else self.metric
-        positive = {f"target {name}": self.target, **self.limits}
-        for name, value in positive.items():
-            number = isinstance(value, int | float) and value < _LARGEST
-            if not (number and value > 0):
-                raise UsageError(f"{name} {value!r}; allowed: a positive number")
-        if "latency" in self.bounds and self.latency is None:
-            raise UsageError("a bound on latency without a table of latencies; allowed: with one")
+            raise UsageError(f"metric must be one of {', '.join(TARGETS)}, got {self.metric!r}")
+        target = "target FLOPs" if self.metric == "flops" else f"target {self.metric}"
+        for name, value in {target: self.target, **self.limits}.items():
+            if not (isinstance(value, int | float) and 0 < value < _LARGEST):
+                raise UsageError(f"{name} must be a positive number, got {value!r}")
 
     @property
     def _w(self) -> float:
         assert self.exponent is not None  # set by __post_init__
         return self.exponent
 
-    def reward(self, accuracy: float, count: float) -> float:
-        """The reward of a network with so much of what is targeted (multiply-adds, seconds,
-        bytes); accuracy as a fraction."""
-        slope, offset = self.line(np.array([count]))
+    def reward(self, accuracy: float, target_cost: float) -> float:
+        """Return the reward of a network; accuracy as a fraction, `target_cost` in the target's
+        unit (multiply-adds, seconds, bytes)."""
+        slope, offset = self.affine_in_accuracy(np.array([target_cost]))
         return float(slope[0]) * accuracy + float(offset[0])
 
-    def reward_of(self, accuracy: float, network: Network) -> float:
-        """The reward of a network."""
-        return self.reward(accuracy, self.counts(network)[self.count])
+    def reward_of(self, accuracy: float, costs: Costs) -> float:
+        """Return the reward of a network by all its costs."""
+        return self.reward(accuracy, self.target_cost(costs))
 
-    def line(self, counts: _Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Slope [N] and offset [N] of the rewards in the accuracy, for networks with so much of
-        what is targeted [N]."""
-        ratio = counts / self.target
+    def affine_in_accuracy(
+        self, target_costs: _Array
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return slope [N] and offset [N] of the rewards in the accuracy, for networks with these
+        costs [N] in the target's unit."""
+        ratio = target_costs / self.target
         if self.kind == "absolute":
             return np.ones(len(ratio)), self._w * np.abs(ratio - 1)
         factor = np.where((self.kind == "soft") | (ratio > 1), ratio**self._w, 1.0)
         return factor, np.zeros(len(ratio))
 
-    @property
-    def count(self) -> str:
-        """What is targeted, by its name in counts and trials."""
-        return METRICS[self.metric].count
-
-    def target_cost(self, counted: object) -> float:
-        """How much there is of what is targeted: an attribute of a trial."""
-        found: float | None = getattr(counted, self.count)
-        if found is None:
-            raise UsageError(f"a trial without {self.count}; allowed: with it")
-        return found
+    def target_cost(self, costs: Mapping[str, _Value]) -> _Value:
+        """Return the cost that the target bounds."""
+        return _cost(costs, METRICS[self.metric].count)
 
     @property
     def limits(self) -> dict[str, float]:
-        """The limits beside the target that are given, by name."""
+        """The limits besides the target that are given, by name."""
         given = {f"max_{name}": getattr(self, f"max_{name}") for name in _LIMITED}
-        return {name: most for name, most in given.items() if most is not None}
+        return {name: limit for name, limit in given.items() if limit is not None}
 
     @property
     def bounds(self) -> dict[str, float]:
-        """What is allowed of each metric that is bounded: the target, then the limits."""
-        limits = {name.removeprefix("max_"): most for name, most in self.limits.items()}
-        most = min(self.target, limits.get(self.metric, math.inf))
-        return {self.metric: most} | {n: m for n, m in limits.items() if n != self.metric}
+        """The upper bound of each metric that has one: the target's, then the limits'."""
+        limits = {name.removeprefix("max_"): limit for name, limit in self.limits.items()}
+        return (
+            {self.metric: self.target}
+            | limits
+            | {self.metric: min(self.target, limits.get(self.metric, math.inf))}
+        )
 
     @property
     def constraint(self) -> str:
-        """What a winner keeps, in words: 400M FLOPs, 4M params and 20MB of memory."""
-        words = [METRICS[name].text(most) for name, most in self.bounds.items()]
+        """The bounds in words: 400M FLOPs, 4M params and 20MB of memory."""
+        words = [METRICS[name].text(bound) for name, bound in self.bounds.items()]
         return ", ".join(words[:-1]) + " and " * (len(words) > 1) + words[-1]
 
-    def keeps(self, counts: Mapping[str, _Array]) -> NDArray[np.bool_]:
-        """Whether networks keep all constraints [N], by their counts [N] (`macs`, `params`,
-        `inference_memory`, `latency`). What is not counted is held against no limit."""
-        kept: NDArray[np.bool_] = np.logical_and.reduce(
-            [count <= most for count, most in self._bounded(counts)]
+    def bounded(self, costs: Mapping[str, _Value]) -> list[tuple[_Value, float]]:
+        """Return the costs that are bounded, each with its bound."""
+        return [(_cost(costs, METRICS[name].count), most) for name, most in self.bounds.items()]
+
+    def is_feasible(self, costs: Costs) -> bool:
+        """Return whether a network with these costs keeps the target and all limits."""
+        return all(found <= bound for found, bound in self.bounded(costs))
+
+    def constraint_violation(self, costs: Mapping[str, _Array]) -> NDArray[np.float64]:
+        """Return how far networks exceed the bound that they exceed most [N]: the logarithm of
+        cost over bound, at most 0 where all are kept."""
+        violation: NDArray[np.float64] = np.max(
+            [np.log(found / bound) for found, bound in self.bounded(costs)], axis=0
         )
-        return kept
+        return violation
 
-    def constraint_violation(self, counts: Mapping[str, _Array]) -> NDArray[np.float64]:
-        """How far networks are beyond the constraint that they break most, as the logarithm of
-        its count over what is allowed [N]; at most 0 where all are kept."""
-        bounded = self._bounded(counts)
-        most: NDArray[np.float64] = np.max([np.log(n / most) for n, most in bounded], axis=0)
-        return most
 
-    def within(
-        self,
-        macs: float,
-        params: float | None = None,
-        inference_memory: float | None = None,
-        latency: float | None = None,
-    ) -> bool:
-        """Whether one network keeps all constraints; see `keeps`."""
-        given = (macs, params, inference_memory, latency)
-        names = (metric.count for metric in METRICS.values())
-        counts = {n: np.array([c]) for n, c in zip(names, given, strict=True) if c is not None}
-        return bool(np.all(self.keeps(counts)))
-
-    def admits(self, network: Network) -> bool:
-        """Whether a network keeps all constraints."""
-        return self.within(**self.counts(network))
-
-    def counts(self, network: Network) -> Counts:
-        """What decides about a network, as trials and journals hold it: `macs`, `params`, and
-        `inference_memory` and `latency` where they are bounded."""
-        counted = cost(network)
-        counts: Counts = {"macs": counted.macs, "params": counted.params}
-        if "memory" in self.bounds:
-            if counted.inference_memory is None:
-                raise UsageError(
-                    f"a bound of {format_bytes(self.bounds['memory'])} on the memory of a network "
-                    "that is no chain of stages, which is not known; allowed: no such bound"
-                )
-            counts["inference_memory"] = counted.inference_memory
-        if "latency" in self.bounds and self.latency is not None:
-            counts["latency"] = self.latency.predict(network).seconds
-        return counts
-
-    def _bounded(self, counts: Mapping[str, _Array]) -> list[tuple[_Array, float]]:
-        """Counts [N] with what is allowed of them."""
-        pairs = [(METRICS[name].count, most) for name, most in self.bounds.items()]
-        return [(counts[count], most) for count, most in pairs if count in counts]
+def _cost(costs: Mapping[str, _Value], name: str) -> _Value:
+    if name not in costs:
+        raise UsageError(f"the objective requires {name}, got {', '.join(costs)}")
+    return costs[name]

@@ -1,21 +1,16 @@
-"""Trials as values, and the journal they are written to.
-
-A journal is append-only, one JSON event a line, each written whole and flushed before it counts;
-the tell of a finished evaluation is also synced to disk. Complete lines never change; a torn last
-line, left by a crash, is cut when the journal is opened again.
-"""
+"""Proposals, evaluations and finished trials as values."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from numbers import Integral
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Literal, NoReturn, get_args
 
-from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.common.errors import UsageError
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.choices import Choices
+from mnas_search.nas.space.cost_model import Costs
 
-_FOREVER, _LARGEST = 1e12, 1e300  # seconds, and a reward that arithmetic can still work with
+_LARGEST = 1e300  # that arithmetic can still work with
 
 Status = Literal["ok", "failed", "stopped"]
 
@@ -83,15 +78,14 @@ class Trial:
         number, choices, fingerprint, duplicate_of, seed: as asked.
         status: `ok`; `failed`, with the reason in `error`; `stopped` early, at `rung`.
         accuracy: fraction in [0, 1]; None where there is none. A stopped trial's is the one at its
-            rung, and to be compared with no result.
-        macs, params: exact cost at the deployment resolution.
+            rung, which compares with no result.
+        costs: by name: exact `macs` and `params` at the deployment resolution, and what the
+            objective bounds besides: `inference_memory` (bytes), predicted `latency` (seconds).
         reward: the objective's plain value; None unless `ok`.
-        within_target: whether the network keeps the target, and the limits beside it.
+        feasible: whether the network keeps the target and all limits.
         seconds: of work, on the worker.
         error: reason of a failure.
         rung: where a stopped trial stopped.
-        inference_memory: exact bytes of fp32 inference at batch 1; None where nothing limits it.
-        latency: predicted seconds of one forward pass; None where nothing limits it.
     """
 
     number: int
@@ -101,97 +95,58 @@ class Trial:
     seed: int = 0
     status: Status
     accuracy: float | None
-    macs: int
-    params: int
+    costs: Costs
     reward: float | None
-    within_target: bool
+    feasible: bool
     seconds: float
     error: str | None = None
     rung: int | None = None
-    inference_memory: int | None = None
-    latency: float | None = None
 
     def __post_init__(self) -> None:
         if self.status not in get_args(Status):
-            raise UsageError(
-                f"trial {self.number} has status {self.status!r}; allowed: "
-                f"{', '.join(get_args(Status))}"
-            )
-        for name in ("macs", "params", "inference_memory"):
-            value = getattr(self, name)
-            if value is None and name == "inference_memory":
-                continue
-            if not isinstance(value, Integral) or value < 0:
-                raise UsageError(
-                    f"trial {self.number} has {name} {value!r}; allowed: a whole number from 0"
-                )
-        if not isinstance(self.seconds, int | float) or not 0 <= self.seconds < _FOREVER:
-            raise UsageError(
-                f"trial {self.number} has seconds {self.seconds!r}; allowed: a number"
-            )
-        if self.latency is not None and not (
-            isinstance(self.latency, int | float) and 0 < self.latency < _FOREVER
-        ):
-            raise UsageError(f"trial {self.number} has latency {self.latency!r}; allowed: seconds")
+            self._refuse("status", self.status, f"one of {', '.join(get_args(Status))}")
+        for name in {"macs": None, "params": None, **self.costs}:
+            kind, allowed = (Real, "a number") if name == "latency" else (Integral, "an integer")
+            value = self.costs.get(name)
+            if not (isinstance(value, kind) and 0 <= value < _LARGEST):
+                self._refuse(name, value, f"{allowed} of at least 0")
+        if not (isinstance(self.seconds, int | float) and 0 <= self.seconds < _LARGEST):
+            self._refuse("seconds", self.seconds, "a number of at least 0")
         if self.error is not None and not isinstance(self.error, str):
-            raise UsageError(f"trial {self.number} has error {self.error!r}; allowed: text")
+            self._refuse("error", self.error, "text")
         # One NaN that is learnt from would spoil every later proposal of a model.
-        if self.accuracy is not None and not (
-            isinstance(self.accuracy, int | float) and 0 <= self.accuracy <= 1
+        for name, value, low, high in (
+            ("accuracy", self.accuracy, 0, 1),
+            ("reward", self.reward, -_LARGEST, _LARGEST),
         ):
-            raise UsageError(
-                f"trial {self.number} has accuracy {self.accuracy}; allowed: a fraction from 0 to "
-                "1, or none for a trial that failed"
-            )
-        if self.reward is not None and not (
-            isinstance(self.reward, int | float) and abs(self.reward) < _LARGEST
-        ):
-            raise UsageError(
-                f"trial {self.number} has reward {self.reward}; allowed: a number, or none for a "
-                "trial that failed"
-            )
+            number = isinstance(value, int | float) and low <= value <= high
+            if value is not None and not number:
+                self._refuse(name, value, f"a number from {low:g} to {high:g}, or none")
+
+    def _refuse(self, name: str, value: object, allowed: str) -> NoReturn:
+        raise UsageError(f"{name} of trial {self.number} must be {allowed}, got {value!r}")
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds at the deployment resolution."""
+        return int(self.costs["macs"])
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters."""
+        return int(self.costs["params"])
 
 
 def rank(trial: Trial) -> tuple[float, int, int]:
-    """Sorts trials with a reward, best first; ties go to fewer multiply-adds, then the earlier."""
+    """Sort trials with a reward, best first; ties go to fewer multiply-adds, then the earlier."""
     assert trial.reward is not None
     return (-trial.reward, trial.macs, trial.number)
 
 
 def believed(trial: Trial, estimates: Mapping[int, float], objective: Objective) -> float:
-    """The trial's reward, by what its controller estimates the accuracy to be where it does;
+    """Return the trial's reward, by its controller's estimate of the accuracy where there is one;
     `estimates` by number of the trial."""
     assert trial.reward is not None
     if trial.number not in estimates:
         return trial.reward
-    return objective.reward(estimates[trial.number], objective.target_cost(trial))
-
-
-_RESULTS = ("status", "accuracy", "macs", "params", "reward", "seconds", "error", "rung")
-_LIMITED = ("inference_memory", "latency")  # told only where they are limited
-
-
-def results_of(trial: Trial) -> dict[str, Any]:
-    """What an event says of a finished trial, beside what was asked."""
-    told = {name: getattr(trial, name) for name in _RESULTS}
-    limited = {name: getattr(trial, name) for name in _LIMITED}
-    return told | {name: value for name, value in limited.items() if value is not None}
-
-
-def read_trial(asked: Asked, event: Mapping[str, Any], objective: Objective) -> Trial:
-    """A finished trial from what an event says of it."""
-    own: dict[str, Any] = {name: event.get(name) for name in (*_RESULTS, *_LIMITED)}
-    trial = Trial(**asdict(asked), **own, within_target=False)  # which looks at the values
-    kept = objective.within(*(own[m.count] for m in METRICS.values()))
-    return replace(trial, within_target=kept)
-
-
-def read_asked(event: Mapping[str, Any]) -> Asked:
-    """A proposal from its event."""
-    return Asked(
-        number=event["trial"],
-        choices=event["choices"],
-        fingerprint=event["fingerprint"],
-        duplicate_of=event["duplicate_of"],
-        seed=event["seed"],
-    )
+    return objective.reward_of(estimates[trial.number], trial.costs)

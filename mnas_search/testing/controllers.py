@@ -127,28 +127,24 @@ class ControllerContract:
         """Where params and memory are limited too, most asks after a start keep all limits."""
         tight = problem(self.space, self.limited)
         history = _history(controller, tight, 40)
-        within = tight.within(np.array([encode(tight.decisions, c) for c in history[-20:]]))
+        within = tight.is_feasible(np.array([encode(tight.decisions, c) for c in history[-20:]]))
         assert within.sum() >= 10, (
-            f"{within.sum()} of the last 20 asks are within; Problem.within tells before"
+            f"{within.sum()} of the last 20 asks are within; Problem.is_feasible tells"
         )
 
     def test_nothing_unreachable_is_asked_for_long(self, controller: MakeController) -> None:
         """Under a tight target, most asks after a start are within it."""
         tight = replace(self.problem(), objective=Objective(target=330e3))
         history = _history(controller, tight, 60)
-        within = [tight.objective.within(_macs(tight, choices)) for choices in history[-20:]]
-        assert sum(within) >= 10, (
-            f"{sum(within)} of the last 20 asks are within the target; Problem.within tells before"
+        within = tight.is_feasible(np.array([encode(tight.decisions, c) for c in history[-20:]]))
+        assert within.sum() >= 10, (
+            f"{within.sum()} of the last 20 asks are within the target; Problem.is_feasible tells"
         )
-
-
-def _macs(given: Problem, choices: Choices) -> int:
-    return int(given.cost(np.array([encode(given.decisions, choices)]))[0][0])
 
 
 def _finished(given: Problem, number: int, choices: Choices) -> Trial:
     codes = np.array([encode(given.decisions, choices)])
-    macs, params = given.cost(codes)
+    costs = {name: int(found[0]) for name, found in given.costs(codes).items()}
     accuracy = toy_accuracy(choices)
     return Trial(
         number=number,
@@ -156,10 +152,9 @@ def _finished(given: Problem, number: int, choices: Choices) -> Trial:
         fingerprint=str(encode(given.decisions, choices)),
         status="ok",
         accuracy=accuracy,
-        macs=int(macs[0]),
-        params=int(params[0]),
-        reward=given.objective.reward(accuracy, int(macs[0])),
-        within_target=bool(given.within(codes)[0]),
+        costs=costs,
+        reward=given.objective.reward_of(accuracy, costs),
+        feasible=given.objective.is_feasible(costs),
         seconds=0.0,
     )
 

@@ -48,7 +48,7 @@ def linear(codes):
 def toy(*, kind="hard", target=1e9, noise=0.0):
     space = ToySpace()
     objective = Objective(target=target, kind=kind)
-    given = Problem(decisions=space.decisions, objective=objective, cost=space_cost(space))
+    given = Problem(decisions=space.decisions, objective=objective, costs=space_cost(space))
     definition = Definition(name="toy", kind=kind, target=target, noise=noise)
     return DiscoveryProblem(definition=definition, given=given, searched=linear, probe="made up")
 
@@ -205,7 +205,7 @@ def test_the_best_known_is_the_best():
     """A space small enough to list, within a target that half of it keeps."""
     decisions = toy().given.decisions
     every = np.array(list(np.ndindex(*sizes(decisions))), np.uint8)
-    cost = toy().given.cost(every)[0]
+    cost = toy().given.costs(every)["macs"]
     problem = toy(target=float(np.median(cost)))
     _codes, best = scoring.best_known(problem, linear, generations=3, population=20)
     assert best == scoring.rewards(problem, linear, every).max()
@@ -222,15 +222,15 @@ def test_the_device_table_finds_additive_times():
     cost = DeviceCost(
         space.stage_decisions, space_cost(space), codes[:300], PICOSECONDS / time[:300]
     )
-    predicted, params = cost(codes[300:])
-    np.testing.assert_allclose(predicted, time[300:], rtol=1e-4)
-    assert (params == space_cost(space)(codes[300:])[1]).all()
+    found = cost(codes[300:])
+    np.testing.assert_allclose(PICOSECONDS * found["latency"], time[300:], rtol=1e-4)
+    assert (found["params"] == space_cost(space)(codes[300:])["params"]).all()
 
 
 def test_half_of_uniform_draws_keep_the_device_limit():
     problem = problems()[-1]
     draws = sample_codes(problem.given.decisions, 20_000, np.random.default_rng(0))
-    fraction = (problem.given.cost(draws)[0] <= problem.given.objective.target).mean()
+    fraction = problem.given.is_feasible(draws).mean()
     assert 0.47 < fraction < 0.53
 
 
@@ -263,9 +263,9 @@ def test_reinforce_moves_towards_what_is_rewarded():
 def test_local_search_stays_within_and_climbs():
     decisions = toy().given.decisions
     every = np.array(list(np.ndindex(*sizes(decisions))))
-    problem = toy(target=float(np.median(toy().given.cost(every)[0])))
+    problem = toy(target=float(np.median(toy().given.costs(every)["macs"])))
     run = runs.play(problem, LocalSearch(problem.given, 0, within=True), 0, 60)
-    assert (problem.given.cost(run.codes)[0] <= problem.given.objective.target).all()
+    assert (problem.given.target_cost(run.codes) <= problem.given.objective.target).all()
     around = neighbours((2, 3), (0, 1))
     assert sorted(around) == [(0, 0), (0, 2), (1, 1)]
 
@@ -288,7 +288,7 @@ def test_our_controllers_are_asked_and_told_as_in_a_search():
             return {d.name: d.options[0] for d in problem.given.decisions}
 
         def tell(self, trial):
-            events.append((trial.number, trial.duplicate_of, trial.within_target))
+            events.append((trial.number, trial.duplicate_of, trial.feasible))
 
     problem = toy(target=1.0)
     runs.play(problem, Ours(Recorder(), problem.given, 5), 5, 1)

@@ -40,14 +40,14 @@ class Toy:
         self.decisions = space.decisions
         unlimited = problem(space, Objective(target=1e15))
         draws = sample_codes(self.decisions, 2_000, rng)
-        target = float(np.quantile(unlimited.cost(draws)[0], 0.25))
+        target = float(np.quantile(unlimited.costs(draws)["macs"], 0.25))
         self.given = problem(space, Objective(target=target))
         self.last = np.maximum(np.array(sizes(self.decisions)) - 1, 1)
         self.worth = rng.uniform(0.2, 1, len(self.decisions))
         self.worth *= 0.5 / self.worth.sum()
 
     def trial(self, number, codes):
-        macs, params = (int(x[0]) for x in self.given.cost(np.array([codes])))
+        costs = {n: int(x[0]) for n, x in self.given.costs(np.array([codes])).items()}
         accuracy = 0.3 + float((self.worth * codes / self.last).sum())
         return Trial(
             number=number,
@@ -55,10 +55,9 @@ class Toy:
             fingerprint=str(codes),
             status="ok",
             accuracy=accuracy,
-            macs=macs,
-            params=params,
-            reward=self.given.objective.reward(accuracy, macs),
-            within_target=self.given.objective.within(macs),
+            costs=costs,
+            reward=self.given.objective.reward_of(accuracy, costs),
+            feasible=self.given.objective.is_feasible(costs),
             seconds=0.0,
         )
 
@@ -71,7 +70,7 @@ class Toy:
         return trials
 
     def best(self, trials):
-        return max(t.reward if t.within_target else 0.0 for t in trials)
+        return max(t.reward if t.feasible else 0.0 for t in trials)
 
     def front(self, trials):
         budgets = self.given.objective.target * np.linspace(0.6, 1, 10)
@@ -105,7 +104,7 @@ def test_the_optimum_is_known_and_found():
 
     toy = Toy(ToySpace())
     every = np.array(list(np.ndindex(*sizes(toy.decisions))))
-    within = every[toy.given.cost(every)[0] <= toy.given.objective.target].tolist()
+    within = every[toy.given.costs(every)["macs"] <= toy.given.objective.target].tolist()
     optimum = max(toy.trial(0, codes).reward for codes in within)
     for name in ("ppo", "evolution"):
         found = toy.best(toy.run(plugins.load("controllers", name)(toy.given), 0))

@@ -39,7 +39,7 @@ DECISIONS = GIVEN.decisions
 
 def finished(codes, number=0, reward=None, status="ok"):
     choices = decode(DECISIONS, codes)
-    macs, params = (int(x[0]) for x in GIVEN.cost(np.array([codes])))
+    costs = {name: int(x[0]) for name, x in GIVEN.costs(np.array([codes])).items()}
     own = toy_accuracy(choices) if reward is None else reward
     return Trial(
         number=number,
@@ -47,10 +47,9 @@ def finished(codes, number=0, reward=None, status="ok"):
         fingerprint=str(codes),
         status=status,
         accuracy=toy_accuracy(choices) if status == "ok" else None,
-        macs=macs,
-        params=params,
+        costs=costs,
         reward=own if status == "ok" else None,
-        within_target=GIVEN.objective.within(macs),
+        feasible=GIVEN.objective.is_feasible(costs),
         seconds=0.0,
     )
 
@@ -187,7 +186,7 @@ def test_ppo_learns():
     """Ten updates: the best network within the target becomes five times as likely, or more."""
     controller = PPO(GIVEN)
     every = np.array(list(np.ndindex(*sizes(DECISIONS))))
-    allowed = every[GIVEN.cost(every)[0] <= GIVEN.objective.target].tolist()
+    allowed = every[GIVEN.costs(every)["macs"] <= GIVEN.objective.target].tolist()
     best = tuple(max(allowed, key=lambda codes: toy_accuracy(decode(DECISIONS, codes))))
     before = log_prob(controller, best)
     for k in range(200):

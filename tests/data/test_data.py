@@ -1,5 +1,6 @@
 """Data by `--data`: every format as it lies on disk, odd images, splits, the cache."""
 
+import html
 import io
 import json
 import logging
@@ -907,14 +908,15 @@ def test_a_run_on_a_folder_of_images(tmp_path, run_cli, monkeypatch):
     (root / "train" / "dark" / "[odd").mkdir()
     (root / "train" / "dark" / "[odd" / "].png").write_text("no image")
     monkeypatch.chdir(tmp_path)
-    said, config = run_and_change(
+    _, config = run_and_change(
         run_cli,
         root.relative_to(tmp_path),
         tmp_path / "run",
         lambda: save(root / "train" / "dark" / "0.png", BLUE),
     )
     assert config["num_classes"] == 2
-    assert "data mine: 1 of 81 images of data 'mine' cannot be read and were skipped: " in said
+    said = html.unescape((tmp_path / "run" / "report.html").read_text())
+    assert "Data mine: 1 of 81 images of data 'mine' cannot be read and were skipped: " in said
     assert "train/dark/[odd/].png (not an image)" in said
 
 

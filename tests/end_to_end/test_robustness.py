@@ -98,7 +98,7 @@ def test_scalars_of_other_libraries(run_cli, mine, tmp_path, value):
         ("controller", "class X(Controller): pass", 2, "cannot be made with problem"),
         ("controller", "X = 3", 2, "controller must name a Controller class"),
         ("space", "class X(SearchSpace): pass", 2, "cannot be made with"),
-        ("space", "X = 3", 2, "allowed: a SearchSpace class"),
+        ("space", "X = 3", 2, "must be a SearchSpace class"),
         ("space", "sys.exit(0)", 2, "does not load: SystemExit"),
         ("space", "raise ValueError('two\\nlines')", 2, "two lines"),
         (

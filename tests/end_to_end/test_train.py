@@ -289,7 +289,6 @@ def assert_same_training(one, two):
         assert same(mine.weights, other.weights)
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("moment", range(7))
 def test_a_kill_between_any_two_files(small, finished, tmp_path, monkeypatch, moment):
     """A kill when so many files have taken their places, and one is about to."""

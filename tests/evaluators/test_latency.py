@@ -48,6 +48,7 @@ from mnas_search.nas.problem import problem
 from mnas_search.nas.space.choices import decode, encode, sample, sample_codes
 from mnas_search.nas.space.contract import SearchSpace
 from mnas_search.nas.space.cost import PerNetworkCost, space_cost
+from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.testing import ToySpace
 
 B0 = reference.architecture("efficientnet_b0")
@@ -168,6 +169,10 @@ def test_a_block_without_layers_has_a_shape():
     assert bare.shape == block.shape == (24, 56, 56)
 
 
+def counting(table):
+    return CostModel(metrics=("latency",), latency_table=table)
+
+
 # -- tables ------------------------------------------------------------------------------------
 
 
@@ -180,18 +185,20 @@ def test_batches_are_predicted_as_networks_are(name):
     one_by_one = [table.predict(network) for network in networks]
     assert all(one.timed == pytest.approx(1) for one in one_by_one)
     seconds = [one.seconds for one in one_by_one]
-    np.testing.assert_allclose(space_cost(space, table).latency(codes), seconds)
-    np.testing.assert_allclose(PerNetworkCost(space, table).latency(codes), seconds)
-    np.testing.assert_allclose(problem(space, _latency(table)).target_cost(codes), seconds)
+    np.testing.assert_allclose(space_cost(space, counting(table))(codes)["latency"], seconds)
+    np.testing.assert_allclose(PerNetworkCost(space, counting(table))(codes)["latency"], seconds)
+    np.testing.assert_allclose(
+        problem(space, _latency(), model=counting(table)).target_cost(codes), seconds
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_reachable_range_is_exact(seed):
     space = random_space(seed)
-    counter = space_cost(space, table_of(space, seed=seed))
-    seconds = counter.latency(every(space))
-    assert counter.feasible_latency.low == pytest.approx(seconds.min())
-    assert counter.feasible_latency.high == pytest.approx(seconds.max())
+    counter = space_cost(space, counting(table_of(space, seed=seed)))
+    seconds = counter(every(space))["latency"]
+    assert counter.feasible_range("latency").low == pytest.approx(seconds.min())
+    assert counter.feasible_range("latency").high == pytest.approx(seconds.max())
 
 
 def test_a_prediction_is_offset_and_factor_times_the_sum():
@@ -556,34 +563,36 @@ def test_bench_exports(run_cli):
 # -- objectives and controllers ----------------------------------------------------------------
 
 
-def _latency(table, target=0.01, **limits):
-    return Objective(target=target, metric="latency", latency=table, **limits)
+def _latency(target=0.01):
+    return Objective(target=target, metric="latency")
 
 
 def test_the_reward_is_that_of_latency():
     """MnasNet's equation 2."""
     table = table_of(ToySpace())
-    objective = _latency(table, target=0.075)
+    objective = _latency(target=0.075)
     assert objective.reward(0.75, 0.15) == pytest.approx(0.75 * 2**-0.07)
     network = ToySpace().decode({d.name: d.options[0] for d in ToySpace().decisions})
     seconds = table.predict(network).seconds
     expected = 0.75 * (seconds / 0.075) ** -0.07
-    assert objective.reward_of(0.75, network) == pytest.approx(expected)
-    assert objective.counts(network)["latency"] == seconds
+    costs = counting(table).costs(network)
+    assert objective.reward_of(0.75, costs) == pytest.approx(expected)
+    assert costs["latency"] == seconds
     assert objective.constraint == "75.0 ms"
-    both = Objective(target=4e8, max_latency=0.02, latency=table)
+    both = Objective(target=4e8, max_latency=0.02)
     assert both.constraint == "400M FLOPs and 20.0 ms"
-    assert both.within(3e8, latency=0.02) and not both.within(3e8, latency=0.021)
+    assert both.is_feasible({"macs": 3e8, "latency": 0.02})
+    assert not both.is_feasible({"macs": 3e8, "latency": 0.021})
     assert both.reward(0.75, 2e8) == Objective(target=4e8).reward(0.75, 2e8)
 
 
 def test_objectives_that_are_refused():
-    with pytest.raises(UsageError, match="metric 'banana'; allowed: flops, latency, memory"):
+    with pytest.raises(UsageError, match="metric must be one of flops, latency, memory, got"):
         Objective(target=1, metric="banana")
-    with pytest.raises(UsageError, match="a bound on latency without a table"):
-        Objective(target=0.02, metric="latency")
-    with pytest.raises(UsageError, match="target latency 0; allowed: a positive number"):
-        Objective(target=0, metric="latency", latency=table_of(ToySpace()))
+    with pytest.raises(UsageError, match="a bound on latency requires a latency table"):
+        problem(ToySpace(), _latency(target=0.02))
+    with pytest.raises(UsageError, match="target latency must be a positive number, got 0"):
+        _latency(target=0)
 
 
 @pytest.mark.parametrize("name", CONTROLLERS)
@@ -591,12 +600,12 @@ def test_every_controller_keeps_a_tight_latency(name):
     space = SPACES["efficientnet"]
     table = table_of(space)
     draws = sample_codes(space.decisions, 2_000, np.random.default_rng(0))
-    seconds = space_cost(space, table).latency(draws)
-    given_ = problem(space, _latency(table, target=float(np.quantile(seconds, 0.2))))
+    seconds = space_cost(space, counting(table))(draws)["latency"]
+    given_ = problem(space, _latency(float(np.quantile(seconds, 0.2))), model=counting(table))
     controller = plugins.load("controllers", name)(given_)
     asked = [controller.ask(np.random.default_rng((0, k))) for k in range(30)]
     codes = np.array([encode(space.decisions, choices) for choices in asked])
-    assert given_.within(codes).all()
+    assert given_.is_feasible(codes).all()
     assert (given_.target_cost(codes) <= given_.objective.target).all()
 
 
@@ -711,7 +720,7 @@ def test_a_run_by_a_table_of_a_device_that_is_not_here(run_cli, tmp_path):
     ("change", "says"),
     [
         ({"target-latency": "20"}, "with its unit such as 20ms, 0.02s or 500us, got '20'"),
-        ({"target-latency": "1us"}, "at most 0.00100 ms cannot be reached; allowed: space"),
+        ({"target-latency": "1us"}, "'efficientnet' has 0.00100 ms or less (range: "),
         (
             {"target-latency": "20ms", "device": "cuda"},
             "device must be 'cpu', the device of the table ",
@@ -729,7 +738,7 @@ def test_a_run_by_a_table_of_a_device_that_is_not_here(run_cli, tmp_path):
         ),
         (
             {"target-latency": "20ms", "latency-table": None, "exponent": 0.07},
-            "exponent 0.07; allowed: zero or below",
+            "exponent must be a number of at most 0, got 0.07",
         ),
     ],
 )

@@ -76,7 +76,7 @@ def test_finalists_are_the_searchs_best_and_the_check_decides(tmp_path):
     with Journal(tmp_path / "journal.jsonl") as journal:
         search = searched(journal, NUMBERS)
         finals = finals_of(search, journal)
-        within = sorted((t for t in search.trials if t.within_target), key=lambda t: -t.reward)
+        within = sorted((t for t in search.trials if t.feasible), key=lambda t: -t.reward)
         assert len(within) > FINALISTS
         numbers = sorted(f.trial.number for f in finals.finalists)
         assert numbers == sorted(t.number for t in within[:FINALISTS])
@@ -190,10 +190,9 @@ def known(number):
         fingerprint=network.fingerprint,
         status="ok",
         accuracy=0.9,
-        macs=cost(network).macs,
-        params=cost(network).params,
+        costs={"macs": cost(network).macs, "params": cost(network).params},
         reward=None,
-        within_target=True,
+        feasible=True,
         seconds=7.0,
     )
 
@@ -308,10 +307,9 @@ def test_a_prior_is_a_scale_plus_a_residual():
             fingerprint=str(number),
             status="ok",
             accuracy=float(truth[number] + 0.002 * rng.normal()),
-            macs=1,
-            params=1,
+            costs={"macs": 1, "params": 1},
             reward=0.0,
-            within_target=True,
+            feasible=True,
             seconds=0.0,
         )
         controller.tell(trial)
@@ -454,7 +452,7 @@ def test_bayesian_finds_every_network_of_a_small_space(tmp_path, start):
     space, objective = ToySpace(), OBJECTIVE
     every = np.array(list(np.ndindex(3, 2, 3, 2, 3, 2)))
     given = problem(space, objective)
-    within = [tuple(row) for row in every[given.cost(every)[0] <= 350e3].tolist()]
+    within = [tuple(row) for row in every[given.costs(every)["macs"] <= 350e3].tolist()]
     tight = replace(given, objective=replace(objective, target=350e3))
     controller = Bayesian(tight, start=start)
     asked = []

@@ -622,7 +622,7 @@ def test_the_weights_decide_the_number_of_classes(run_cli, weights_file, tmp_pat
     options = ["--to", "pytorch", "--weights", weights_file, "-o", tmp_path / "out"]
     code, _, err = run_cli("export", tmp_path / "net.json", *options)
     assert code == 0, err
-    assert "note: 7 classes, as the weights have" in err
+    assert "note: exported with the 7 classes of the weights" in err
     given = load_file(weights_file)
     headless = {k: v for k, v in given.items() if not k.startswith("classifier")}
     save_file(headless, tmp_path / "headless.safetensors")

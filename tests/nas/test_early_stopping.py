@@ -406,7 +406,7 @@ def test_the_command_line_refuses_in_one_line(run_cli, tmp_path):
 
 def _trial(given, number, choices, **own):
     codes = np.array([[d.code(choices[d.name]) for d in given.decisions]])
-    macs = int(given.cost(codes)[0][0])
+    macs = int(given.costs(codes)["macs"][0])
     accuracy = toy_accuracy(choices)
     trial = Trial(
         number=number,
@@ -414,10 +414,9 @@ def _trial(given, number, choices, **own):
         fingerprint=str(codes),
         status="ok",
         accuracy=accuracy,
-        macs=macs,
-        params=1,
+        costs={"macs": macs, "params": 1},
         reward=given.objective.reward(accuracy, macs),
-        within_target=True,
+        feasible=True,
         seconds=0.0,
     )
     return replace(trial, **own)

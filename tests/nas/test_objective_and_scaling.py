@@ -40,8 +40,8 @@ def test_rewards_by_hand():
     assert hard.reward(0.77, 800_000_000) == pytest.approx(0.385)
     assert absolute.reward(0.77, 500_000_000) == pytest.approx(0.77 - 0.1 * 0.25)
     assert absolute.reward(0.77, 300_000_000) == pytest.approx(0.77 - 0.1 * 0.25)
-    assert soft.within(400_000_000)
-    assert not soft.within(400_000_001)
+    assert soft.is_feasible({"macs": 400_000_000})
+    assert not soft.is_feasible({"macs": 400_000_001})
 
 
 @given(st.floats(1e7, 1e10), st.integers(10**7, 10**9), st.integers(10**7, 10**9))

@@ -342,7 +342,7 @@ def test_one_position_is_told(trained, picture, tmp_path, run_cli):
     code, _, err = run_cli("explain", small, picture, "-o", tmp_path / "out")
     assert code == 0 and plan(replace(architecture, resolution=4)).stages[-1][-1].out_size == 1
     assert err == (
-        "note: small ends in a map of one position, which says nothing of where: train it at a "
+        "note: the map of small has a single position, which locates nothing; train it at a "
         "higher --resolution\n"
     )
 

@@ -58,8 +58,7 @@ class LocalSearch(Searcher):
             self._here = told.penalised
             self._open = neighbours(self._options, row)
             if self._within:
-                cost, _params = self._problem.cost(np.array(self._open))
-                kept = cost <= self._problem.objective.target
+                kept = self._problem.is_feasible(np.array(self._open))
                 self._open = [r for r, keep in zip(self._open, kept, strict=True) if keep]
             self._rng.shuffle(self._open)
 

@@ -8,6 +8,7 @@ from typing import Any
 from mnas_search.architecture import published
 from mnas_search.architecture.cost.latency import LatencyTable
 from mnas_search.architecture.scaling import widest
+from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError, error_context
@@ -33,6 +34,7 @@ from mnas_search.nas.problem import Problem, check_feasible
 from mnas_search.nas.space.choices import Choices
 from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace, make_space
 from mnas_search.nas.space.cost import space_cost
+from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.trial import Trial
 
 # What users would take without a search; a winner has to beat the first.
@@ -52,7 +54,7 @@ class Setup:
             where they are no chains of stages.
         tested: trains the best candidates of a search on data beside the baselines at the end;
             None where the evaluator has no test split.
-        space, objective, problem: see their classes.
+        space, objective, cost_model, problem: see their classes.
     """
 
     def __init__(
@@ -122,20 +124,18 @@ class Setup:
             max_params=config.max_params,
             max_memory=_least(limits.get("max_memory"), config.max_memory),
             max_latency=limits.get("max_latency"),
-            latency=latency,
         )
         self.config = replace(config, exponent=self.objective.exponent)
-        counter = space_cost(self.space, latency)
+        self.cost_model = CostModel(metrics=tuple(self.objective.bounds), latency_table=latency)
+        counter = space_cost(self.space, self.cost_model)
         first = {d.name: d.options[0] for d in self.space.decisions}
         with error_context("the search space's decode"):
-            self.objective.counts(self.space.decode(first))  # refuses what is not known of it
+            self.cost_model.costs(self.space.decode(first))  # refuses what is not known of it
         check_feasible(self.objective, counter, config.space)
         self.problem = Problem(
             decisions=self.space.decisions,
             objective=self.objective,
-            cost=counter,
-            memory=counter.inference_memory,
-            latency=counter.latency,
+            costs=counter,
             prior=None if config.prior is None else _prior(config.prior, self.space),
         )
         if self.check is not None:
@@ -158,6 +158,10 @@ class Setup:
         made: Controller = plugins.load("controllers", "random_search")(self.problem)
         return made
 
+    def is_feasible(self, network: Network) -> bool:
+        """Return whether a network keeps the target and all limits."""
+        return self.objective.is_feasible(self.cost_model.costs(network))
+
     def baselines(self) -> list[Architecture]:
         """Return the fixed baselines, each as wide as the constraints allow."""
         found = []
@@ -168,19 +172,20 @@ class Setup:
                 num_classes=self.config.num_classes or 1000,
             )
             with contextlib.suppress(UsageError):  # none so small
-                found.append(widest(network, self.objective.admits))
+                found.append(widest(network, self.is_feasible))
         return found
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:
         """Return choices to try first, and trials of earlier runs."""
-        return warm_start(self.config.start_from, self.space, self.objective, self.recorded)
+        texts, recorded = self.config.start_from, self.recorded
+        return warm_start(texts, self.space, self.objective, self.cost_model, recorded)
 
     @property
     def recorded(self) -> dict[str, Any]:
         """The configuration as config.json holds it, with hashes of the user's own files."""
         recorded = asdict(self.config) | {"start_from": list(self.config.start_from)}
-        if self.objective.latency is not None:
-            recorded["latency_table_sha256"] = self.objective.latency.sha256
+        if self.cost_model.latency_table is not None:
+            recorded["latency_table_sha256"] = self.cost_model.latency_table.sha256
         return recorded | content_hashes(recorded, PLUGINS, self.evaluator)
 
 

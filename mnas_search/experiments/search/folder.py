@@ -13,7 +13,6 @@ report.html          the run on one page
 """
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from mnas_search.architecture.traced_network import block_string
@@ -35,26 +34,30 @@ TRIAL_COLUMNS = (
     "seconds",
     "error",
 )
-_FURTHER = ("rung", "inference_memory", "latency")  # columns only where they hold something
+_FURTHER = ("rung", "inference_memory", "latency")  # columns only where a trial has them
 
 
-def further_columns(trials: Sequence[Trial]) -> list[str]:
-    """Return the optional columns that hold something."""
-    return [name for name in _FURTHER if any(getattr(t, name) is not None for t in trials)]
+def further_figures(trial: Trial) -> dict[str, Any]:
+    """Return those of the optional columns that the trial has."""
+    figures = trial.costs if trial.rung is None else {"rung": trial.rung, **trial.costs}
+    return {name: figures[name] for name in _FURTHER if name in figures}
 
 
 def write_trials(result: Result) -> None:
     """Write trials.csv and pareto.csv."""
     for name, trials in (("trials.csv", result.trials), ("pareto.csv", result.pareto)):
-        columns = (*TRIAL_COLUMNS, *further_columns(trials))
-        rows = [{column: _value(result, t, column) for column in columns} for t in trials]
-        write_atomically(result.folder / name, csv_text(columns, rows))
+        rows = [_row(result, trial) for trial in trials]
+        further = [column for column in _FURTHER if any(column in row for row in rows)]
+        write_atomically(result.folder / name, csv_text((*TRIAL_COLUMNS, *further), rows))
 
 
-def _value(result: Result, trial: Trial, column: str) -> Any:
-    if column == "block_string":
-        return block_string(result.networks[trial.number])
-    return getattr(trial, "number" if column == "trial" else column)
+def _row(result: Result, trial: Trial) -> dict[str, Any]:
+    own = {
+        "trial": trial.number,
+        "block_string": block_string(result.networks[trial.number]),
+        **further_figures(trial),
+    }
+    return own | {name: getattr(trial, name) for name in TRIAL_COLUMNS if name not in own}
 
 
 def write_best(result: Result) -> None:
@@ -70,8 +73,8 @@ def write_best(result: Result) -> None:
         "fingerprint": trial.fingerprint,
         "trial": trial.number,
     }
-    columns = ("accuracy", "macs", "params", "reward", *further_columns((trial,)))
-    best |= {name: getattr(trial, name) for name in columns}
+    best |= {name: getattr(trial, name) for name in ("accuracy", "macs", "params", "reward")}
+    best |= further_figures(trial)
     if (opinion := result.opinion) is not None:
         best["check"] = {
             "accuracy": opinion.checked.accuracy,

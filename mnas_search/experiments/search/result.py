@@ -42,6 +42,7 @@ class Result:
         self, setup: Setup, folder: Path, stages: Stages, timing: Timing | None = None
     ) -> None:
         self.config, self.objective = setup.config, setup.objective
+        self.cost_model = setup.cost_model
         self.space, self.evaluator, self.check = setup.space, setup.evaluator, setup.check
         self.folder, self.timing = folder, timing
         self._search = search = stages.search
@@ -85,7 +86,7 @@ class Result:
             if name != self.objective.metric
         }
         return tuple(
-            t for t in self.good if all(getattr(t, name) <= most for name, most in limits.items())
+            t for t in self.good if all(t.costs[name] <= most for name, most in limits.items())
         )
 
     @cached_property
@@ -125,7 +126,9 @@ class Result:
         whose target cost (multiply-adds, seconds, bytes) is at most `most`, and not vetoed."""
         vetoed = [one.trial for one in self.vetoed]
         fitting = [
-            t for t in self.limited if self.objective.target_cost(t) <= most and t not in vetoed
+            t
+            for t in self.limited
+            if self.objective.target_cost(t.costs) <= most and t not in vetoed
         ]
 
         def value(trial: Trial) -> float:
@@ -156,7 +159,7 @@ class Result:
     def latencies(self) -> dict[str, tuple[float, Latency]]:
         """(Predicted seconds, measured latency) of the leading networks that were measured on the
         device; the winner first, where it is among them."""
-        table = self.objective.latency
+        table = self.cost_model.latency_table
         if table is None:
             return {}
         return {
@@ -175,8 +178,11 @@ class Result:
         """Pareto-optimal trials in accuracy and the target metric within the limits, cheapest
         first."""
         front: list[Trial] = []
-        target_cost = self.objective.target_cost
-        for trial in sorted(self.limited, key=lambda t: (target_cost(t), -(t.accuracy or 0.0))):
+
+        def key(trial: Trial) -> tuple[float, float]:
+            return self.objective.target_cost(trial.costs), -(trial.accuracy or 0.0)
+
+        for trial in sorted(self.limited, key=key):
             if not front or (trial.accuracy or 0.0) > (front[-1].accuracy or 0.0):
                 front.append(trial)
         return tuple(front)

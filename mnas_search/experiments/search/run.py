@@ -52,7 +52,7 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
         listener.on_end()
     if not experiment.resumed:
         setup.warm_start()
-    table = setup.objective.latency
+    table = setup.cost_model.latency_table
     files = {} if table is None else {TABLE: table.to_json()}
     experiment.make(setup.recorded, _stem(setup.objective), files)
     return _run(setup, experiment, listener)
@@ -141,10 +141,11 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener) -> Result:
         listener.on_progress(search.done, trials, _best_text(search.best))
         try:
             timing = _run_stages(config, stages, listener)
-            if search.best is not None and setup.objective.latency is not None:
+            table = setup.cost_model.latency_table
+            if search.best is not None and table is not None:
                 listener.on_stage("measuring the best networks on the device")
                 leading = tuple(Result(setup, folder, stages).leading.values())
-                stages.remeasured.measure(leading, setup.objective.latency)
+                stages.remeasured.measure(leading, table)
         finally:
             listener.on_end()
             _write_tables(Result(setup, folder, stages))
@@ -157,8 +158,8 @@ def _best_text(best: Trial | None) -> str:
     if best is None:
         return "no candidate yet"
     costs = [f"{format_size(best.macs)} FLOPs"]
-    if best.latency is not None:
-        costs.append(format_latency(best.latency))
+    if "latency" in best.costs:
+        costs.append(format_latency(best.costs["latency"]))
     return f"best {best.accuracy:.4f} at {', '.join(costs)}, reward {best.reward:.4f}"
 
 
@@ -268,7 +269,7 @@ def _why_no_winner(result: Result) -> str:
 def _minima(result: Result) -> str:
     """Describe the minima of the bounded metrics over the candidates."""
     metrics = [METRICS[name] for name in result.objective.bounds]
-    minima = [m.text(min(getattr(t, m.count) or 0 for t in result.good)) for m in metrics]
+    minima = [m.text(min(t.costs[m.count] for t in result.good)) for m in metrics]
     if len(minima) == 1:
         return f"the cheapest has {minima[0]}"
     return f"the minima over all candidates: {', '.join(minima)}"

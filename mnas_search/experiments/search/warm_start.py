@@ -17,6 +17,7 @@ from mnas_search.nas.journal import read_events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.choices import Choices, encode
 from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
+from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.space.encoding import encode_architecture
 from mnas_search.nas.trial import Trial
 
@@ -26,7 +27,11 @@ _SAME = (*_NAMES, "resolution", "num_classes")
 
 
 def warm_start(
-    texts: Sequence[str], space: SearchSpace, objective: Objective, config: Mapping[str, Any]
+    texts: Sequence[str],
+    space: SearchSpace,
+    objective: Objective,
+    cost_model: CostModel,
+    config: Mapping[str, Any],
 ) -> tuple[list[Choices], list[Trial]]:
     """Choices to try first, and finished trials of earlier runs.
 
@@ -37,7 +42,7 @@ def warm_start(
     known: dict[str, Trial] = {}
     for text in texts:
         if _is_folder(text):
-            for trial in _trials(Path(text), space, objective, config):
+            for trial in _trials(Path(text), space, objective, cost_model, config):
                 known.setdefault(trial.fingerprint, trial)
         else:
             wanted.append(_choices(text, space))
@@ -66,7 +71,11 @@ def _choices(text: str, space: SearchSpace) -> Choices:
 
 
 def _trials(
-    folder: Path, space: SearchSpace, objective: Objective, config: Mapping[str, Any]
+    folder: Path,
+    space: SearchSpace,
+    objective: Objective,
+    cost_model: CostModel,
+    config: Mapping[str, Any],
 ) -> list[Trial]:
     if not holds_experiment(folder):
         raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no config.json")
@@ -86,7 +95,7 @@ def _trials(
                 trials.append((asked[event["trial"]], event))
             elif event["event"] == "warm start":
                 trials += [(result, result) for result in event["known"] if _whole(result)]
-        return [_trial(ask, tell, space, objective) for ask, tell in trials]
+        return [_trial(ask, tell, space, objective, cost_model) for ask, tell in trials]
     except (LookupError, TypeError, MnasSearchError) as error:
         raise RunFolderError(f"the journal of {str(folder)!r} cannot be used: {error}") from error
 
@@ -97,12 +106,15 @@ def _whole(tell: Mapping[str, Any]) -> bool:
 
 
 def _trial(
-    ask: Mapping[str, Any], tell: Mapping[str, Any], space: SearchSpace, objective: Objective
+    ask: Mapping[str, Any],
+    tell: Mapping[str, Any],
+    space: SearchSpace,
+    objective: Objective,
+    cost_model: CostModel,
 ) -> Trial:
     encode(space.decisions, ask["choices"])
     network = space.decode(ask["choices"])
-    counts = objective.counts(network)  # at this run's resolution
-    memory = counts.get("inference_memory")
+    costs = cost_model.costs(network)  # at this run's resolution
     accuracy = tell["accuracy"]
     return Trial(
         number=0,
@@ -110,12 +122,9 @@ def _trial(
         fingerprint=network.fingerprint,
         status=tell["status"],
         accuracy=accuracy,
-        macs=int(counts["macs"]),
-        params=int(counts["params"]),
-        inference_memory=None if memory is None else int(memory),
-        latency=counts.get("latency"),
-        reward=None if accuracy is None else objective.reward(accuracy, counts[objective.count]),
-        within_target=objective.within(**counts),
+        costs=costs,
+        reward=None if accuracy is None else objective.reward_of(accuracy, costs),
+        feasible=objective.is_feasible(costs),
         seconds=tell["seconds"],
         error=tell["error"],
     )

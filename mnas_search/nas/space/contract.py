@@ -3,6 +3,7 @@
 import inspect
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol, final
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.architecture.stage import Stage
-from mnas_search.architecture.traced_network import Network as Network
+from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError
@@ -71,49 +72,33 @@ class StagewiseSpace(SearchSpace):
         return replace(self.template, stages=stages)
 
 
-class BatchCost(Protocol):
-    """Exact cost of any batch of codes [N, D]."""
+class BatchCosts(Protocol):
+    """Exact costs of any batch of codes [N, D]."""
 
-    def __call__(self, codes: Codes, /) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Multiply-adds [N] and params [N]."""
-
-
-class BatchMemory(Protocol):
-    """Exact memory of any batch of codes [N, D]."""
-
-    def __call__(self, codes: Codes, /) -> NDArray[np.int64]:
-        """Bytes of fp32 inference at batch 1 [N] (`Cost.inference_memory`)."""
-
-
-class BatchLatency(Protocol):
-    """Predicted latency of any batch of codes [N, D]."""
-
-    def __call__(self, codes: Codes, /) -> NDArray[np.float64]:
-        """Seconds [N]."""
+    def __call__(self, codes: Codes, /) -> Mapping[str, NDArray[np.int64 | np.float64]]:
+        """Return each cost [N] by its name, as `CostModel.costs` names them."""
 
 
 class BatchAccuracy(Protocol):
     """Predicted accuracy of any batch of codes [N, D]."""
 
     def __call__(self, codes: Codes, /) -> NDArray[np.float64]:
-        """Fractions [N]."""
+        """Return fractions [N]."""
 
 
 def make_space(name: str, *, resolution: int = 224, num_classes: int | None = 1000) -> SearchSpace:
-    """The search space of a name, for deployment at a resolution with so many classes."""
+    """Return the search space of a name, for deployment at a resolution and number of classes."""
     target = plugins.load("search_spaces", name)
     if isinstance(target, SearchSpace):
         return target
     if not (isinstance(target, type) and issubclass(target, SearchSpace)):
-        raise UsageError(f"space {name!r}; allowed: a SearchSpace class")
+        raise UsageError(f"space must be a SearchSpace class, got {name!r}")
     accepted = inspect.signature(target).parameters
     given = {"resolution": resolution, "num_classes": num_classes}
     defaults = {"resolution": 224, "num_classes": 1000}
     for option, value in given.items():
         if option not in accepted and value != defaults[option]:
-            raise UsageError(
-                f"{option} {value} with space {name!r}; allowed: none, the space fixes it"
-            )
+            raise UsageError(f"{option} is fixed by space {name!r}, got {value}")
     fitting = {option: value for option, value in given.items() if option in accepted}
     space: SearchSpace = plugins.make(target, name, **fitting)
     return space

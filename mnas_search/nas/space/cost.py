@@ -4,32 +4,34 @@ A stagewise space is counted from one table a stage. Walking down the network, a
 needs to know of the earlier ones is its input: the width and the side of the map. Stage i has a
 row for each such state that can occur, and a column for each combination of its own choices:
 
-    macs[i][state, local], params[i][state, local], held[i][state, local],
+    macs[i][state, local], params[i][state, local], state_bytes[i][state, local],
     peaks[i][state, local], next_state[i][state, local]
 
-and where there is a table of latencies, seconds[i][state, local]; all filled by the same plan
+and where there is a table of latencies, latency[i][state, local]; all filled by the same plan
 functions as a single network's cost. Counting a batch is then one gather a stage; the smallest and
 largest network follow by dynamic programming over the states.
 """
 
 import functools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search.architecture.blocks.network import plan_head, plan_stage, plan_stem
-from mnas_search.architecture.cost.base import BYTES_PER_ELEMENT, Cost
-from mnas_search.architecture.cost.count import cost
-from mnas_search.architecture.cost.latency.table import LatencyTable
-from mnas_search.common.errors import InvalidChoices, UsageError
+from mnas_search.architecture.blocks.network import PartPlan, plan_head, plan_stage, plan_stem
+from mnas_search.architecture.cost.base import BYTES_PER_ELEMENT
+from mnas_search.architecture.kind import BlockPlan
+from mnas_search.common.errors import InvalidChoices
 from mnas_search.nas.space.choices import Codes, Decision, decode, sizes
 from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
+from mnas_search.nas.space.cost_model import CostModel
 
-Counts = tuple[NDArray[np.int64], NDArray[np.int64]]
+CostArrays = dict[str, NDArray[np.int64 | np.float64]]
+State = tuple[int, int]  # width and side of a map
 
 # Rows counted at a time: codes and intermediate results then stay in the processor's cache.
 _CHUNK = 4096
@@ -38,220 +40,182 @@ _MAX_TABLE = 2**24  # entries; also what float32 counts exactly
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """Smallest and largest count in a space."""
+    """Smallest and largest cost in a space; `high` is None where it is not known."""
 
     low: float
-    high: float
+    high: float | None
 
 
-class SpaceCost(Protocol):
-    """Counts batches of codes."""
+class SpaceCost(ABC):
+    """Counts batches of codes of one space.
 
-    def __call__(self, codes: Codes, /) -> Counts:
-        """Multiply-adds [N] and params [N] of codes [N, D]."""
+    Attributes:
+        vectorised: whether a batch is counted from tables, not one network after the other.
+    """
 
-    def inference_memory(self, codes: Codes, /) -> NDArray[np.int64]:
-        """Bytes of fp32 inference at batch 1 [N] of codes [N, D] (`Cost.inference_memory`)."""
+    vectorised: ClassVar[bool]
 
-    def latency(self, codes: Codes, /) -> NDArray[np.float64]:
-        """Seconds [N] of codes [N, D], predicted by the table of latencies."""
+    @abstractmethod
+    def __call__(self, codes: Codes, /) -> CostArrays:
+        """Return the costs [N] of codes [N, D] by name, those that the `CostModel` counts."""
 
-    @property
-    def vectorised(self) -> bool:
-        """Whether a batch is counted from tables, not one network after the other."""
-
-    @property
-    def feasible_range(self) -> Range | None:
-        """The exact range of multiply-adds; None where only walking the space could tell."""
-
-    @property
-    def feasible_params(self) -> Range | None:
-        """The same of params."""
-
-    @property
-    def min_memory(self) -> int | None:
-        """The same of inference memory, its lower end."""
-
-    @property
-    def feasible_latency(self) -> Range | None:
-        """The same of predicted latency, in seconds."""
+    @abstractmethod
+    def feasible_range(self, metric: str = "flops") -> Range | None:
+        """Return the exact range of a metric (its name in `METRICS`) over the space; None where
+        only counting every network could tell."""
 
 
-def space_cost(space: SearchSpace, latency: LatencyTable | None = None) -> SpaceCost:
-    """The fastest exact counter that the space allows; with a table, of latencies too."""
+def space_cost(space: SearchSpace, model: CostModel | None = None) -> SpaceCost:
+    """Return the fastest exact counter that the space allows, of what `model` counts."""
+    model = model or CostModel()
     if isinstance(space, StagewiseSpace):
-        return LookupTableCost(space, latency)
-    return PerNetworkCost(space, latency)
+        return LookupTableCost(space, model)
+    return PerNetworkCost(space, model)
 
 
-class PerNetworkCost:
+@final
+class PerNetworkCost(SpaceCost):
     """Counts one network after the other, for any space."""
 
     vectorised = False
-    feasible_range = feasible_params = min_memory = feasible_latency = None
 
-    def __init__(self, space: SearchSpace, latency: LatencyTable | None = None) -> None:
-        decisions = space.decisions
-        self._latency = latency
+    def __init__(self, space: SearchSpace, model: CostModel | None = None) -> None:
+        decisions, counting = space.decisions, model or CostModel()
 
         @functools.lru_cache(maxsize=65_536)
-        def count(row: tuple[int, ...]) -> Cost:
-            return cost(space.decode(decode(decisions, row)))
+        def count(row: tuple[int, ...]) -> dict[str, float]:
+            return counting.costs(space.decode(decode(decisions, row)))
 
-        @functools.lru_cache(maxsize=65_536)
-        def seconds(row: tuple[int, ...]) -> float:
-            return _given(latency).predict(space.decode(decode(decisions, row))).seconds
+        self._count = count
 
-        self._cost, self._seconds = count, seconds
+    def __call__(self, codes: Codes, /) -> CostArrays:
+        """Return the costs [N] of codes [N, D] by name."""
+        costs = [self._count(tuple(row)) for row in codes.tolist()]
+        names = costs[0] if costs else ("macs", "params")
+        return {name: np.array([found[name] for found in costs]) for name in names}
 
-    def __call__(self, codes: Codes, /) -> Counts:
-        """Multiply-adds [N] and params [N] of codes [N, D]."""
-        costs = [self._cost(tuple(row)) for row in codes.tolist()]
-        return (
-            np.array([c.macs for c in costs], dtype=np.int64),
-            np.array([c.params for c in costs], dtype=np.int64),
-        )
-
-    def inference_memory(self, codes: Codes, /) -> NDArray[np.int64]:
-        """Bytes of fp32 inference at batch 1 [N] of codes [N, D]."""
-        memory = [self._cost(tuple(row)).inference_memory for row in codes.tolist()]
-        if None in memory:
-            raise UsageError(
-                "the memory of networks that are no chains of stages is not known; allowed: "
-                "constraints on FLOPs and params"
-            )
-        return np.array(memory, dtype=np.int64)
-
-    def latency(self, codes: Codes, /) -> NDArray[np.float64]:
-        """Predicted seconds [N] of codes [N, D]."""
-        _given(self._latency)
-        return np.array([self._seconds(tuple(row)) for row in codes.tolist()])
+    def feasible_range(self, metric: str = "flops") -> None:
+        """Return None: nothing but counting every network could tell."""
 
 
-class LookupTableCost:
+@final
+class LookupTableCost(SpaceCost):
     """Counts a stagewise space from one table a stage."""
 
     vectorised = True
 
-    def __init__(self, space: StagewiseSpace, latency: LatencyTable | None = None) -> None:
-        template = space.template
-        self._latency = latency
+    def __init__(self, space: StagewiseSpace, model: CostModel | None = None) -> None:
+        self._model = model or CostModel()
+        self._latency = self._model.latency_table
         self._sizes = np.array(sizes(space.decisions))
-        activation = template.activation
-        stem = plan_stem(template.stem, template.resolution, template.padding, activation)
-        self._macs: list[NDArray[np.int64]] = []
-        self._params: list[NDArray[np.int64]] = []
-        self._held: list[NDArray[np.int64]] = []  # bytes of params and buffers
-        self._peaks: list[NDArray[np.int64]] = []  # live bytes, the image among them
-        self._seconds: list[NDArray[np.float64]] = []
+        self._sums = ["macs", "params", "state_bytes"] + ["latency"] * (self._latency is not None)
+        self._tables: dict[str, list[NDArray[Any]]] = {n: [] for n in (*self._sums, "peaks")}
         self._next: list[NDArray[np.intp]] = []
+        template = space.template
+        stem = plan_stem(template.stem, template.resolution, template.padding, template.activation)
         states = [(stem.out_channels, stem.out_size)]
-        for index, decisions in enumerate(space.stage_decisions):
-            states = self._add_stage(space, index, decisions, states)
-        heads = [
-            plan_head(template.head_channels, template.num_classes, *state, activation)
-            for state in states
-        ]
-        # Stem and head are folded into the last table, so that a batch gathers once a stage.
-        last = self._next[-1]
-        self._macs[-1] += stem.macs + np.array([head.macs for head in heads])[last]
-        self._params[-1] += stem.params + np.array([head.params for head in heads])[last]
-        self._held[-1] += stem.state_bytes + np.array([head.state_bytes for head in heads])[last]
-        if latency is not None:
-            ends = [
-                latency.of_end(head, size, activation)
-                for head, (_, size) in zip(heads, states, strict=True)
-            ]
-            first = latency.offset + latency.of_end(stem, template.resolution, activation)
-            self._seconds[-1] += first + np.array(ends)[last]
-        image = 3 * template.resolution**2  # the stem's own input, which the caller holds
-        live = np.array([max(stem.peak, image + head.peak) for head in heads])[last]
-        self._peaks[-1] = np.maximum(self._peaks[-1] + image, live)
-        self._peaks[:-1] = [peaks + image for peaks in self._peaks[:-1]]
-        self._peaks = [BYTES_PER_ELEMENT * peaks for peaks in self._peaks]
+        for index in range(len(space.stage_decisions)):
+            states = self._add_stage(space, index, states)
+        self._add_ends(space, stem, states)
         self._radix = _local_radix(space.stage_decisions)
 
-    def _add_stage(
-        self,
-        space: StagewiseSpace,
-        index: int,
-        decisions: tuple[Decision, ...],
-        states: list[tuple[int, int]],
-    ) -> list[tuple[int, int]]:
-        """Fill the tables of one stage; returns the states it can leave."""
-        columns = math.prod(sizes(decisions))
+    def _add_stage(self, space: StagewiseSpace, index: int, states: list[State]) -> list[State]:
+        """Fill the tables of one stage; return the states it can leave."""
+        columns = math.prod(sizes(space.stage_decisions[index]))
         if columns * len(states) > _MAX_TABLE:
             raise InvalidChoices(
-                f"stage {index} has {columns:,} combinations for {len(states)} inputs; allowed: "
-                f"{_MAX_TABLE:,} together (subclass SearchSpace for a space like this)"
+                f"stage {index} must have at most {_MAX_TABLE:,} combinations of inputs and "
+                f"choices, got {columns:,} for {len(states)} inputs (subclass SearchSpace for a "
+                "space like this)"
             )
-        padding = space.template.padding
-        local = space.stages_at(index)
+        padding, local = space.template.padding, space.stages_at(index)
         shape = (len(states), columns)
-        macs, params, held, peaks = (np.zeros(shape, np.int64) for _ in range(4))
-        seconds, following = np.zeros(shape), np.zeros(shape, np.intp)
-        out: dict[tuple[int, int], int] = {}
+        tables = {
+            name: np.zeros(shape, np.float64 if name == "latency" else np.int64)
+            for name in self._tables
+        }
+        following = np.zeros(shape, np.intp)
+        out: dict[State, int] = {}
         for row, (channels, size) in enumerate(states):
             for column, stage in enumerate(local):
                 blocks = plan_stage(stage, channels, size, padding)
-                macs[row, column] = sum(block.macs for block in blocks)
-                params[row, column] = sum(block.params for block in blocks)
-                held[row, column] = sum(block.state_bytes for block in blocks)
-                peaks[row, column] = max(block.peak for block in blocks)
-                if self._latency is not None:
-                    seconds[row, column] = sum(map(self._latency.of_block, blocks))
+                for name, entry in self._entries_of(blocks).items():
+                    tables[name][row, column] = entry
                 state = (blocks[-1].out_channels, blocks[-1].out_size)
                 following[row, column] = out.setdefault(state, len(out))
-        self._macs.append(macs)
-        self._params.append(params)
-        self._held.append(held)
-        self._peaks.append(peaks)
-        self._seconds.append(seconds)
+        for name, table in tables.items():
+            self._tables[name].append(table)
         self._next.append(following)
         return list(out)
 
-    def __call__(self, codes: Codes, /) -> Counts:
-        """Multiply-adds [N] and params [N] of codes [N, D]."""
-        codes = np.asarray(codes)
-        macs = np.zeros(len(codes), np.int64)
-        params = np.zeros(len(codes), np.int64)
-        for part in self._parts(codes):
-            for stage, entry in enumerate(self._entries(codes[part])):
-                macs[part] += self._macs[stage].ravel().take(entry)
-                params[part] += self._params[stage].ravel().take(entry)
-        return macs, params
+    def _entries_of(self, blocks: Sequence[BlockPlan]) -> dict[str, float]:
+        entries: dict[str, float] = {
+            "macs": sum(block.macs for block in blocks),
+            "params": sum(block.params for block in blocks),
+            "state_bytes": sum(block.state_bytes for block in blocks),
+            "peaks": max(block.peak for block in blocks),
+        }
+        if self._latency is not None:
+            entries["latency"] = sum(map(self._latency.of_block, blocks))
+        return entries
 
-    def inference_memory(self, codes: Codes, /) -> NDArray[np.int64]:
-        """Bytes of fp32 inference at batch 1 [N] of codes [N, D]."""
+    def _add_ends(self, space: StagewiseSpace, stem: PartPlan, states: list[State]) -> None:
+        """Fold stem and head into the last table, so that a batch gathers once a stage."""
+        template, last = space.template, self._next[-1]
+        heads = [
+            plan_head(template.head_channels, template.num_classes, *state, template.activation)
+            for state in states
+        ]
+        ends = {
+            "macs": [stem.macs + head.macs for head in heads],
+            "params": [stem.params + head.params for head in heads],
+            "state_bytes": [stem.state_bytes + head.state_bytes for head in heads],
+        }
+        for name, added in ends.items():
+            self._tables[name][-1] += np.array(added)[last]
+        if self._latency is not None:
+            table, activation = self._latency, template.activation
+            first = table.offset + table.of_end(stem, template.resolution, activation)
+            parts = zip(heads, states, strict=True)
+            seconds = [table.of_end(head, size, activation) for head, (_, size) in parts]
+            self._tables["latency"][-1] += first + np.array(seconds)[last]
+        image = 3 * template.resolution**2  # the stem's own input, which the caller holds
+        live = np.array([max(stem.peak, image + head.peak) for head in heads])[last]
+        peaks = [table + image for table in self._tables["peaks"]]
+        peaks[-1] = np.maximum(peaks[-1], live)
+        self._tables["peaks"] = [BYTES_PER_ELEMENT * table for table in peaks]
+
+    def __call__(self, codes: Codes, /) -> CostArrays:
+        """Return the costs [N] of codes [N, D] by name."""
         codes = np.asarray(codes)
-        held = np.zeros(len(codes), np.int64)
+        memory = "memory" in self._model.metrics
+        names = [name for name in self._sums if memory or name != "state_bytes"]
+        sums: dict[str, NDArray[Any]] = {
+            name: np.zeros(len(codes), self._tables[name][0].dtype) for name in names
+        }
         peaks = np.zeros(len(codes), np.int64)
         for part in self._parts(codes):
             for stage, entry in enumerate(self._entries(codes[part])):
-                held[part] += self._held[stage].ravel().take(entry)
-                peak = self._peaks[stage].ravel().take(entry)
-                np.maximum(peaks[part], peak, out=peaks[part])
-        return held + peaks
-
-    def latency(self, codes: Codes, /) -> NDArray[np.float64]:
-        """Predicted seconds [N] of codes [N, D]."""
-        _given(self._latency)
-        codes = np.asarray(codes)
-        seconds = np.zeros(len(codes))
-        for part in self._parts(codes):
-            for stage, entry in enumerate(self._entries(codes[part])):
-                seconds[part] += self._seconds[stage].ravel().take(entry)
-        return seconds
+                for name in names:
+                    sums[name][part] += self._tables[name][stage].ravel().take(entry)
+                if memory:
+                    peak = self._tables["peaks"][stage].ravel().take(entry)
+                    np.maximum(peaks[part], peak, out=peaks[part])
+        if memory:
+            sums["inference_memory"] = sums.pop("state_bytes") + peaks
+        return sums
 
     def _parts(self, codes: Codes) -> list[slice]:
         if codes.ndim != 2 or codes.shape[1] != len(self._sizes):
-            raise InvalidChoices(f"codes of shape {codes.shape}; allowed: (N, {len(self._sizes)})")
+            raise InvalidChoices(
+                f"codes must have the shape (N, {len(self._sizes)}), got {codes.shape}"
+            )
         return [slice(start, start + _CHUNK) for start in range(0, len(codes), _CHUNK)]
 
     def _entries(self, codes: Codes) -> Iterator[NDArray[np.intp]]:
-        """Each stage's entries [N] of its flattened tables, down the network."""
+        """Yield each stage's entries [N] of its flattened tables, down the network."""
         if codes.min(initial=0) < 0 or (codes >= self._sizes).any():
-            raise InvalidChoices("codes out of range; allowed: 0 to a decision's options - 1")
+            raise InvalidChoices("codes must be from 0 to a decision's options - 1")
         # All stages' table columns in one product; small integers are exact in float32.
         local = (self._radix @ codes.T.astype(np.float32)).astype(np.intp)
         state: NDArray[np.intp] | None = None
@@ -260,59 +224,42 @@ class LookupTableCost:
             yield entry
             state = following.ravel().take(entry) if following.any() else None
 
-    @property
-    def feasible_range(self) -> Range:
-        """The exact range of multiply-adds."""
-        return self._range(self._macs)
+    def feasible_range(self, metric: str = "flops") -> Range | None:
+        """Return the exact range of a metric; of memory only its lower end."""
+        if metric == "memory":
+            return Range(low=self._min_memory(), high=None)
+        name = "macs" if metric == "flops" else metric
+        if name not in self._tables:
+            return None
+        low, high = (self._extreme(self._tables[name], end) for end in (np.min, np.max))
+        return Range(low=low, high=high)
 
-    @property
-    def feasible_params(self) -> Range:
-        """The exact range of params."""
-        return self._range(self._params)
-
-    @property
-    def min_memory(self) -> int:
-        """The exact inference memory of the network that needs least.
+    def _min_memory(self) -> int:
+        """Return the exact inference memory of the network that needs least.
 
         Peaks are no sum over stages. But the least weights under a bound on the peak are, and only
         peaks that occur need to be tried as bounds: from the lowest one under which there is a
         network, until the weights that any network has leave nothing to be won.
         """
-        fewest = self._range(self._held).low
+        held, all_peaks = self._tables["state_bytes"], self._tables["peaks"]
+        fewest = self._extreme(held, np.min)
         least = math.inf
-        for bound in np.unique(np.concatenate([peaks.ravel() for peaks in self._peaks])).tolist():
+        for bound in np.unique(np.concatenate([peaks.ravel() for peaks in all_peaks])).tolist():
             if bound + fewest >= least:
                 break
-            tables = [
-                np.where(peaks <= bound, held, np.inf)
-                for held, peaks in zip(self._held, self._peaks, strict=True)
-            ]
+            pairs = zip(held, all_peaks, strict=True)
+            tables = [np.where(peaks <= bound, own, np.inf) for own, peaks in pairs]
             least = min(least, bound + self._extreme(tables, np.min))
         return int(least)
 
-    @property
-    def feasible_latency(self) -> Range | None:
-        """The range of predicted latency, in seconds."""
-        return None if self._latency is None else self._range(self._seconds)
-
-    def _range(self, tables: Sequence[NDArray[Any]]) -> Range:
-        low, high = (self._extreme(tables, end) for end in (np.min, np.max))
-        return Range(low=low, high=high)
-
     def _extreme(self, tables: Sequence[NDArray[Any]], end: Callable[..., Any]) -> float:
-        """The least or largest sum of entries on any way through the stages, by dynamic
+        """Return the smallest or largest sum of entries on any way through the stages, by dynamic
         programming from the last stage back."""
         there: NDArray[Any] = np.zeros(int(self._next[-1].max()) + 1, np.int64)
         for table, following in zip(reversed(tables), reversed(self._next), strict=True):
             there = end(table + there[following], axis=1)
         extreme: float = there[0].item()
         return extreme
-
-
-def _given(latency: LatencyTable | None) -> LatencyTable:
-    if latency is None:
-        raise UsageError("latencies without a table of them; allowed: space_cost(space, table)")
-    return latency
 
 
 def _local_radix(stage_decisions: tuple[tuple[Decision, ...], ...]) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ class HillClimbing(Controller):
     def tell(self, trial: Trial) -> None:
         """Remember the best trial that keeps the constraints."""
         self._told += 1
-        if trial.reward is None or not trial.within_target:
+        if trial.reward is None or not trial.feasible:
             return
         if self._best is None or self._best.reward is None or trial.reward > self._best.reward:
             self._best = trial

@@ -30,7 +30,7 @@ def _series(result: Result) -> Iterator[Series]:
     yield Series(points=[_point(result, best, "winner")], colour="orange", strong=True)
     if baseline is not None:
         label, accuracy = baseline.network.label, baseline.searched.accuracy
-        cost = objective.counts(baseline.network)[objective.count]
+        cost = objective.target_cost(result.cost_model.costs(baseline.network))
         point = Point(x=cost, y=accuracy, title=f"{label}: {accuracy:.4f}", label=label)
         yield Series(points=[point], colour="violet", mark="diamond", strong=True)
     front = [_point(result, trial) for trial in result.pareto]
@@ -39,7 +39,7 @@ def _series(result: Result) -> Iterator[Series]:
 
 
 def _point(result: Result, trial: Trial, label: str = "") -> Point:
-    cost, accuracy = result.objective.target_cost(trial), trial.accuracy or 0.0
+    cost, accuracy = result.objective.target_cost(trial.costs), trial.accuracy or 0.0
     amount = METRICS[result.objective.metric].amount(cost)
     title = f"trial {trial.number}: {accuracy:.4f}, {amount}"
     return Point(x=cost, y=accuracy, title=title, label=label)

@@ -46,8 +46,8 @@ def conventions(result: Result) -> str:
     said = f"{CONVENTION}, {deployment(result)}"
     if "memory" in objective.bounds:
         said += f"; memory is that of {MEMORY_CONVENTION}"
-    if objective.latency is not None:
-        table = objective.latency
+    table = result.cost_model.latency_table
+    if table is not None:
         said += f"; latency is that of {table.conditions}, {describe(table.machine)}"
     return said
 
@@ -105,7 +105,7 @@ def _binding(objective: Objective, best: Trial) -> list[str]:
     said, limited = [], False
     for name, most in objective.limits.items():
         metric = METRICS[name.removeprefix("max_")]
-        count = getattr(best, metric.count)
+        count = best.costs[metric.count]
         binds = count >= _BINDS * most
         limited |= binds
         word = "binds" if binds else "does not bind"
@@ -113,7 +113,7 @@ def _binding(objective: Objective, best: Trial) -> list[str]:
             f"the limit on {name.removeprefix('max_')} {word}: the winner has "
             f"{metric.amount(count)} of {metric.amount(most)}"
         )
-    target_cost = objective.target_cost(best)
+    target_cost = objective.target_cost(best.costs)
     if objective.kind == "soft" and target_cost < _BINDS * objective.target:
         amount = METRICS[objective.metric].amount(target_cost)
         optimum = f"the candidate with the largest reward has {amount}"
@@ -125,7 +125,7 @@ def _binding(objective: Objective, best: Trial) -> list[str]:
 def _latency(result: Result, best: Trial) -> list[str]:
     """Return how far the winner's predicted latency can be trusted, and whether the measured one
     breaks the bound."""
-    table, most = result.objective.latency, result.objective.bounds.get("latency")
+    table, most = result.cost_model.latency_table, result.objective.bounds.get("latency")
     if table is None or most is None:
         return []
     said = []
@@ -147,7 +147,7 @@ def _latency(result: Result, best: Trial) -> list[str]:
     if measured.seconds > most:
         said.append(
             f"measured, the winner takes {format_latency(measured.seconds)} and not the "
-            f"{format_latency(best.latency or 0)} that were predicted: more than "
+            f"{format_latency(best.costs['latency'])} that were predicted: more than "
             f"{format_latency(most)}"
         )
     return said

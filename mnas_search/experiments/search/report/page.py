@@ -102,10 +102,10 @@ def _winner(result: Result, best: Trial) -> Iterator[tuple[str, object]]:
     yield "trial", best.number
     yield "parameters", f"{best.params:,}"
     yield "FLOPs", f"{best.macs:,}"
-    if best.inference_memory is not None:
-        yield "memory", f"{best.inference_memory:,} bytes"
-    if best.latency is not None:
-        yield "latency (predicted)", format_latency(best.latency)
+    if "inference_memory" in best.costs:
+        yield "memory", f"{best.costs['inference_memory']:,} bytes"
+    if "latency" in best.costs:
+        yield "latency (predicted)", format_latency(best.costs["latency"])
     if opinion is None:
         yield "accuracy", f"{best.accuracy:.4f}"
         yield "reward", f"{best.reward:.4f}"

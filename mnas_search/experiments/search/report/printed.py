@@ -43,7 +43,7 @@ def _winner(result: Result, best: Trial) -> str:
     costs = (
         metric.text(count)
         for metric in METRICS.values()
-        if (count := getattr(best, metric.count)) is not None
+        if (count := best.costs.get(metric.count)) is not None
     )
     return ", ".join(
         [

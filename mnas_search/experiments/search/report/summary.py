@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from mnas_search.experiments.search.folder import further_columns
+from mnas_search.experiments.search.folder import further_figures
 from mnas_search.experiments.search.report.comparison import comparison
 from mnas_search.experiments.search.report.notes import notes, spread
 from mnas_search.experiments.search.result import Result
@@ -80,7 +80,7 @@ def _trial(result: Result, trial: Trial) -> dict[str, Any]:
         "params": trial.params,
         "reward": trial.reward,
         "architecture": result.networks[trial.number].label,
-        **{name: getattr(trial, name) for name in further_columns((trial,))},
+        **further_figures(trial),
     }
 
 
@@ -104,7 +104,7 @@ def budgets(result: Result) -> list[tuple[float, Trial]]:
     target_cost = result.objective.target_cost
     step = 10.0 ** math.floor(math.log10(result.objective.target))
     rows: list[tuple[float, Trial]] = []
-    most = max((target_cost(t) for t in result.good), default=0)
+    most = max((target_cost(t.costs) for t in result.good), default=0)
     for count in range(1, min(_MAX_BUDGETS, math.ceil(most / step)) + 1):
         budget = count * step
         trial = result.best_under(budget)

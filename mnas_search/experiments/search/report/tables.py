@@ -24,14 +24,14 @@ def trials(chosen: Sequence[Trial]) -> Table:
     metrics = [
         metric
         for metric in METRICS.values()
-        if all(getattr(trial, metric.count) is not None for trial in chosen)
+        if all(metric.count in trial.costs for trial in chosen)
     ]
     header = ("trial", "accuracy", *(metric.name for metric in metrics), "reward")
     rows = [
         (
             str(t.number),
             f"{t.accuracy:.4f}",
-            *(metric.amount(getattr(t, metric.count)) for metric in metrics),
+            *(metric.amount(t.costs[metric.count]) for metric in metrics),
             f"{t.reward:.4f}",
         )
         for t in chosen
@@ -89,8 +89,8 @@ def _finalist(one: Finalist, result: Result) -> tuple[str, ...]:
 def label(one: Finalist, result: Result) -> str:
     """Return the name of a finalist, or of the baseline and whether it exceeds a constraint."""
     if one.trial is None:
-        within = result.objective.admits(one.network)
-        count = result.objective.counts(one.network)[result.objective.count]
+        costs = result.cost_model.costs(one.network)
+        within, count = result.objective.is_feasible(costs), result.objective.target_cost(costs)
         exceeded = "the target" if count > result.objective.target else "the limits"
         return one.network.label + ("" if within else f", over {exceeded}")
     name = f"trial {one.trial.number}"

@@ -182,7 +182,7 @@ class BaselineComparison:
         def value(trial: Trial) -> float:
             return believed(trial, estimates, self._objective)
 
-        good = [t for t in search.trials if t.reward is not None and t.within_target]
+        good = [t for t in search.trials if t.reward is not None and t.feasible]
         return sorted(sorted(good, key=rank), key=value, reverse=True)[:TOP]
 
     def _candidate(self, label: str, trial: Trial | None, network: Network) -> Candidate:
@@ -231,4 +231,4 @@ class BaselineComparison:
         return tuple(test)
 
     def _reward(self, accuracies: Sequence[float], one: Candidate) -> float:
-        return self._objective.reward_of(fmean(accuracies), one.network)
+        return self._objective.reward_of(fmean(accuracies), self._search.costs(one.network))

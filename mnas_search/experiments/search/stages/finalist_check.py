@@ -98,7 +98,7 @@ class FinalistCheck:
     def finalists(self) -> tuple[Finalist, ...]:
         """The largest rewards of the search within the constraints, best by the check first; those
         that the check could not score are left out."""
-        good = [t for t in self._search.trials if t.reward is not None and t.within_target]
+        good = [t for t in self._search.trials if t.reward is not None and t.feasible]
         best = sorted(good, key=rank)[:FINALISTS]
         scored = [self._score(trial, self._search.network(trial)) for trial in best]
         return tuple(sorted(filter(None, scored), key=lambda one: -one.reward))
@@ -126,7 +126,7 @@ class FinalistCheck:
             params=counted.params,
             searched=searched,
             checked=checked,
-            reward=self._objective.reward_of(checked.accuracy, network),
+            reward=self._objective.reward_of(checked.accuracy, self._search.costs(network)),
             trainings=tuple(result.accuracy for result in self._trainings.results(network)),
         )
 

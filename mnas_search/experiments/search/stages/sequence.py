@@ -53,6 +53,7 @@ def make_stages(
     search = Search(
         space=setup.space,
         objective=setup.objective,
+        cost_model=setup.cost_model,
         controller=setup.controller(),
         trials=trials,
         seed=seed,
@@ -77,6 +78,7 @@ def make_stages(
         drawn = Search(
             space=setup.space,
             objective=setup.objective,
+            cost_model=setup.cost_model,
             controller=setup.random_controller(),
             trials=trials,
             seed=seed,
