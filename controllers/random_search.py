@@ -27,7 +27,7 @@ class RandomSearch(Controller):
         self._problem = problem
 
     def ask(self, rng: np.random.Generator) -> Choices:
-        """The first uniform draw within the constraints."""
+        """Return the first feasible uniform draw."""
         decisions = self._problem.decisions
         nearest, least = None, np.inf
         for batch in range(_BATCHES):

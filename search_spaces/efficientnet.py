@@ -59,7 +59,7 @@ class EfficientNetSpace(StagewiseSpace):
         return self._stage_decisions
 
     def stage(self, index: int, choices: Choices) -> Stage:
-        """An MBConv stage; expansion 1 has no expansion convolution."""
+        """Return an MBConv stage; expansion 1 has no expansion convolution."""
         return Stage(
             kind="ir",
             kernel=int(choices[f"stage{index}.kernel"]),
