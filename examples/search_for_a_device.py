@@ -2,7 +2,7 @@
 
     python examples/search_for_a_device.py throughput_a100 8000
 
-Prints a line whenever a better network is found, and the best one at the end.
+A line on stderr tells of each network with a better reward; the best one is printed at the end.
 
 Accuracy is "16-epoch ImageNet top-1 (Accel-NASBench)" and throughput (images/s) is that recorded
 on the device, both predicted. The predicted seconds per image are the latency T(m) that the
@@ -27,7 +27,7 @@ EVALUATIONS = 40
 
 
 def main(device: str, images_a_second: float) -> None:
-    """Print each better network as it is found, and the best at the end."""
+    """Print the best network found, and each better one on stderr on the way."""
     space = load_plugin("search_spaces", "efficientnet")()
     counts, log_throughput = space_cost(space), device_performance(device).expect
 
@@ -58,7 +58,7 @@ def main(device: str, images_a_second: float) -> None:
         controller.tell(trial)
         if trial.feasible and (best is None or trial.reward > best.reward):
             best = trial
-            print(f"trial {number}: {described(best, device)}", flush=True)
+            print(f"trial {number}: {described(best, device)}", file=sys.stderr, flush=True)
     print(space.decode(best.choices).block_string)
     print(described(best, device))
 
