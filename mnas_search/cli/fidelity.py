@@ -87,8 +87,7 @@ def fidelity(
     """
     from mnas_search.cli.console import followed
     from mnas_search.experiments.fidelity.config import FidelityConfig
-    from mnas_search.experiments.fidelity.files import record, write_files
-    from mnas_search.experiments.fidelity.report import print_study
+    from mnas_search.experiments.fidelity.record import print_record, record, write_files
     from mnas_search.experiments.fidelity.study import study
 
     with followed("folder", "trainings", _RESUME, also_failed=True) as console:
@@ -102,8 +101,9 @@ def fidelity(
             ray_address=ray_address,
             listener=console,
         )
-    write_files(done)
+    found = record(done)
+    write_files(done, found)
     if form == "json":
-        print_json(record(done))
+        print_json(found)
     else:
-        print_study(done)
+        print_record(found)

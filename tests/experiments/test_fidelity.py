@@ -20,8 +20,8 @@ from mnas_search.common.errors import RunFolderError, UsageError
 from mnas_search.evaluators.accel_nasbench.evidence import SPACE, load
 from mnas_search.experiments.experiment import check_same
 from mnas_search.experiments.fidelity.config import FIDELITY, FidelityConfig
-from mnas_search.experiments.fidelity.files import record
 from mnas_search.experiments.fidelity.plan import default_proxies, make_plan
+from mnas_search.experiments.fidelity.record import record
 from mnas_search.experiments.fidelity.report import command, verdict
 from mnas_search.experiments.fidelity.scores import compare
 from mnas_search.experiments.fidelity.study import study
@@ -120,7 +120,7 @@ def test_a_proxy_that_is_a_baseline_differs_from_it_by_nothing(tmp_path):
     assert against.best_baseline in ("params", "linear fit")
     assert against.ceiling is None  # without noise one seed is enough
     assert against.noise is None
-    assert against.baselines["params"].within.value == 1
+    assert against.baselines["params"].within_quartiles.value == 1
     assert against.baselines["params"].pairs == 4 * 3  # quartiles of three
 
 
@@ -303,11 +303,11 @@ def test_a_changed_file_is_refused(tmp_path, run_cli):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (("--architectures", 3), "architectures must be a whole number from 4, got 3"),
-        (("--seeds", 0), "seeds must be a whole number from 1, got 0"),
-        (("--tau", 0), "tau must be above 0 and at most 1, got 0"),
-        (("--tau", "nan"), "tau must be above 0 and at most 1, got nan"),
-        (("--workers", -1), "workers must be a whole number from 0, got -1"),
+        (("--architectures", 3), "architectures must be a whole number of 4 or more, got 3"),
+        (("--seeds", 0), "seeds must be a whole number of 1 or more, got 0"),
+        (("--tau", 0), "tau must be a number in (0, 1], got 0.0"),
+        (("--tau", "nan"), "tau must be a number in (0, 1], got nan"),
+        (("--workers", -1), "workers must be a whole number of 0 or more, got -1"),
         (("--reference", "nobody"), "reference: evaluator must be one of accel_"),
         (("--reference", "epochs=x"), "NAME=NUMBER,... with NAME of resolution, "),
         (("--proxy", "depth=3"), "batch_size, learning_rate, got 'depth=3'"),

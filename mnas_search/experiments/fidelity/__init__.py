@@ -1,8 +1,10 @@
-"""How well proxies rank: `mnas-search fidelity`.
+"""How well cheap proxy trainings rank architectures: `mnas-search fidelity`.
 
-config      what is asked for, and what a folder holds already
-plan        which networks are measured by what
-trainings   the work, and the record of it
-scores      agreement with a reference, proxy by proxy
+config      the options
+plan        the networks, and the recipes that measure them
+trainings   the trainings and their results
+scores      agreement of each proxy with each reference
 study       all of it together
+report      the conclusions in sentences
+record      the files and tables
 """

@@ -1,8 +1,9 @@
-"""Which networks are measured, and by what."""
+"""The networks of a fidelity study, and the recipes that measure them."""
 
 import inspect
+import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -28,9 +29,9 @@ from mnas_search.nas.space.choices import Codes, decode, sample_codes
 from mnas_search.nas.space.contract import SearchSpace, make_space
 from mnas_search.training.recipe import ProxyRecipe
 
-DEFAULT = "default"  # what the recipe is called that nothing is changed in
-_PATIENCE = 1_000  # networks that were drawn before, in a row
-_LONGER = 3  # times the epochs of the default recipe: the default reference
+DEFAULT = "default"  # name of the unchanged recipe
+_PATIENCE = 1_000  # draws in a row that repeat earlier networks
+_LONGER = 3  # the default reference has this multiple of the default recipe's epochs
 
 
 @final
@@ -39,12 +40,11 @@ class ComparedRecipe:
     """A way to measure networks: a proxy, or a reference that is trained.
 
     Attributes:
-        name: what was changed in the default recipe, or an evaluator's name.
-        key: the whole recipe, by which trainings are found again; the name where it has none.
-        evaluator: measures.
-        reference: whether it is one. Its seeds are odd, a proxy's are even: a common
-            initialisation or order of the images would make the two agree.
-        repeats: how often each network is measured.
+        name: the changes to the default recipe, or the evaluator's name.
+        key: the whole recipe, which identifies its trainings; without one, the name.
+        reference: a reference's seeds are odd, a proxy's even, since a common initialisation or
+            order of the images would make the two agree.
+        repeats: measurements of each network.
     """
 
     name: str
@@ -54,7 +54,7 @@ class ComparedRecipe:
     repeats: int
 
     def seeds(self, seed: int, fingerprint: str) -> tuple[int, ...]:
-        """Of the trainings of a network."""
+        """Return the seeds of a network's trainings."""
         return tuple(
             training_seed(seed, fingerprint, repeat=k) & ~1 | self.reference
             for k in range(self.repeats)
@@ -64,40 +64,31 @@ class ComparedRecipe:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
-    """A reference whose results exist already.
-
-    Attributes:
-        name: of the evaluator that knows it.
-        accuracy: of the plan's networks [N].
-        std: between two trainings of one network; None where unknown.
-        note: what it is.
-    """
+    """A reference with recorded results; `accuracy` is that of the plan's networks [N]."""
 
     name: str
+    results: TabularResults
     accuracy: NDArray[np.float64]
-    std: float | None
-    note: str
+
+
+Reference = ComparedRecipe | Records
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Networks, proxies and references.
+    """Distinct networks with their costs at deployment, and the proxies and references.
 
     Attributes:
-        config: with nothing left open.
-        networks: all different.
-        costs: of each, at deployment.
-        proxies: what is compared.
-        references: what it is compared with.
-        evaluator: the default recipe's.
+        config: the options, all of them filled in.
+        evaluator: of the default recipe.
     """
 
     config: FidelityConfig
     networks: tuple[Network, ...]
     costs: tuple[Cost, ...]
     proxies: tuple[ComparedRecipe, ...]
-    references: tuple[ComparedRecipe | Records, ...]
+    references: tuple[Reference, ...]
     evaluator: Evaluator
 
     @property
@@ -107,69 +98,55 @@ class Plan:
 
     @property
     def recipes(self) -> tuple[ComparedRecipe, ...]:
-        """All that measure, references first: the long trainings are not left to the end."""
+        """All that train; references first, since their trainings are the longest."""
         return (*(r for r in self.references if isinstance(r, ComparedRecipe)), *self.proxies)
 
     @property
     def networks_of(self) -> str:
-        """Where the networks come from: the reference that has records of them, or the space."""
+        """The origin of the networks: the reference that recorded them, or the space."""
         return next((r.name for r in self.references if isinstance(r, Records)), "the space")
 
 
 def make_plan(config: FidelityConfig) -> Plan:
-    """Resolve every name and draw the networks."""
+    """Resolve all names and draw the networks."""
     assert config.space is not None and config.evaluator is not None
     space = make_space(config.space)
     target = plugins.load("evaluators", config.evaluator)
 
-    def by_recipe(text: str | None) -> Evaluator:
-        return as_evaluator(target, data=config.data, proxy=text)
+    def make(recipe: str | None) -> Evaluator:
+        return as_evaluator(target, data=config.data, proxy=recipe)
 
-    plain = by_recipe(None)
-    usual = plain.recipe if isinstance(plain, SupportsTraining) else None
-    usual = usual if isinstance(usual, ProxyRecipe) else None
+    plain = make(None)
+    usual = _proxy_recipe(plain)
     config = _with_defaults(config, usual)
-    assert config.architectures is not None  # nothing is open any more
-    proxies = {
-        j.key: j for j in (_training_recipe(t, by_recipe, usual, config) for t in config.proxies)
-    }
-    references: list[ComparedRecipe | tuple[str, TabularResults]] = []
-    for text in config.references:
-        if "=" in text and not plugins.is_file_reference(text):
-            references.append(_training_recipe(text, by_recipe, usual, config, reference=True))
-        else:
-            references.append(_named(text, config, space))
-    pool = [found for found in references if not isinstance(found, ComparedRecipe)]
-    if len(pool) > 1:
+    proxies = [_training_recipe(text, make, usual, config) for text in config.proxies]
+    references: list[Reference] = [
+        _training_recipe(text, make, usual, config, reference=True)
+        if "=" in text and not plugins.is_file_reference(text)
+        else _evaluator_reference(text, config, space)
+        for text in config.references
+    ]
+    records = [reference for reference in references if isinstance(reference, Records)]
+    if len(records) > 1:
         raise UsageError(
             "at most one reference may bring networks of its own, got "
-            f"{pool[0][0]!r} and {pool[1][0]!r}"
+            f"{records[0].name!r} and {records[1].name!r}"
         )
-    rng = np.random.default_rng(config.seed)
-    drawn: Iterator[tuple[Codes, float]]
-    if pool:
-        rows = rng.permutation(len(pool[0][1].codes))
-        drawn = ((pool[0][1].codes[row], float(pool[0][1].accuracy[row])) for row in rows)
-    else:
-        drawn = _uniform(space, rng)
-    networks, accuracy = _distinct(space, drawn, config.architectures)
+    networks, accuracy = _draw_networks(space, records[0].results if records else None, config)
     return Plan(
         config=config,
         networks=networks,
         costs=tuple(map(cost, networks)),
-        proxies=tuple(proxies.values()),
+        proxies=tuple({proxy.key: proxy for proxy in proxies}.values()),
         references=tuple(
-            r
-            if isinstance(r, ComparedRecipe)
-            else Records(name=r[0], accuracy=accuracy, std=r[1].std, note=r[1].note)
-            for r in references
+            replace(r, accuracy=accuracy) if isinstance(r, Records) else r for r in references
         ),
         evaluator=plain,
     )
 
 
 def default_proxies(usual: ProxyRecipe) -> tuple[str, ...]:
-    """Recipes cheaper than the usual one, each in one respect; and itself."""
+    """Return recipes that are each cheaper than the usual one in one respect, and the usual."""
     epochs, resolution = usual.training.epochs, usual.resolution
     texts = (
         f"epochs={math.ceil(epochs / 5)}",
@@ -182,15 +159,22 @@ def default_proxies(usual: ProxyRecipe) -> tuple[str, ...]:
 
 
 def _with_defaults(config: FidelityConfig, usual: ProxyRecipe | None) -> FidelityConfig:
-    if usual is None and not (config.proxies and config.references):
+    if config.proxies and config.references:
+        return config
+    if usual is None:
         missing = "reference" if config.proxies else "proxy"
         raise UsageError(f"evaluator {config.evaluator!r} requires at least one --{missing}")
-    if usual is not None and not config.proxies:
-        config = replace(config, proxies=default_proxies(usual))
-    if usual is not None and not config.references:
-        longer = f"epochs={_LONGER * usual.training.epochs}"
-        config = replace(config, references=(longer,))
-    return config
+    longer = f"epochs={_LONGER * usual.training.epochs}"
+    return replace(
+        config,
+        proxies=config.proxies or default_proxies(usual),
+        references=config.references or (longer,),
+    )
+
+
+def _proxy_recipe(evaluator: Evaluator) -> ProxyRecipe | None:
+    recipe = evaluator.recipe if isinstance(evaluator, SupportsTraining) else None
+    return recipe if isinstance(recipe, ProxyRecipe) else None
 
 
 def _training_recipe(
@@ -201,31 +185,27 @@ def _training_recipe(
     *,
     reference: bool = False,
 ) -> ComparedRecipe:
-    evaluator = make(None if text.strip() in ("", DEFAULT) else text)
     name = key = text.strip() or DEFAULT
-    own = evaluator.recipe if isinstance(evaluator, SupportsTraining) else None
-    if usual is not None and isinstance(own, ProxyRecipe):
+    evaluator = make(None if name == DEFAULT else text)
+    own = _proxy_recipe(evaluator)
+    if usual is not None and own is not None:
         words = zip(own.text.split(","), usual.text.split(","), strict=True)
         name = ",".join(word for word, old in words if word != old) or DEFAULT
         key = own.text
+    return _compared_recipe(name, key, evaluator, config, reference=reference)
+
+
+def _compared_recipe(
+    name: str, key: str, evaluator: Evaluator, config: FidelityConfig, *, reference: bool
+) -> ComparedRecipe:
+    assert config.seeds is not None
+    repeats = config.seeds if is_noisy(evaluator) else 1
     return ComparedRecipe(
-        name=name,
-        key=key,
-        evaluator=evaluator,
-        reference=reference,
-        repeats=_repeats(evaluator, config),
+        name=name, key=key, evaluator=evaluator, reference=reference, repeats=repeats
     )
 
 
-def _repeats(evaluator: Evaluator, config: FidelityConfig) -> int:
-    assert config.seeds is not None
-    return config.seeds if is_noisy(evaluator) else 1
-
-
-def _named(
-    name: str, config: FidelityConfig, space: SearchSpace
-) -> ComparedRecipe | tuple[str, TabularResults]:
-    """Return a reference that is an evaluator."""
+def _evaluator_reference(name: str, config: FidelityConfig, space: SearchSpace) -> Reference:
     try:
         target: Any = plugins.load("evaluators", name)
     except UnknownName as error:
@@ -233,41 +213,41 @@ def _named(
     takes_data = isinstance(target, type) and "data" in inspect.signature(target).parameters
     evaluator = as_evaluator(target, data=config.data if takes_data else None)
     if isinstance(evaluator, SupportsTabularResults):
-        recorded = evaluator.tabular_results(space)
-        if recorded is not None:
-            return name, recorded
+        results = evaluator.tabular_results(space)
+        if results is not None:
+            return Records(name=name, results=results, accuracy=np.empty(0))
     if evaluator.resources is None:
-        # One that cannot take such networks says so here, before a folder is made.
+        # An evaluator that cannot take such networks says so here, before a folder is made.
         network = space.decode({d.name: d.options[0] for d in space.decisions})
         next(iter(evaluator.evaluate(network, seed=0)))
-    return ComparedRecipe(
-        name=name,
-        key=name,
-        evaluator=evaluator,
-        reference=True,
-        repeats=_repeats(evaluator, config),
-    )
+    return _compared_recipe(name, name, evaluator, config, reference=True)
 
 
-def _uniform(space: SearchSpace, rng: np.random.Generator) -> Iterator[tuple[Codes, float]]:
-    while True:
-        yield sample_codes(space.decisions, 1, rng)[0], math.nan
-
-
-def _distinct(
-    space: SearchSpace, drawn: Iterator[tuple[Codes, float]], count: int
+def _draw_networks(
+    space: SearchSpace, results: TabularResults | None, config: FidelityConfig
 ) -> tuple[tuple[Network, ...], NDArray[np.float64]]:
-    """Return the first `count` different networks with what is recorded of them; a larger count
-    begins with the same."""
+    """Draw distinct networks with their recorded accuracies [N]; more begin with the same."""
+    count = config.architectures
     found: dict[str, tuple[Network, float]] = {}
     repeated = 0
-    for codes, accuracy in drawn:
+    for codes, accuracy in _drawn(space, results, np.random.default_rng(config.seed)):
         network = space.decode(decode(space.decisions, codes))
         repeated = repeated + 1 if network.fingerprint in found else 0
         found.setdefault(network.fingerprint, (network, accuracy))
         if len(found) == count or repeated == _PATIENCE:
             break
-    if len(found) < count:
+    if len(found) != count:
         raise UsageError(f"architectures must be at most {len(found)}, all there are, got {count}")
-    networks: Sequence[Network] = [network for network, _ in found.values()]
-    return tuple(networks), np.array([accuracy for _, accuracy in found.values()])
+    networks, accuracies = zip(*found.values(), strict=True)
+    return networks, np.array(accuracies)
+
+
+def _drawn(
+    space: SearchSpace, results: TabularResults | None, rng: np.random.Generator
+) -> Iterator[tuple[Codes, float]]:
+    if results is None:
+        for _ in itertools.count():
+            yield sample_codes(space.decisions, 1, rng)[0], math.nan
+    else:
+        for row in rng.permutation(len(results.codes)):
+            yield results.codes[row], float(results.accuracy[row])

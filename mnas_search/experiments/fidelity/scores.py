@@ -1,4 +1,4 @@
-"""Agreement of proxies with a reference, beside what counting alone agrees.
+"""Agreement of proxies with a reference, beside that of rankings by cost alone.
 
 Tau is Kendall's tau-b of one training's accuracies, which is what a search sees, against the mean
 over the reference's seeds, averaged over the proxy's seeds. Intervals are bootstraps over the
@@ -26,7 +26,7 @@ from mnas_search.common.statistics import (
     sample_std,
 )
 from mnas_search.experiments.fidelity.config import MIN_ARCHITECTURES
-from mnas_search.experiments.fidelity.plan import ComparedRecipe, Plan, Records
+from mnas_search.experiments.fidelity.plan import ComparedRecipe, Plan, Records, Reference
 from mnas_search.experiments.fidelity.trainings import Trainings
 
 _QUARTILES = 4
@@ -36,28 +36,29 @@ FIT = "linear fit"  # of log MACs and log params
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How well something ranks.
+    """How well a ranking agrees with the reference's.
 
     Attributes:
         tau: over all pairs of networks; None where undefined (all values equal).
-        within: over pairs in one quartile of multiply-adds.
-        networks, pairs: how many are in `tau`, and in `within` (the fewest of all seeds).
+        networks: in `tau`, the fewest of all seeds.
+        within_quartiles: tau over pairs in one quartile of multiply-adds.
+        pairs: in `within_quartiles`, the fewest of all seeds.
     """
 
     tau: Interval | None
-    within: Interval | None
     networks: int
+    within_quartiles: Interval | None
     pairs: int
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """What trainings by one recipe took and how far apart they were.
+    """The cost and spread of the trainings by one recipe.
 
     Attributes:
-        seconds: of a training, on its worker, the median; None where there is none.
-        trained, failed: how many.
+        seconds: median of a training on its worker; None without trainings.
+        trained, failed: numbers of trainings.
         noise: pooled standard deviation between seeds of one network; None with one seed.
         spread: standard deviation between networks, of means over seeds.
     """
@@ -75,11 +76,9 @@ class Proxy:
     """A proxy against one reference.
 
     Attributes:
-        recipe: which.
-        effort: of its trainings.
         one: agreement of one training.
         mean: tau of the mean over its seeds; None with one seed.
-        difference: tau less the best baseline's, on the same networks.
+        difference: tau minus the best baseline's, on the same networks.
     """
 
     recipe: ComparedRecipe
@@ -92,26 +91,19 @@ class Proxy:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """All proxies against one reference.
+    """All proxies, in the plan's order, against one reference.
 
     Attributes:
-        reference: which.
-        values: its accuracies, means over seeds [N]; NaN where missing.
-        effort: of its trainings; None where it was recorded.
-        noise: between its seeds, measured or recorded.
-        spread: standard deviation between networks.
-        ceiling: tau of one seed against the mean of the others; None where it was recorded or has
-            one seed.
-        baselines: by name, what counting alone agrees.
-        proxies: in the plan's order.
-        target: the tau that is asked for.
+        values: the reference's accuracies, means over seeds [N]; NaN where missing.
+        effort: of the reference's trainings; None where its accuracies were recorded.
+        ceiling: tau of one seed against the mean of the others; None with fewer than two seeds.
+        baselines: agreement of rankings by cost, by name.
+        target: the tau that a proxy should reach.
     """
 
-    reference: ComparedRecipe | Records
-    values: NDArray[np.float64]
+    reference: Reference
+    values: Values
     effort: Effort | None
-    noise: float | None
-    spread: float | None
     ceiling: Interval | None
     baselines: dict[str, Agreement]
     proxies: tuple[Proxy, ...]
@@ -119,12 +111,24 @@ class Comparison:
 
     @property
     def networks(self) -> int:
-        """How many have a reference."""
+        """Number of networks that have a reference."""
         return int(np.isfinite(self.values).sum())
 
     @property
+    def noise(self) -> float | None:
+        """Standard deviation between the reference's seeds, measured or recorded."""
+        if isinstance(self.reference, Records):
+            return self.reference.results.std
+        return None if self.effort is None else self.effort.noise
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation between networks."""
+        return sample_std(self.values)
+
+    @property
     def best_baseline(self) -> str | None:
-        """The one with the largest tau; None where all are undefined."""
+        """The baseline with the largest tau; None where all are undefined."""
         return _largest(self.baselines)
 
     @property
@@ -146,57 +150,31 @@ def compare(plan: Plan, trainings: Trainings, target: float) -> tuple[Comparison
     References of fewer than four networks are left out.
     """
     compared = (_compare(plan, trainings, reference, target) for reference in plan.references)
-    return tuple(c for c in compared if c.networks >= MIN_ARCHITECTURES)
-
-
-def effort_of(trainings: Trainings, recipe: ComparedRecipe) -> Effort:
-    """Summarise a recipe's trainings."""
-    done = [t for row in trainings.of(recipe) for t in row if t is not None]
-    good = [t.seconds for t in done if t.accuracy is not None]
-    values = trainings.accuracies(recipe)
-    return Effort(
-        seconds=float(np.median(good)) if good else None,
-        trained=len(good),
-        failed=len(done) - len(good),
-        noise=pooled_std(values),
-        spread=sample_std(_means(values)),
-    )
+    return tuple(comparison for comparison in compared if comparison is not None)
 
 
 def _compare(
-    plan: Plan, trainings: Trainings, reference: ComparedRecipe | Records, target: float
-) -> Comparison:
+    plan: Plan, trainings: Trainings, reference: Reference, target: float
+) -> Comparison | None:
     if isinstance(reference, Records):
-        repeats, effort, noise = reference.accuracy[:, None], None, reference.std
+        repeats, effort = reference.accuracy[:, None], None
     else:
-        repeats, effort = trainings.accuracies(reference), effort_of(trainings, reference)
-        noise = effort.noise
+        repeats, effort = trainings.accuracies(reference), _effort(trainings, reference)
     values = _means(repeats)
     there = np.flatnonzero(np.isfinite(values))
-    spread = sample_std(values)
     if len(there) < MIN_ARCHITECTURES:
-        return Comparison(
-            reference=reference,
-            values=values,
-            effort=effort,
-            noise=noise,
-            spread=spread,
-            ceiling=None,
-            baselines={},
-            proxies=(),
-            target=target,
-        )
+        return None
     macs = np.log([plan.costs[i].macs for i in there])
     params = np.log([plan.costs[i].params for i in there])
     truth = order(values[there])
     bootstrap, quartile = TauBootstrap(len(there)), same(quantile_groups(macs, _QUARTILES))
-    counted = {
+    orders = {
         "MACs": order(macs),
         "params": order(params),
         FIT: leave_pair_out(np.column_stack([macs, params]), values[there]),
     }
     baselines = {
-        name: _agreement(bootstrap, [(pairs, truth)], quartile) for name, pairs in counted.items()
+        name: _agreement(bootstrap, [(pairs, truth)], quartile) for name, pairs in orders.items()
     }
     best = _largest(baselines)
     proxies = []
@@ -206,18 +184,16 @@ def _compare(
         proxies.append(
             Proxy(
                 recipe=recipe,
-                effort=effort_of(trainings, recipe),
+                effort=_effort(trainings, recipe),
                 one=_agreement(bootstrap, pairs, quartile),
                 mean=bootstrap.tau([(order(_means(own)), truth)]) if own.shape[1] > 1 else None,
-                difference=None if best is None else _difference(bootstrap, pairs, counted[best]),
+                difference=None if best is None else _difference(bootstrap, pairs, orders[best]),
             )
         )
     return Comparison(
         reference=reference,
         values=values,
         effort=effort,
-        noise=noise,
-        spread=spread,
         ceiling=bootstrap.tau(_against_itself(repeats[there])),
         baselines=baselines,
         proxies=tuple(proxies),
@@ -225,15 +201,27 @@ def _compare(
     )
 
 
+def _effort(trainings: Trainings, recipe: ComparedRecipe) -> Effort:
+    finished = [t for row in trainings.of(recipe) for t in row if t is not None]
+    seconds = [t.seconds for t in finished if t.accuracy is not None]
+    values = trainings.accuracies(recipe)
+    return Effort(
+        seconds=float(np.median(seconds)) if seconds else None,
+        trained=len(seconds),
+        failed=len(finished) - len(seconds),
+        noise=pooled_std(values),
+        spread=sample_std(_means(values)),
+    )
+
+
 def _agreement(
     bootstrap: TauBootstrap, pairs: Sequence[tuple[Pairs, Pairs]], quartile: NDArray[np.bool_]
 ) -> Agreement:
-    """Return the agreement over all pairs of networks, and within quartiles."""
     networks = [int((~np.isnan(np.diag(one + two))).sum()) for one, two in pairs]
     return Agreement(
         tau=bootstrap.tau(pairs),
-        within=bootstrap.tau(pairs, quartile),
         networks=min(networks),
+        within_quartiles=bootstrap.tau(pairs, quartile),
         pairs=min(pair_count(one, two, quartile) for one, two in pairs),
     )
 
@@ -247,7 +235,7 @@ def _difference(
 
 
 def _against_itself(repeats: Values) -> list[tuple[Pairs, Pairs]]:
-    """Each seed against the mean of the others [N, S]; nothing with one seed."""
+    """Pair each seed with the mean of the others [N, S]; return no pair with one seed."""
     if repeats.shape[1] < 2:
         return []
     return [
@@ -257,11 +245,8 @@ def _against_itself(repeats: Values) -> list[tuple[Pairs, Pairs]]:
 
 
 def _means(values: Values) -> Values:
-    """Means of rows, NaN left out; NaN for rows without any."""
-    there = np.isfinite(values)
-    count = there.sum(axis=1)
-    total = np.where(there, values, 0.0).sum(axis=1)
-    means: Values = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    """Return the means of rows without NaN [N]; NaN for rows of nothing else."""
+    means: Values = np.ma.masked_invalid(values).mean(axis=1).filled(np.nan)
     return means
 
 

@@ -1,4 +1,4 @@
-"""The whole of `mnas-search fidelity`: the folder, the trainings, the comparison."""
+"""A fidelity study: its folder, its trainings, the comparison."""
 
 import re
 import time
@@ -9,42 +9,28 @@ from typing import final
 from threadpoolctl import threadpool_limits
 
 from mnas_search.common import plugins
-from mnas_search.common.errors import UsageError, WorkFailed
-from mnas_search.common.machine import cpu_count
+from mnas_search.common.checks import check_integer, check_number
+from mnas_search.common.errors import WorkFailed
 from mnas_search.evaluators.defaults import DEFAULT_DATA
 from mnas_search.experiments.experiment import Experiment
-from mnas_search.experiments.fidelity.config import (
-    FIDELITY,
-    MIN_ARCHITECTURES,
-    FidelityConfig,
-    check_target,
-)
+from mnas_search.experiments.fidelity.config import FIDELITY, MIN_ARCHITECTURES, FidelityConfig
 from mnas_search.experiments.fidelity.plan import ComparedRecipe, Plan, make_plan
 from mnas_search.experiments.fidelity.scores import Comparison, compare
 from mnas_search.experiments.fidelity.trainings import Trainings
 from mnas_search.experiments.jobs import JobResult
 from mnas_search.experiments.listener import Listener
-from mnas_search.experiments.runners import drive
+from mnas_search.experiments.runners import drive_study
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """A finished study.
-
-    Attributes:
-        folder: of the study.
-        plan: networks, proxies and references.
-        trainings: their results.
-        comparisons: with each reference that at least four networks have.
-        target: the tau that a proxy should reach.
-    """
+    """A finished study; compared with each reference that at least four networks have."""
 
     folder: Path
     plan: Plan
     trainings: Trainings
     comparisons: tuple[Comparison, ...]
-    target: float
 
 
 def study(
@@ -58,58 +44,53 @@ def study(
     ray_address: str | None = None,
     listener: Listener | None = None,
 ) -> Study:
-    """Train what is not trained yet, in a new folder or a study's own, and compare.
+    """Do the remaining trainings, in a new folder or an earlier study's, and compare.
 
     Args:
-        wanted: what to train.
         output: None for a new folder `fidelity/<data>-<n>`.
         target: the tau that a proxy should reach.
-        time_budget: seconds after which this call trains nothing more; None for no end.
-        workers: trainings at a time, over Ray; 0 trains in this process; None: one a CPU.
+        time_budget: seconds after which no training begins; None for no limit.
+        workers: trainings at a time, over Ray; 0 for this process, None for one per CPU.
         gpus_per_trial, ray_address: as in a run.
-        listener: follows the trainings.
 
     Raises:
-        WorkFailed: fewer than four networks have what is needed.
+        WorkFailed: fewer than four networks have the necessary results.
     """
-    check_target(target)
-    if workers is not None and workers < 0:
-        raise UsageError(f"workers must be a whole number from 0, got {workers}")
+    check_number("tau", target, "(0, 1]")
+    if workers is not None:
+        check_integer("workers", workers, 0)
     listener = listener or Listener()
     experiment = Experiment(FIDELITY, output)
     plan = make_plan(wanted.over(experiment.recorded))
     folder = experiment.make(plan.recorded, _stem(plan.config.data))
     deadline = float("inf") if time_budget is None else time.monotonic() + time_budget
+
+    def on_result(recipe: ComparedRecipe, result: JobResult) -> None:
+        got = result.error if result.accuracy is None else f"{result.accuracy:.4f}"
+        text = f"{recipe.name}: {got} in {result.seconds:.1f} s"
+        listener.on_progress(trainings.done, trainings.total, text)
+
     with experiment.session(plan.recorded) as journal:
-
-        def on_result(recipe: ComparedRecipe, result: JobResult) -> None:
-            got = result.error if result.accuracy is None else f"{result.accuracy:.4f}"
-            text = f"{recipe.name}: {got} in {result.seconds:.1f} s"
-            listener.on_progress(trainings.done, trainings.total, text)
-
         trainings = Trainings(plan, journal, deadline=deadline, on_result=on_result)
         listener.on_start(folder)
-        listener.on_note(_overview(plan, trainings))
-        try:
-            if not trainings.queue.finished:
-                _train(trainings, workers, gpus_per_trial, ray_address)
-        finally:
-            listener.on_end()
+        listener.on_note(
+            f"{len(plan.networks)} architectures of {plan.networks_of}; trained by "
+            f"{', '.join(recipe.name for recipe in plan.recipes)}: {trainings.total} trainings, "
+            f"{trainings.done} there already"
+        )
+        drive_study(
+            trainings.queue,
+            trainings.evaluators,
+            listener,
+            workers=workers,
+            gpus_per_trial=gpus_per_trial,
+            address=ray_address,
+        )
         with threadpool_limits(1):
             compared = compare(plan, trainings, target)
-    if not compared or not any(p.effort.trained for c in compared for p in c.proxies):
-        raise WorkFailed(_nothing(plan, trainings))
-    return Study(
-        folder=folder, plan=plan, trainings=trainings, comparisons=compared, target=target
-    )
-
-
-def _overview(plan: Plan, trainings: Trainings) -> str:
-    names = ", ".join(recipe.name for recipe in plan.recipes)
-    return (
-        f"{len(plan.networks)} architectures of {plan.networks_of}; trained by {names}: "
-        f"{trainings.total} trainings, {trainings.done} there already"
-    )
+    if not any(p.effort.trained for c in compared for p in c.proxies):
+        raise WorkFailed(_no_result(trainings.errors))
+    return Study(folder=folder, plan=plan, trainings=trainings, comparisons=compared)
 
 
 def _stem(data: str | None) -> str:
@@ -118,24 +99,7 @@ def _stem(data: str | None) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:100]
 
 
-def _train(
-    trainings: Trainings, workers: int | None, gpus: float | None, address: str | None
-) -> None:
-    count = cpu_count() if workers is None else workers
-    with threadpool_limits(1):
-        drive(
-            trainings.queue,
-            trainings.evaluators,
-            workers=count,
-            gpus_per_trial=gpus,
-            address=address,
-        )
-
-
-def _nothing(plan: Plan, trainings: Trainings) -> str:
-    failures = [
-        t.error for j in plan.recipes for row in trainings.of(j) for t in row if t and t.error
-    ]
-    if failures:
-        return f"{len(failures)} trainings failed; the first: {failures[0]}"
+def _no_result(errors: list[str]) -> str:
+    if errors:
+        return f"{len(errors)} trainings failed; the first: {errors[0]}"
     return f"fewer than {MIN_ARCHITECTURES} networks are measured"

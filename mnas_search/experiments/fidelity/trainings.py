@@ -1,4 +1,4 @@
-"""The trainings of a plan, and what came of them."""
+"""The trainings of a plan, and their results."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, final
@@ -14,18 +14,16 @@ from mnas_search.nas.journal import Events
 
 @final
 class Trainings:
-    """Every network by every recipe, network by network: whenever the work is interrupted, the
-    networks that are done are done by all recipes.
+    """Every network by every recipe, in the order of networks: after an interruption, the
+    networks that are finished are finished by all recipes.
 
     Args:
-        plan: what to train.
-        journal: where results go.
-        deadline: `time.monotonic()` after which nothing more is trained.
-        on_result: called with every finished training, and its recipe.
+        deadline: `time.monotonic()` after which no training begins.
+        on_result: called with the recipe and result of every finished training.
 
     Attributes:
         queue: the jobs.
-        total: number of them, done or not.
+        total: number of trainings, finished or not.
     """
 
     def __init__(
@@ -75,8 +73,14 @@ class Trainings:
         """Number of trainings that are finished."""
         return self.total - self.remaining
 
+    @property
+    def errors(self) -> list[str]:
+        """The reasons of failed trainings, recipe by recipe."""
+        rows = (row for recipe in self._plan.recipes for row in self.of(recipe))
+        return [result.error for row in rows for result in row if result and result.error]
+
     def of(self, recipe: ComparedRecipe) -> list[list[JobResult | None]]:
-        """Return a recipe's results by network and seed; None where still to do."""
+        """Return a recipe's results by network and seed; None where unfinished."""
         return [
             [
                 self.queue.result(network, seed, recipe.key)
@@ -87,12 +91,8 @@ class Trainings:
 
     def accuracies(self, recipe: ComparedRecipe) -> NDArray[np.float64]:
         """Return a recipe's accuracies by network and seed [N, S]; NaN where failed or missing."""
-        return np.array(
-            [
-                [np.nan if t is None or t.accuracy is None else t.accuracy for t in row]
-                for row in self.of(recipe)
-            ]
-        )
+        rows = [[t and t.accuracy for t in row] for row in self.of(recipe)]
+        return np.array(rows, np.float64)  # None becomes NaN
 
 
 def _event(job: EvaluationJob, result: JobResult) -> Mapping[str, Any]:

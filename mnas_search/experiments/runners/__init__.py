@@ -1,5 +1,9 @@
 """Runners carry out the jobs of a `JobQueue`: in this process, or over Ray workers."""
 
+from threadpoolctl import threadpool_limits
+
+from mnas_search.common.machine import cpu_count
+from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners.in_process import run_in_process
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import AnyJob, EvaluatorPool, JobQueue
@@ -27,3 +31,31 @@ def drive(
 
     run_on_ray(queue, evaluators, workers=workers, gpus_per_trial=gpus_per_trial, address=address)
     return workers
+
+
+def drive_study(
+    queue: JobQueue[AnyJob],
+    evaluators: Evaluator | EvaluatorPool,
+    listener: Listener,
+    *,
+    workers: int | None,
+    gpus_per_trial: float | None,
+    address: str | None,
+) -> None:
+    """Carry out a study's jobs, if any remain, as `drive` does; None stands for a worker per CPU.
+
+    Linear algebra in this process uses one thread meanwhile; the listener is told of the end.
+    """
+    workers = cpu_count() if workers is None else workers
+    try:
+        if not queue.finished:
+            with threadpool_limits(1):
+                drive(
+                    queue,
+                    evaluators,
+                    workers=workers,
+                    gpus_per_trial=gpus_per_trial,
+                    address=address,
+                )
+    finally:
+        listener.on_end()
