@@ -10,7 +10,7 @@ FROM_PRINTED = "the paper's ratio follows from its own figures, within their rou
 NO_RATIO = "not the ratio of the paper's own figures"
 NOT_PRINTED = "the paper prints none"
 NOT_TRAINED = "an accuracy: nothing is trained here"
-NOT_BUILT = "somebody else's network: not built here"
+NOT_BUILT = "another work's network: not built here"
 NOT_TIMED = "a time: `mnas-search bench latency` takes some of them on this machine"
 
 

@@ -1,4 +1,4 @@
-"""The family of somebody's own run, for the figures of `mnas-search bench paper RUN`."""
+"""The family of a user's run, for the figures of `mnas-search bench paper RUN`."""
 
 import csv
 from dataclasses import dataclass

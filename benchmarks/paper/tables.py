@@ -144,7 +144,7 @@ def _why_scaled(row: Scaled) -> str:
             "r=1.3, are assumed"
         )
     if row.resolution == 2:
-        return f"twice the side is four times every convolution, {four}, whatever is rounded"
+        return f"twice the side is four times every convolution, {four}, however it is rounded"
     if row.depth == 4:
         return (
             f"four times the blocks give about {four}, less what is not repeated (stem, head, "

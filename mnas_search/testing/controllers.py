@@ -24,7 +24,7 @@ MakeController = Callable[[Problem], Controller]
 
 
 def _toy_outcome(work: EvaluationJob, choices: Choices) -> Outcome:
-    """The toy accuracy; every seventh trial fails, every fifth is stopped early."""
+    """Return the toy accuracy; every seventh trial fails, every fifth is stopped early."""
     if work.number % 7 == 6:
         return Failure(reason="made to fail")
     if work.number % 5 == 3:
@@ -41,11 +41,11 @@ class ControllerContract:
 
     @pytest.fixture
     def controller(self) -> MakeController:
-        """What makes the controller from a `Problem`; to be overridden."""
+        """Return what makes the controller from a `Problem`; to be overridden."""
         raise NotImplementedError("give a fixture `controller`")
 
     def problem(self) -> Problem:
-        """The toy problem."""
+        """Return the toy problem."""
         return problem(self.space, self.objective)
 
     def test_asks_are_valid_choices(self, controller: MakeController) -> None:
@@ -83,21 +83,21 @@ class ControllerContract:
         encode(given.decisions, own.ask(np.random.default_rng(1)))
 
     def test_failures_are_taken(self, controller: MakeController) -> None:
-        """A search in which nothing succeeds goes on."""
+        """A search in which every trial fails continues."""
         own, given = controller(self.problem()), self.problem()
         for number in range(25):
             choices = own.ask(np.random.default_rng((0, number)))
             own.tell(_failed(_finished(given, number, choices)))
 
     def test_stopped_are_taken(self, controller: MakeController) -> None:
-        """A search in which everything is stopped early goes on."""
+        """A search in which every trial is stopped early continues."""
         own, given = controller(self.problem()), self.problem()
         for number in range(25):
             choices = own.ask(np.random.default_rng((0, number)))
             own.tell(_stopped(_finished(given, number, choices)))
 
     def test_stopped_are_no_results(self, controller: MakeController) -> None:
-        """An accuracy at a rung says no more about final ones than a failure does."""
+        """A stopped trial's accuracy is not used as a result."""
         stopped, failed = controller(self.problem()), controller(self.problem())
         given, rng = self.problem(), np.random.default_rng(0)
         codes = []
@@ -181,7 +181,7 @@ def _history(
 def _journal(
     suite: ControllerContract, controller: MakeController, folder: Path, trials: int
 ) -> list[dict[str, Any]]:
-    """Events, without times, of a search with two pieces of work in flight."""
+    """Return the events, without times, of a search with two jobs in flight."""
     folder.mkdir(exist_ok=True)
     with Journal(folder / "journal.jsonl") as journal:
         search = Search(
