@@ -169,6 +169,11 @@ class Result:
         }
 
     @property
+    def winner_latency(self) -> tuple[float, Latency] | None:
+        """The winner's predicted and measured latency, if it was measured."""
+        return self.latencies.get(next(iter(self.leading), ""))
+
+    @property
     def caveats(self) -> tuple[str, ...]:
         """Notes of the evaluator on its accuracies."""
         return () if self.winner is None else caveats_of(self.evaluator, self.winner)
