@@ -1,7 +1,7 @@
 """EfficientNet-B1 against ResNet-152 on one core, as in the EfficientNet paper's Table 4.
 
 Untrained networks, evaluation mode, fp32, batch 1, one thread. Runs of all networks take turns, so
-that whatever else the machine does meets all of them; each is timed in both memory formats, and
+that other load on the machine affects all of them alike; each is timed in both memory formats, and
 the faster one counts.
 """
 

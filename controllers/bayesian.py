@@ -81,7 +81,7 @@ class Bayesian(Controller):
     # -- events -------------------------------------------------------------------------------
 
     def ask(self, rng: np.random.Generator) -> Choices:
-        """The network of the largest expected improvement, or one of the first ones."""
+        """Return the network of largest expected improvement, or one of the initial design."""
         pool = self._unseen(self._within(sample_codes(self._problem.decisions, _POOL, rng)))
         if len(self._known) < self._first or len(self._rows) < 2:
             row = self._spread_out(pool)
@@ -106,7 +106,7 @@ class Bayesian(Controller):
             self._accuracies.append(trial.accuracy)
 
     def estimate(self, codes: Codes) -> Array | None:
-        """Posterior means of the accuracies [N] of codes [N, D]."""
+        """Return posterior means of the accuracies [N] of codes [N, D]."""
         if len(self._rows) < 2 or not self._exact_cost:
             return None
         return _Model(self._start_kernel(), self._points, *self._relevant())(codes)[0]
@@ -245,7 +245,7 @@ class _Model:
         self._posterior = Posterior.of(self._kernel, self._points, self._values)
 
     def believe(self, codes: Codes) -> None:
-        """Go on as if the networks `codes` [N, D] had come out at their means."""
+        """Continue as if the networks `codes` [N, D] had come out at their means."""
         points = self._points_of(codes)
         values = np.concatenate([self._values, self._posterior(points)[0]])
         self._posterior = Posterior.of(
@@ -253,13 +253,13 @@ class _Model:
         )
 
     def __call__(self, codes: Codes) -> tuple[Array, Array]:
-        """Mean [N] and standard deviation [N] without noise."""
+        """Return mean [N] and standard deviation [N] without noise."""
         mean, std = self._posterior(self._points_of(codes))
         return self._mean + self._scale * mean, self._scale * std
 
 
 def log_expected_improvement(gain: Array, std: Array) -> Array:
-    """log E[max(0, N(gain, std^2))] [N] (Jones et al. 1998, eq. 15), without underflow.
+    """Return log E[max(0, N(gain, std^2))] [N] (Jones et al. 1998, eq. 15) without underflow.
 
     E = std (phi(z) + z Phi(z)) with z = gain / std; far below zero that is std phi(z) / z^2, far
     above the gain itself.
@@ -275,7 +275,7 @@ def log_expected_improvement(gain: Array, std: Array) -> Array:
 
 
 def neighbours(codes: Codes, sizes: NDArray[np.integer]) -> Codes:
-    """All networks [N * K, D] that differ from one of `codes` [N, D] in one decision."""
+    """Return all networks [N * K, D] that differ from one of `codes` [N, D] in one decision."""
     columns = np.repeat(np.arange(len(sizes)), sizes - 1)
     shifts = np.concatenate([np.arange(1, size) for size in sizes])
     changed = np.repeat(codes[:, None], len(columns), axis=1)

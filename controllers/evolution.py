@@ -13,7 +13,7 @@ joins when it is told. Until P networks are told or on their way, proposals are 
 
 Costs are known exactly before any training, and a network asked before can teach nothing. So
 children are bred until one is new and within the constraints: one that is within but known breeds
-in its turn, one beyond is given up for a new child of the same parent. After 64 children a random
+in its turn, one beyond is replaced by a new child of the same parent. After 64 children a random
 network within the constraints is taken.
 """
 
@@ -49,7 +49,7 @@ class Evolution(Controller):
         self._seen: set[tuple[int, ...]] = set()
 
     def ask(self, rng: np.random.Generator) -> Choices:
-        """A child of the best of a sample, or at the start a random network."""
+        """Return a child of the best of a sample, or at the start a random network."""
         choices = None
         if self._population and len(self._seen) >= self._first:
             parent = select(self._population, self._sample, rng)
@@ -60,7 +60,8 @@ class Evolution(Controller):
         return choices
 
     def tell(self, trial: Trial) -> None:
-        """The trial is born, and the oldest dies; one without a reward has no descendants."""
+        """Add the trial to the population and remove the oldest; one without a reward has no
+        descendants."""
         codes = encode(self._problem.decisions, trial.choices)
         # One network told again is still one network; it would crowd out the others.
         again = trial.duplicate_of is not None
@@ -80,7 +81,7 @@ class Evolution(Controller):
 
 
 def select(population: Sequence[Trial], count: int, rng: np.random.Generator) -> Trial:
-    """The best of `count` members drawn with replacement; ties go as in `rank`."""
+    """Return the best of `count` members drawn with replacement; ties are resolved by `rank`."""
     drawn = rng.integers(len(population), size=count).tolist()
     best: Trial = min((population[i] for i in drawn), key=rank)
     return best
@@ -93,7 +94,7 @@ def breed(
     within: Callable[[tuple[int, ...]], bool],
     new: Callable[[tuple[int, ...]], bool],
 ) -> Choices | None:
-    """The first descendant that is within the constraints and new; None after 64 children."""
+    """Return the first feasible, new descendant; None after 64 children."""
     for _ in range(_CHILDREN):
         child = mutate(decisions, parent, rng)
         codes = encode(decisions, child)

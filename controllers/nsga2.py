@@ -5,9 +5,9 @@ non-dominated sorting, then by crowding distance; a child is the uniform crossov
 each decision drawn anew with probability 1/D. Networks within the constraints dominate all others,
 which the controller does not propose in the first place (`optuna_study`).
 
-The objective's reward is not read: accuracy is maximised, and what the target is of
-(multiply-adds, seconds, bytes) is minimised. One run so answers for every target below its own, at
-the price of spending trials on small networks that a search for the best reward would not.
+The objective's reward is not read: accuracy is maximised and the target metric (multiply-adds,
+seconds, bytes) minimised. One run thus serves every target below its own, at the price of spending
+trials on small networks that a search for the best reward would skip.
 
 Optuna counts generations by finished trials. Which generation a trial belongs to, and a
 generation's parents, are settled when it is opened, by what has finished until then; taking the
@@ -43,7 +43,7 @@ class NSGA2(Controller):
         )
 
     def ask(self, rng: np.random.Generator) -> Choices:
-        """What Optuna suggests."""
+        """Return what Optuna suggests."""
         return self._study.ask(rng)
 
     def tell(self, trial: Trial) -> None:

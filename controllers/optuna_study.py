@@ -59,7 +59,7 @@ class OptunaStudy:
         optuna.logging.set_verbosity(verbosity)
 
     def ask(self, rng: np.random.Generator) -> Choices:
-        """What the sampler suggests, with `rng` as its only randomness."""
+        """Return what the sampler suggests, with `rng` as its only randomness."""
         if self._known >= self._startup:
             for _ in range(_DRAWS):
                 self._study.sampler = self._sampler(int(rng.integers(2**32)))

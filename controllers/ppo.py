@@ -96,7 +96,7 @@ class PPO(Controller):
         self._rewards: list[float] = []
 
     def ask(self, rng: np.random.Generator) -> Choices:
-        """The policy's first draw that is new and within the constraints."""
+        """Return the policy's first draw that is new and feasible."""
         codes = self._draw(torch.Generator().manual_seed(int(rng.integers(2**63))))
         if codes is None:
             codes = encode(self._problem.decisions, self._random.ask(rng))

@@ -19,25 +19,25 @@ _BATCHES = 12  # 1 + 2 + ... + 2,048 = 4,095 draws
 class RandomSearch(Controller):
     """Uniform draws from the networks within the constraints.
 
-    Where 4,095 draws hold none, the one that is least beyond them is taken: under a target alone,
-    the cheapest.
+    Where none of 4,095 draws is feasible, it takes the one of the smallest constraint violation:
+    under a target alone, the cheapest.
     """
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
 
     def ask(self, rng: np.random.Generator) -> Choices:
-        """The first uniform draw within the constraints."""
+        """Return the first feasible uniform draw."""
         decisions = self._problem.decisions
-        nearest, least = None, np.inf
+        nearest, min_violation = None, np.inf
         for batch in range(_BATCHES):
             codes = sample_codes(decisions, 2**batch, rng)
             within = np.flatnonzero(self._problem.is_feasible(codes))
             if within.size:
                 return decode(decisions, codes[within[0]])
-            constraint_violation = self._problem.constraint_violation(codes)
-            if constraint_violation.min() < least:
-                nearest, least = codes[constraint_violation.argmin()], constraint_violation.min()
+            violation = self._problem.constraint_violation(codes)
+            if violation.min() < min_violation:
+                nearest, min_violation = codes[violation.argmin()], violation.min()
         assert nearest is not None
         return decode(decisions, nearest)
 

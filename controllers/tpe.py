@@ -35,7 +35,7 @@ class TPE(Controller):
         )
 
     def ask(self, rng: np.random.Generator) -> Choices:
-        """What Optuna suggests."""
+        """Return what Optuna suggests."""
         return self._study.ask(rng)
 
     def tell(self, trial: Trial) -> None:

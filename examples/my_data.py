@@ -1,9 +1,9 @@
-"""Data of one's own: three classes of coloured squares.
+"""Your own data: three classes of coloured squares.
 
     mnas-search run --target-flops 400M --trials 10 --data examples/my_data.py:dataset
 
-`proxy_training` resizes every image to the proxy's 8x8 pixels, whatever its size, and trains on
-`train`, measures on `validation`; `test` is never seen by a search.
+`proxy_training` resizes every image to the proxy's 8x8 pixels, trains on `train` and
+measures on `validation`; `test` is never seen by a search.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from mnas_search import Dataset, Split
 
 
 def split(count, seed):
-    """Images uint8 [N, H, W, 3] and labels int64 [N]."""
+    """Return images uint8 [N, H, W, 3] and labels int64 [N]."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, count)
     images = rng.integers(0, 160, (count, 12, 12, 3), dtype=np.uint8)
@@ -22,7 +22,7 @@ def split(count, seed):
 
 
 def dataset():
-    """`flips`: a mirrored square is a square."""
+    """Return the data set; `flips` since a mirrored square is a square."""
     return Dataset(
         name="squares",
         num_classes=3,

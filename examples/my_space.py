@@ -1,4 +1,4 @@
-"""A search space and an evaluator of one's own, in one file.
+"""Your own search space and evaluator, in one file.
 
     mnas-search run --target-flops 150M --trials 20 \
         --space examples/my_space.py:MySpace --evaluator examples/my_space.py:score
@@ -27,6 +27,6 @@ class MySpace(StagewiseSpace):
 
 
 def score(architecture):
-    """Stands where a measurement of yours would: a curve that saturates with the parameters."""
+    """Return an accuracy that saturates with the parameters; replace it by a measurement."""
     params = cost(architecture).params
     return params / (params + 1e6)

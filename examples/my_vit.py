@@ -1,4 +1,4 @@
-"""Networks that are no chain of stages: tiny vision transformers, really trained on digits.
+"""Networks that are not chains of stages: tiny vision transformers, really trained on digits.
 
     mnas-search run --target-flops 1M --trials 6 \
         --space examples/my_vit.py:TinyViTs --evaluator examples/my_vit.py:train
@@ -48,7 +48,7 @@ class TinyViTs(SearchSpace):
 
 
 def train(network, *, seed):
-    """Validation accuracy after 60 steps of Adam."""
+    """Return the validation accuracy after 60 steps of Adam."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     data = load_dataset("digits", side=8)
@@ -68,5 +68,5 @@ def train(network, *, seed):
 
 
 def floats(images):
-    """uint8 [N, H, W, 3] to floats [N, 3, H, W] around zero."""
+    """Convert uint8 [N, H, W, 3] to floats [N, 3, H, W] around zero."""
     return images.permute(0, 3, 1, 2).float() / 128 - 1

@@ -2,6 +2,8 @@
 
     python examples/search_for_a_device.py throughput_a100 8000
 
+A line on stderr tells of each network with a better reward; the best one is printed at the end.
+
 Accuracy is "16-epoch ImageNet top-1 (Accel-NASBench)" and throughput (images/s) is that recorded
 on the device, both predicted. The predicted seconds per image are the latency T(m) that the
 objective bounds; the reward is ACC(m) * [T(m) / T]^-0.07 within T (MnasNet eq. 2).
@@ -25,7 +27,7 @@ EVALUATIONS = 40
 
 
 def main(device: str, images_a_second: float) -> None:
-    """Print the best network found."""
+    """Print the best network found, and each better one on stderr on the way."""
     space = load_plugin("search_spaces", "efficientnet")()
     counts, log_throughput = space_cost(space), device_performance(device).expect
 
@@ -56,9 +58,18 @@ def main(device: str, images_a_second: float) -> None:
         controller.tell(trial)
         if trial.feasible and (best is None or trial.reward > best.reward):
             best = trial
+            print(f"trial {number}: {described(best, device)}", file=sys.stderr, flush=True)
     print(space.decode(best.choices).block_string)
-    print(f"accuracy {best.accuracy:.4f}, {1 / best.costs['latency']:,.0f} images/s on {device}")
+    print(described(best, device))
+
+
+def described(trial: Trial, device: str) -> str:
+    """Return a trial's predicted accuracy and throughput as text."""
+    throughput = 1 / trial.costs["latency"]
+    return f"accuracy {trial.accuracy:.4f}, {throughput:,.0f} images/s on {device}"
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(f"usage: {sys.argv[0]} PERFORMANCE IMAGES_PER_SECOND")
     main(sys.argv[1], float(sys.argv[2]))

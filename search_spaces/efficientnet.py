@@ -20,7 +20,7 @@ from mnas_search.nas.space.contract import StagewiseSpace
 
 _STRIDES = (1, 2, 2, 2, 1, 2, 1)
 _WIDTHS = (16, 24, 40, 80, 112, 192, 320)
-_MOST_REPEATS = (3, 3, 3, 3, 3, 4, 3)
+_MAX_REPEATS = (3, 3, 3, 3, 3, 4, 3)
 
 
 class EfficientNetSpace(StagewiseSpace):
@@ -42,10 +42,10 @@ class EfficientNetSpace(StagewiseSpace):
             (
                 Decision(name=f"stage{i}.expansion", options=(1, 4, 6)),
                 Decision(name=f"stage{i}.kernel", options=(3, 5)),
-                Decision(name=f"stage{i}.repeats", options=tuple(range(1, most + 1))),
+                Decision(name=f"stage{i}.repeats", options=tuple(range(1, max_repeats + 1))),
                 Decision(name=f"stage{i}.se_ratio", options=(0.0, 0.25)),
             )
-            for i, most in enumerate(_MOST_REPEATS)
+            for i, max_repeats in enumerate(_MAX_REPEATS)
         )
 
     @property
@@ -59,7 +59,7 @@ class EfficientNetSpace(StagewiseSpace):
         return self._stage_decisions
 
     def stage(self, index: int, choices: Choices) -> Stage:
-        """An MBConv stage; expansion 1 has no expansion convolution."""
+        """Return an MBConv stage; expansion 1 has no expansion convolution."""
         return Stage(
             kind="ir",
             kernel=int(choices[f"stage{index}.kernel"]),

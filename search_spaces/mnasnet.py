@@ -81,7 +81,7 @@ class MnasNetSpace(StagewiseSpace):
         return self._stage_decisions
 
     def stage(self, index: int, choices: Choices) -> Stage:
-        """One block around the reference's stage `index`."""
+        """Return one block around the reference's stage `index`."""
         base = self._template.stages[index]
         kind, expansion = _OPS[str(choices[f"block{index}.op"])]
         return Stage(

@@ -42,7 +42,7 @@ class Scores:
 
     @property
     def perfect_regret(self) -> float:
-        """Points of a perfect search of what is told: the two models differ by so much."""
+        """Regret in points of a perfect search of the search model: how far the models differ."""
         return 100 * (self.best - self.perfect)
 
     def regret(self, run: Scored) -> NDArray[np.float64]:

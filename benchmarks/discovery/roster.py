@@ -4,7 +4,7 @@ random_search, tpe, ...        installed controllers
 bayesian-no-cost, ...          ablations of `bayesian`
 random, optuna_gp, ...         peers
 optuna_gp+start, ...           peers that get the first 12 networks of `bayesian`
-my.py:Mine                     anybody's controller
+my.py:Mine                     your controller
 """
 
 import functools
@@ -45,7 +45,7 @@ STARTED = tuple(
     f"{name}+start"
     for name in ("local_search_within", "regularized_evolution", "optuna_tpe", "optuna_gp")
 )
-# Milliseconds a decision, whatever was told: long runs over many seeds cost next to nothing.
+# Milliseconds per decision for any history: long runs over many seeds cost next to nothing.
 CHEAP = frozenset(
     {"random_search", "evolution", "ppo", "nsga2", "random", "local_search", "reinforce"}
     | {"local_search_within", "regularized_evolution"}

@@ -16,7 +16,7 @@ from mnas_search.benchmarks.tasks_over_processes import Note
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A run to be had: at least so many evaluations."""
+    """A run to compute, of at least `evaluations` evaluations."""
 
     problem: str
     name: str

@@ -53,7 +53,7 @@ class Run:
 
 
 def play(problem: DiscoveryProblem, searcher: Searcher, seed: int, evaluations: int) -> Run:
-    """Let the searcher evaluate so many networks."""
+    """Let the searcher evaluate `evaluations` networks."""
     known: dict[Row, Told] = {}
     rows: list[Row] = []
     told: list[float] = []

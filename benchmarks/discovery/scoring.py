@@ -2,7 +2,7 @@
 
 Regret at n is the best held-out reward known on the problem, less the best among the first n
 networks within the target, times 100: percentage points of accuracy at the target. The best known
-is the best of everything that anybody evaluated and of a long search of the held-out model itself,
+is the best of all evaluated networks and of a long search of the held-out model itself,
 without noise. Before the first network within the target the reward is 0.
 """
 

@@ -1,7 +1,7 @@
 """Whoever takes part: ask for one network, tell what came out, one at a time.
 
 Peers implement this directly, so that nothing of ours stands between them and the problem; our
-controllers, and anybody's `file.py:Name`, come in through `Ours`.
+controllers, and any `file.py:Name`, come in through `Ours`.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ class Searcher(ABC):
     """Proposes networks one after the other.
 
     Made from the problem and a seed, the only source of randomness. A network may be told without
-    having been asked for (an initial design of somebody else's), and told again with the same
+    having been asked for (an initial design of another searcher), and told again with the same
     values when it is proposed again.
     """
 

@@ -10,7 +10,7 @@ FROM_PRINTED = "the paper's ratio follows from its own figures, within their rou
 NO_RATIO = "not the ratio of the paper's own figures"
 NOT_PRINTED = "the paper prints none"
 NOT_TRAINED = "an accuracy: nothing is trained here"
-NOT_BUILT = "somebody else's network: not built here"
+NOT_BUILT = "another work's network: not built here"
 NOT_TIMED = "a time: `mnas-search bench latency` takes some of them on this machine"
 
 
@@ -50,14 +50,14 @@ class Table:
         title: what it shows.
         rows: what a row is.
         lines: row by row, quantities in the same order.
-        said: what a reader has to know besides.
+        notes: what a reader has to know besides.
     """
 
     key: str
     title: str
     rows: str
     lines: tuple[Line, ...]
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def table(name: str, lines: Sequence[Line]) -> Table:
@@ -68,7 +68,7 @@ def table(name: str, lines: Sequence[Line]) -> Table:
         title=about["title"],
         rows=about["rows"],
         lines=tuple(lines),
-        said=tuple(about["said"]),
+        notes=tuple(about["notes"]),
     )
 
 

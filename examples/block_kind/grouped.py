@@ -1,4 +1,4 @@
-"""A block kind of one's own: `gc`, a grouped k x k convolution and a 1x1, as in ResNeXt.
+"""Your own block kind: `gc`, a grouped k x k convolution and a 1x1, as in ResNeXt.
 
     pip install --no-deps examples/block_kind
     mnas-search profile "gc_r2_k3_s1_e1_c32_se0.25"
@@ -20,7 +20,7 @@ GROUPS = 4
 
 
 def plan(spec: BlockSpec) -> BlockPlan:
-    """k x k convolution in four groups, batch norm, activation, SE, 1x1, batch norm."""
+    """Plan a k x k convolution in four groups, batch norm, activation, SE, 1x1, batch norm."""
     builder = PlanBuilder(spec.in_channels, spec.in_size, spec.padding, shortcut=spec.shortcut)
     width = spec.in_channels
     groups = GROUPS if width % GROUPS == 0 else 1

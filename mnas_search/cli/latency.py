@@ -186,7 +186,7 @@ def _rows(
             "high_ms": round(1e3 * one.measured.high, 3),
             "error": round(one.error, 4),
         }
-    lines += checked.said
+    lines += checked.notes
     if not matches_this_machine(table):
         lines.append("the table was built on another machine, or with other packages")
     return rows, lines

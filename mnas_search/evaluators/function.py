@@ -37,13 +37,13 @@ class FunctionEvaluator(Evaluator):
         return resources
 
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """One evaluation."""
+        """Yield one evaluation."""
         seeds = {"seed": seed} if self._seeded else {}
         yield Evaluation(accuracy=float(self._function(network, **seeds)))
 
 
 def as_evaluator(target: Any, *, data: str | None, proxy: str | None = None) -> Evaluator:
-    """An evaluator from what a plug-in name stands for.
+    """Return an evaluator made from what a plug-in name stands for.
 
     An `Evaluator` is taken as it is; a subclass is constructed with `data=`, and with `proxy=`
     where that is given; any other callable is a function of the architecture.
@@ -52,15 +52,16 @@ def as_evaluator(target: Any, *, data: str | None, proxy: str | None = None) -> 
         return target
     if isinstance(target, Profiler) or (isinstance(target, type) and issubclass(target, Profiler)):
         raise UsageError(
-            f"{target!r} measures no accuracy; allowed: an evaluator that does (--target-latency "
-            "bounds latency, `mnas-search evaluate` measures it)"
+            f"evaluator must measure accuracy, got {target!r} (--target-latency bounds latency, "
+            "`mnas-search evaluate` measures it)"
         )
     if isinstance(target, type) and issubclass(target, Evaluator):
         accepted = inspect.signature(target).parameters
-        for name, value, why in (("data", data, "trains on none"), ("proxy", proxy, "has none")):
+        for name, value in (("data", data), ("proxy", proxy)):
             if value is not None and name not in accepted:
                 raise UsageError(
-                    f"{name} {value!r} with {target.__name__}, which {why}; allowed: no {name}"
+                    f"{name} {value!r} requires an evaluator that takes {name}, "
+                    f"got {target.__name__}"
                 )
         given = {"data": data} if "data" in accepted else {}
         if proxy is not None:
@@ -68,11 +69,10 @@ def as_evaluator(target: Any, *, data: str | None, proxy: str | None = None) -> 
         evaluator: Evaluator = plugins.make(target, target.__name__, **given)
         return evaluator
     if not callable(target):
-        raise UsageError(f"evaluator {target!r}; allowed: an Evaluator or a function")
+        raise UsageError(f"evaluator must be an Evaluator or a function, got {target!r}")
     for name, value in (("data", data), ("proxy", proxy)):
         if value is not None:
             raise UsageError(
-                f"{name} {value!r} with an evaluator that is a function; allowed: no {name}, it "
-                "brings its own"
+                f"{name} {value!r} requires an evaluator that takes {name}, got a function"
             )
     return FunctionEvaluator(target)

@@ -1,4 +1,4 @@
-"""Really train a candidate, small and short, and measure it on held-out images."""
+"""The evaluator `proxy_training`: trains a small proxy and measures it on held-out images."""
 
 import copy
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class ProxyTraining(Evaluator):
 
     Args:
         data: what `mnas_search.data.load` takes: the name of a data set (`mnas-search
-            list datasets`), the path of one's own images, `hf:NAME`, or `file.py:Name`: a
+            list datasets`), the path of a folder of images, `hf:NAME`, or `file.py:Name`: a
             `Dataset` or a function that gives one. None: scikit-learn's digits.
         proxy: what to change in the recipe for images of the data's size, as in
             `epochs=10,resolution=16`; see `ProxyRecipe`.
@@ -67,14 +67,14 @@ class ProxyTraining(Evaluator):
         return other
 
     def with_test_split(self) -> "ProxyTraining":
-        """The same, measuring on the test split too."""
+        """Return the same evaluator, measuring on the test split too."""
         other = self._copied()
         other._test = self._held_out
         return other
 
     def at_base_resolution(self, resolution: int) -> "ProxyTraining":
-        """The same, with proxies of other networks on images as much larger or smaller as the
-        networks' resolution is than this one; images are resized from the data's own."""
+        """Return the same evaluator, with proxy images scaled by the ratio of a network's
+        resolution to this one; images are resized from the data's own."""
         assert self._original is not None
         other = self._copied()
         other._base = resolution
@@ -88,7 +88,7 @@ class ProxyTraining(Evaluator):
         return Resources(cpus=1, gpus=None)
 
     def caveats(self, network: Network) -> tuple[str, ...]:
-        """What the proxy was, with its map sizes, and what is odd about the data."""
+        """Return what the proxy was, with its map sizes, and what is odd about the data."""
         sizes = " ".join(map(str, map_sizes(self.proxy(network))))
         recipe = self.recipe
         proxy = (
@@ -101,11 +101,11 @@ class ProxyTraining(Evaluator):
         return (proxy, *(single_line(f"data {self._name}: {note}") for note in self._notes))
 
     def proxy(self, network: Network) -> Architecture:
-        """The small network that is trained for a candidate."""
+        """Return the small network that is trained for a candidate."""
         if not isinstance(network, Architecture):
             raise UsageError(
-                f"{network.label!r} is a traced network; proxy_training needs an architecture of "
-                "stages (give an evaluator of your own with --evaluator)"
+                "proxy_training requires an architecture of stages, got the traced network "
+                f"{network.label!r} (give another evaluator with --evaluator)"
             )
         recipe = self.recipe
         return proxy_architecture(
@@ -118,7 +118,8 @@ class ProxyTraining(Evaluator):
         )
 
     def with_intermediate_reports(self, factor: int) -> "ProxyTraining | None":
-        """Rungs after 1/factor, 1/factor^2, ... of the epochs, rounded down."""
+        """Return the same evaluator with rungs after 1/factor, 1/factor^2, ... of the epochs,
+        rounded down."""
         rungs, epochs = [], self.recipe.training.epochs // factor
         while epochs:
             rungs.append(epochs)
@@ -130,7 +131,7 @@ class ProxyTraining(Evaluator):
         return one
 
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """One evaluation a rung, and one after the whole training; the same seed, the same.
+        """Yield one evaluation per rung and one after the whole training, determined by the seed.
 
         Where memory runs out, it is tried once more from the start with half the batch and half
         the learning rate; `info["batch_size"]` says so.
@@ -180,7 +181,7 @@ class ProxyTraining(Evaluator):
         yield Evaluation(accuracy=accuracy, info=info)
 
     def _images(self, split: Split, proxy: Architecture) -> loop.Images:
-        """Prepared for the device and the proxy's resolution, once a process."""
+        """Return images prepared for the device and the proxy's resolution, once per process."""
         key = (id(split), proxy.resolution)
         if key not in self._prepared:
             self._prepared[key] = loop.Images(

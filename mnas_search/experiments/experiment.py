@@ -36,12 +36,12 @@ class ExperimentKind:
     """What differs between kinds of experiment.
 
     Attributes:
-        command: as `config.json` names it.
-        noun: what messages call such an experiment.
-        parent: where new folders are made.
+        command: that begins it, as `config.json` names it.
+        noun: for messages.
+        parent: folder of new experiments.
         journal: file name of the journal, or of the lock where there is none.
         may_differ: options that a resumed experiment may change.
-        may_grow: options that may become larger: numbers, or lists that keep what they have.
+        may_grow: options that may become larger: numbers, or lists that keep their items.
     """
 
     command: str
@@ -57,16 +57,12 @@ class Experiment:
     """An experiment and its folder.
 
     Args:
-        kind: of experiment.
         output: a new folder, or one of the same kind, which is resumed; None for a new one below
-            the kind's parent.
+            the kind's parent. `RunFolderError` is raised where it holds something else.
 
     Attributes:
         resumed: whether the folder holds this experiment already.
         recorded: its options in `config.json`; empty for a new one.
-
-    Raises:
-        RunFolderError: the folder holds something else.
     """
 
     def __init__(self, kind: ExperimentKind, output: Path | None) -> None:
@@ -80,7 +76,13 @@ class Experiment:
                 f"{len(output.name)}"
             )
         if folders.holds_experiment(output):
-            self.resumed, self.recorded = True, _options(kind, output)
+            record = folders.read_record(output)
+            if record.command != kind.command:
+                raise RunFolderError(
+                    f"{str(output)!r} holds a `{record.command}`, not a `{kind.command}`; it can "
+                    f"be resumed with the command that began it and --output {output}"
+                )
+            self.resumed, self.recorded = True, record.config
         else:
             folders.check_free(output, kind.noun)
 
@@ -95,10 +97,8 @@ class Experiment:
     ) -> Path:
         """Return the experiment's folder: made now, or checked to hold the same configuration.
 
-        Args:
-            config: every option, as JSON values.
-            stem: a new folder below the kind's parent is called `<stem>-<n>`.
-            files: texts by name that a new folder holds beside `config.json`.
+        A new folder below the kind's parent is called `<stem>-<n>`; a new folder gets `files`,
+        texts by name, beside `config.json`.
         """
         if self.resumed:
             check_same(self._kind, self.folder, self.recorded, config)
@@ -110,7 +110,7 @@ class Experiment:
             for name, text in (files or {}).items():
                 write_atomically(self.folder / name, text)
             self._write(config)
-        except BaseException:  # such files alone are no experiment, and in the way of the next
+        except BaseException:  # the files alone are no experiment, and would block the next
             for name in files or {}:
                 (self.folder / name).unlink(missing_ok=True)
             raise
@@ -121,15 +121,16 @@ class Experiment:
         """Open the journal, locked, and write the configuration, which may have grown."""
         with Journal(self.folder / self._kind.journal) as journal:
             self._write(config)
-            begun = "resumed" if self.resumed else "started"
-            _LOG.info("%s %s in %s", self._kind.noun, begun, self.folder)
+            noun, begun = self._kind.noun, "resumed" if self.resumed else "started"
+            _LOG.info("%s %s in %s", noun, begun, self.folder)
             try:
                 yield journal
             except BaseException as error:
-                cause = describe_exception(error)
-                _LOG.warning("%s in %s ended early: %s", self._kind.noun, self.folder, cause)
+                _LOG.warning(
+                    "%s in %s ended early: %s", noun, self.folder, describe_exception(error)
+                )
                 raise
-            _LOG.info("%s ended in %s", self._kind.noun, self.folder)
+            _LOG.info("%s ended in %s", noun, self.folder)
 
     def _write(self, config: Mapping[str, Any]) -> None:
         record = Record(command=self._kind.command, config=dict(config), versions=versions())
@@ -198,13 +199,3 @@ def _shown(value: Any) -> str:
         return Architecture.from_dict(value).label
     text = "none" if value is None else repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
-
-
-def _options(kind: ExperimentKind, folder: Path) -> dict[str, Any]:
-    record = folders.read_record(folder)
-    if record.command != kind.command:
-        raise RunFolderError(
-            f"{str(folder)!r} holds a `{record.command}`, not a `{kind.command}`; it can be "
-            f"resumed with the command that began it and --output {folder}"
-        )
-    return record.config

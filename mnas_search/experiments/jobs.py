@@ -1,4 +1,4 @@
-"""Jobs that are each done once over all sessions of an experiment: the journal remembers them."""
+"""Jobs that are each done once over all sessions of an experiment, as its journal records."""
 
 import logging
 import time
@@ -19,28 +19,21 @@ _Key = tuple[str, str, int]  # recipe, fingerprint, seed
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """What came of one training.
-
-    Attributes:
-        trial: whose network it was; None for a network of no trial.
-        accuracy: fraction on the validation split; None where the training failed.
-        test: fraction on the test split, where that was measured.
-        seconds: on the worker.
-        error: why it failed.
-    """
+    """The result of a training: accuracies on the validation split and, if measured, on the test
+    split, or the reason of a failure; `trial` is None for a network of no trial."""
 
     trial: int | None = None
-    accuracy: float | None
+    accuracy: float | None = None
     test: float | None = None
     seconds: float
-    error: str | None
+    error: str | None = None
 
 
 Describe = Callable[[EvaluationJob, JobResult], Mapping[str, Any]]
 
 
 def trial_event(event: str, phase: str) -> Describe:
-    """Return what describes a training beside a search as a journal's event."""
+    """Return a function that describes a search's further training as an event."""
 
     def describe(job: EvaluationJob, result: JobResult) -> Mapping[str, Any]:
         return {
@@ -60,17 +53,15 @@ def trial_event(event: str, phase: str) -> Describe:
 
 @final
 class JournalledQueue(JobQueue[EvaluationJob]):
-    """Hands out jobs that the journal holds no result of; failures once more in each session.
+    """Hands out jobs without a result in the journal; failures once more in each session.
 
     Args:
         event: name of the results' events.
         jobs: gives all jobs, done or not, different by recipe, network and seed; called when the
             first one is asked for.
-        journal: where results go.
         describe: gives a result's event, with `fingerprint`, `seed`, `accuracy`, `seconds`,
             `error`, and `recipe`, `trial` and `test` where there are any.
-        deadline: `time.monotonic()` after which nothing more is handed out.
-        on_result: called with every new result.
+        deadline: `time.monotonic()` after which no job is handed out.
     """
 
     def __init__(
@@ -120,15 +111,10 @@ class JournalledQueue(JobQueue[EvaluationJob]):
         """Journal the result of a job."""
         trial = None if work.number == NO_TRIAL else work.number
         if isinstance(outcome, Evaluation):
-            result = JobResult(
-                trial=trial,
-                accuracy=outcome.accuracy,
-                test=(outcome.info or {}).get("test"),
-                seconds=seconds,
-                error=None,
-            )
+            test = (outcome.info or {}).get("test")
+            result = JobResult(trial=trial, accuracy=outcome.accuracy, test=test, seconds=seconds)
         else:
-            result = JobResult(trial=trial, accuracy=None, seconds=seconds, error=outcome.reason)
+            result = JobResult(trial=trial, seconds=seconds, error=outcome.reason)
         event = self._describe(work, result)
         self._journal.append(event, sync=True)
         key, result = _read(event)  # as later sessions will read it

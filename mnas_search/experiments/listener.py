@@ -4,8 +4,8 @@ from pathlib import Path
 
 
 class Listener:
-    """Follows an experiment: a search, a training, a study. Override what is of interest; this
-    one does nothing."""
+    """Follows an experiment: a search, a training, a study. Each method does nothing; override
+    those of interest."""
 
     def on_start(self, folder: Path) -> None:
         """A session begins, and this is the experiment's folder."""
@@ -14,12 +14,8 @@ class Listener:
         """A part of the experiment begins, such as the training of the finalists."""
 
     def on_progress(self, done: int, total: int, text: str) -> None:
-        """A trial, training or epoch has finished, or the first one is about to begin.
-
-        Args:
-            done, total: finished over all sessions, and asked for.
-            text: what came of the last one, or the best so far.
-        """
+        """A trial, training or epoch has finished, or the first one is about to begin: `done` of
+        `total` over all sessions; the text is the last result, or the best so far."""
 
     def on_status(self, text: str) -> None:
         """A long stage has come this far."""

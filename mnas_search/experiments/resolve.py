@@ -50,11 +50,10 @@ def _from_file(path: Path) -> Architecture:
     try:
         return Architecture.from_json(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
-        raise InvalidArchitecture(
-            f"{str(path)!r} is no text; it must be an architecture's JSON"
-        ) from None
+        message = f"{str(path)!r} is no text; it must be an architecture's JSON"
     except InvalidArchitecture as error:
-        raise InvalidArchitecture(f"{str(path)!r}: {error}") from None
+        message = f"{str(path)!r}: {error}"
+    raise InvalidArchitecture(message)
 
 
 def _from_run(folder: Path) -> Architecture:

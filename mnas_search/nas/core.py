@@ -46,7 +46,7 @@ MOST_STOPPED = 1_000
 
 
 def training_seed(seed: int, fingerprint: str, repeat: int = 0) -> int:
-    """Seed in [0, 2^31) of a network's training; `repeat` numbers further trainings of it."""
+    """Return the seed in [0, 2^31) of a network's training; `repeat` numbers further ones."""
     digest = hashlib.sha256(f"{seed}/{fingerprint}/{repeat}".encode()).digest()
     return int.from_bytes(digest[:4]) >> 1
 
@@ -112,7 +112,7 @@ class Search(JobQueue[EvaluationJob]):
         self._replay()
 
     def warm_start(self, wanted: Sequence[Choices], known: Sequence[Trial]) -> None:
-        """Begin a search that has no events yet with what is known already.
+        """Start a search without events from proposals and trials of earlier runs.
 
         Args:
             wanted: proposals to try before the controller's own.
@@ -165,7 +165,7 @@ class Search(JobQueue[EvaluationJob]):
         return not self._in_flight and not self._handed_back and not self._has_room()
 
     def estimates(self) -> Mapping[int, float]:
-        """What the controller believes the accuracies of the `ok` trials to be, by number; empty
+        """Return the controller's estimates of the accuracies of `ok` trials, by number; empty
         where it has no opinion."""
         told = [trial for trial in self.trials if trial.status == "ok"]
         if self._estimates is None and told:
@@ -182,17 +182,17 @@ class Search(JobQueue[EvaluationJob]):
             return self._cost_model.costs(network)
 
     def network(self, trial: Trial) -> Network:
-        """The network of a trial."""
+        """Return the network of a trial."""
         return self._decode(trial.choices)
 
     def choices(self, work: EvaluationJob) -> Choices:
-        """What the controller chose for a piece of work."""
+        """Return the choices of a job."""
         return self._asked[work.number].choices
 
     # -- the loop -----------------------------------------------------------------------------
 
     def next(self) -> EvaluationJob | None:
-        """The next network to evaluate; None where there is none now."""
+        """Return the next network to evaluate; None where there is none now."""
         while self._untold:
             self._tell_duplicate(self._untold.pop(0))
         if self._handed_back:

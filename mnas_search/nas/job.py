@@ -6,7 +6,6 @@ it owns all bookkeeping.
 """
 
 import contextlib
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -242,11 +241,9 @@ def measure(
 
 
 def check(evaluation: Evaluation) -> Evaluation | Failure:
-    """The evaluation, or a `Failure` where its accuracy is no fraction in [0, 1]."""
+    """Return the evaluation, or a `Failure` where its accuracy is no fraction in [0, 1]."""
     accuracy = float(evaluation.accuracy)  # a numpy or torch scalar becomes a plain number
-    if not math.isfinite(accuracy):
-        return Failure(reason=f"accuracy is {accuracy}")
     if not 0 <= accuracy <= 1:
-        return Failure(reason=f"accuracy is {accuracy:g}; allowed: a fraction from 0 to 1")
+        return Failure(reason=f"accuracy must be a fraction from 0 to 1, got {accuracy:g}")
     rung = None if evaluation.rung is None else int(evaluation.rung)
     return replace(evaluation, accuracy=accuracy, rung=rung)

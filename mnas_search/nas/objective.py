@@ -145,7 +145,7 @@ class Objective:
 
     def bounded(self, costs: Mapping[str, _Value]) -> list[tuple[_Value, float]]:
         """Return the costs that are bounded, each with its bound."""
-        return [(_cost(costs, METRICS[name].count), most) for name, most in self.bounds.items()]
+        return [(_cost(costs, METRICS[name].count), bound) for name, bound in self.bounds.items()]
 
     def is_feasible(self, costs: Costs) -> bool:
         """Return whether a network with these costs keeps the target and all limits."""

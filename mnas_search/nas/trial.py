@@ -41,7 +41,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """An evaluation that was given up at a rung, with what was measured there."""
+    """An evaluation that was stopped at a rung, with what was measured there."""
 
     evaluation: Evaluation
 
@@ -106,10 +106,10 @@ class Trial:
         if self.status not in get_args(Status):
             self._refuse("status", self.status, f"one of {', '.join(get_args(Status))}")
         for name in {"macs": None, "params": None, **self.costs}:
-            kind, allowed = (Real, "a number") if name == "latency" else (Integral, "an integer")
+            kind, expected = (Real, "a number") if name == "latency" else (Integral, "an integer")
             value = self.costs.get(name)
             if not (isinstance(value, kind) and 0 <= value < _LARGEST):
-                self._refuse(name, value, f"{allowed} of at least 0")
+                self._refuse(name, value, f"{expected} of at least 0")
         if not (isinstance(self.seconds, int | float) and 0 <= self.seconds < _LARGEST):
             self._refuse("seconds", self.seconds, "a number of at least 0")
         if self.error is not None and not isinstance(self.error, str):
@@ -123,8 +123,8 @@ class Trial:
             if value is not None and not number:
                 self._refuse(name, value, f"a number from {low:g} to {high:g}, or none")
 
-    def _refuse(self, name: str, value: object, allowed: str) -> NoReturn:
-        raise UsageError(f"{name} of trial {self.number} must be {allowed}, got {value!r}")
+    def _refuse(self, name: str, value: object, expected: str) -> NoReturn:
+        raise UsageError(f"{name} of trial {self.number} must be {expected}, got {value!r}")
 
     @property
     def macs(self) -> int:

@@ -17,12 +17,12 @@ class EvaluatorContract:
 
     @pytest.fixture
     def evaluator(self) -> Evaluator:
-        """The evaluator; to be overridden."""
+        """Return the evaluator; to be overridden."""
         raise NotImplementedError("give a fixture `evaluator`")
 
     @pytest.fixture
     def network(self) -> Network:
-        """A network that it can evaluate quickly; to be overridden."""
+        """Return a network that it can evaluate quickly; to be overridden."""
         raise NotImplementedError("give a fixture `network`")
 
     def test_resources(self, evaluator: Evaluator) -> None:

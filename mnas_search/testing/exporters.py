@@ -1,7 +1,7 @@
 """What every exporter must do.
 
 An exporter is given a small network with weights as no initialisation leaves them: scales and
-shifts are random and batch-norm statistics those of images, so that whatever is lost on the way,
+shifts are random and batch-norm statistics those of images, so that anything lost on the way,
 a layer's epsilon or a shortcut, shows in the outputs.
 """
 
@@ -46,12 +46,12 @@ class ExporterContract:
 
     @pytest.fixture
     def exporter(self) -> Exporter:
-        """The exporter; to be overridden."""
+        """Return the exporter; to be overridden."""
         raise NotImplementedError("give a fixture `exporter`")
 
     def logits(self, folder: Path, images: "Tensor") -> "Tensor | None":
-        """Logits [N, classes] that the files in the folder give for images [N, 3, R, R], by the
-        program that they are written for; to be overridden. None: they are not run."""
+        """Return logits [N, classes] of the files in the folder for images [N, 3, R, R], computed
+        by the program they are written for; to be overridden. None: they are not run."""
         del folder, images
         return None
 
@@ -68,7 +68,7 @@ class ExporterContract:
             )
 
     def test_weights_given_are_taken(self, exporter: Exporter, tmp_path: Path) -> None:
-        """Others are written as others; the outputs are the network's, whatever the origin."""
+        """Other weights give other files; the outputs are the network's for any origin."""
         if not exporter.takes_weights:
             pytest.skip("has no room for weights")
         import torch
@@ -137,7 +137,7 @@ class ExporterContract:
 
 
 def _origin(architecture: Architecture) -> Origin:
-    """Words of somebody else's, which go into files of any syntax."""
+    """Return an origin whose text must be escaped in files of any syntax."""
     return Origin(
         weights='trained on """\n{0}\\',
         facts=(("a 'fact' | <b>", "${x}\n---"),),
@@ -153,7 +153,7 @@ def _exported(
     weights: "dict[str, Tensor] | None",
     folder: Path,
 ) -> dict[str, bytes]:
-    """The files of an export by their place in the folder, once they are checked."""
+    """Check the files of an export and return them by their path in the folder."""
     folder.mkdir()
     around = set(folder.parent.iterdir())
     files = exporter.export(architecture, weights, folder)
@@ -171,15 +171,15 @@ def _exported(
 
 
 def _assert_refused(error: UsageError, around: Path) -> None:
-    """One line, and nothing on the disk but the folder that there was."""
+    """Check that the error is one line and that the folder is unchanged."""
     assert len(str(error).splitlines()) == 1, str(error)
     left = [path for path in around.rglob("*") if not path.is_dir()]
     assert not left, f"{left} left behind"
 
 
 def _random_network(architecture: Architecture, seed: int) -> "tuple[nn.Module, Tensor]":
-    """A network in eval mode with random weights, and the images [8, 3, R, R] whose statistics
-    its batch norms have."""
+    """Return a network in eval mode with random weights, and images [8, 3, R, R] whose statistics
+    its batch norms hold."""
     import torch
 
     from mnas_search.export.comparison import randomise

@@ -17,7 +17,7 @@ class SearchSpaceContract:
 
     @pytest.fixture
     def space(self) -> SearchSpace:
-        """The space; to be overridden."""
+        """Return the space; to be overridden."""
         raise NotImplementedError("give a fixture `space`")
 
     def test_decisions_have_different_names(self, space: SearchSpace) -> None:

@@ -30,7 +30,7 @@ class ToySpace(StagewiseSpace):
         )
 
     def stage(self, index: int, choices: Choices) -> Stage:
-        """A depthwise separable stage."""
+        """Return a depthwise separable stage."""
         return Stage(
             kind="ds",
             kernel=int(choices[f"s{index}.kernel"]),
@@ -41,7 +41,7 @@ class ToySpace(StagewiseSpace):
 
 
 def toy_accuracy(choices: Choices) -> float:
-    """A separable accuracy in [0.5, 0.9] whose optimum is every decision's last option."""
+    """Return a separable accuracy in [0.5, 0.9] whose optimum is every decision's last option."""
     wide = sum(float(value) / 24 for name, value in choices.items() if name.endswith("width"))
     kernels = sum(value == 5 for name, value in choices.items() if name.endswith("kernel"))
     return 0.5 + 0.4 * (0.8 * wide / 3 + 0.2 * kernels / 3)

@@ -70,7 +70,7 @@ class Recipe:
         learning_rate: float | None = None,
     ) -> "Recipe":
         """Return the recipe with other values. A given learning rate is the peak at the resulting
-        batch size, whatever the recipe's reference batch."""
+        batch size, for any reference batch of the recipe."""
         given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
         if learning_rate is not None:

@@ -172,7 +172,8 @@ def test_two_workers_share_the_work_and_errors_are_outcomes(tmp_path):
         if kinds[number] == 0:
             assert (tell["status"], tell["error"]) == ("failed", "ValueError: this one")
         elif kinds[number] == 1:
-            assert (tell["status"], tell["error"]) == ("failed", "accuracy is nan")
+            error = "accuracy must be a fraction from 0 to 1, got nan"
+            assert (tell["status"], tell["error"]) == ("failed", error)
         else:
             assert tell["status"] == "ok"
 
@@ -261,7 +262,7 @@ def test_proxy_training_refuses_what_is_no_chain_of_stages():
     from mnas_search.common.errors import UsageError
 
     network = TracedNetwork(build=lambda: None, key="vit")
-    with pytest.raises(UsageError, match="'vit' is a traced network"):
+    with pytest.raises(UsageError, match="got the traced network 'vit'"):
         measure(ProxyTraining(), EvaluationJob(number=0, network=network, seed=0))
 
 

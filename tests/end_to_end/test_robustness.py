@@ -67,7 +67,7 @@ def tells(folder):
         ("raise ValueError('two\\nlines')", "ValueError: two"),
         ("return 'banana'", "ValueError: could not convert string to float: 'banana'"),
         ("return None", "TypeError: float() argument"),
-        ("return 93.1", "accuracy is 93.1; allowed: a fraction from 0 to 1"),
+        ("return 93.1", "accuracy must be a fraction from 0 to 1, got 93.1"),
     ],
 )
 def test_whatever_a_function_does_is_an_outcome(run_cli, mine, tmp_path, body, error):
@@ -124,7 +124,7 @@ def test_scalars_of_other_libraries(run_cli, mine, tmp_path, value):
             "    def ask(self, rng): return {'banana': 1}\n"
             "    def tell(self, trial): pass\n",
             2,
-            "unknown decision 'banana'",
+            "decision must be one of ",
         ),
         (
             "controller",

@@ -26,8 +26,7 @@ from mnas_search.common.machine import one_thread
 from mnas_search.data import digits
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.training import checkpoints
-from mnas_search.experiments.training.epochs import FullTraining, train_epochs
-from mnas_search.experiments.training.scores import score
+from mnas_search.experiments.training.epochs import FullTraining, score, train_epochs
 from mnas_search.experiments.training.session import resume, start
 from mnas_search.experiments.training.settings import TrainingConfig
 from mnas_search.networks import build
@@ -200,12 +199,12 @@ def test_options_that_differ_are_refused_by_name(whole, run_cli, changes, messag
         ({"batch-size": 33, "workers": 2}, "got 33 for 2 workers"),
         ({"batch-size": 5000, "workers": 4}, "got 1077 (the whole training split) for 4 workers"),
         ({"learning-rate": -1}, "training learning_rate must be a number in (0, inf), got -1.0"),
-        ({"resolution": 0}, "resolution must be at least 1, got 0"),
+        ({"resolution": 0}, "resolution must be a whole number of 1 or more, got 0"),
         ({"init": "nothing.pt"}, "nothing.pt': expected a safetensors file"),
         ({"normalisation": "grey"}, "normalisation must be data or imagenet, got 'grey'"),
-        ({"workers": 0}, "workers must be at least 1, got 0"),
+        ({"workers": 0}, "workers must be a whole number of 1 or more, got 0"),
         ({"gpus-per-worker": 99}, "GPUs a worker must be at most"),
-        ({"seed": 2**63}, "seed must be from 0 to 2^63 - 1, got 9223372036854775808"),
+        ({"seed": 2**63}, f"seed must be a whole number from 0 to {2**63 - 1:,}, got {2**63}"),
     ],
 )
 def test_what_cannot_be_is_refused_before_a_folder_is_made(
@@ -649,8 +648,8 @@ def test_scores_count_images():
             return torch.arange(self.classes, 0.0, -1.0).expand(len(images), -1)
 
     found = score(Constant(10), data)  # says 0, then 1, 2, 3, 4
-    assert (found.right, found.right5) == ((split.labels == 0).sum(), (split.labels < 5).sum())
-    assert found.count == len(split.labels)
+    assert (found.top1, found.top5) == ((split.labels == 0).mean(), (split.labels < 5).mean())
+    assert found.n == len(split.labels)
     assert score(Constant(5), data).top5 is None
 
 

@@ -58,7 +58,6 @@ def finals_of(search, journal, baseline=None):
         OBJECTIVE,
         searched=Cheap(),
         check=Contrary(),
-        trainer=None,
         baseline=baseline,
         seed=0,
         journal=journal,
@@ -157,7 +156,6 @@ def test_a_network_without_a_second_opinion_is_left_out(tmp_path):
             OBJECTIVE,
             searched=Cheap(),
             check=Moody(search.best.fingerprint, baseline.fingerprint),
-            trainer=None,
             baseline=baseline,
             seed=0,
             journal=journal,
@@ -345,9 +343,12 @@ def test_priors_that_cannot_be(options, says):
             ["--space", "mnasnet"],
             "was not recorded by Accel-NASBench: stage 0 is not in the space",
         ),
-        (["--resolution", 192], "resolution is 192; allowed: 224"),
-        (["--num-classes", 10], "num_classes is 10; allowed: 1000"),
-        (["--data", "digits"], "data 'digits' with AccelNasBench, which trains on none"),
+        (["--resolution", 192], "resolution must be 224, got 192"),
+        (["--num-classes", 10], "num_classes must be 1000, got 10"),
+        (
+            ["--data", "digits"],
+            "data 'digits' requires an evaluator that takes data, got AccelNasBench",
+        ),
     ],
 )
 def test_what_the_evidence_knows_nothing_of_is_refused_before_a_folder(

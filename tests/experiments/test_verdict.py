@@ -76,7 +76,6 @@ def judged(journal, search, random_baseline=None, baselines=(B0,)):
         OBJECTIVE,
         baselines=baselines,
         random_baseline=random_baseline,
-        evaluator=None,
         seed=0,
         journal=journal,
     )

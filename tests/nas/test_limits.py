@@ -315,7 +315,6 @@ def test_a_verdict_is_about_networks_within_all_limits(tmp_path):
             TOY,
             baselines=(),
             random_baseline=search,
-            evaluator=None,
             seed=0,
             journal=two,
         )

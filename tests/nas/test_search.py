@@ -192,7 +192,7 @@ def test_a_second_writer_is_refused(path):
 def test_repeats_measure_the_noise_and_survive_a_resume(path):
     with Journal(path) as journal:
         search = make(journal, Scripted(codes_of(*range(8))), trials=8)
-        repeats = Replicates(search, None, count=4, seed=0, journal=journal)
+        repeats = Replicates(search, count=4, seed=0, journal=journal)
         work = TimedQueue(SequentialQueue([search, repeats.queue]))
         handed = []
         while (piece := work.next()) is not None:
@@ -208,7 +208,7 @@ def test_repeats_measure_the_noise_and_survive_a_resume(path):
         assert repeats.noise == pytest.approx(0.02 / np.sqrt(2))
     with Journal(path) as journal:
         search = make(journal, Scripted(codes_of(*range(8))), trials=8)
-        repeats = Replicates(search, None, count=4, seed=0, journal=journal)
+        repeats = Replicates(search, count=4, seed=0, journal=journal)
         assert search.finished
         again = repeats.queue
         assert [again.next().number, again.next().number, again.next()] == [5, 7, None]
@@ -224,7 +224,10 @@ def test_a_controller_that_errs_is_told_where(path):
         def ask(self, rng):
             return {**super().ask(rng), "s0.width": 17}
 
-    with Journal(path) as journal, pytest.raises(ValueError, match=r"s0\.width is 17"):
+    with (
+        Journal(path) as journal,
+        pytest.raises(ValueError, match=r"s0\.width must be .*, got 17"),
+    ):
         make(journal, Wrong(codes_of(0))).next()
 
 

@@ -143,7 +143,7 @@ def test_a_training_starts_as_its_source_computes(how, expected, source, tmp_pat
     file, option = written(tmp_path, how)
     config = TrainingConfig(architecture=NETWORK, init=str(file), weights_of=option)
     setup = Setup(config, settings_to_start_from(config))
-    job = setup.job(setup.fitted())
+    job = replace(setup.job, start=setup.fitted.weights)
     found = job.architecture
     assert (found.bn_eps, found.bn_momentum, found.padding) == expected
     assert setup.notes == (() if source is None else (said(expected, source),))

@@ -10,7 +10,7 @@ START = 12
 
 @final
 class Started(Searcher):
-    """The first 12 networks are `start`'s; the searcher hears of them, and goes on."""
+    """The first 12 networks are `start`'s; the searcher is told of them and proposes the rest."""
 
     def __init__(self, searcher: Searcher, start: Searcher) -> None:
         self._searcher, self._start = searcher, start

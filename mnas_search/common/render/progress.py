@@ -57,7 +57,7 @@ class Note:
         self._spoken = 0.0
 
     def __call__(self, text: str) -> None:
-        """Say what goes on."""
+        """Show the current state."""
         if sys.stderr.isatty():
             if self._status is None:
                 self._status = console(stderr=True).status(text)

@@ -17,8 +17,8 @@ _FIGURE = re.compile(r"-|[-+]?\d[\d,.:]*(e[-+]?\d+)?[a-zA-Z%]*( ± \S+)?")
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that breaks lines only where there is a terminal, and prints text as it is: names
-    and folders are called whatever people call them, `[/]` too."""
+    """Return a console that breaks lines only on a terminal and prints text unchanged: a name or
+    folder may contain `[/]`."""
     shared = Console(stderr=stderr, markup=False)
     return shared if shared.is_terminal else Console(stderr=stderr, markup=False, width=_WIDE)
 

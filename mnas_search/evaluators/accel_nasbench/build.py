@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
 
 
 def networks(archive: Path) -> dict[str, NDArray[Any]]:
-    """The recorded networks of an archive, in the order of their numbers."""
+    """Return the recorded networks of an archive, in the order of their numbers."""
     with tarfile.open(archive) as tar:
         members = [m for m in tar.getmembers() if m.name.endswith(".json")]
         members.sort(key=lambda m: int(Path(m.name).stem.removeprefix("result_")))
@@ -61,7 +61,7 @@ def networks(archive: Path) -> dict[str, NDArray[Any]]:
 
 
 def _choices(architecture: dict[str, Any]) -> dict[str, Any]:
-    """The benchmark's names for the decisions -> ours."""
+    """Translate the benchmark's names of the decisions to ours."""
     choices: dict[str, Any] = {}
     for stage in range(7):
         block = f"block{stage}"
@@ -75,8 +75,8 @@ def _choices(architecture: dict[str, Any]) -> dict[str, Any]:
 
 
 def kernels(evidence: Evidence) -> dict[str, Any]:
-    """Kernels fitted on all networks and on the first half; a kernel a device's performance, on
-    its logarithm; the trees' error on the second half."""
+    """Return kernels fitted on all networks and on the first half, one per device performance
+    (on its logarithm), and the trees' error on the second half."""
     first, second = evidence.halves()
     fitted = {
         "accuracy": _kernel(evidence.codes, evidence.accuracy, noise=True),

@@ -16,7 +16,6 @@ from mnas_search.evaluators.accel_nasbench.evidence import (
     ACCURACY,
     SEED_NOISE,
     SPACE,
-    Evidence,
     load,
 )
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees, GaussianProcess, Model
@@ -44,7 +43,7 @@ class AccelNasBench(Evaluator):
 
     def __init__(self, *, part: str = "all") -> None:
         if part not in _MODELS:
-            raise UsageError(f"part {part!r}; allowed: {', '.join(_MODELS)}")
+            raise UsageError(f"part must be one of {', '.join(_MODELS)}, got {part!r}")
         self._part = part
 
     @property
@@ -54,7 +53,7 @@ class AccelNasBench(Evaluator):
 
     @property
     def resources(self) -> None:
-        """So cheap that it runs in process."""
+        """None: predictions are cheap enough to run in process."""
 
     @property
     def label(self) -> str:
@@ -62,7 +61,7 @@ class AccelNasBench(Evaluator):
         return f"{ACCURACY}, predicted by {_MODELS[self._part][0]}"
 
     def caveats(self, network: Network) -> tuple[str, ...]:
-        """What the figure is, and what was not in question."""
+        """Return what the figure is, and that B0's own value is that of its simplified variant."""
         del network
         return (
             f"accuracies are {self.label}; EfficientNet-B0 reads about 0.657 there, with ReLU and "
@@ -70,18 +69,18 @@ class AccelNasBench(Evaluator):
         )
 
     def independent_pair(self) -> tuple[Self, Self]:
-        """Another model of other networks, to check what a search by the first finds."""
+        """Return two models fitted on disjoint networks: one to search with, one to check with."""
         return type(self)(part="search"), type(self)(part="check")
 
     def predictor(self, space: SearchSpace) -> BatchAccuracy | None:
-        """Accuracies [N] of codes [N, 28] where the space is the `efficientnet` space."""
+        """Return accuracies [N] of codes [N, 28]; None unless the space is `efficientnet`."""
         if space.decisions != SPACE.decisions:
             return None
         return self._predict
 
     def tabular_results(self, space: SearchSpace) -> TabularResults | None:
-        """The recorded networks where the space is the `efficientnet` space; means of those that
-        were recorded twice."""
+        """Return the recorded networks, averaging those recorded twice; None unless the space is
+        `efficientnet`."""
         if space.decisions != SPACE.decisions:
             return None
         evidence = _recorded()
@@ -104,24 +103,24 @@ class AccelNasBench(Evaluator):
         return model.predict(codes)[0]
 
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """One evaluation, the same for every seed."""
+        """Yield one evaluation, the same for every seed."""
         del seed
         mean, std = _model(self._part).predict(codes_of(network))
         yield Evaluation(accuracy=float(np.clip(mean[0], 0, 1)), std=float(std[0]))
 
 
 def codes_of(network: Network) -> NDArray[np.int64]:
-    """Codes [1, 28] of a network of the space; raises `InvalidArchitecture` for any other."""
+    """Return codes [1, 28] of a network of the space; raise `InvalidArchitecture` otherwise."""
     refused = f"{network.label!r} was not recorded by Accel-NASBench"
     if not isinstance(network, Architecture):
-        raise InvalidArchitecture(f"{refused}: it is no chain of stages")
+        raise InvalidArchitecture(f"{refused}: it must be a chain of stages")
     template = SPACE.template
     for name in ("resolution", "num_classes", "head_channels"):
-        own, allowed = getattr(network, name), getattr(template, name)
-        if own != allowed:
-            raise InvalidArchitecture(f"{refused}: {name} is {own}; allowed: {allowed}")
+        own, recorded = getattr(network, name), getattr(template, name)
+        if own != recorded:
+            raise InvalidArchitecture(f"{refused}: {name} must be {recorded}, got {own}")
     if network.stem != template.stem:
-        raise InvalidArchitecture(f"{refused}: its stem is {network.stem}; allowed: the space's")
+        raise InvalidArchitecture(f"{refused}: stem must be {template.stem}, got {network.stem}")
     try:
         choices = encode_architecture(SPACE, network, any_activation=True)
     except InvalidArchitecture as error:
@@ -129,9 +128,7 @@ def codes_of(network: Network) -> NDArray[np.int64]:
     return np.array([encode(SPACE.decisions, choices)])
 
 
-@functools.cache
-def _recorded() -> Evidence:
-    return load()
+_recorded = functools.cache(load)
 
 
 @functools.cache
@@ -141,7 +138,7 @@ def _fitted() -> dict[str, Any]:
 
 
 def kernel(name: str) -> Kernel:
-    """A kernel of this package's data."""
+    """Return a fitted kernel from this package's data."""
     recorded = _fitted()["kernels"][name]
     return Kernel(**{**recorded, "weights": np.array(recorded["weights"])})
 
@@ -170,10 +167,11 @@ def _on_second_half() -> Model:
 
 @functools.cache
 def performance(name: str) -> GaussianProcess:
-    """Predicts the logarithm of a recorded performance, such as `throughput_a100` (images/s)."""
+    """Return a model of the logarithm of a recorded performance, such as `throughput_a100`
+    (images/s)."""
     if name not in _recorded().performance:
         known = ", ".join(_recorded().performance)
-        raise UsageError(f"performance {name!r}; allowed: {known}")
+        raise UsageError(f"performance must be one of {known}, got {name!r}")
     evidence = _recorded().with_performance(name)
     values = np.log(evidence.performance[name])
     return GaussianProcess.fit(evidence.codes, values, kernel=kernel(name))

@@ -50,7 +50,7 @@ class Evidence:
         return len(self.codes)
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Self:
-        """Some of the networks."""
+        """Return some of the networks."""
         return type(self)(
             codes=self.codes[rows],
             accuracy=self.accuracy[rows],
@@ -60,23 +60,23 @@ class Evidence:
         )
 
     def with_performance(self, name: str) -> Self:
-        """The networks of which this performance was recorded."""
+        """Return the networks for which this performance was recorded."""
         return self.take(np.isfinite(self.performance[name]))
 
     def folds(self, count: int, seed: int = 0) -> NDArray[np.int64]:
-        """A fold in [0, count) for every network [N]; equal networks share theirs."""
+        """Return a fold in [0, count) for every network [N]; equal networks share theirs."""
         networks, own = np.unique(self.codes, axis=0, return_inverse=True)
         fold = np.random.default_rng(seed).permutation(len(networks)) % count
         return fold[own.ravel()]
 
     def halves(self, seed: int = 0) -> tuple[Self, Self]:
-        """Two halves without a common network."""
+        """Split into two halves without a common network."""
         fold = self.folds(2, seed)
         return self.take(fold == 0), self.take(fold == 1)
 
 
 def load() -> Evidence:
-    """All recorded networks."""
+    """Load all recorded networks."""
     with (files(__package__) / DATA).open("rb") as file, np.load(file) as data:
         names = [n for n in data.files if n.startswith(("throughput_", "latency_"))]
         return Evidence(

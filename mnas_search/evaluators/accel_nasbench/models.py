@@ -31,7 +31,7 @@ class Model(Protocol):
     """Predicts a value."""
 
     def predict(self, codes: Codes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean [N] and standard deviation [N] of what one more measurement would read."""
+        """Return mean [N] and standard deviation [N] of what one more measurement would read."""
 
 
 @final
@@ -68,18 +68,18 @@ class GaussianProcess:
         return cls(kernel=kernel, _posterior=posterior, _mean=posterior.mean_function())
 
     def predict(self, codes: Codes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean [N] and standard deviation [N] of one more measurement: the network's own
+        """Return mean [N] and standard deviation [N] of one more measurement: the network's own
         uncertainty and the noise."""
         mean, std = self._posterior(_FEATURES(codes))
         return mean, np.sqrt(std**2 + self.kernel.noise)
 
     def expect(self, codes: Codes) -> NDArray[np.float64]:
-        """The mean alone, which costs a fraction."""
+        """Return the mean alone, which is cheaper."""
         return self._mean(_FEATURES(codes))
 
 
 def fit_kernel(codes: Codes, values: NDArray[np.float64], *, noise: float | None) -> Kernel:
-    """The most probable kernel for these values, from a fixed random part of them."""
+    """Return the most probable kernel for these values, from a fixed random part of them."""
     rows = np.random.default_rng(0).permutation(len(codes))[:_FITTED_ON]
     part = values[rows] - values.mean()
     spread = float(part.std())
@@ -125,7 +125,7 @@ class BoostedTrees:
         return cls(std=std, _linear=linear, _trees=trees)
 
     def predict(self, codes: Codes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean [N] and standard deviation [N] of one more measurement."""
+        """Return mean [N] and standard deviation [N] of one more measurement."""
         points = _FEATURES(codes)
         mean = self._linear.predict(points) + self._trees.predict(points)
         return mean, np.full(len(mean), self.std)

@@ -1,8 +1,8 @@
-"""The table of a search space, or of single networks: every part that occurs is timed.
+"""Building latency tables of search spaces or networks by timing every part that occurs.
 
-Parts are timed in lots, and the table is handed on after each: what has been timed is kept,
-whatever happens next. At the end whole networks are timed, for offset and factor. The table
-keeps them, too: those of one space count on when another is added.
+Parts are timed in lots, and the table is handed to the caller after each lot, so an interruption
+loses at most one lot. At the end whole networks are timed, to fit offset and factor. The table
+keeps them too: those of one space still count when another space is added.
 """
 
 import logging
@@ -48,17 +48,17 @@ def build_table(
     """
     if space is not None and not isinstance(space, StagewiseSpace):
         raise UsageError(
-            f"a latency table of {type(space).__name__}, whose stages are not decided one by one; "
-            "allowed: a StagewiseSpace, or a list of architectures"
+            "a latency table requires a StagewiseSpace or a list of architectures, "
+            f"got {type(space).__name__}"
         )
     parts = parts_of_space(space) if space is not None else []
     parts = distinct([*parts, *(part for one in architectures for part in parts_of(one))])
     whole = [] if space is None else drawn(space, _WHOLE, CALIBRATION_SEED)
     chains = [one for one in whole if isinstance(one, Architecture)]  # all, of a StagewiseSpace
     with ready(conditions):
+        if begun is not None:
+            _check_same(begun, conditions)
         table = begun
-        if table is not None:
-            _check_same(table, conditions)
         reference = reference_run(conditions)
         missing = [p for p in parts if table is None or p.key not in table.parts]
         for start in range(0, len(missing), _LOT):
@@ -70,7 +70,7 @@ def build_table(
             keep(table)
             _LOG.info("measured %s on %s", place, conditions)
         if table is None:
-            raise UsageError("a latency table of nothing; allowed: a space, or architectures")
+            raise UsageError("a latency table requires a space or at least one architecture")
         networks = {n.fingerprint: n for n in [*chains, *architectures]}
         networks = {key: n for key, n in networks.items() if key not in table.whole}
         runs = [network_run(one, conditions) for one in networks.values()]
@@ -87,7 +87,7 @@ def build_table(
 
 
 def drawn(space: SearchSpace, count: int, seed: int) -> list[Network]:
-    """Networks of a space, each choice drawn uniformly."""
+    """Return networks of a space, each choice drawn uniformly."""
     rng = np.random.default_rng(seed)
     return [space.decode(sample(space.decisions, rng)) for _ in range(count)]
 
@@ -100,11 +100,10 @@ def _part_run(part: Part, conditions: Conditions) -> Run:
 def _extended(
     table: LatencyTable | None, lot: Sequence[Part], session: Session, conditions: Conditions
 ) -> LatencyTable:
-    """The table with what a session has timed; all at the speed of the first session."""
-    if table is None:
-        here = machine(conditions)
-        reference = session.reference
-        table = LatencyTable(conditions=conditions, machine=here, reference=reference, parts={})
+    """Add what a session has timed to the table, at the speed of the first session."""
+    table = table or LatencyTable(
+        conditions=conditions, machine=machine(conditions), reference=session.reference, parts={}
+    )
     new = {
         part.key: TimedPart(latency=latency, work=work_of(part.plan, conditions.batch_size))
         for part, latency in zip(lot, session.latencies(table.reference), strict=True)
@@ -117,8 +116,8 @@ def _check_same(table: LatencyTable, conditions: Conditions) -> None:
     here = machine(conditions)
     if table.conditions != conditions or dict(table.machine) != here:
         raise UsageError(
-            f"a table of {table.conditions} on {describe(table.machine)}; allowed: to go on with "
-            f"it there, not with {conditions} on {describe(here)}"
+            f"the conditions must be the table's ({table.conditions} on "
+            f"{describe(table.machine)}), got {conditions} on {describe(here)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Predicted and measured, side by side."""
+"""Checks of a latency table: predicted and measured latencies of whole networks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from mnas_search.evaluators.latency.stopwatch import TURNS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """One network.
+    """A network's predicted and measured latency.
 
     Attributes:
         predicted: seconds.
@@ -25,16 +25,16 @@ class Checked:
 
     @property
     def error(self) -> float:
-        """Of the prediction, relative to what was measured."""
+        """Relative error of the prediction."""
         return self.predicted / self.measured.seconds - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """Several networks.
+    """The check of several networks.
 
     Attributes:
-        networks: each, in the order that was asked for.
+        networks: each, in the order given.
         drift: how much longer the reference takes now than when the table was built.
     """
 
@@ -43,7 +43,7 @@ class Check:
 
     @property
     def error(self) -> float:
-        """The median of the errors' sizes."""
+        """Median absolute relative error."""
         return median(abs(one.error) for one in self.networks)
 
     @property
@@ -55,16 +55,16 @@ class Check:
         return kendall_tau(*zip(*pairs, strict=True))
 
     @property
-    def said(self) -> list[str]:
-        """What is to be read with the rows."""
-        lines = [f"median error {self.error:.1%}"]
+    def notes(self) -> list[str]:
+        """Lines to print below the rows."""
+        error = f"median error {self.error:.1%}"
         if self.tau is not None:
-            lines[0] += f", Kendall's tau {self.tau:.3f} over {len(self.networks)} networks"
-        lines.append(
+            error += f", Kendall's tau {self.tau:.3f} over {len(self.networks)} networks"
+        drift = (
             f"the reference network takes {self.drift:.2f} times what it took when the table was "
             "built, which is taken off the measured times"
         )
-        return lines
+        return [error, drift]
 
 
 def check(

@@ -1,4 +1,4 @@
-"""How a module is run on a device: made ready once, then called again and again."""
+"""Running a module on a device: prepared once, then called repeatedly."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -15,13 +15,13 @@ from mnas_search.common.machine import keep_freed_memory
 from mnas_search.evaluators.latency.stopwatch import Run
 from mnas_search.networks import network
 
-_LONGEST = 300  # characters of what torch says
+_MAX_LENGTH = 300  # characters of what torch says
 
 
 @contextlib.contextmanager
 def ready(conditions: Conditions) -> Iterator[None]:
-    """Threads as the conditions say, and freed memory kept: glibc would give large maps back after
-    every run and fetch fresh pages in the next one, which servers avoid as well.
+    """Set the number of threads and keep freed memory: glibc would otherwise return large maps
+    after every run and fetch fresh pages in the next one, which servers avoid as well.
 
     Raises:
         UsageError: the device is not there.
@@ -29,7 +29,8 @@ def ready(conditions: Conditions) -> Iterator[None]:
     """
     if conditions.device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
-            "device 'cuda' without a GPU that torch finds; allowed: cpu, compiled, onnxruntime"
+            "device 'cuda' requires a GPU that torch finds; without one, use cpu, compiled or "
+            "onnxruntime"
         )
     if conditions.device == "onnxruntime":
         require_packages("onnx", "onnx", "onnxscript", "onnxruntime")
@@ -39,13 +40,15 @@ def ready(conditions: Conditions) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch's for all that goes wrong
-        raise WorkFailed(f"{conditions}: {shorten(single_line(str(error)), _LONGEST)}") from error
+        raise WorkFailed(
+            f"{conditions}: {shorten(single_line(str(error)), _MAX_LENGTH)}"
+        ) from error
     finally:
         torch.set_num_threads(threads)
 
 
 def module_of(part: Part) -> nn.Module:
-    """A part's module, freshly initialised."""
+    """Return a part's module, freshly initialised."""
     whole, plan = part.architecture, part.plan
     if isinstance(plan, BlockPlan):
         return network.block_class(plan.kind)(plan, network.norm_of(whole), 0.0)
@@ -68,13 +71,13 @@ class _Head(nn.Module):
 
 
 def prepare(module: nn.Module, images: Tensor, conditions: Conditions) -> Run:
-    """What runs `module`, in evaluation mode, on `images` [N, C, H, W], and waits for the end."""
+    """Return what runs `module`, in evaluation mode, on `images` [N, C, H, W] and waits for it."""
     return _PREPARE[conditions.device](module.eval(), images, conditions.threads)
 
 
 def _eager(module: nn.Module, images: Tensor, threads: int) -> Run:
     del threads  # torch's own number
-    module = _channels_last(module)
+    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = images.contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -85,8 +88,8 @@ def _eager(module: nn.Module, images: Tensor, threads: int) -> Run:
 
 
 def _compiled(module: nn.Module, images: Tensor, threads: int) -> Run:
-    # Exported first: modules of one class share their code, and torch.compile gives up on code
-    # that it has compiled some eight times.
+    # Exported first: modules of one class share their code, and torch.compile stops
+    # compiling the same code after about eight times.
     with torch.no_grad():
         graph = torch.export.export(module, (images,)).module()
     graph.compile(dynamic=False, fullgraph=True)
@@ -116,10 +119,6 @@ def _cuda(module: nn.Module, images: Tensor, threads: int) -> Run:
         return result
 
     return run
-
-
-def _channels_last(module: nn.Module) -> nn.Module:
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 _PREPARE: dict[str, Callable[[nn.Module, Tensor, int], Run]] = {

@@ -1,4 +1,4 @@
-"""Whole networks, timed."""
+"""Timing of whole networks."""
 
 from collections.abc import Callable, Sequence
 
@@ -31,12 +31,12 @@ def measure_networks(
 
 
 def reference_run(conditions: Conditions) -> Run:
-    """One forward pass of the reference, whose share every time is taken of."""
+    """Return a forward pass of the reference, to which all times are relative."""
     return network_run(published.architecture(REFERENCE), conditions)
 
 
 def network_run(network: Network, conditions: Conditions) -> Run:
-    """One forward pass of a network."""
+    """Return a forward pass of a network."""
     made = build(network) if isinstance(network, Architecture) else network.build()
     side = network.resolution
     return prepare(made, torch.rand(conditions.batch_size, 3, side, side), conditions)

@@ -22,7 +22,7 @@ class LatencyMeter(Profiler):
         self._conditions = Conditions(device=device or "cpu")
 
     def measure(self, networks: Sequence[Network]) -> list[Mapping[str, str | float]]:
-        """Of each network the median in milliseconds, with a 95% interval."""
+        """Return each network's median in milliseconds, with a 95% interval."""
         from mnas_search.evaluators.latency.measuring import measure_networks
 
         return [

@@ -6,7 +6,7 @@ from mnas_search.nas.space.contract import StagewiseSpace
 
 
 def parts_of_space(space: StagewiseSpace) -> list[Part]:
-    """The distinct parts that occur in a space, stage by stage."""
+    """Return the distinct parts that occur in a space, stage by stage."""
     template = space.template
     activation, padding = template.activation, template.padding
     stem = plan_stem(template.stem, template.resolution, padding, activation)
@@ -27,5 +27,5 @@ def parts_of_space(space: StagewiseSpace) -> list[Part]:
 
 
 def distinct(parts: list[Part]) -> list[Part]:
-    """One part a key, in their order."""
+    """Keep one part per key, in order."""
     return list({part.key: part for part in parts}.values())

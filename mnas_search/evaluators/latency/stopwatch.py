@@ -35,7 +35,8 @@ class Session:
     shares: np.ndarray
 
     def latencies(self, reference: float | None = None) -> list[Latency]:
-        """Of each run; with `reference`, on a machine where the reference takes that long."""
+        """Return each run's latency; with `reference`, on a machine where the reference takes that
+        many seconds."""
         scale = self.reference if reference is None else reference
         rows = (self.shares * scale).tolist()
         return [Latency(seconds=middle, low=low, high=high) for middle, low, high in rows]

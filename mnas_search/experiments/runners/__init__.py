@@ -17,12 +17,9 @@ def drive(
     gpus_per_trial: float | None,
     address: str | None,
 ) -> int:
-    """Carry out a queue's jobs by the runner that fits; return the number of workers.
+    """Carry out a queue's jobs; return the number of Ray workers (see `ray_tune.run_on_ray`).
 
-    Args:
-        workers: jobs at a time over Ray; 0 for this process, where evaluators that occupy nothing
-            always run.
-        gpus_per_trial, address: see `mnas_search.experiments.runners.ray_tune.run_on_ray`.
+    With 0 workers, or evaluators that require no resources, jobs run in this process.
     """
     if evaluators.resources is None or not workers:
         run_in_process(queue, evaluators)
@@ -47,15 +44,10 @@ def drive_study(
     Linear algebra in this process uses one thread meanwhile; the listener is told of the end.
     """
     workers = cpu_count() if workers is None else workers
+    gpus = gpus_per_trial
     try:
         if not queue.finished:
             with threadpool_limits(1):
-                drive(
-                    queue,
-                    evaluators,
-                    workers=workers,
-                    gpus_per_trial=gpus_per_trial,
-                    address=address,
-                )
+                drive(queue, evaluators, workers=workers, gpus_per_trial=gpus, address=address)
     finally:
         listener.on_end()

@@ -1,12 +1,11 @@
-"""Jobs over Ray workers, as one Ray Tune experiment.
+"""Carries out jobs over Ray workers, as one Ray Tune experiment.
 
-Tune asks our searcher for a trial whenever a worker is free; the searcher asks the queue, and
-never for more than there are workers, so that nothing is proposed ahead of what could be known.
-Actors are reused from trial to trial (starting one and importing torch costs seconds), the
+Tune asks our searcher for a trial whenever a worker is free; the searcher asks the queue, never
+for more jobs than there are workers, so that every proposal can use all finished results.
+Actors are reused from trial to trial (starting one and importing torch takes seconds), the
 evaluators with their data are put into the object store once, and a worker that dies is replaced
-and its job tried once more. A trial reports at every rung, and a scheduler passes on to Tune
-whether the queue lets it continue. Tune's own checkpoints and resume are not used: the journal is
-ours.
+and its job tried once more. A trial reports at every rung, and a scheduler tells Tune whether the
+queue lets it continue. The journal replaces Tune's own checkpoints and resume.
 
 Importing this module imports Ray.
 """
@@ -47,7 +46,6 @@ with warnings.catch_warnings():
     from ray.tune.search import Searcher
 
 _PATIENCE = 60.0  # seconds that workers wait for each other at the start
-
 _PACE = 0.2  # seconds between their starts
 
 
@@ -59,10 +57,9 @@ def run_on_ray(
     gpus_per_trial: float | None = None,
     address: str | None = None,
 ) -> None:
-    """Carry out jobs until the queue has finished.
+    """Carry out jobs until the queue has finished, at most `workers` at a time.
 
     Args:
-        workers: maximum number of jobs in flight.
         gpus_per_trial: overrides the evaluators' own resources; by default jobs share all GPUs.
         address: of a Ray cluster to join; None starts a private one on this machine, with as many
             CPUs as the workers need, which ends with the run.
@@ -89,27 +86,26 @@ def _tune(
     for module in plugins.modules_from_files():
         cloudpickle.register_pickle_by_value(module)  # the users' own files travel by content
     feeder = _Feeder(queue, workers)
+    worker = tune.with_resources(tune.with_parameters(_Worker, evaluators=evaluators), resources)
+    tune_config = tune.TuneConfig(
+        search_alg=feeder,
+        scheduler=_Scheduler(feeder),
+        num_samples=-1,
+        reuse_actors=True,
+        trial_name_creator=_trial_name,
+        trial_dirname_creator=_trial_name,
+    )
     scratch = tempfile.mkdtemp(prefix="mnas-search-")
+    run_config = tune.RunConfig(
+        storage_path=scratch,
+        verbose=0,
+        failure_config=tune.FailureConfig(max_failures=1),
+        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+    )
     try:
-        tune.Tuner(
-            tune.with_resources(tune.with_parameters(_Worker, evaluators=evaluators), resources),
-            tune_config=tune.TuneConfig(
-                search_alg=feeder,
-                scheduler=_Scheduler(feeder),
-                num_samples=-1,
-                reuse_actors=True,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
-            ),
-            run_config=tune.RunConfig(
-                storage_path=scratch,
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=1),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        ).fit()
+        tune.Tuner(worker, tune_config=tune_config, run_config=run_config).fit()
     except RuntimeError as error:
-        # Tune's way to say what it did not expect, such as workers killed for want of memory.
+        # How Tune reports unexpected ends, such as workers killed for lack of memory.
         first = str(error).splitlines()[:1]
         raise WorkFailed(f"Ray Tune ended: {single_line(''.join(first))[:300]}") from error
     finally:
@@ -125,10 +121,10 @@ def _trial_name(trial: Any) -> str:
 
 
 class _Meeting:
-    """Where the workers wait for each other before any job is handed out.
+    """Counts the workers that have started; none is given a job before all have.
 
-    Tune gives a waiting trial to whichever actor is free first and stops the one that was being
-    started for it: without this, short trials would all end up on a single worker.
+    Tune gives a waiting trial to the first free actor and stops the one that was being started for
+    it: without this, a single worker would carry out all short trials.
     """
 
     def __init__(self, expected: int) -> None:
@@ -177,14 +173,13 @@ class _Feeder(Searcher):  # type: ignore[misc]
         return {"job": job}
 
     def should_continue(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return whether a trial continues after the rung that it has come to."""
+        """Return whether a trial continues after its current rung."""
         job = self._open.get(trial_id)
         if job is None or self.error is not None:
             return False
+        evaluation, seconds = result["outcome"].evaluation, result["seconds"]
         try:
-            return self._queue.should_continue(
-                job, result["outcome"].evaluation, result["seconds"]
-            )
+            return self._queue.should_continue(job, evaluation, seconds)
         except Exception as unexpected:
             self.error = unexpected
             return False

@@ -1,12 +1,12 @@
 """Checks of a run's options, before anything is built."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mnas_search.architecture.cost.metrics import TARGETS
 from mnas_search.common import plugins
+from mnas_search.common.checks import check_choice, check_integer, check_number
 from mnas_search.common.errors import UsageError
 from mnas_search.data import loading
 from mnas_search.experiments.search.warm_start import absolute
@@ -28,11 +28,18 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: an option, or a combination of options, is refused.
     """
-    _check_numbers(options)
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, low in _MINIMA.items():
+        if name in given:
+            check_integer(name, given[name], low)
+    for name in ("time_budget", "gpus_per_trial"):
+        if name in given:
+            check_number(name, given[name], "[0, inf)")
     _check_combinations(options)
     exponent_of(options["objective"], options["exponent"])
-    _check_choice("baseline", options["baseline"], (RANDOM,))
-    _check_choice("early_stopping", options["early_stopping"], RULES)
+    for name, choices in (("baseline", (RANDOM,)), ("early_stopping", RULES)):
+        if name in given:
+            check_choice(name, given[name], choices)
     if isinstance(options["start_from"], str):
         raise UsageError(f"start_from must be a list of texts, got {options['start_from']!r}")
     canonical: dict[str, Any] = {"start_from": tuple(map(absolute, options["start_from"]))}
@@ -49,17 +56,6 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return canonical
 
 
-def _check_numbers(options: Mapping[str, Any]) -> None:
-    for name, low in _MINIMA.items():
-        value = options[name]
-        if value is not None and (type(value) is not int or value < low):
-            raise UsageError(f"{name} must be a whole number from {low}, got {value!r}")
-    for name in ("time_budget", "gpus_per_trial"):
-        value = options[name]
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise UsageError(f"{name} must be a number from 0, got {value!r}")
-
-
 def _check_combinations(options: Mapping[str, Any]) -> None:
     if all(options[f"target_{name}"] is None for name in TARGETS):
         raise UsageError(
@@ -73,8 +69,3 @@ def _check_combinations(options: Mapping[str, Any]) -> None:
         raise UsageError(
             f"baseline {options['baseline']!r} requires a number of trials and no time budget"
         )
-
-
-def _check_choice(name: str, value: str | None, choices: tuple[str, ...]) -> None:
-    if value is not None and value not in choices:
-        raise UsageError(f"{name} must be {' or '.join(choices)}, got {value!r}")

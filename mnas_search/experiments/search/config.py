@@ -49,24 +49,20 @@ class Setup:
     Attributes:
         config: with nothing left open.
         evaluator: the search's.
-        check: scores finalists by other evidence; None where there is none.
-        trainer: trains finalists that were scored by predictions; None where there are none, or
-            where they are no chains of stages.
-        tested: trains the best candidates of a search on data beside the baselines at the end;
-            None where the evaluator has no test split.
-        space, objective, cost_model, problem: see their classes.
+        check: scores finalists by other evidence, if the search is by predictions.
+        trainer: trains such finalists, if they are chains of stages.
+        tested: trains the best candidates and the baselines at the end, if the search trains on
+            data with a test split.
     """
 
     def __init__(
         self, config: RunConfig, table_of: Callable[[SearchSpace], LatencyTable] | None = None
     ) -> None:
         """`table_of` gives the table of latencies for the space, where latency is bounded."""
-        if config.evaluator is None:
-            config = replace(config, evaluator=EVIDENCE if _has_evidence(config) else TRAINING)
-        assert config.evaluator is not None
-        found = as_evaluator(
-            plugins.load("evaluators", config.evaluator), data=config.data, proxy=config.proxy
-        )
+        name = config.evaluator or (EVIDENCE if _has_evidence(config) else TRAINING)
+        config = replace(config, evaluator=name)
+        loaded = plugins.load("evaluators", name)
+        found = as_evaluator(loaded, data=config.data, proxy=config.proxy)
         if config.early_stopping is not None:
             found = _with_reports(found, config)
         self.evaluator: Evaluator = found
@@ -75,22 +71,22 @@ class Setup:
             if (pair := found.independent_pair()) is not None:
                 self.evaluator, self.check = pair
         self.trainer: Evaluator | None = None
-        self.tested: Evaluator | None = None
-        if isinstance(found, SupportsTestSplit):
-            self.tested = found.with_test_split()
+        self.tested = found.with_test_split() if isinstance(found, SupportsTestSplit) else None
         if config.baseline is not None and self.tested is None:
             raise UsageError(
                 f"baseline {config.baseline!r} requires an evaluator that trains on data with a "
                 f"test split, such as proxy_training, got {config.evaluator!r}"
             )
-        if config.num_classes is None:
-            config = replace(config, num_classes=_classes(config, self.evaluator))
-        if config.workers is None:
-            in_process = self.evaluator.resources is None and self.check is None
-            config = replace(config, workers=0 if in_process else cpu_count())
-        if config.trials is None:
-            predicted = self.evaluator.resources is None
-            config = replace(config, trials=_TRIALS_PREDICTED if predicted else _TRIALS_TRAINED)
+        predicted = self.evaluator.resources is None
+        workers = 0 if predicted and self.check is None else cpu_count()
+        defaults: dict[str, Any] = {
+            "num_classes": _classes(config, self.evaluator),
+            "workers": workers,
+            "trials": _TRIALS_PREDICTED if predicted else _TRIALS_TRAINED,
+        }
+        config = replace(
+            config, **{n: v for n, v in defaults.items() if getattr(config, n) is None}
+        )
         self.space = make_space(
             config.space, resolution=config.resolution, num_classes=config.num_classes
         )
@@ -108,7 +104,7 @@ class Setup:
                 f"prior {config.prior!r} requires a controller that uses it, such as bayesian, "
                 f"got {config.controller!r}"
             )
-        self._controller: type[Controller] = controller
+        self._controller = controller
         latency = None  # after what can be refused without it: to build a table takes minutes
         if config.target_latency is not None:
             if table_of is None:
@@ -128,9 +124,9 @@ class Setup:
         self.config = replace(config, exponent=self.objective.exponent)
         self.cost_model = CostModel(metrics=tuple(self.objective.bounds), latency_table=latency)
         counter = space_cost(self.space, self.cost_model)
-        first = {d.name: d.options[0] for d in self.space.decisions}
         with error_context("the search space's decode"):
-            self.cost_model.costs(self.space.decode(first))  # refuses what is not known of it
+            first = self.space.decode({d.name: d.options[0] for d in self.space.decisions})
+            self.cost_model.costs(first)  # refuses what is not known of it
         check_feasible(self.objective, counter, config.space)
         self.problem = Problem(
             decisions=self.space.decisions,
@@ -139,18 +135,15 @@ class Setup:
             prior=None if config.prior is None else _prior(config.prior, self.space),
         )
         if self.check is not None:
-            # One that knows recorded networks only says so here, before a folder is made.
-            options = {d.name: d.options[0] for d in self.space.decisions}
-            network = self.space.decode(options)
-            next(iter(self.evaluator.evaluate(network, seed=0)))
-            if isinstance(network, Architecture):
+            # An evaluator that knows recorded networks only says so before a folder is made.
+            next(iter(self.evaluator.evaluate(first, seed=0)))
+            if isinstance(first, Architecture):
                 self.trainer = as_evaluator(plugins.load("evaluators", TRAINING), data=None)
 
     def controller(self) -> Controller:
         """Return a new controller, without history."""
-        made: Controller = plugins.make(
-            self._controller, self.config.controller, problem=self.problem
-        )
+        name = self.config.controller
+        made: Controller = plugins.make(self._controller, name, problem=self.problem)
         return made
 
     def random_controller(self) -> Controller:
@@ -171,7 +164,7 @@ class Setup:
                 resolution=self.config.resolution,
                 num_classes=self.config.num_classes or 1000,
             )
-            with contextlib.suppress(UsageError):  # none so small
+            with contextlib.suppress(UsageError):  # no width is within the constraints
                 found.append(widest(network, self.is_feasible))
         return found
 
@@ -205,29 +198,25 @@ def _has_evidence(config: RunConfig) -> bool:
 
 
 def _with_reports(evaluator: Evaluator, config: RunConfig) -> Evaluator:
-    stoppable = None
     if isinstance(evaluator, SupportsIntermediateReports):
-        stoppable = evaluator.with_intermediate_reports(REDUCTION)
-    if stoppable is None:
-        raise UsageError(
-            f"early_stopping {config.early_stopping!r} requires an evaluator with intermediate "
-            f"reports, such as proxy_training with {REDUCTION} epochs or more, got "
-            f"{config.evaluator!r}"
-        )
-    return stoppable
+        if (stoppable := evaluator.with_intermediate_reports(REDUCTION)) is not None:
+            return stoppable
+    raise UsageError(
+        f"early_stopping {config.early_stopping!r} requires an evaluator with intermediate "
+        f"reports, such as proxy_training with {REDUCTION} epochs or more, got "
+        f"{config.evaluator!r}"
+    )
 
 
 def _prior(name: str, space: SearchSpace) -> BatchAccuracy:
     evaluator = as_evaluator(plugins.load("evaluators", name), data=None)
-    predictor = None
     if isinstance(evaluator, SupportsBatchPrediction):
-        predictor = evaluator.predictor(space)
-    if predictor is None:
-        raise UsageError(
-            "prior must be an evaluator with predictions for this search space, such as "
-            f"accel_nasbench for the space 'efficientnet', got {name!r}"
-        )
-    return predictor
+        if (predictor := evaluator.predictor(space)) is not None:
+            return predictor
+    raise UsageError(
+        "prior must be an evaluator with predictions for this search space, such as "
+        f"accel_nasbench for the space 'efficientnet', got {name!r}"
+    )
 
 
 def _classes(config: RunConfig, evaluator: Evaluator) -> int:

@@ -1,8 +1,8 @@
-"""Latency in a run: the table that it goes by, and winners measured again."""
+"""Latency in a run: the table that predicts it, and the best networks measured at the end."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from mnas_search.architecture.cost.latency.conditions import Conditions
 from mnas_search.architecture.cost.latency.table import (
@@ -19,19 +19,24 @@ from mnas_search.nas.journal import Events
 from mnas_search.nas.space.contract import SearchSpace
 
 TABLE = "latency.json"  # in the run's folder
+_LATENCY = ("seconds", "low", "high")
 
 
 def table_of(
-    config: RunConfig,
-    folder: Path | None,
-    listener: Listener,
+    config: RunConfig, folder: Path | None, listener: Listener
 ) -> Callable[[SearchSpace], LatencyTable]:
-    """Return what gives the table for the run's space: the one in its folder, that of the named
-    file, or one built now."""
+    """Return a function from the run's space to its table: the one of the named file, the one in
+    the run's folder, or one built now."""
 
     def found(space: SearchSpace) -> LatencyTable:
         if config.latency_table is not None:
-            return _checked(read_table(Path(config.latency_table)), config)
+            table = read_table(Path(config.latency_table))
+            if config.device not in (None, table.conditions.device):
+                raise UsageError(
+                    f"device must be {table.conditions.device!r}, the device of the table "
+                    f"{config.latency_table!r}, got {config.device!r}"
+                )
+            return table
         if folder is not None and (folder / TABLE).is_file():
             return read_table(folder / TABLE)
         from mnas_search.evaluators.latency.building import build_table
@@ -43,32 +48,17 @@ def table_of(
     return found
 
 
-def _checked(table: LatencyTable, config: RunConfig) -> LatencyTable:
-    if config.device not in (None, table.conditions.device):
-        raise UsageError(
-            f"device must be {table.conditions.device!r}, the device of the table "
-            f"{config.latency_table!r}, got {config.device!r}"
-        )
-    return table
-
-
 @final
 class Remeasured:
-    """Whole networks measured on the device at the end of a search, each once.
-
-    Args:
-        journal: where measurements go; those that it holds are not repeated.
-    """
+    """Latencies of whole networks, measured at the end of a search and kept in the journal."""
 
     def __init__(self, journal: Events) -> None:
         self._journal = journal
-        events = [event for event in journal.events if event["event"] == "latency"]
         try:
             self._done = {
-                str(event["fingerprint"]): Latency(
-                    **{name: float(event[name]) for name in ("seconds", "low", "high")}
-                )
-                for event in events
+                str(event["fingerprint"]): Latency(**{n: float(event[n]) for n in _LATENCY})
+                for event in journal.events
+                if event["event"] == "latency"
             }
         except (LookupError, TypeError, ValueError) as error:
             raise RunFolderError(
@@ -77,12 +67,12 @@ class Remeasured:
             ) from error
 
     def of(self, network: Network) -> Latency | None:
-        """What was measured; None where nothing was."""
+        """Return the measured latency of a network; None without one."""
         return self._done.get(network.fingerprint)
 
     def measure(self, networks: Sequence[Network], table: LatencyTable) -> None:
-        """Measure what has not been, where this is the table's machine; at the speed that it had
-        when the table was built, as predictions are."""
+        """Measure the networks that were not yet, if this is the table's machine, and scale the
+        results to its speed when the table was built, as predictions are."""
         from mnas_search.evaluators.latency.measuring import measure_networks
 
         missing = [network for network in networks if self.of(network) is None]
@@ -90,14 +80,8 @@ class Remeasured:
             return
         session = measure_networks(missing, table.conditions)
         for network, latency in zip(missing, session.latencies(table.reference), strict=True):
-            event = {
-                "event": "latency",
-                "fingerprint": network.fingerprint,
-                "seconds": latency.seconds,
-                "low": latency.low,
-                "high": latency.high,
-                "reference": session.reference,
-                "phase": "latency",
-            }
+            event: dict[str, Any] = {"event": "latency", "fingerprint": network.fingerprint}
+            event |= {name: getattr(latency, name) for name in _LATENCY}
+            event |= {"reference": session.reference, "phase": "latency"}
             self._journal.append(event)
             self._done[network.fingerprint] = latency

@@ -1,7 +1,7 @@
 """The options of a run: one list, from which the command line and `mnas_search.search` derive."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, TypedDict, final
 
@@ -14,14 +14,8 @@ PLUGIN = "NAME|FILE.py:NAME"
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """How an option is typed and explained.
-
-    Attributes:
-        help: a sentence or two.
-        default: text for help where the default is not a plain value; None where it is.
-        parse: reads a quantity such as `400M` from text; None for plain values.
-        metavar: stands for the value in help texts.
-    """
+    """How an option is typed and explained: its help text, a text for its default where that is
+    not a plain value, what reads a quantity such as `400M`, and what help shows for the value."""
 
     help: str
     default: str | None = None
@@ -29,16 +23,8 @@ class Option:
     metavar: str | None = None
 
 
-def _option(
-    help: str,
-    value: Any = None,
-    *,
-    default: str | None = None,
-    parse: Callable[[str], float] | None = None,
-    metavar: str | None = None,
-) -> Any:
-    option = Option(help=help, default=default, parse=parse, metavar=metavar)
-    return field(default=value, metadata={"option": option})
+def _option(help: str, value: Any = None, **shown: Any) -> Any:
+    return field(default=value, metadata={"option": Option(help=help, **shown)})
 
 
 @final
@@ -171,7 +157,8 @@ class RunConfig:
     @classmethod
     def parsed(cls, options: Mapping[str, Any]) -> Self:
         """Return a configuration from Python values, in which quantities may be text: "400M"."""
-        return cls(**{name: _value(name, value) for name, value in options.items()})
+        parsers = {name: option.parse for name, _, _, option in run_options()}
+        return cls(**{name: _value(value, parsers.get(name)) for name, value in options.items()})
 
     @property
     def targets(self) -> dict[str, float]:
@@ -211,17 +198,12 @@ class RunOptions(TypedDict, total=False):
 
 
 def run_options() -> Iterator[tuple[str, Any, Any, Option]]:
-    """Give name, type, default and explanation of every option."""
+    """Yield name, type, default and explanation of every option."""
     for one in fields(RunConfig):
-        default = None if one.default is MISSING else one.default
-        yield one.name, one.type, default, one.metadata["option"]
+        yield one.name, one.type, one.default, one.metadata["option"]
 
 
-_PARSERS = {name: option.parse for name, _, _, option in run_options()}
-
-
-def _value(name: str, value: Any) -> Any:
-    parse = _PARSERS.get(name)
+def _value(value: Any, parse: Callable[[str], float] | None) -> Any:
     if isinstance(value, Path):
         return str(value)
     if parse is not None and value is not None:

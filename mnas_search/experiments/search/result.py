@@ -24,20 +24,14 @@ from mnas_search.nas.trial import Trial, believed, rank
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Where a session's time went, in seconds.
+    """Seconds of a session: until the first evaluation, from the first ask to the last tell, of
+    the replicates, and of the stages after the search; `busy` is the share of the search time that
+    the workers spent evaluating."""
 
-    Attributes:
-        startup: until the first evaluation began.
-        search: from the first ask to the last tell.
-        replicates: the trainings that measure the noise between seeds.
-        busy: share of the search time that the workers spent evaluating.
-        final: second opinions, and trainings of the finalists or of the comparison.
-    """
-
-    startup: float
-    search: float
-    replicates: float
-    busy: float
+    startup: float = 0.0
+    search: float = 0.0
+    replicates: float = 0.0
+    busy: float = 0.0
     final: float = 0.0
 
 
@@ -45,26 +39,27 @@ class Result:
     """What a run has found."""
 
     def __init__(
-        self,
-        setup: Setup,
-        folder: Path,
-        stages: Stages,
-        timing: Timing | None,
+        self, setup: Setup, folder: Path, stages: Stages, timing: Timing | None = None
     ) -> None:
         self.config, self.objective = setup.config, setup.objective
         self.cost_model = setup.cost_model
-        self.folder, self.timing = folder, timing
-        search = stages.search.search
-        self.trials = search.trials
-        self.asked, self.exhausted = search.asked, search.exhausted
-        self.stalled = search.stalled
-        self.replicates = stages.replicates.pairs
-        self.seed_noise = stages.replicates.noise
         self.space, self.evaluator, self.check = setup.space, setup.evaluator, setup.check
-        self._search = search
-        self._finalist_check = stages.check if search.finished else None
-        self._comparison = stages.comparison if search.finished else None
+        self.folder, self.timing = folder, timing
+        self._search = search = stages.search
+        self.trials, self.asked = search.trials, search.asked
+        self.exhausted, self.stalled = search.exhausted, search.stalled
+        self.replicates, self.seed_noise = stages.replicates.pairs, stages.replicates.noise
         self._remeasured = stages.remeasured
+        self._compared = stages.comparison if search.finished else None
+        # The finalists by the check, best first; those that could not be trained; the winner and
+        # EfficientNet-B0 with their second opinions.
+        self.finalists: tuple[Finalist, ...] = ()
+        self.vetoed: tuple[Finalist, ...] = ()
+        self.opinion: Finalist | None = None
+        self.baseline: Finalist | None = None
+        if search.finished and (check := stages.check) is not None:
+            self.finalists, self.vetoed = check.finalists, check.vetoed
+            self.opinion, self.baseline = check.winner, check.baseline
 
     @property
     def name(self) -> str:
@@ -85,15 +80,14 @@ class Result:
     @cached_property
     def limited(self) -> tuple[Trial, ...]:
         """Trials with a reward within all limits, whether within the target or not."""
-
-        def kept(trial: Trial) -> bool:
-            return all(
-                trial.costs[METRICS[name].count] <= bound
-                for name, bound in self.objective.bounds.items()
-                if name != self.objective.metric
-            )
-
-        return tuple(filter(kept, self.good))
+        limits = {
+            METRICS[name].count: bound
+            for name, bound in self.objective.bounds.items()
+            if name != self.objective.metric
+        }
+        return tuple(
+            t for t in self.good if all(t.costs[name] <= most for name, most in limits.items())
+        )
 
     @cached_property
     def stopped(self) -> tuple[Trial, ...]:
@@ -107,9 +101,14 @@ class Result:
         noisy accuracies where it has them."""
         if self.finalists:
             return None if self.opinion is None else self.opinion.trial
-        if self._comparison is not None and self._comparison.winner is not None:
-            return self._comparison.winner.trial
+        if self._compared is not None and self._compared.winner is not None:
+            return self._compared.winner.trial
         return self.best_under(self.objective.target)
+
+    @property
+    def winner(self) -> Network | None:
+        """The winner's network."""
+        return None if self.best is None else self.networks[self.best.number]
 
     @cached_property
     def estimates(self) -> Mapping[int, float]:
@@ -117,40 +116,19 @@ class Result:
         return self._search.estimates() if is_noisy(self.evaluator) else {}
 
     @cached_property
-    def finalists(self) -> tuple[Finalist, ...]:
-        """Candidates with a second opinion, the best by it first."""
-        return () if self._finalist_check is None else self._finalist_check.finalists
-
-    @cached_property
-    def vetoed(self) -> tuple[Finalist, ...]:
-        """Finalists that could not be trained."""
-        return () if self._finalist_check is None else self._finalist_check.vetoed
-
-    @cached_property
-    def opinion(self) -> Finalist | None:
-        """The winner with its second opinion."""
-        return None if self._finalist_check is None else self._finalist_check.winner
-
-    @cached_property
-    def baseline(self) -> Finalist | None:
-        """EfficientNet-B0 with its second opinion."""
-        return None if self._finalist_check is None else self._finalist_check.baseline
-
-    @cached_property
     def comparison(self) -> BaselineComparison | None:
         """The best candidates beside the baselines, where both were trained at the end."""
-        found = self._comparison
+        found = self._compared
         return found if found is not None and found.improvements else None
 
     def best_under(self, most: float) -> Trial | None:
-        """The largest reward of a network whose target cost (multiply-adds, seconds, bytes) is at
-        most `most`, within the limits; by estimates where there are, vetoed finalists left
-        out."""
-        vetoed = {one.trial.number for one in self.vetoed if one.trial is not None}
+        """Return the largest reward, by estimates if there are any, of a network within the limits
+        whose target cost (multiply-adds, seconds, bytes) is at most `most`, and not vetoed."""
+        vetoed = [one.trial for one in self.vetoed]
         fitting = [
             t
             for t in self.limited
-            if self.objective.target_cost(t.costs) <= most and t.number not in vetoed
+            if self.objective.target_cost(t.costs) <= most and t not in vetoed
         ]
 
         def value(trial: Trial) -> float:
@@ -162,11 +140,10 @@ class Result:
     def leading(self) -> dict[str, Network]:
         """The winner, the other best candidates and the baselines, by label; each network once."""
         named: list[tuple[str, Network]] = []
-        if self.best is not None:
-            winner = f"trial {self.best.number}, winner"
-            named.append((winner, self.networks[self.best.number]))
-        if self._comparison is not None:
-            compared = (*self._comparison.candidates, *self._comparison.baselines)
+        if self.best is not None and self.winner is not None:
+            named.append((f"trial {self.best.number}, winner", self.winner))
+        if self._compared is not None:
+            compared = (*self._compared.candidates, *self._compared.baselines)
             named += [(one.label, one.network) for one in compared]
         named += [
             (f"trial {one.trial.number}", one.network) for one in self.finalists if one.trial
@@ -185,28 +162,32 @@ class Result:
         table = self.cost_model.latency_table
         if table is None:
             return {}
-        measured = [(label, n, self._remeasured.of(n)) for label, n in self.leading.items()]
         return {
-            label: (table.predict(network).seconds, one)
-            for label, network, one in measured
-            if one is not None
+            label: (table.predict(network).seconds, measured)
+            for label, network in self.leading.items()
+            if (measured := self._remeasured.of(network)) is not None
         }
+
+    @property
+    def winner_latency(self) -> tuple[float, Latency] | None:
+        """The winner's predicted and measured latency, if it was measured."""
+        return self.latencies.get(next(iter(self.leading), ""))
 
     @property
     def caveats(self) -> tuple[str, ...]:
         """Notes of the evaluator on its accuracies."""
-        network = None if self.best is None else self.networks[self.best.number]
-        return () if network is None else caveats_of(self.evaluator, network)
+        return () if self.winner is None else caveats_of(self.evaluator, self.winner)
 
     @cached_property
     def pareto(self) -> tuple[Trial, ...]:
         """Pareto-optimal trials in accuracy and the target metric within the limits, cheapest
         first."""
         front: list[Trial] = []
-        target_cost = self.objective.target_cost
-        for trial in sorted(
-            self.limited, key=lambda t: (target_cost(t.costs), -(t.accuracy or 0.0))
-        ):
+
+        def key(trial: Trial) -> tuple[float, float]:
+            return self.objective.target_cost(trial.costs), -(trial.accuracy or 0.0)
+
+        for trial in sorted(self.limited, key=key):
             if not front or (trial.accuracy or 0.0) > (front[-1].accuracy or 0.0):
                 front.append(trial)
         return tuple(front)
@@ -214,22 +195,18 @@ class Result:
     @property
     def architecture(self) -> Architecture | None:
         """The winner's architecture, named after the run; None where it is no chain of stages."""
-        network = None if self.best is None else self.networks[self.best.number]
-        return replace(network, name=self.name) if isinstance(network, Architecture) else None
+        winner = self.winner
+        return replace(winner, name=self.name) if isinstance(winner, Architecture) else None
 
     @cached_property
     def family(self) -> tuple[tuple[Architecture, Cost], ...]:
-        """The winner scaled by EfficientNet's published coefficients, with each member's cost.
-
-        Members that cannot be (a resolution or width beyond all bounds) are left out.
-        """
-        if self.architecture is None:
+        """The winner scaled by EfficientNet's published coefficients, with each member's cost;
+        those whose width, depth or resolution is beyond the valid range are left out."""
+        if (winner := self.architecture) is None:
             return ()
         members = []
         for index, coefficients in enumerate(PUBLISHED):
-            with contextlib.suppress(InvalidArchitecture):  # wider or deeper than can be
-                member = published_member(
-                    self.architecture, coefficients, name=f"{self.name}-b{index}"
-                )
+            with contextlib.suppress(InvalidArchitecture):
+                member = published_member(winner, coefficients, name=f"{self.name}-b{index}")
                 members.append((member, cost(member)))
         return tuple(members)

@@ -1,4 +1,4 @@
-"""A whole run: the folder, the stages, the files at the end.
+"""Run a search: the folder, the stages, the files at the end.
 
 `start` and `resume` are what the command line and `mnas_search.search` call. Everything that can
 be refused is refused before a folder is made.
@@ -18,6 +18,7 @@ from mnas_search.architecture.cost.latency.table import read_table
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.common import folders, plugins
 from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
+from mnas_search.common.files import write_atomically
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
 from mnas_search.experiments.listener import Listener
@@ -29,7 +30,7 @@ from mnas_search.experiments.search.options import RunConfig
 from mnas_search.experiments.search.report.page import page
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
-from mnas_search.experiments.search.stages.stage import Stage
+from mnas_search.experiments.search.stages.trainings import Stage
 from mnas_search.nas.job import EvaluationJob, SequentialQueue, TimedQueue
 from mnas_search.nas.journal import Journal, ReadJournal
 from mnas_search.nas.objective import Objective
@@ -73,7 +74,7 @@ def reopen(folder: Path) -> Result:
     with threadpool_limits(1):
         drawn = ReadJournal(folder / _RANDOM) if setup.config.baseline else None
         stages = make_stages(setup, journal, drawn, deadline, lambda trial: None)
-        return Result(setup, folder, stages, None)
+        return Result(setup, folder, stages)
 
 
 def report(folder: Path) -> Path:
@@ -87,11 +88,10 @@ def report(folder: Path) -> Path:
 def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
     """Resolve a run's own configuration, with larger budgets where they are given."""
     recorded = existing(RUN, folder).recorded
-    names = {f.name for f in fields(RunConfig)}
-    known = {name: value for name, value in recorded.items() if name in names}
-    given = {name: value for name, value in larger.items() if value is not None}
+    options = {f.name: recorded[f.name] for f in fields(RunConfig) if f.name in recorded}
+    options |= {name: value for name, value in larger.items() if value is not None}
     try:
-        config = RunConfig(**{**known, **given})
+        config = RunConfig(**options)
     except TypeError as error:
         raise RunFolderError(
             f"{str(folder / 'config.json')!r} is no run's configuration: "
@@ -126,15 +126,11 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener) -> Result:
             nonlocal written
             listener.on_progress(search.done, trials, _best_text(search.best))
             if time.monotonic() - written > _REWRITE_EVERY:
-                _write_tables(result())
+                _write_tables(Result(setup, folder, stages))
                 written = time.monotonic()
 
         stages = make_stages(setup, journal, drawn, deadline, on_trial)
-        search = stages.search.search
-
-        def result(timing: Timing | None = None) -> Result:
-            return Result(setup, folder, stages, timing)
-
+        search = stages.search
         fresh = not any(event["event"] in ("ask", "warm start") for event in journal.events)
         journal.append({"event": "session", "phase": "start-up"})
         if fresh and config.start_from:
@@ -145,16 +141,17 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener) -> Result:
         listener.on_progress(search.done, trials, _best_text(search.best))
         try:
             timing = _run_stages(config, stages, listener)
-            if search.best is not None and setup.cost_model.latency_table is not None:
+            table = setup.cost_model.latency_table
+            if search.best is not None and table is not None:
                 listener.on_stage("measuring the best networks on the device")
-                leading = tuple(result().leading.values())
-                stages.remeasured.measure(leading, setup.cost_model.latency_table)
+                leading = tuple(Result(setup, folder, stages).leading.values())
+                stages.remeasured.measure(leading, table)
         finally:
             listener.on_end()
-            _write_tables(result())
-        final = result(timing)
-        _finish(final)
-        return final
+            _write_tables(Result(setup, folder, stages))
+        result = Result(setup, folder, stages, timing)
+        _finish(result)
+        return result
 
 
 def _best_text(best: Trial | None) -> str:
@@ -169,14 +166,13 @@ def _best_text(best: Trial | None) -> str:
 def _run_stages(config: RunConfig, stages: Stages, listener: Listener) -> Timing | None:
     """Run the stages in sequence; return None where nothing was left to do."""
     timing = _search(config, stages)
-    if stages.search.search.best is None:
+    if stages.search.best is None:
         return timing
     listener.on_end()  # of the search's progress
     for stage in stages.final:
         begun = time.monotonic()
         _drive(config, [stage], listener)
-        idle = Timing(startup=0.0, search=0.0, replicates=0.0, busy=0.0)
-        timing = replace(timing or idle, final=time.monotonic() - begun)
+        timing = replace(timing or Timing(), final=time.monotonic() - begun)
     return timing
 
 
@@ -219,7 +215,7 @@ def _drive(
 
 
 def _spent(journal: Journal) -> float:
-    """Seconds of earlier sessions, each from its start to its last event."""
+    """Return the seconds of earlier sessions, each from its start to its last event."""
     spent, session, last = 0.0, None, 0.0
     for event in [*journal.events, {"event": "session", "time": 0.0}]:
         if event["event"] == "session":
@@ -230,19 +226,12 @@ def _spent(journal: Journal) -> float:
 
 
 def _write_tables(result: Result) -> None:
-    run_folder.write_trials(result.folder, result.trials, result.networks, result.pareto)
+    run_folder.write_trials(result)
     if result.best is not None:
-        network = result.architecture or result.networks[result.best.number]
-        run_folder.write_best(
-            result.folder,
-            result.name,
-            result.best,
-            network,
-            opinion=result.opinion,
-            comparison=result.comparison,
-        )
+        run_folder.write_best(result)
     else:
-        run_folder.remove_winner(result.folder)  # of an earlier session
+        for name in ("best.json", "report.html"):  # of an earlier session
+            (result.folder / name).unlink(missing_ok=True)
 
 
 def _finish(result: Result) -> None:
@@ -252,13 +241,13 @@ def _finish(result: Result) -> None:
         export = result.folder / "export"
         export.mkdir(exist_ok=True)
         plugins.load("exporters", "pytorch")().export(result.architecture, None, export)
-        run_folder.write_family(result.folder, result.family)
+        run_folder.write_family(result)
     _write_report(result)
 
 
 def _write_report(result: Result) -> Path:
     versions = folders.read_record(result.folder).versions
-    return run_folder.write_report(result.folder, page(result, versions))
+    return write_atomically(result.folder / "report.html", page(result, versions))
 
 
 def _why_no_winner(result: Result) -> str:
@@ -279,10 +268,8 @@ def _why_no_winner(result: Result) -> str:
 
 def _minima(result: Result) -> str:
     """Describe the minima of the bounded metrics over the candidates."""
-    minima = {}
-    for name in result.objective.bounds:
-        counts = [t.costs[METRICS[name].count] for t in result.good]
-        minima[name] = METRICS[name].text(min(counts))
+    metrics = [METRICS[name] for name in result.objective.bounds]
+    minima = [m.text(min(t.costs[m.count] for t in result.good)) for m in metrics]
     if len(minima) == 1:
-        return f"the cheapest has {''.join(minima.values())}"
-    return f"the minima over all candidates: {', '.join(minima.values())}"
+        return f"the cheapest has {minima[0]}"
+    return f"the minima over all candidates: {', '.join(minima)}"

@@ -1,4 +1,4 @@
-"""What a run begins with: architectures to try first, trials of earlier runs."""
+"""Warm start: architectures to try first, and trials of earlier runs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,9 +33,9 @@ def warm_start(
     cost_model: CostModel,
     config: Mapping[str, Any],
 ) -> tuple[list[Choices], list[Trial]]:
-    """Choices to try first, and finished trials of earlier runs.
+    """Return choices to try first, and finished trials of earlier runs.
 
-    Each text is a run's folder, whose trials are taken, or stands for an architecture, which is
+    Each text is a run's folder, whose trials are taken, or an architecture in any form, which is
     tried first. `config` is the new run's, as config.json holds it.
     """
     wanted: list[Choices] = []
@@ -86,45 +86,39 @@ def _trials(
                 f"{name} of the run {str(folder)!r} must be {config.get(name)!r} to start from "
                 f"it, got {earlier.get(name)!r}"
             )
-    trials, asked = [], {}
+    trials: list[Mapping[str, Any]] = []
+    asked: dict[int, Mapping[str, Any]] = {}
     try:
         for event in read_events(folder / "journal.jsonl"):
             if event["event"] == "ask" and event["duplicate_of"] is None:
                 asked[event["trial"]] = event
-            elif event["event"] == "tell" and event["trial"] in asked and _whole(event):
-                trials.append((asked[event["trial"]], event))
+            elif event["event"] == "tell" and event["trial"] in asked:
+                trials.append({**asked[event["trial"]], **event})
             elif event["event"] == "warm start":
-                trials += [(result, result) for result in event["known"] if _whole(result)]
-        return [_trial(ask, tell, space, objective, cost_model) for ask, tell in trials]
+                trials += event["known"]
+        # The accuracy of a trial that was stopped early is not comparable.
+        whole = [trial for trial in trials if trial["status"] != "stopped"]
+        return [_trial(trial, space, objective, cost_model) for trial in whole]
     except (LookupError, TypeError, MnasSearchError) as error:
         raise RunFolderError(f"the journal of {str(folder)!r} cannot be used: {error}") from error
 
 
-def _whole(tell: Mapping[str, Any]) -> bool:
-    """Return whether a trial was finished: the accuracy of a stopped one is not comparable."""
-    return bool(tell["status"] != "stopped")
-
-
 def _trial(
-    ask: Mapping[str, Any],
-    tell: Mapping[str, Any],
-    space: SearchSpace,
-    objective: Objective,
-    cost_model: CostModel,
+    event: Mapping[str, Any], space: SearchSpace, objective: Objective, cost_model: CostModel
 ) -> Trial:
-    encode(space.decisions, ask["choices"])
-    network = space.decode(ask["choices"])
+    choices, accuracy = event["choices"], event["accuracy"]
+    encode(space.decisions, choices)  # refuses choices that the space does not have
+    network = space.decode(choices)
     costs = cost_model.costs(network)  # at this run's resolution
-    accuracy = tell["accuracy"]
     return Trial(
         number=0,
-        choices=ask["choices"],
+        choices=choices,
         fingerprint=network.fingerprint,
-        status=tell["status"],
+        status=event["status"],
         accuracy=accuracy,
         costs=costs,
         reward=None if accuracy is None else objective.reward_of(accuracy, costs),
         feasible=objective.is_feasible(costs),
-        seconds=tell["seconds"],
-        error=tell["error"],
+        seconds=event["seconds"],
+        error=event["error"],
     )

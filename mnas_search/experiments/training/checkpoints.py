@@ -1,19 +1,19 @@
 """The files of a training under way: two checkpoints, and its metrics.
 
 checkpoint-last.pt   after the last finished epoch
-checkpoint-best.pt   after the one of the best validation accuracy; the later of equal ones
-metrics.jsonl        a line an epoch
+checkpoint-best.pt   after the epoch with the best validation accuracy; the later of equal ones
+metrics.jsonl        one line per epoch
 
-A checkpoint takes the place of the one before in one step, and holds the metrics of all epochs
-that led to it: `metrics.jsonl` is derived from it and written anew, so that the two agree at
-any moment of a kill. The best is written before the last: a kill between them leaves an epoch that
-is trained again, to the same weights. Both load with `weights_only=True`.
+A checkpoint replaces the one before atomically and holds the metrics of all epochs up to it, from
+which `metrics.jsonl` is rewritten: the two agree whenever the process is killed. The best is
+written before the last: a kill between them leaves an epoch that is trained again, to the same
+weights. Both load with `weights_only=True`.
 """
 
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, final
@@ -33,16 +33,8 @@ _FORMAT, _VERSION = "mnas-search training checkpoint", 1
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """A line of metrics.jsonl.
-
-    Attributes:
-        epoch: from 1.
-        loss: mean over the epoch's steps, with all that the recipe does to images and labels.
-        learning_rate: of its last step.
-        top1, top5: shares of the validation split; top5 is None where there are no more than five
-            classes, for it would be 1.
-        seconds: training and validation.
-    """
+    """A line of metrics.jsonl: the epoch's number from 1, its mean training loss, the learning
+    rate of its last step, and accuracies on the validation split, fractions (see `Score`)."""
 
     epoch: int
     loss: float
@@ -55,13 +47,8 @@ class Epoch:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A training after an epoch.
-
-    Attributes:
-        weights: those that are evaluated: the network's, or their moving average.
-        training: `loop.Training.state()`.
-        history: the epochs so far.
-    """
+    """A training after an epoch: the weights that are evaluated (the network's, or their moving
+    average), `loop.Training.state()`, and the epochs so far."""
 
     weights: dict[str, Tensor]
     training: dict[str, Any]
@@ -74,11 +61,8 @@ def best(history: Sequence[Epoch]) -> Epoch:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint after an epoch, and the metrics up to it.
-
-    Raises:
-        WorkFailed: it could not be written; what was there before is still there.
-    """
+    """Write the checkpoint after an epoch, and the metrics up to it; raises `WorkFailed` where it
+    cannot be written, and leaves the one before in place."""
     if best(checkpoint.history) == checkpoint.history[-1]:
         _write(folder / BEST, checkpoint)
     _write(folder / LAST, checkpoint)
@@ -120,25 +104,27 @@ def read(path: Path) -> Checkpoint | None:
         return None
 
 
-def recover(folder: Path) -> tuple[Checkpoint | None, str | None]:
-    """Return the last checkpoint, and a sentence where it had to be recovered.
+def begun(folder: Path) -> bool:
+    """Return whether there are checkpoints, complete or not."""
+    return any((folder / name).exists() for name in (LAST, BEST))
 
-    Metrics are brought to what the checkpoint says. A last checkpoint that is torn or not there
-    is replaced by the best one; without any, the training is at its start.
+
+def recover(folder: Path) -> tuple[Checkpoint | None, str | None]:
+    """Return the last checkpoint, and a note where it had to be replaced by the best one.
+
+    The metrics are rewritten from the checkpoint; None means that the training starts anew.
     """
-    names = [name for name in (LAST, BEST) if (folder / name).exists()]
     last, note = read(folder / LAST), None
-    if last is None and names:
+    if last is None and begun(folder):
+        what = "is torn" if (folder / LAST).exists() else "is not there"
         last = read(folder / BEST)
-        what = "is torn" if LAST in names else "is not there"
-        if last is None:
-            note = f"{LAST} {what}, and there is no whole {BEST}: the training starts again"
-        else:
+        if last is not None:
             note = f"{LAST} {what}: resuming from {BEST}, epoch {last.history[-1].epoch}"
             _write(folder / LAST, last)
-    if last is None:
-        for name in names:
-            (folder / name).unlink()
+        else:
+            note = f"{LAST} {what}, and there is no whole {BEST}: the training starts again"
+            for name in (LAST, BEST):
+                (folder / name).unlink(missing_ok=True)
     write_metrics(folder, () if last is None else last.history)
     return last, note
 
@@ -147,7 +133,8 @@ def _write(path: Path, checkpoint: Checkpoint) -> None:
     value = {
         "format": _FORMAT,
         "version": _VERSION,
-        **{field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)},
+        "weights": checkpoint.weights,
+        "training": checkpoint.training,
         "history": [asdict(epoch) for epoch in checkpoint.history],
     }
     try:

@@ -1,10 +1,8 @@
-"""A training in several processes, on one machine or many: Ray Train's `TorchTrainer`.
+"""Train in several processes, on one machine or many, with Ray Train's `TorchTrainer`.
 
-Ray Train starts the workers and torch's process group (NCCL where each has GPUs, else gloo); the
-checkpoints are our own. Worker 0 writes them, so that on several machines the folder must lie
-where all of them see it, as Ray Train's own storage must.
-
-Importing this module imports Ray.
+Ray Train starts the workers and torch's process group (NCCL where each has GPUs, else gloo).
+Worker 0 writes our own checkpoints, so that on several machines the folder must lie where all of
+them see it, as Ray Train's own storage must. Importing this module imports Ray.
 """
 
 import os
@@ -50,46 +48,42 @@ def train_on_ray(
     gpus_per_worker: float,
     finished: Callable[[Epoch], None],
 ) -> None:
-    """Run `train_epochs` in `workers` processes, inside a `cluster`.
-
-    Raises:
-        WorkFailed: as `train_epochs`, or a worker was lost.
-    """
+    """Run `train_epochs` in `workers` processes, inside a `cluster`; raises `WorkFailed` as that
+    does, and where a worker was lost."""
     for module in plugins.modules_from_files():
         cloudpickle.register_pickle_by_value(module)  # the users' own files travel by content
     scratch = tempfile.mkdtemp(prefix="mnas-search-")
     errors: list[BaseException] = []
+    gpus = {"GPU": gpus_per_worker} if gpus_per_worker else {}
+    trainer = TorchTrainer(
+        _work,
+        # By reference: each machine holds the images once, in shared memory.
+        train_loop_config={"job": ray.put(job), "folder": str(folder.resolve())},
+        scaling_config=train.ScalingConfig(
+            num_workers=workers, use_gpu=bool(gpus), resources_per_worker={"CPU": 1} | gpus
+        ),
+        run_config=train.RunConfig(name="training", storage_path=scratch),
+    )
 
     def fit() -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                TorchTrainer(
-                    _work,
-                    # By reference: the images lie in shared memory once a machine.
-                    train_loop_config={"job": ray.put(job), "folder": str(folder.resolve())},
-                    scaling_config=train.ScalingConfig(
-                        num_workers=workers,
-                        use_gpu=gpus_per_worker > 0,
-                        resources_per_worker={"CPU": 1}
-                        | ({"GPU": gpus_per_worker} if gpus_per_worker else {}),
-                    ),
-                    run_config=train.RunConfig(name="training", storage_path=scratch),
-                ).fit()
+                trainer.fit()
         except BaseException as error:
             errors.append(error)
 
     # In a thread of its own, where Ray Train leaves Ctrl-C alone.
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
-    heard = len(checkpoints.read_metrics(folder))
+    reported = len(checkpoints.read_metrics(folder))
     try:
-        going = True
-        while going:
+        running = True
+        while running:
             thread.join(_POLL)
-            going = thread.is_alive()  # before the last look
-            for epoch in checkpoints.read_metrics(folder)[heard:]:
-                heard += 1
+            running = thread.is_alive()  # before the last reading of the metrics
+            for epoch in checkpoints.read_metrics(folder)[reported:]:
+                reported += 1
                 finished(epoch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A full training's epochs, in one process or as one of several, with a checkpoint after each."""
+"""Train the epochs of a full training, in this process or as one of several, and score splits."""
 
 import time
 from collections.abc import Callable
@@ -12,14 +12,29 @@ from torch import Tensor, nn
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import WorkFailed
 from mnas_search.common.machine import one_thread
+from mnas_search.common.statistics import wilson
 from mnas_search.data import Dataset, Split
 from mnas_search.experiments.training import checkpoints
 from mnas_search.experiments.training.checkpoints import Checkpoint, Epoch
-from mnas_search.experiments.training.scores import Score, score
 from mnas_search.networks import build
 from mnas_search.training import loop
 from mnas_search.training.recipe import Recipe
 from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
+
+_MAX_BATCH = 256  # images at a time when a split is scored
+_TOP = 5
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The accuracy on a split of `n` images, as fractions, and Wilson's 95 % interval of top-1 for
+    a random sample (E. B. Wilson, JASA 22, 1927); top5 is None for five classes or fewer."""
+
+    top1: float
+    top5: float | None
+    n: int
+    interval: tuple[float, float]
 
 
 @final
@@ -27,11 +42,8 @@ from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
 class FullTraining:
     """All that a training is a function of; travels to the workers by pickle.
 
-    Attributes:
-        architecture: with the data's classes, at the resolution that it is trained at.
-        data: its test split is not touched here.
-        normalisation: of the images.
-        start: weights to start from; what they lack, or all without any, is freshly initialised.
+    The architecture has the data's classes and the resolution of the training. What the weights to
+    start from lack is freshly initialised.
     """
 
     architecture: Architecture
@@ -42,7 +54,7 @@ class FullTraining:
     start: dict[str, Tensor] | None = None
 
     def images(self, split: Split, device: str) -> loop.Images:
-        """A split as the network takes it."""
+        """Return a split as the network takes it."""
         return loop.Images(
             split,
             resolution=self.architecture.resolution,
@@ -60,13 +72,13 @@ def train_epochs(
     share: WorkerContext = SINGLE_PROCESS,
     finished: Callable[[Epoch], None] = lambda epoch: None,
 ) -> None:
-    """Train from where the folder's last checkpoint stands to the recipe's last epoch.
+    """Train from the folder's last checkpoint to the recipe's last epoch.
 
     Every epoch ends with a checkpoint, written by process 0; `finished` is called after it.
 
     Raises:
-        WorkFailed: the loss is no number any more, memory is short, or a checkpoint cannot be
-            written; the checkpoints of before are there.
+        WorkFailed: the loss is not finite, memory is short, or a checkpoint cannot be written;
+            the checkpoints before it are kept.
     """
     with one_thread(), torch.random.fork_rng():
         torch.manual_seed(job.seed)
@@ -84,14 +96,13 @@ def train_epochs(
             if checkpoint is not None:
                 training.restore(checkpoint.training)
                 history = checkpoint.history
-            share.barrier()  # none writes a checkpoint that another has still to read
+            share.barrier()  # no process writes a checkpoint before all have read the last
             while not training.finished:
                 history += (_epoch(training, validation, share, batch),)
                 if share.rank == 0:
-                    weights = training.evaluated.state_dict()
+                    weights, state = training.evaluated.state_dict(), training.state()
                     checkpoints.save(
-                        folder,
-                        Checkpoint(weights=weights, training=training.state(), history=history),
+                        folder, Checkpoint(weights=weights, training=state, history=history)
                     )
                     finished(history[-1])
         except FloatingPointError as error:
@@ -125,8 +136,37 @@ def _epoch(
     )
 
 
+def score(
+    network: nn.Module,
+    data: loop.Images,
+    *,
+    batch: int = _MAX_BATCH,
+    share: WorkerContext = SINGLE_PROCESS,
+) -> Score:
+    """Score a split; each process classifies a part of it, at most `batch` images at a time, and
+    all get the whole score."""
+    network.eval()
+    device, n = data.labels.device, len(data)
+    indices = torch.arange(n, device=device)[share.part]
+    correct = torch.zeros(2, dtype=torch.int64, device=device)
+    classes = _TOP
+    with torch.inference_mode():
+        for index in torch.split(indices, min(batch, _MAX_BATCH)):
+            logits = network(data.normalise(data.batch(index)))
+            classes = logits.shape[1]
+            found = logits.topk(min(_TOP, classes)).indices == data.labels[index, None]
+            correct += torch.stack([found[:, 0].sum(), found.sum()])
+        top1, top5 = share.sum(correct).tolist()
+    return Score(
+        top1=top1 / n,
+        top5=top5 / n if classes > _TOP else None,
+        n=n,
+        interval=wilson(top1, n),
+    )
+
+
 def evaluate_on_test(job: FullTraining, weights: dict[str, Tensor], *, device: str) -> Score:
-    """Measure a network of these weights on the test split."""
+    """Score a network with these weights on the test split."""
     with one_thread(), torch.random.fork_rng():
         network = _network(job.architecture, device)
         network.load_state_dict(weights)

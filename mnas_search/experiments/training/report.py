@@ -8,7 +8,7 @@ from mnas_search.experiments.training.session import TrainingResult
 
 
 def print_result(result: TrainingResult) -> None:
-    """A table, and where the rest lies."""
+    """Print the result as a table."""
     low, high = result.test.interval
     rows = [
         ("name", result.name),

@@ -1,11 +1,11 @@
-"""A whole training: the folder, the epochs, the end.
+"""A full training: the folder, the epochs, the test at the end.
 
 `start` and `resume` are what the command line calls. Everything that can be refused is refused
 before a folder is made. A training's folder:
 
-config.json          what was asked for, resolved, with versions
+config.json          the options, resolved, with versions
 checkpoint-last.pt, checkpoint-best.pt, metrics.jsonl     see `checkpoints`
-tensorboard/         the same metrics, where tensorboard is installed
+tensorboard/         the same metrics, if tensorboard is installed
 export/              model.py, weights.pt and .safetensors, weights.json
 result.json          the result, with the single measurement on the test split
 """
@@ -14,7 +14,7 @@ import contextlib
 import json
 import logging
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -26,22 +26,23 @@ from mnas_search.experiments.experiment import Experiment, ExperimentKind, exist
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.training import checkpoints
 from mnas_search.experiments.training.checkpoints import Checkpoint, Epoch
-from mnas_search.experiments.training.epochs import FullTraining, evaluate_on_test, train_epochs
-from mnas_search.experiments.training.scores import Score
+from mnas_search.experiments.training.epochs import (
+    FullTraining,
+    Score,
+    evaluate_on_test,
+    train_epochs,
+)
 from mnas_search.experiments.training.settings import (
     Setup,
     TrainingConfig,
     from_recorded,
-    recorded_settings,
     settings_to_start_from,
 )
 from mnas_search.experiments.training.tensorboard import TensorBoard
-from mnas_search.networks.weights import loading as weights
-from mnas_search.networks.weights import remap
 from mnas_search.networks.weights.reading import BEST
 
 _LOG = logging.getLogger(__name__)
-_LONGEST_NAME = 60
+_MAX_NAME = 60
 
 
 TRAIN = ExperimentKind(
@@ -56,27 +57,15 @@ TRAIN = ExperimentKind(
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestScore:
-    """Accuracy on the test split: fractions, the number of images, and Wilson's 95 % interval of
-    top-1; top5 is None where there are no more than five classes."""
-
-    top1: float
-    top5: float | None
-    n: int
-    interval: tuple[float, float]
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingResult:
-    """What a training ended with.
+    """The result of a training.
 
     Attributes:
         name: the architecture's name, or its block string.
-        epochs: all that were trained.
-        best_epoch: whose weights are exported and tested.
-        accuracy, top5: on the validation split, by these weights.
-        test: on the test split, by these weights.
+        epochs: number of epochs trained.
+        best_epoch: the epoch whose weights are exported and tested.
+        accuracy, top5: on the validation split, with these weights.
+        test: on the test split, with these weights.
         params, macs: at the training's resolution and number of classes.
         folder: the training's.
         seconds: of all epochs.
@@ -87,7 +76,7 @@ class TrainingResult:
     best_epoch: int
     accuracy: float
     top5: float | None
-    test: TestScore
+    test: Score
     params: int
     macs: int
     folder: str
@@ -101,16 +90,16 @@ def start(
 
     Raises:
         UsageError: an option or a combination of options is refused; nothing was written.
-        WorkFailed: the training failed; what was done is in the folder.
+        WorkFailed: the training failed; finished epochs are kept in the folder.
     """
-    experiment = Experiment(TRAIN, output)
+    experiment, listener = Experiment(TRAIN, output), listener or Listener()
     if experiment.resumed:
-        return _resume(config, experiment, listener or Listener())
+        return _resume(config, experiment, listener)
     setup = Setup(config, settings_to_start_from(config))
-    fitted = setup.fitted()
+    _ = setup.fitted  # weights that do not fit are refused before a folder is made
     with _workers(setup):
-        experiment.make(setup.recorded(), _stem(setup.architecture.label))
-        return _run(setup, experiment, fitted, listener or Listener())
+        experiment.make(setup.recorded(), _stem(setup.job.architecture.label))
+        return _run(setup, experiment, listener)
 
 
 def resume(
@@ -122,62 +111,57 @@ def resume(
 ) -> TrainingResult:
     """Resume a training with its own configuration, or with other workers."""
     experiment = existing(TRAIN, folder)
-    config = from_recorded(folder, experiment.recorded)
-    if workers is not None:
-        config = replace(config, workers=workers)
-    if ray_address is not None:
-        config = replace(config, ray_address=ray_address)
+    config, _ = from_recorded(folder, experiment.recorded)
+    config = replace(
+        config,
+        workers=config.workers if workers is None else workers,
+        ray_address=config.ray_address if ray_address is None else ray_address,
+    )
     return _resume(config, experiment, listener or Listener())
 
 
 def _resume(config: TrainingConfig, experiment: Experiment, listener: Listener) -> TrainingResult:
     recorded, folder = experiment.recorded, experiment.folder
-    setup = Setup(config, recorded_settings(folder, recorded))
+    _, settings = from_recorded(folder, recorded)
+    setup = Setup(config, settings)
     experiment.make(setup.recorded(), "")
     result = _result(folder)
-    if result is not None:
-        if setup.config.epochs != recorded["epochs"]:
-            raise RunFolderError(
-                f"epochs must be {recorded['epochs']} for the training {str(folder)!r}, which has "
-                f"been measured on the test split, got {setup.config.epochs}; a new training can "
-                f"start from its weights, with --init {folder}"
-            )
-        _started(listener, folder, result.epochs, result.epochs)
-        return result
-    begun = any((folder / name).exists() for name in (checkpoints.LAST, BEST))
-    # Weights to start from are not needed any more after the first epoch.
-    fitted = None if begun else setup.fitted()
-    with _workers(setup):
-        return _run(setup, experiment, fitted, listener)
+    if result is None:
+        with _workers(setup):
+            return _run(setup, experiment, listener)
+    if setup.config.epochs != recorded["epochs"]:
+        raise RunFolderError(
+            f"epochs must be {recorded['epochs']} for the training {str(folder)!r}, which has "
+            f"been measured on the test split, got {setup.config.epochs}; a new training can "
+            f"start from its weights, with --init {folder}"
+        )
+    _report_start(listener, folder, result.epochs, result.epochs)
+    return result
 
 
-def _run(
-    setup: Setup,
-    experiment: Experiment,
-    fitted: weights.FittedWeights | remap.Remapped | None,
-    listener: Listener,
-) -> TrainingResult:
-    folder = experiment.folder
+def _run(setup: Setup, experiment: Experiment, listener: Listener) -> TrainingResult:
+    folder, job = experiment.folder, setup.job
     with experiment.session(setup.recorded()):
         checkpoint, note = checkpoints.recover(folder)
-        if checkpoint is None and fitted is None:
-            fitted = setup.fitted()
+        # Weights to start from are read only if no epoch has been trained: they may be gone.
+        fitted = setup.fitted if checkpoint is None else None
         done = 0 if checkpoint is None else checkpoint.history[-1].epoch
-        _started(listener, folder, done, setup.recipe.epochs)
+        _report_start(listener, folder, done, job.recipe.epochs)
         if note is not None:
             listener.on_note(note)
-        if checkpoint is None and fitted is not None:
+        if fitted is not None:
+            job = replace(job, start=fitted.weights)
             for text in (*setup.notes, f"weights of {setup.config.init}: {fitted.text}"):
                 listener.on_note(text)
-        job = setup.job(fitted)
         try:
-            _train(setup, job, folder, done, listener)
+            if done < job.recipe.epochs:
+                _train(setup, job, folder, done, listener)
         finally:
             listener.on_end()
-        return _end(setup, job, folder, listener)
+        return _finish(setup, folder, listener)
 
 
-def _started(listener: Listener, folder: Path, done: int, epochs: int) -> None:
+def _report_start(listener: Listener, folder: Path, done: int, epochs: int) -> None:
     listener.on_start(folder)
     if done:
         listener.on_note(f"{done} of {epochs} epochs were done before")
@@ -186,11 +170,9 @@ def _started(listener: Listener, folder: Path, done: int, epochs: int) -> None:
 
 
 def _train(setup: Setup, job: FullTraining, folder: Path, done: int, listener: Listener) -> None:
-    epochs = setup.recipe.epochs
-    if done >= epochs:
-        return
-    with contextlib.closing(TensorBoard(folder, checkpoints.read_metrics(folder))) as events:
-        if not events.written:
+    epochs = job.recipe.epochs
+    with contextlib.closing(TensorBoard(folder, done)) as events:
+        if not events.available:
             listener.on_note(
                 "no TensorBoard logs: tensorboard is not installed (pip install "
                 "'mnas-search[tensorboard]')"
@@ -207,65 +189,56 @@ def _train(setup: Setup, job: FullTraining, folder: Path, done: int, listener: L
             return
         from mnas_search.experiments.training.distributed import train_on_ray
 
-        train_on_ray(
-            job,
-            folder,
-            workers=setup.config.workers,
-            gpus_per_worker=setup.gpus,
-            finished=finished,
-        )
+        workers, gpus = setup.config.workers, setup.gpus
+        train_on_ray(job, folder, workers=workers, gpus_per_worker=gpus, finished=finished)
 
 
-def _end(setup: Setup, job: FullTraining, folder: Path, listener: Listener) -> TrainingResult:
+def _finish(setup: Setup, folder: Path, listener: Listener) -> TrainingResult:
+    """Export the best weights, and measure them on the test split."""
     last = checkpoints.read(folder / checkpoints.LAST)
     best = checkpoints.read(folder / BEST)
     if last is None:
         raise WorkFailed(f"{folder / checkpoints.LAST} cannot be read")
     if best is None:
         listener.on_note(f"{BEST} is torn or not there: the last epoch is taken for it")
-    chosen = best or last
-    _export(setup, folder, chosen, len(last.history))
-    found = evaluate_on_test(job, chosen.weights, device=setup.device)
-    counted = cost(setup.architecture)
+        best = last
+    _export(setup, folder / "export", best, len(last.history))
+    architecture, epoch = setup.job.architecture, best.history[-1]
+    counted = cost(architecture)
     result = TrainingResult(
-        name=setup.architecture.label,
+        name=architecture.label,
         epochs=len(last.history),
-        best_epoch=chosen.history[-1].epoch,
-        accuracy=chosen.history[-1].top1,
-        top5=chosen.history[-1].top5,
-        test=_test_score(found),
+        best_epoch=epoch.epoch,
+        accuracy=epoch.top1,
+        top5=epoch.top5,
+        test=evaluate_on_test(setup.job, best.weights, device=setup.device),
         params=counted.params,
         macs=counted.macs,
         folder=str(folder),
-        seconds=round(sum(epoch.seconds for epoch in last.history), 3),
+        seconds=round(sum(one.seconds for one in last.history), 3),
     )
     write_atomically(folder / "result.json", json.dumps(asdict(result), indent=2) + "\n")
     return result
 
 
-def _test_score(found: Score) -> TestScore:
-    return TestScore(top1=found.top1, top5=found.top5, n=found.count, interval=found.interval)
-
-
-def _export(setup: Setup, folder: Path, chosen: Checkpoint, epochs: int) -> None:
-    config, epoch = setup.config, chosen.history[-1]
-    path = folder / "export"
+def _export(setup: Setup, path: Path, best: Checkpoint, epochs: int) -> None:
+    config, job, epoch = setup.config, setup.job, best.history[-1]
     path.mkdir(exist_ok=True)
-    plugins.load("exporters", "pytorch")().export(setup.architecture, chosen.weights, path)
+    plugins.load("exporters", "pytorch")().export(job.architecture, best.weights, path)
     start = "random weights" if config.init is None else config.init
     remapped = ", remapped" if config.remap else ""
-    averaged = ", their moving average" if setup.recipe.ema_decay is not None else ""
+    averaged = ", their moving average" if job.recipe.ema_decay is not None else ""
     provenance = {
         "weights": (
-            f"trained on {setup.data.name} by the recipe {config.recipe!r} from "
+            f"trained on {job.data.name} by the recipe {config.recipe!r} from "
             f"{start}{remapped}: those after epoch "
             f"{epoch.epoch} of {epochs}{averaged}, the best on the validation split"
         ),
-        "architecture": setup.architecture.label,
-        "resolution": setup.architecture.resolution,
-        "num_classes": setup.data.num_classes,
-        "class_names": list(setup.data.class_names),
-        "normalisation": asdict(setup.normalisation),  # of images in [0, 1]
+        "architecture": job.architecture.label,
+        "resolution": job.architecture.resolution,
+        "num_classes": job.data.num_classes,
+        "class_names": list(job.data.class_names),
+        "normalisation": asdict(job.normalisation),  # of images in [0, 1]
         "validation": {"top1": epoch.top1, "top5": epoch.top5},
         "batch_size": config.batch_size,
         "learning_rate": config.learning_rate,
@@ -279,23 +252,21 @@ def _workers(setup: Setup) -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext()
     from mnas_search.experiments.training.distributed import cluster
 
-    return cluster(
-        setup.config.ray_address, cpus=setup.config.workers, gpus=setup.gpus, what="a worker"
-    )
+    address, workers = setup.config.ray_address, setup.config.workers
+    return cluster(address, cpus=workers, gpus=setup.gpus, what="a worker")
 
 
 def _stem(label: str) -> str:
     """Return a folder's name for an architecture; a block string is no name."""
     name = "network" if " " in label else re.sub(r"[^\w.-]+", "-", label).strip("-.")
-    return name[:_LONGEST_NAME] or "network"
+    return name[:_MAX_NAME] or "network"
 
 
 def _result(folder: Path) -> TrainingResult | None:
     try:
         value = read_json(folder / "result.json")
         test = value["test"]
-        known = {f.name: value[f.name] for f in fields(TrainingResult) if f.name != "test"}
-        score = TestScore(**{**test, "interval": tuple(test["interval"])})
-        return TrainingResult(**known, test=score)
+        score = Score(**{**test, "interval": tuple(test["interval"])})
+        return TrainingResult(**{**value, "test": score})
     except (OSError, ValueError, LookupError, TypeError):
         return None

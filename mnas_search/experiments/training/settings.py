@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, final
@@ -11,8 +12,9 @@ import torch
 
 from mnas_search.architecture.cost.memory import check_room
 from mnas_search.architecture.value import Architecture
+from mnas_search.common.checks import check_choice, check_integer, check_number
 from mnas_search.common.errors import RunFolderError, UsageError
-from mnas_search.data import Dataset, load
+from mnas_search.data import load
 from mnas_search.data.loading import DEFAULT, absolute
 from mnas_search.experiments.training.epochs import FullTraining
 from mnas_search.networks.weights import loading as weights
@@ -24,37 +26,28 @@ from mnas_search.training.recipes import recipe_named
 
 # What most published weights were trained with (torchvision, timm); in the order R, G, B.
 IMAGENET = loop.Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-_NORMALISATIONS = ("data", "imagenet")
-_TEXT, _WHOLE = ((str, Path), "text"), ((int,), "a whole number")
-_TYPES = {
-    **dict.fromkeys(("data", "recipe", "init", "normalisation", "ray_address"), _TEXT),
-    **dict.fromkeys(("epochs", "batch_size", "resolution", "seed", "workers"), _WHOLE),
-    **dict.fromkeys(("learning_rate", "gpus_per_worker"), ((int, float), "a number")),
-}
-_NEEDED = ("normalisation", "seed", "workers")
-_LARGEST = 1e30  # that arithmetic can still work with
+_MAX_EPOCHS = 10**9
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """The options of a training.
+    """The options of a training; None leaves a choice to the training.
 
     Attributes:
-        architecture: its classes are replaced by the data's.
-        data: name of a data set, or what else `load` reads; None for digits.
-        recipe: by name; None for `finetune` with `init`, else `scratch`.
-        epochs, batch_size, learning_rate: instead of the recipe's. The learning rate is the peak
-            at this very batch.
-        resolution: side of the images; None for the architecture's own.
+        architecture: its number of classes is replaced by the data's.
+        data: as `mnas_search.data.load` reads it; by default digits.
+        recipe: by default `finetune` with `init`, else `scratch`.
+        epochs, batch_size, learning_rate: override the recipe's; the learning rate is the peak at
+            this batch size.
+        resolution: by default the architecture's.
         init: weights to start from (`mnas_search.networks.weights.loading`).
-        weights_of: whose settings they were trained with, of `weight_settings.SOURCES`; None for
-            what their file says, else the architecture's own.
-        remap: whether they are another network's (`mnas_search.networks.weights.remap`).
+        weights_of: the library whose settings they were trained with
+            (`mnas_search.networks.weights.settings`).
+        remap: whether to adapt another network's weights (`mnas_search.networks.weights.remap`).
         normalisation: `data` for the training split's own, or `imagenet`.
-        seed: of the initialisation and of all that is drawn.
-        workers: processes that share every batch, over Ray where there are several.
-        gpus_per_worker: 0 for the CPU; None for one where there are any.
+        workers: processes that share every batch, over Ray if there are several.
+        gpus_per_worker: 0 for the CPU; by default 1 where there are any.
         ray_address: a Ray cluster to join.
     """
 
@@ -79,55 +72,49 @@ class TrainingConfig:
 class Setup:
     """A configuration with everything resolved; raises `UsageError` for what is refused.
 
-    Args:
-        config: what is asked for.
-        settings: those of the weights to start from. A training takes them once, as it begins
-            (`settings_to_start_from`), and again from its config.json: the file may be gone.
+    `settings` are those of the weights to start from. A training takes them from the weights as it
+    begins (`settings_to_start_from`), and later from its config.json: the file may be gone.
 
     Attributes:
         config: with nothing left open but what a resume may change.
-        settings: of the weights to start from; None where nothing tells them.
-        notes: sentences on what they changed in the architecture.
-        architecture: that is trained.
-        data, recipe, normalisation: of the training.
-        device: of a training in this process.
+        job: the training, without weights to start from.
+        notes: sentences on what the settings changed in the architecture.
         gpus: that each worker takes.
+        device: of a training in this process.
     """
 
     def __init__(self, config: TrainingConfig, settings: WeightSettings | None = None) -> None:
         _check(config)
         name = config.recipe or ("scratch" if config.init is None else "finetune")
-        recipe = _recipe(name, config)
         resolution = config.resolution
         if resolution is None:
             resolution = config.architecture.resolution
-        self.data: Dataset = load(config.data, side=resolution)
-        # As it will be: no batch is larger than the data, and the peak is that of this batch.
-        batch = min(recipe.batch_size, len(self.data.train.labels))
-        self.recipe = replace(
-            recipe, batch_size=batch, learning_rate=recipe.peak(batch), reference_batch=None
-        )
-        architecture = replace(
-            config.architecture, resolution=resolution, num_classes=self.data.num_classes
-        )
-        self.settings = settings
-        self.architecture = architecture if settings is None else settings.apply_to(architecture)
-        changed = settings is not None and self.architecture != architecture
-        self.notes = (settings.text,) if settings is not None and changed else ()
-        check_room(self.architecture, copies=2, batch_size=1)  # weights and gradients, at least
+        data = load(config.data, side=resolution)
+        recipe = _recipe(name, config, len(data.train.labels))
+        plain = replace(config.architecture, resolution=resolution, num_classes=data.num_classes)
+        architecture = plain if settings is None else settings.apply_to(plain)
+        self._settings = settings
+        self.notes = (settings.text,) if settings is not None and architecture != plain else ()
+        check_room(architecture, copies=2, batch_size=1)  # weights and gradients, at least
         self.config = replace(
             config,
-            architecture=self.architecture,
+            architecture=architecture,
             data=absolute(config.data or DEFAULT),
             init=None if config.init is None else str(Path(config.init).resolve()),
             recipe=name,
-            epochs=self.recipe.epochs,
-            batch_size=self.recipe.batch_size,
-            learning_rate=self.recipe.learning_rate,
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
             resolution=resolution,
         )
         imagenet = config.normalisation == "imagenet"
-        self.normalisation = IMAGENET if imagenet else loop.normalisation(self.data.train)
+        self.job = FullTraining(
+            architecture=architecture,
+            data=data,
+            recipe=recipe,
+            normalisation=IMAGENET if imagenet else loop.normalisation(data.train),
+            seed=config.seed,
+        )
         found = torch.cuda.device_count()
         self.gpus = min(found, 1) if config.gpus_per_worker is None else config.gpus_per_worker
         self.device = "cuda" if self.gpus else "cpu"
@@ -139,55 +126,47 @@ class Setup:
 
     @property
     def on_ray(self) -> bool:
-        """Whether workers train, rather than this process."""
+        """Whether Ray workers train, rather than this process."""
         return self.config.workers > 1 or self.config.ray_address is not None
 
+    @cached_property
     def fitted(self) -> weights.FittedWeights | remap.Remapped | None:
         """The weights to start from."""
-        init = self.config.init
-        if init is None:
+        if self.config.init is None:
             return None
-        given = weights.read(Path(init))
+        given = weights.read(Path(self.config.init))
         if self.config.remap:
-            return remap.remap(given, self.architecture, seed=self.config.seed)
+            return remap.remap(given, self.job.architecture, seed=self.config.seed)
         try:
-            return weights.fit(given, self.architecture)
+            return weights.fit(given, self.job.architecture)
         except UsageError as error:
             raise UsageError(f"{error}; others with --remap") from None
 
-    def job(self, fitted: weights.FittedWeights | remap.Remapped | None) -> FullTraining:
-        """Return what the workers are given."""
-        return FullTraining(
-            architecture=self.architecture,
-            data=self.data,
-            recipe=self.recipe,
-            normalisation=self.normalisation,
-            seed=self.config.seed,
-            start=None if fitted is None else fitted.weights,
-        )
-
     def recorded(self) -> dict[str, Any]:
         """Return the configuration as config.json holds it."""
-        recipe = repr(replace(self.recipe, epochs=1))
+        recipe = repr(replace(self.job.recipe, epochs=1))
         return {
-            **{n: getattr(self.config, n) for n in _names() if n != "architecture"},
-            "weight_settings": None if self.settings is None else asdict(self.settings),
-            "data_name": self.data.name,
-            "data_sha256": self.data.sha256,
+            **{name: getattr(self.config, name) for name in _NAMES},
+            "weight_settings": None if self._settings is None else asdict(self._settings),
+            "data_name": self.job.data.name,
+            "data_sha256": self.job.data.sha256,
             "recipe_sha256": sha256(recipe.encode()).hexdigest(),
             "settings": recipe,
-            "architecture": json.loads(self.architecture.to_json()),
+            "architecture": json.loads(self.job.architecture.to_json()),
         }
 
     def _check_batch(self) -> None:
-        batch, workers = self.recipe.batch_size, self.config.workers
+        batch, workers = self.job.recipe.batch_size, self.config.workers
         if batch % workers or batch < 2 * workers:
-            whole = batch == len(self.data.train.labels)
+            whole = batch == len(self.job.data.train.labels)
             raise UsageError(
                 "batch size must give each worker as many images, and at least 2 for batch norm, "
                 f"got {batch}{' (the whole training split)' * whole} for {workers} "
                 f"worker{'s' * (workers > 1)}"
             )
+
+
+_NAMES = [field.name for field in fields(TrainingConfig) if field.name != "architecture"]
 
 
 def settings_to_start_from(config: TrainingConfig) -> WeightSettings | None:
@@ -198,69 +177,51 @@ def settings_to_start_from(config: TrainingConfig) -> WeightSettings | None:
     return find_settings(weights.weights_file(source), weights.read(source), config.weights_of)
 
 
-def recorded_settings(folder: Path, recorded: Mapping[str, Any]) -> WeightSettings | None:
-    """Return the weights' settings that a training's folder began with."""
-    told = recorded.get("weight_settings")
+def from_recorded(
+    folder: Path, recorded: Mapping[str, Any]
+) -> tuple[TrainingConfig, WeightSettings | None]:
+    """Return the configuration of a training's folder, and the settings of its first weights."""
     try:
-        return None if told is None else WeightSettings(**told)
-    except (TypeError, UsageError) as error:
-        raise _no_configuration(folder, error) from error
-
-
-def from_recorded(folder: Path, recorded: Mapping[str, Any]) -> TrainingConfig:
-    """Return the configuration of a training's folder."""
-    try:
-        # Of trainings that are older than these options.
-        earlier = {"remap": False, "weights_of": None} | dict(recorded)
-        known = {name: earlier[name] for name in _names() if name != "architecture"}
-        architecture = Architecture.from_dict(recorded["architecture"])
-        return TrainingConfig(architecture=architecture, **known)
-    except (LookupError, TypeError, ValueError) as error:
-        raise _no_configuration(folder, error) from error
-
-
-def _no_configuration(folder: Path, error: Exception) -> RunFolderError:
-    return RunFolderError(
-        f"{str(folder / 'config.json')!r} is no training's configuration: {error}"
-    )
-
-
-def _names() -> list[str]:
-    return [f.name for f in fields(TrainingConfig)]
+        # Trainings that are older than these options lack them.
+        recorded = {"remap": False, "weights_of": None, "weight_settings": None} | dict(recorded)
+        config = TrainingConfig(
+            architecture=Architecture.from_dict(recorded["architecture"]),
+            **{name: recorded[name] for name in _NAMES},
+        )
+        settings = recorded["weight_settings"]
+        return config, None if settings is None else WeightSettings(**settings)
+    except (LookupError, TypeError, ValueError, UsageError) as error:
+        raise RunFolderError(
+            f"{str(folder / 'config.json')!r} is no training's configuration: {error}"
+        ) from error
 
 
 def _check(config: TrainingConfig) -> None:
-    for name, (kinds, allowed) in _TYPES.items():
+    for name in ("data", "recipe", "init", "ray_address"):
         value = getattr(config, name)
-        if value is None and name not in _NEEDED:
-            continue
-        beyond = isinstance(value, int | float) and not abs(value) < _LARGEST
-        if not isinstance(value, kinds) or isinstance(value, bool) or beyond:
-            raise UsageError(f"{name} must be {allowed}, got {value!r}")
-    if config.normalisation not in _NORMALISATIONS:
-        allowed = " or ".join(_NORMALISATIONS)
-        raise UsageError(f"normalisation must be {allowed}, got {config.normalisation!r}")
-    if config.resolution is not None and config.resolution < 1:
-        raise UsageError(f"resolution must be at least 1, got {config.resolution}")
+        if value is not None and not isinstance(value, str | Path):
+            raise UsageError(f"{name} must be text, got {value!r}")
+    check_choice("normalisation", config.normalisation, ("data", "imagenet"))
+    if config.resolution is not None:
+        check_integer("resolution", config.resolution, 1)
     if config.remap and config.init is None:
         raise UsageError("--remap requires --init, the weights to remap")
     if config.weights_of is not None and config.init is None:
         raise UsageError(f"--weights-of {config.weights_of} requires --init")
-    if config.workers < 1:
-        raise UsageError(f"workers must be at least 1, got {config.workers}")
-    if not 0 <= config.seed < 2**63:
-        raise UsageError(f"seed must be from 0 to 2^63 - 1, got {config.seed}")
-    if config.gpus_per_worker is not None and not config.gpus_per_worker >= 0:
-        raise UsageError(f"GPUs a worker must be at least 0, got {config.gpus_per_worker}")
+    check_integer("workers", config.workers, 1)
+    check_integer("seed", config.seed, 0, 2**63 - 1)
+    if config.gpus_per_worker is not None:
+        check_number("GPUs a worker", config.gpus_per_worker, "[0, inf)")
 
 
-def _recipe(name: str, config: TrainingConfig) -> Recipe:
-    recipe = recipe_named(name)
-    if config.epochs is not None:
-        recipe = replace(recipe, epochs=config.epochs)
-    if config.batch_size is not None:
-        recipe = replace(recipe, batch_size=config.batch_size)
-    if config.learning_rate is not None:
-        # As it is given, not in proportion to the batch.
-        recipe = replace(recipe, learning_rate=config.learning_rate, reference_batch=None)
-    return recipe
+def _recipe(name: str, config: TrainingConfig, images: int) -> Recipe:
+    """Return the recipe as it is carried out: no batch is larger than the data, and the learning
+    rate is the peak at this batch size."""
+    recipe = recipe_named(name).override(
+        epochs=config.epochs, batch_size=config.batch_size, learning_rate=config.learning_rate
+    )
+    batch = min(recipe.batch_size, images)
+    rate = recipe.peak(batch)
+    check_integer("epochs", recipe.epochs, 1, _MAX_EPOCHS)
+    check_number("learning_rate", rate, "(0, 1e30]")  # what arithmetic can work with
+    return replace(recipe, batch_size=batch, learning_rate=rate, reference_batch=None)

@@ -1,7 +1,6 @@
 """The metrics of a training as TensorBoard events, where tensorboard is installed."""
 
 import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -10,24 +9,20 @@ from mnas_search.experiments.training.checkpoints import Epoch
 
 @final
 class TensorBoard:
-    """`tensorboard/` in a training's folder; call `close` at the end.
+    """Writes `tensorboard/` in a training's folder; `available` is False without the package."""
 
-    Attributes:
-        written: whether there are any.
-    """
-
-    def __init__(self, folder: Path, history: Sequence[Epoch]) -> None:
-        """Of a training that has these epochs behind it; events of later ones are void."""
-        self.written = importlib.util.find_spec("tensorboard") is not None
+    def __init__(self, folder: Path, done: int) -> None:
+        """Continue after `done` epochs; events of later ones are discarded."""
+        self.available = importlib.util.find_spec("tensorboard") is not None
         self._writer: Any = None
-        if self.written:
+        if self.available:
             from torch.utils.tensorboard import SummaryWriter
 
-            step = history[-1].epoch + 1 if history else None
+            step = done + 1 if done else None
             self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 
     def add(self, epoch: Epoch) -> None:
-        """One epoch."""
+        """Write the metrics of an epoch."""
         if self._writer is None:
             return
         values = {
@@ -43,6 +38,6 @@ class TensorBoard:
         self._writer.flush()
 
     def close(self) -> None:
-        """Finish the files."""
+        """Close the files."""
         if self._writer is not None:
             self._writer.close()

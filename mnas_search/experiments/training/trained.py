@@ -1,9 +1,8 @@
-"""Trained networks: an architecture with weights, and what the images have to be for them.
+"""Trained networks: an architecture with weights, and how images are prepared for it.
 
-What a training writes beside its weights (`weights.json`) says which classes there are, at which
-resolution it saw the images and how they were normalised. Weights from elsewhere say none of it:
-their classes have numbers alone, the resolution is the architecture's own, and the normalisation
-ImageNet's.
+A training writes the names of its classes, the resolution and the normalisation of its images
+beside the weights (`weights.json`). For other weights the classes are numbered, the resolution is
+the architecture's, and the normalisation ImageNet's.
 """
 
 import math
@@ -35,14 +34,12 @@ _MAX_NAME = 1_000  # of a class; ImageNet's have up to 121 characters
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainedNetwork:
-    """A trained network.
+    """A trained network, in evaluation mode on the CPU.
 
     Attributes:
-        label: what to call it: the name of its folder or file, else the architecture's.
-        architecture: with the classes of the weights, at the resolution that they are for.
-        network: in evaluation mode, on the CPU.
+        label: the name of its folder or file, else the architecture's.
+        architecture: with the classes of the weights, at their resolution.
         class_names: in the order of the logits; empty where they are not known.
-        normalisation: of the images.
         notes: sentences on what had to be assumed.
     """
 
@@ -54,14 +51,10 @@ class TrainedNetwork:
     notes: tuple[str, ...]
 
     def prepared(self, pixels: Pixels) -> Tensor:
-        """An image uint8 [R, R, 3] as the network takes it, [1, 3, R, R]."""
+        """Return an image uint8 [R, R, 3] as the network takes it, [1, 3, R, R]."""
         split = Split(images=pixels[None], labels=np.zeros(1, np.int64))
-        images = Images(
-            split,
-            resolution=self.architecture.resolution,
-            normalisation=self.normalisation,
-            flips=False,
-        )
+        side, normalisation = self.architecture.resolution, self.normalisation
+        images = Images(split, resolution=side, normalisation=normalisation, flips=False)
         return images.normalise(images.batch(slice(None)))
 
 
@@ -71,10 +64,9 @@ def load_trained(
     """Return the network of `text`, with the weights of a file or folder.
 
     Args:
-        text: an architecture, as everywhere; or the folder of a training, which has weights.
+        text: an architecture in any form, or the folder of a training, which has weights.
         source: of the weights; None for those of the training.
-        weights_of: whose settings they were trained with (`weight_settings.SOURCES`); None for
-            what their file says, else the architecture's own.
+        weights_of: see `TrainingConfig`.
 
     Raises:
         UsageError: there are no weights, they do not fit, or they are untrained.
@@ -95,10 +87,10 @@ def load_trained(
     resolution = words.resolution or architecture.resolution
     architecture = replace(architecture, num_classes=classes, resolution=resolution)
     settings = find_settings(file, found, weights_of)
-    notes: tuple[str, ...] = ()
-    if settings is not None and settings.apply_to(architecture) != architecture:
-        architecture = settings.apply_to(architecture)
-        notes = (f"{architecture.label}: {settings.text}",)
+    notes = []
+    if settings is not None and (applied := settings.apply_to(architecture)) != architecture:
+        architecture = applied
+        notes.append(f"{architecture.label}: {settings.text}")
     fitted = weights.fit(found, architecture)
     if fitted.new:
         raise UsageError(
@@ -115,9 +107,9 @@ def load_trained(
         network = build(architecture)
     network.load_state_dict(network.state_dict() | fitted.weights)
     if words.normalisation is None:
-        notes += (
+        notes.append(
             f"{path} does not say how its images were normalised: ImageNet's mean and deviation "
-            "are taken",
+            "are taken"
         )
     return TrainedNetwork(
         label=_label(text, architecture),
@@ -125,12 +117,12 @@ def load_trained(
         network=network.eval(),
         class_names=words.class_names if len(words.class_names) == classes else (),
         normalisation=words.normalisation or IMAGENET,
-        notes=notes,
+        notes=tuple(notes),
     )
 
 
 def _label(text: str, architecture: Architecture) -> str:
-    """Two trainings of one network are told apart by their folders."""
+    """Return the name of a folder or file, which tells trainings of one network apart."""
     if not is_path(text):
         return architecture.label
     path = Path(text).resolve()
@@ -139,7 +131,7 @@ def _label(text: str, architecture: Architecture) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Metadata:
-    """What weights.json says; empty or None for what it does not."""
+    """The contents of weights.json; empty or None for what is missing."""
 
     normalisation: Normalisation | None = None
     class_names: tuple[str, ...] = ()
@@ -148,11 +140,10 @@ class _Metadata:
 
 def _metadata(file: Path) -> _Metadata:
     """Read the weights.json that belongs to a file of weights."""
-    training = read_training(file.parent) is not None  # its checkpoint, then
-    beside = (
-        file.parent / "export" / "weights.json" if training else file.with_name("weights.json")
-    )
-    if not training and file.stem != "weights":
+    beside = file.with_name("weights.json")
+    if training := read_training(file.parent) is not None:  # the file is its checkpoint
+        beside = file.parent / "export" / "weights.json"
+    elif file.stem != "weights":
         return _Metadata()
     try:
         value = read_json(beside)
@@ -182,12 +173,12 @@ def _names(value: Any) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ValueError(f"class_names must be a list of texts, got {ascii(value)[:80]}")
-    for name in value:
-        if len(name) > _MAX_NAME:
-            raise ValueError(
-                f"class name {name[:40]!r} must have at most {_MAX_NAME:,} characters, got "
-                f"{len(name):,}"
-            )
+    longest = max(value, key=len, default="")
+    if len(longest) > _MAX_NAME:
+        raise ValueError(
+            f"class name {longest[:40]!r} must have at most {_MAX_NAME:,} characters, got "
+            f"{len(longest):,}"
+        )
     return tuple(value)
 
 

@@ -28,54 +28,58 @@ class Decision:
     def __post_init__(self) -> None:
         if not isinstance(self.options, tuple) or not self.options:
             raise InvalidChoices(
-                f"decision {self.name!r} has options {self.options!r}; allowed: a non-empty tuple"
+                f"options of {self.name!r} must be a non-empty tuple, got {self.options!r}"
             )
         # numpy's scalars are no JSON, and a tuple would come back from the journal as a list.
         plain = tuple(o.item() if isinstance(o, np.generic) else o for o in self.options)
         for option in plain:
             if not isinstance(option, bool | int | float | str):
                 raise InvalidChoices(
-                    f"decision {self.name!r} has the option {option!r}; allowed: booleans, "
-                    "numbers, text"
+                    f"options of {self.name!r} must be booleans, numbers or strings, "
+                    f"got {option!r}"
                 )
         object.__setattr__(self, "options", plain)
         if len({(type(o) is bool, o) for o in self.options}) != len(self.options):
-            raise InvalidChoices(f"decision {self.name!r} repeats an option: {self.options}")
+            raise InvalidChoices(f"options of {self.name!r} must be different, got {self.options}")
 
     def code(self, option: object) -> int:
-        """Index of `option`; raises `InvalidChoices` where it is none."""
+        """Return the index of `option`; raise `InvalidChoices` for anything else."""
         for index, own in enumerate(self.options):
             if own == option and isinstance(own, bool) == isinstance(option, bool):
                 return index
-        allowed = ", ".join(map(repr, self.options))
-        raise InvalidChoices(f"{self.name} is {option!r}; allowed: {allowed}")
+        options = ", ".join(map(repr, self.options))
+        raise InvalidChoices(f"{self.name} must be one of {options}, got {option!r}")
 
 
 def sizes(decisions: Sequence[Decision]) -> tuple[int, ...]:
-    """Number of options of each decision."""
+    """Return the number of options of each decision."""
     return tuple(len(d.options) for d in decisions)
 
 
 def encode(decisions: Sequence[Decision], choices: Choices) -> tuple[int, ...]:
-    """Choices -> codes; raises `InvalidChoices` for a missing, unknown or foreign one."""
+    """Return the codes of choices; raise `InvalidChoices` for a missing or unknown one."""
     names = {d.name for d in decisions}
     for name in choices:
         if name not in names:
-            raise InvalidChoices(f"unknown decision {name!r}; allowed: {', '.join(sorted(names))}")
+            known = ", ".join(sorted(names))
+            raise InvalidChoices(f"decision must be one of {known}, got {name!r}")
     for decision in decisions:
         if decision.name not in choices:
-            raise InvalidChoices(f"no choice for {decision.name!r}")
+            raise InvalidChoices(
+                f"choices must have every decision, got none for {decision.name!r}"
+            )
     return tuple(d.code(choices[d.name]) for d in decisions)
 
 
 def decode(decisions: Sequence[Decision], codes: Sequence[int] | Codes) -> dict[str, Option]:
-    """Codes -> choices; raises `InvalidChoices` for codes out of range."""
+    """Return the choices of codes; raise `InvalidChoices` for codes out of range."""
     if len(codes) != len(decisions):
-        raise InvalidChoices(f"{len(codes)} codes; allowed: {len(decisions)}, one a decision")
+        raise InvalidChoices(f"codes must be {len(decisions)}, one per decision, got {len(codes)}")
     for decision, code in zip(decisions, codes, strict=True):
         if not 0 <= code < len(decision.options):
             raise InvalidChoices(
-                f"code {code} for {decision.name}; allowed: 0 to {len(decision.options) - 1}"
+                f"code of {decision.name} must be from 0 to {len(decision.options) - 1}, "
+                f"got {code}"
             )
     return {d.name: d.options[int(c)] for d, c in zip(decisions, codes, strict=True)}
 
@@ -83,19 +87,19 @@ def decode(decisions: Sequence[Decision], codes: Sequence[int] | Codes) -> dict[
 def sample_codes(
     decisions: Sequence[Decision], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """`count` uniform draws, codes [count, D]."""
+    """Draw codes [count, D] uniformly."""
     return rng.integers(0, np.array(sizes(decisions)), size=(count, len(decisions)))
 
 
 def sample(decisions: Sequence[Decision], rng: np.random.Generator) -> dict[str, Option]:
-    """One uniform draw."""
+    """Draw choices uniformly."""
     return decode(decisions, sample_codes(decisions, 1, rng)[0])
 
 
 def mutate(
     decisions: Sequence[Decision], choices: Choices, rng: np.random.Generator
 ) -> dict[str, Option]:
-    """`choices` with one decision, drawn uniformly, set to another of its options.
+    """Return `choices` with one decision, drawn uniformly, set to another of its options.
 
     The mutation of regularized evolution (Real et al. 2019) on a fixed-length encoding.
     """

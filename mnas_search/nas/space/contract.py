@@ -28,7 +28,7 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def decode(self, choices: Choices) -> Network:
-        """The network that the choices stand for."""
+        """Return the network that the choices stand for."""
 
 
 class StagewiseSpace(SearchSpace):
@@ -50,7 +50,7 @@ class StagewiseSpace(SearchSpace):
 
     @abstractmethod
     def stage(self, index: int, choices: Choices) -> Stage:
-        """Stage `index` from its own decisions' choices (others may be there and are not read)."""
+        """Return stage `index` from the choices of its own decisions; others are ignored."""
 
     @property
     @final
@@ -60,14 +60,14 @@ class StagewiseSpace(SearchSpace):
 
     @final
     def stages_at(self, index: int) -> list[Stage]:
-        """Stage `index` for every combination of its own options, the last decision fastest."""
+        """Return stage `index` for every combination of its options, the last decision fastest."""
         names = [decision.name for decision in self.stage_decisions[index]]
         combinations = itertools.product(*(d.options for d in self.stage_decisions[index]))
         return [self.stage(index, dict(zip(names, c, strict=True))) for c in combinations]
 
     @final
     def decode(self, choices: Choices) -> Architecture:
-        """The template with every stage decided."""
+        """Return the template with the stages of the choices."""
         stages = tuple(self.stage(i, choices) for i in range(len(self.stage_decisions)))
         return replace(self.template, stages=stages)
 

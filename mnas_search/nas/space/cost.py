@@ -237,20 +237,20 @@ class LookupTableCost(SpaceCost):
     def _min_memory(self) -> int:
         """Return the exact inference memory of the network that needs least.
 
-        Peaks are no sum over stages. But the least weights under a bound on the peak are, and only
-        peaks that occur need to be tried as bounds: from the lowest one under which there is a
-        network, until the weights that any network has leave nothing to be won.
+        Peaks are not a sum over stages. But the fewest weight bytes under a bound on the peak are,
+        and only peaks that occur need to be tried as bounds, in ascending order, until the bound
+        plus the fewest weight bytes of any network is no improvement.
         """
-        held, all_peaks = self._tables["state_bytes"], self._tables["peaks"]
-        fewest = self._extreme(held, np.min)
-        least = math.inf
+        state_bytes, all_peaks = self._tables["state_bytes"], self._tables["peaks"]
+        min_state_bytes = self._extreme(state_bytes, np.min)
+        min_memory = math.inf
         for bound in np.unique(np.concatenate([peaks.ravel() for peaks in all_peaks])).tolist():
-            if bound + fewest >= least:
+            if bound + min_state_bytes >= min_memory:
                 break
-            pairs = zip(held, all_peaks, strict=True)
+            pairs = zip(state_bytes, all_peaks, strict=True)
             tables = [np.where(peaks <= bound, own, np.inf) for own, peaks in pairs]
-            least = min(least, bound + self._extreme(tables, np.min))
-        return int(least)
+            min_memory = min(min_memory, bound + self._extreme(tables, np.min))
+        return int(min_memory)
 
     def _extreme(self, tables: Sequence[NDArray[Any]], end: Callable[..., Any]) -> float:
         """Return the smallest or largest sum of entries on any way through the stages, by dynamic
@@ -263,7 +263,7 @@ class LookupTableCost(SpaceCost):
 
 
 def _local_radix(stage_decisions: tuple[tuple[Decision, ...], ...]) -> NDArray[np.float32]:
-    """Matrix [stages, D] that maps codes to each stage's column (last decision fastest)."""
+    """Return a matrix [stages, D] from codes to each stage's column, last decision fastest."""
     width = sum(len(decisions) for decisions in stage_decisions)
     radix = np.zeros((len(stage_decisions), width), np.float32)
     start = 0

@@ -1,4 +1,4 @@
-"""The way back: the choices that decode to a given architecture."""
+"""Encoding: the choices that decode to a given architecture."""
 
 import itertools
 from dataclasses import replace
@@ -13,7 +13,7 @@ from mnas_search.nas.space.contract import StagewiseSpace
 def encode_architecture(
     space: StagewiseSpace, architecture: Architecture, *, any_activation: bool = False
 ) -> dict[str, Option]:
-    """Choices of `space` whose stages are the architecture's, up to skips that cannot act.
+    """Return choices of `space` that give the architecture's stages, up to skips without effect.
 
     Only stages are compared. Where several choices give one network, the first in the decisions'
     order is taken. `any_activation` lets the space's activation stand for the architecture's.
@@ -21,8 +21,7 @@ def encode_architecture(
     """
     if len(architecture.stages) != len(space.stage_decisions):
         raise InvalidArchitecture(
-            f"{len(architecture.stages)} stages; allowed: {len(space.stage_decisions)}, as the "
-            "space has"
+            f"stages must be {len(space.stage_decisions)}, got {len(architecture.stages)}"
         )
     choices: dict[str, Option] = {}
     in_channels = architecture.stem.channels

@@ -49,7 +49,7 @@ class Features:
         self._starts = starts[:-1]
 
     def __call__(self, codes: Codes) -> NDArray[np.float64]:
-        """Points [N, F]."""
+        """Return points [N, F]."""
         points: NDArray[np.float64] = self._rows[np.asarray(codes) + self._starts].sum(axis=1)
         return points
 

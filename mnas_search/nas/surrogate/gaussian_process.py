@@ -39,18 +39,18 @@ class Kernel:
     noise: float
 
     def __call__(self, one: Array, two: Array) -> Array:
-        """Covariances [N, M] of the noise-free values at `one` [N, F] and `two` [M, F]."""
+        """Return covariances [N, M] of the noise-free values at `one` [N, F] and `two` [M, F]."""
         covariances: Array = self._exponential(one, two) + self.linear * (one @ two.T)
         covariances += self.constant
         return covariances
 
     def variance(self, points: Array) -> Array:
-        """Prior variances [N] of the noise-free values."""
+        """Return prior variances [N] of the noise-free values."""
         squares: Array = np.einsum("ij,ij->i", points, points)
         return self.linear * squares + (self.rbf + self.constant)
 
     def scaled(self, factor: float) -> "Kernel":
-        """The same kernel for values `factor` times as large."""
+        """Return the same kernel for values `factor` times as large."""
         return Kernel(
             weights=self.weights,
             rbf=self.rbf * factor**2,
@@ -85,7 +85,7 @@ class HyperPrior:
     learn_noise: bool = True
 
     def fit(self, points: Array, values: Array, *, iterations: int = 100) -> Kernel:
-        """The most probable kernel for `values` [N], of mean zero, at `points` [N, F]."""
+        """Return the most probable kernel for `values` [N], of mean zero, at `points` [N, F]."""
         start = self._pack(self.kernel)
 
         def loss(theta: Array) -> tuple[float, Array]:
@@ -180,7 +180,7 @@ class Posterior:
         return cls(kernel=kernel, points=points, mean=mean, _lower=lower, _alpha=alpha)
 
     def __call__(self, points: Array) -> tuple[Array, Array]:
-        """Mean [N] and standard deviation [N] of the noise-free values at `points` [N, F]."""
+        """Return means [N] and standard deviations [N] of noise-free values at `points` [N, F]."""
         across = self.kernel(self.points, points)
         mean = self.mean + self._alpha @ across
         half = solve_triangular(self._lower, across, lower=True, check_finite=False)
@@ -188,7 +188,7 @@ class Posterior:
         return mean, np.sqrt(np.maximum(variance, 0))
 
     def mean_function(self) -> "Mean":
-        """The mean alone, which costs a fraction."""
+        """Return a function that computes the mean alone, which is cheaper."""
         kernel, scaled = self.kernel, self.points * self.kernel.weights
         return Mean(
             weights=kernel.weights,
@@ -219,7 +219,7 @@ class Mean:
     offset: float
 
     def __call__(self, points: Array) -> Array:
-        """Means [M] at `points` [M, F]."""
+        """Return means [M] at `points` [M, F]."""
         own = points * self.weights
         exponents = own @ self.scaled.T
         exponents -= 0.5 * self.squares
@@ -230,7 +230,7 @@ class Mean:
 
 
 def isotropic(features: int, *, noise: float) -> Kernel:
-    """A start for values of variance one at features in [0, 1]."""
+    """Return a start for the fit to values of variance one at features in [0, 1]."""
     return Kernel(
         weights=np.full(features, 1 / np.sqrt(features)),
         rbf=0.5,

@@ -1,4 +1,4 @@
-"""The winner against networks that need no search, on a user's data."""
+"""The comparison of the winner with networks that need no search, on a user's data."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,12 @@ from mnas_search.experiments.search.stages.baseline_comparison import TRAININGS,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The comparison for readers.
-
-    Attributes:
-        sentence: whether to take the winner or the first baseline.
-        networks: the best candidates, the baselines, the random search's best.
-        said: how the winner compares with the others, and how this was measured.
-    """
+    """Whether to take the winner or the first baseline; all networks that were compared; and
+    notes on the other comparisons and the method."""
 
     sentence: str
     networks: Table
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def comparison(result: Result) -> Comparison | None:
@@ -31,13 +26,13 @@ def comparison(result: Result) -> Comparison | None:
         return None
     first, *others = verdict.improvements
     return Comparison(
-        sentence=sentence(first),
+        sentence=_advice(first),
         networks=candidates(verdict),
-        said=(*map(_against, others), *_method(len(verdict.candidates))),
+        notes=(*map(_against, others), *_method(len(verdict.candidates))),
     )
 
 
-def sentence(gain: Improvement) -> str:
+def _advice(gain: Improvement) -> str:
     """Return `the winner beats B0 by x ± y points`, or `use B0`."""
     name, macs = gain.over.label, format_size(gain.over.macs)
     if gain.shown:

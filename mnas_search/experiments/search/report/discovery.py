@@ -1,8 +1,11 @@
-"""The winner of a search by predictions, beside EfficientNet-B0: how it was chosen."""
+"""How a search by predictions chose its winner, beside EfficientNet-B0."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
+
+import numpy as np
 
 from mnas_search.architecture.stage import Stage
 from mnas_search.common.render.pages import Table
@@ -11,7 +14,7 @@ from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.finalist_check import TRAININGS, VETO, Finalist
 from mnas_search.nas.evaluator import SupportsLabel
 from mnas_search.nas.space.choices import sample
-from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
+from mnas_search.nas.space.contract import StagewiseSpace
 
 UNMEASURED = (
     "accuracies are predictions, not measurements; full trainings may order the networks otherwise"
@@ -20,17 +23,13 @@ UNMEASURED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """The choice of the winner, for readers.
-
-    Attributes:
-        networks: finalists, best first, and the baseline.
-        stages: winner and baseline stage by stage; None without both.
-        said: what was searched, how the winner was chosen, what was not measured.
+    """The finalists, best first, and the baseline; winner and baseline stage by stage, if both
+    have stages; and notes on what was searched, how the winner was chosen, what was not measured.
     """
 
     networks: Table
     stages: Table | None
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def discovery(result: Result) -> Discovery | None:
@@ -39,41 +38,38 @@ def discovery(result: Result) -> Discovery | None:
     if winner is None:
         return None
     return Discovery(
-        networks=finalists(result, [*result.finalists, *([baseline] if baseline else [])]),
+        networks=finalists(result, result.finalists + ((baseline,) if baseline else ())),
         stages=None if baseline is None else stages(winner, baseline),
-        said=(*_decisions(result), *_chosen(result, winner), UNMEASURED),
+        notes=(*_decisions(result), *_chosen(result, winner), UNMEASURED),
     )
 
 
 def _decisions(result: Result) -> Iterator[str]:
-    searched, fixed = searched_and_fixed(result.space)
+    if not isinstance(result.space, StagewiseSpace):
+        return
+    searched = _searched_fields(result.space)
+    hidden = {"kind", "activation", "skip"}
+    names = [field.name for field in fields(Stage)]
+    fixed = [name for name in names if name not in searched | hidden]
     if searched:
         yield (
-            f"searched for each stage: {', '.join(searched)}; fixed by the space: "
-            f"{', '.join(fixed)}, stem, head"
+            f"searched for each stage: {', '.join(n for n in names if n in searched)}; fixed by "
+            f"the space: {', '.join(fixed)}, stem, head"
         )
 
 
-def searched_and_fixed(space: SearchSpace) -> tuple[list[str], list[str]]:
-    """Return the fields of a stage that the space leaves open, and those that it fixes."""
-    import numpy as np
-
-    if not isinstance(space, StagewiseSpace):
-        return [], []
+def _searched_fields(space: StagewiseSpace) -> set[str]:
+    """Return the fields of a stage that differ between random networks of a space."""
     rng = np.random.default_rng(0)
-    seen: dict[tuple[int, str], set[Any]] = {}
+    seen: dict[tuple[int, str], set[Any]] = defaultdict(set)
     for _ in range(100):
         choices = sample(space.decisions, rng)
         for index in range(len(space.stage_decisions)):
             stage = space.stage(index, choices)
             for field in fields(Stage):
-                value = getattr(stage, field.name)
-                seen.setdefault((index, field.name), set()).add(value)
-    names = [field.name for field in fields(Stage)]
+                seen[index, field.name].add(getattr(stage, field.name))
     # A depthwise stage is an inverted bottleneck of expansion 1: no choice of its own.
-    open_ = {name for (_, name), values in seen.items() if len(values) > 1} - {"kind"}
-    hidden = {"kind", "activation", "skip"} - open_
-    return [n for n in names if n in open_], [n for n in names if n not in open_ | hidden]
+    return {name for (_, name), values in seen.items() if len(values) > 1} - {"kind"}
 
 
 def _chosen(result: Result, winner: Finalist) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a reader should know before believing a run's tables."""
+"""Notes on a run: what went wrong, which constraints bind, how far its figures can be trusted."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -25,14 +25,12 @@ def notes(result: Result) -> list[str]:
 
 def warnings(result: Result) -> list[str]:
     """Return what went wrong, which constraints bind, and whether a bound on latency holds."""
-    best = result.best
-    said = list(_ended(result))
-    if best is not None:
-        said += _binding(result.objective, best)
-        said += _latency(result, best)
+    found = list(_ended(result))
+    if (best := result.best) is not None:
+        found += [*_binding(result.objective, best), *_latency(result, best)]
         if result.architecture is None:
-            said.append("the winner is not a chain of stages: no family, no export")
-    return said
+            found.append("the winner is not a chain of stages: no family, no export")
+    return found
 
 
 def spread(result: Result) -> float | None:
@@ -42,14 +40,12 @@ def spread(result: Result) -> float | None:
 
 def conventions(result: Result) -> str:
     """Return how costs are counted, and at which resolution and number of classes."""
-    objective = result.objective
-    said = f"{CONVENTION}, {deployment(result)}"
-    if "memory" in objective.bounds:
-        said += f"; memory is that of {MEMORY_CONVENTION}"
-    table = result.cost_model.latency_table
-    if table is not None:
-        said += f"; latency is that of {table.conditions}, {describe(table.machine)}"
-    return said
+    parts = [f"{CONVENTION}, {deployment(result)}"]
+    if "memory" in result.objective.bounds:
+        parts.append(f"memory is that of {MEMORY_CONVENTION}")
+    if (table := result.cost_model.latency_table) is not None:
+        parts.append(f"latency is that of {table.conditions}, {describe(table.machine)}")
+    return "; ".join(parts)
 
 
 def deployment(result: Result) -> str:
@@ -100,54 +96,45 @@ def _accuracy(result: Result) -> Iterator[str]:
     yield from result.caveats
 
 
-def _binding(objective: Objective, best: Trial) -> list[str]:
-    """Return which constraints hold the winner back, and which do not."""
-    said, limited = [], False
-    for name, most in objective.limits.items():
-        metric = METRICS[name.removeprefix("max_")]
+def _binding(objective: Objective, best: Trial) -> Iterator[str]:
+    """Yield which constraints hold the winner back, and which do not."""
+    limited = False
+    for option, most in objective.limits.items():
+        name = option.removeprefix("max_")
+        metric = METRICS[name]
         count = best.costs[metric.count]
         binds = count >= _BINDS * most
         limited |= binds
         word = "binds" if binds else "does not bind"
-        said.append(
-            f"the limit on {name.removeprefix('max_')} {word}: the winner has "
-            f"{metric.amount(count)} of {metric.amount(most)}"
-        )
+        used = f"{metric.amount(count)} of {metric.amount(most)}"
+        yield f"the limit on {name} {word}: the winner has {used}"
     target_cost = objective.target_cost(best.costs)
     if objective.kind == "soft" and target_cost < _BINDS * objective.target:
         amount = METRICS[objective.metric].amount(target_cost)
         optimum = f"the candidate with the largest reward has {amount}"
         more = "a limit binds instead" if limited else "--objective hard spends the whole budget"
-        said.append(f"the target does not bind: {optimum}; {more}")
-    return said
+        yield f"the target does not bind: {optimum}; {more}"
 
 
-def _latency(result: Result, best: Trial) -> list[str]:
-    """Return how far the winner's predicted latency can be trusted, and whether the measured one
-    breaks the bound."""
+def _latency(result: Result, best: Trial) -> Iterator[str]:
+    """Yield how far the winner's predicted latency can be trusted, and whether the measured one
+    exceeds the bound."""
     table, most = result.cost_model.latency_table, result.objective.bounds.get("latency")
     if table is None or most is None:
-        return []
-    said = []
+        return
     estimated = 1 - table.predict(result.networks[best.number]).timed
     if estimated > _ESTIMATED:
-        said.append(
+        yield (
             f"{estimated:.0%} of the winner's predicted latency is estimated: the table lacks "
             "these parts (it may be of another space, resolution or number of classes)"
         )
-    winner = next(iter(result.leading))
-    if winner not in result.latencies:
-        why = (
-            ""
-            if matches_this_machine(table)
-            else ": the table is of another machine or other packages"
-        )
-        return [*said, f"the winner's latency was not measured{why}"]
-    _, measured = result.latencies[winner]
-    if measured.seconds > most:
-        said.append(
+    if (found := result.winner_latency) is None:
+        elsewhere = ": the table is of another machine or other packages"
+        why = "" if matches_this_machine(table) else elsewhere
+        yield f"the winner's latency was not measured{why}"
+    elif (measured := found[1]).seconds > most:
+        yield (
             f"measured, the winner takes {format_latency(measured.seconds)} and not the "
             f"{format_latency(best.costs['latency'])} that were predicted: more than "
             f"{format_latency(most)}"
         )
-    return said

@@ -34,11 +34,7 @@ _OBJECTIVES = {
 
 
 def page(result: Result, versions: Mapping[str, Any]) -> str:
-    """Return the page of a run that has a winner.
-
-    Args:
-        versions: by package, as config.json has them.
-    """
+    """Return the page of a run that has a winner; `versions` of packages are config.json's."""
     best = result.best
     assert best is not None
     network, others = result.networks[best.number], budgets(result)
@@ -48,9 +44,10 @@ def page(result: Result, versions: Mapping[str, Any]) -> str:
         "network": block_string(network) or network.label,
         "winner": list(_winner(result, best)),
         "discovery": discovery(result),
-        "told": f"search: {evaluator_name(result.evaluator)}; check: "
-        f"{evaluator_name(result.check)}; the reward is by the check; ± is one "
-        "standard deviation",
+        "predictors": (
+            f"search: {evaluator_name(result.evaluator)}; check: {evaluator_name(result.check)}; "
+            "the reward is by the check; ± is one standard deviation"
+        ),
         "comparison": comparison(result),
         "latencies": tables.latencies(result) if result.latencies else None,
         "svg": Markup(figure(result)),
@@ -79,10 +76,7 @@ def _settings(result: Result, versions: Mapping[str, Any]) -> Iterator[tuple[str
     yield "evaluator", config.evaluator
     yield "accuracy", None if label == "accuracy" else label
     yield "data", config.data or data
-    yield (
-        "objective",
-        f"{objective.kind}: {formula}, {metric.name} ≤ T",
-    )
+    yield "objective", f"{objective.kind}: {formula}, {metric.name} ≤ T"
     yield "trials", f"{config.trials} asked for, {len(result.trials)} finished{stopped}"
     yield "early stopping", config.early_stopping
     yield "time budget", config.time_budget and format_duration(config.time_budget)

@@ -1,4 +1,4 @@
-"""The end of a run on one screen: winner, comparison, files, next commands."""
+"""The result of a run on one screen: winner, comparison, files, next commands."""
 
 import shlex
 from collections.abc import Iterator
@@ -18,17 +18,15 @@ _BUSY = 0.5  # a smaller share of busy time means that evaluations took next to 
 
 
 def print_result(result: Result) -> None:
-    """Print the end of a run that has a winner."""
+    """Print the result of a run that has a winner."""
     best = result.best
     assert best is not None  # a run without a winner has failed
     _print(f"winner within {result.objective.constraint}: {_winner(result, best)}", bold=True)
     network = result.networks[best.number]
     _print(f"  {block_string(network) or network.label}")
     _print_comparison(result)
-    for line in [*_latency(result), *warnings(result), conventions(result), _time(result)]:
-        _print(line)
-    _print("")
-    for line in _files(result):
+    notes = [*_latency(result), *warnings(result), conventions(result), _time(result)]
+    for line in [*notes, "", *_files(result)]:
         _print(line)
     _print("next", bold=True)
     for line in _commands(result):
@@ -45,14 +43,9 @@ def _winner(result: Result, best: Trial) -> str:
         for metric in METRICS.values()
         if (count := best.costs.get(metric.count)) is not None
     )
-    return ", ".join(
-        [
-            f"trial {best.number} of {len(result.trials)}",
-            f"accuracy {best.accuracy:.4f}",
-            *costs,
-            f"reward {best.reward:.4f}",
-        ]
-    )
+    trial = f"trial {best.number} of {len(result.trials)}"
+    accuracy, reward = f"accuracy {best.accuracy:.4f}", f"reward {best.reward:.4f}"
+    return ", ".join([trial, accuracy, *costs, reward])
 
 
 def _print_comparison(result: Result) -> None:
@@ -70,9 +63,8 @@ def _print_comparison(result: Result) -> None:
 
 
 def _latency(result: Result) -> Iterator[str]:
-    winner = next(iter(result.leading))
-    if winner in result.latencies:
-        predicted, measured = result.latencies[winner]
+    if (found := result.winner_latency) is not None:
+        predicted, measured = found
         yield (
             f"latency of the winner: {format_latency(predicted)} predicted, "
             f"{format_latency(measured.seconds)} measured on the device"

@@ -16,16 +16,12 @@ _MAX_BUDGETS = 12
 
 def summary(result: Result) -> dict[str, Any]:
     """Return everything that the run has found, as plain JSON values."""
-    best = result.best
-    timing = result.timing
+    best, timing = result.best, result.timing
+    limits = ("target", "metric", "max_params", "max_memory", "max_latency")
     return {
         "name": result.name,
         "folder": str(result.folder),
-        "target": result.objective.target,
-        "metric": result.objective.metric,
-        "max_params": result.objective.max_params,
-        "max_memory": result.objective.max_memory,
-        "max_latency": result.objective.max_latency,
+        **{name: getattr(result.objective, name) for name in limits},
         "objective": result.objective.kind,
         "exponent": result.objective.exponent,
         "best": None if best is None else _trial(result, best),
@@ -75,10 +71,7 @@ def _verdict(result: Result) -> dict[str, Any] | None:
 def _trial(result: Result, trial: Trial) -> dict[str, Any]:
     return {
         "trial": trial.number,
-        "accuracy": trial.accuracy,
-        "macs": trial.macs,
-        "params": trial.params,
-        "reward": trial.reward,
+        **{name: getattr(trial, name) for name in ("accuracy", "macs", "params", "reward")},
         "architecture": result.networks[trial.number].label,
         **further_figures(trial),
     }

@@ -1,6 +1,6 @@
 """Tables of a run, each a header and rows of text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
@@ -11,10 +11,7 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.render.pages import Table
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.search.result import Result
-from mnas_search.experiments.search.stages.baseline_comparison import (
-    BaselineComparison,
-    Candidate,
-)
+from mnas_search.experiments.search.stages.baseline_comparison import BaselineComparison
 from mnas_search.experiments.search.stages.finalist_check import Finalist
 from mnas_search.nas.trial import Trial
 
@@ -27,15 +24,10 @@ def trials(chosen: Sequence[Trial]) -> Table:
         if all(metric.count in trial.costs for trial in chosen)
     ]
     header = ("trial", "accuracy", *(metric.name for metric in metrics), "reward")
-    rows = [
-        (
-            str(t.number),
-            f"{t.accuracy:.4f}",
-            *(metric.amount(t.costs[metric.count]) for metric in metrics),
-            f"{t.reward:.4f}",
-        )
-        for t in chosen
-    ]
+    rows = []
+    for t in chosen:
+        costs = (metric.amount(t.costs[metric.count]) for metric in metrics)
+        rows.append((str(t.number), f"{t.accuracy:.4f}", *costs, f"{t.reward:.4f}"))
     return header, rows
 
 
@@ -68,22 +60,15 @@ def family(result: Result) -> Table:
 
 
 def finalists(result: Result, shown: Sequence[Finalist]) -> Table:
-    """Return what both predictors say of finalists and baseline, and what their trainings gave."""
+    """Return finalists and baseline with the accuracies by both predictors and by trainings."""
     header = ("", "search", "check", "reward", "FLOPs", "params", "trained")
-    return header, [_finalist(one, result) for one in shown]
-
-
-def _finalist(one: Finalist, result: Result) -> tuple[str, ...]:
-    trainings = " ".join("failed" if a is None else f"{a:.3f}" for a in one.trainings)
-    return (
-        label(one, result),
-        with_std(one.searched.accuracy, one.searched.std),
-        with_std(one.checked.accuracy, one.checked.std),
-        f"{one.reward:.4f}",
-        format_size(one.macs),
-        format_size(one.params),
-        trainings or "-",
-    )
+    rows = []
+    for one in shown:
+        predicted = (with_std(by.accuracy, by.std) for by in (one.searched, one.checked))
+        costs = format_size(one.macs), format_size(one.params)
+        trained = " ".join("failed" if a is None else f"{a:.3f}" for a in one.trainings) or "-"
+        rows.append((label(one, result), *predicted, f"{one.reward:.4f}", *costs, trained))
+    return header, rows
 
 
 def label(one: Finalist, result: Result) -> str:
@@ -129,20 +114,14 @@ def _stage(stage: Stage | None) -> str:
 
 def candidates(verdict: BaselineComparison) -> Table:
     """Return the best candidates, the baselines and the random search's best, as trained."""
-    return ("", "validation", "test", "FLOPs", "params"), list(_candidates(verdict))
-
-
-def _candidates(verdict: BaselineComparison) -> Iterator[tuple[str, ...]]:
-    for one in (*verdict.candidates, *verdict.baselines, *verdict.random_candidates):
+    rows = []
+    for one in verdict.networks:
         name = f"{one.label}, winner" if one == verdict.winner else one.label
-        yield (name, *_accuracies(one), format_size(one.macs), format_size(one.params))
-
-
-def _accuracies(one: Candidate) -> tuple[str, str]:
-    if not one.validation:
-        return "failed", "-"
-    validation, test = (
-        f"{fmean(values):.4f} ± {np.std(values, ddof=1):.4f}"
-        for values in (one.validation, one.test)
-    )
-    return validation, test
+        accuracies = ["failed", "-"]
+        if one.validation:
+            both = (one.validation, one.test)
+            accuracies = [
+                with_std(fmean(values), float(np.std(values, ddof=1))) for values in both
+            ]
+        rows.append((name, *accuracies, format_size(one.macs), format_size(one.params)))
+    return ("", "validation", "test", "FLOPs", "params"), rows

@@ -1,7 +1,7 @@
 """The stages of a run, in sequence.
 
-stage                what they have in common
-sequence             all of them, made from the configuration and the journals
+trainings            the networks and seeds of a stage, with their journalled results
+sequence             all stages, made from the configuration and the journals
 replicates           further trainings of some networks: the noise between seeds
 finalist_check       after a search by predictions: a second opinion on the finalists
 baseline_comparison  after a search on data: the best candidates beside baselines

@@ -10,7 +10,7 @@ candidate which the *other* seeds' validation accuracies choose: no training tak
 choice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, final
@@ -21,11 +21,9 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.statistics import student_margin
-from mnas_search.experiments.jobs import NO_TRIAL, JournalledQueue, trial_event
-from mnas_search.experiments.search.stages.stage import Stage
-from mnas_search.nas.core import Search, training_seed
-from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import EvaluationJob
+from mnas_search.experiments.jobs import NO_TRIAL
+from mnas_search.experiments.search.stages.trainings import Trainings
+from mnas_search.nas.core import Search
 from mnas_search.nas.journal import Events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Trial, believed, rank
@@ -40,11 +38,8 @@ class Candidate:
     """A network with its trainings.
 
     Attributes:
-        label: what to call it.
         trial: of the search, or of the random search; None for a baseline.
-        network: what was trained.
-        macs, params: its cost.
-        validation, test: accuracies, a training each; empty where one failed or is missing.
+        validation, test: an accuracy per training; empty where one failed or is missing.
     """
 
     label: str
@@ -58,13 +53,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Improvement:
-    """How much better one is than the other on the test split.
-
-    Attributes:
-        over: what is compared with.
-        difference: of the mean accuracies, as a fraction.
-        margin: half the width of the 95 % interval.
-    """
+    """The winner's mean test accuracy less that of another network, as a fraction, and half the
+    width of the 95 % interval."""
 
     over: Candidate
     difference: float
@@ -77,18 +67,13 @@ class Improvement:
 
 
 @final
-class BaselineComparison(Stage):
-    """Trains the best of a search beside baselines, and compares them.
+class BaselineComparison:
+    """Trains the best candidates of a finished search beside baselines, and compares them.
 
     Args:
-        search: must have finished before anything is asked of this.
-        objective: the reward and the constraints.
         baselines: within the constraints; the first one is what a user would take without a
             search.
-        random_baseline: a random search of the same budget; None for none.
-        evaluator: trains, and measures on the test split.
-        seed: of the run.
-        journal: where results go.
+        random_baseline: a random search of the same budget.
     """
 
     def __init__(
@@ -98,46 +83,41 @@ class BaselineComparison(Stage):
         *,
         baselines: Sequence[Architecture],
         random_baseline: Search | None,
-        evaluator: Evaluator,
         seed: int,
         journal: Events,
     ) -> None:
-        super().__init__(
-            "training the best candidates and the baselines, with other seeds", evaluator
-        )
         self._search, self._random_baseline = search, random_baseline
-        self._objective, self._seed = objective, seed
-        self._baselines = tuple(baselines)
-        self._queue = JournalledQueue(
+        self._objective, self._baselines = objective, tuple(baselines)
+        self._trainings = Trainings(
             "verdict",
-            jobs=self._jobs,
+            "verdict",
+            networks=self._networks,
+            repeats=range(_FIRST, _FIRST + TRAININGS),
+            seed=seed,
             journal=journal,
-            describe=trial_event("verdict", "verdict"),
         )
-
-    # -- results ------------------------------------------------------------------------------
-
-    @property
-    def queue(self) -> JournalledQueue:
-        """The trainings of candidates and baselines."""
-        return self._queue
+        self.queue = self._trainings.queue
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """The best of the search, best first."""
-        return self._ranked(self._candidates_of(self._search, "trial"))
+        return self._ranked(self._search, "trial")
 
     @property
     def random_candidates(self) -> tuple[Candidate, ...]:
         """The best of the random search, best first."""
-        if self._random_baseline is None:
-            return ()
-        return self._ranked(self._candidates_of(self._random_baseline, "random"))
+        drawn = self._random_baseline
+        return () if drawn is None else self._ranked(drawn, "random")
 
     @property
     def baselines(self) -> tuple[Candidate, ...]:
         """The baselines, in their order."""
         return tuple(self._candidate(a.label, None, a) for a in self._baselines)
+
+    @property
+    def networks(self) -> tuple[Candidate, ...]:
+        """All that are compared: candidates, baselines, and the best of the random search."""
+        return (*self.candidates, *self.baselines, *self.random_candidates)
 
     @property
     def winner(self) -> Candidate | None:
@@ -147,13 +127,12 @@ class BaselineComparison(Stage):
     @property
     def improvements(self) -> tuple[Improvement, ...]:
         """The winner over each baseline and the random search, where both were trained."""
-        candidates, baselines, drawn = self.candidates, self.baselines, self.random_candidates
-        mine = self._chosen_by_others(candidates)
+        drawn = self.random_candidates
+        mine = self._chosen_by_others(self.candidates)
         if not mine:
             return ()
-        trained = [one.test for one in (*candidates, *baselines, *drawn) if one.test]
-        margin = student_margin(trained, TRAININGS)
-        others = [(one, one.test) for one in baselines]
+        margin = student_margin([one.test for one in self.networks if one.test], TRAININGS)
+        others = [(one, one.test) for one in self.baselines]
         others += [(one, self._chosen_by_others(drawn)) for one in drawn[:1]]
         return tuple(
             Improvement(over=one, difference=fmean(mine) - fmean(test), margin=margin)
@@ -162,7 +141,7 @@ class BaselineComparison(Stage):
         )
 
     def summary(self) -> dict[str, Any]:
-        """All of it, as plain JSON values."""
+        """Return the comparison as plain JSON values."""
         return {
             "networks": [
                 {
@@ -174,7 +153,7 @@ class BaselineComparison(Stage):
                     "validation": list(one.validation),
                     "test": list(one.test),
                 }
-                for one in (*self.candidates, *self.baselines, *self.random_candidates)
+                for one in self.networks
             ],
             "gains": [
                 {
@@ -187,28 +166,17 @@ class BaselineComparison(Stage):
             ],
         }
 
-    # -- inside -------------------------------------------------------------------------------
-
-    def _jobs(self) -> list[EvaluationJob]:
-        networks: list[tuple[int, Network]] = [
-            (trial.number, self._search.network(trial)) for trial in self._best(self._search)
-        ]
-        networks += [(NO_TRIAL, a) for a in self._baselines]
+    def _networks(self) -> Iterator[tuple[int, Network]]:
+        for trial in self._best(self._search):
+            yield trial.number, self._search.network(trial)
+        for baseline in self._baselines:
+            yield NO_TRIAL, baseline
         if (drawn := self._random_baseline) is not None:
-            networks += [(NO_TRIAL, drawn.network(trial)) for trial in self._best(drawn)]
-        # By seed: a network that occurs twice is trained once, as the first.
-        jobs: dict[int, EvaluationJob] = {}
-        for number, network in networks:
-            for seed in self._seeds(network):
-                jobs.setdefault(seed, EvaluationJob(number=number, network=network, seed=seed))
-        return list(jobs.values())
-
-    def _seeds(self, network: Network) -> list[int]:
-        repeats = range(_FIRST, _FIRST + TRAININGS)
-        return [training_seed(self._seed, network.fingerprint, repeat=k) for k in repeats]
+            for trial in self._best(drawn):
+                yield NO_TRIAL, drawn.network(trial)
 
     def _best(self, search: Search) -> list[Trial]:
-        """By reward, with the controller's estimates of accuracies where it has them."""
+        """Return the best by reward, with the controller's estimates of accuracies, if any."""
         estimates = search.estimates()
 
         def value(trial: Trial) -> float:
@@ -217,19 +185,12 @@ class BaselineComparison(Stage):
         good = [t for t in search.trials if t.reward is not None and t.feasible]
         return sorted(sorted(good, key=rank), key=value, reverse=True)[:TOP]
 
-    def _candidates_of(self, search: Search, word: str) -> list[Candidate]:
-        return [
-            self._candidate(f"{word} {trial.number}", trial, search.network(trial))
-            for trial in self._best(search)
-        ]
-
     def _candidate(self, label: str, trial: Trial | None, network: Network) -> Candidate:
         counted = cost(network)
-        done = [self._queue.result(network, seed) for seed in self._seeds(network)]
         whole = [
             (one.accuracy, one.test)
-            for one in done
-            if one is not None and one.accuracy is not None and one.test is not None
+            for one in self._trainings.results(network)
+            if one.accuracy is not None and one.test is not None
         ]
         if len(whole) < TRAININGS:
             whole = []
@@ -243,16 +204,17 @@ class BaselineComparison(Stage):
             test=tuple(test for _, test in whole),
         )
 
-    def _ranked(self, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-        """By the reward of the mean on validation; those that were not trained come last."""
+    def _ranked(self, search: Search, word: str) -> tuple[Candidate, ...]:
+        """Rank the best of a search by the reward of the mean on validation; those that were not
+        trained come last."""
 
         def key(one: Candidate) -> float:
-            if not one.validation:
-                return float("-inf")
-            return self._objective.reward_of(
-                fmean(one.validation), self._search.costs(one.network)
-            )
+            return self._reward(one.validation, one) if one.validation else float("-inf")
 
+        candidates = [
+            self._candidate(f"{word} {trial.number}", trial, search.network(trial))
+            for trial in self._best(search)
+        ]
         return tuple(sorted(candidates, key=key, reverse=True))
 
     def _chosen_by_others(self, candidates: Sequence[Candidate]) -> tuple[float, ...]:
@@ -262,11 +224,11 @@ class BaselineComparison(Stage):
         test = []
         for seed in range(TRAININGS):
             rewards = [
-                self._objective.reward_of(
-                    fmean(a for other, a in enumerate(one.validation) if other != seed),
-                    self._search.costs(one.network),
-                )
+                self._reward(one.validation[:seed] + one.validation[seed + 1 :], one)
                 for one in trained
             ]
             test.append(trained[int(np.argmax(rewards))].test[seed])
         return tuple(test)
+
+    def _reward(self, accuracies: Sequence[float], one: Candidate) -> float:
+        return self._objective.reward_of(fmean(accuracies), self._search.costs(one.network))

@@ -7,6 +7,7 @@ a baseline are trained for a short time on a small data set. That says nothing a
 it is a sanity check, which can disqualify a finalist but never promotes one.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
 from typing import final
@@ -15,9 +16,9 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import MnasSearchError
-from mnas_search.experiments.jobs import NO_TRIAL, JournalledQueue, trial_event
-from mnas_search.experiments.search.stages.stage import Stage
-from mnas_search.nas.core import Search, training_seed
+from mnas_search.experiments.jobs import NO_TRIAL
+from mnas_search.experiments.search.stages.trainings import Trainings
+from mnas_search.nas.core import Search
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import EvaluationJob, measure
 from mnas_search.nas.journal import Events
@@ -26,7 +27,7 @@ from mnas_search.nas.trial import Evaluation, Trial, rank
 
 FINALISTS = 5
 TRAININGS = 2
-VETO = 0.5  # of the baseline's accuracy: below it, a network is taken not to train
+VETO = 0.5  # of the baseline's accuracy: below it, a network counts as one that does not train
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +36,9 @@ class Finalist:
 
     Attributes:
         trial: of the search; None for the baseline.
-        network: what was scored.
-        macs, params: its cost.
-        searched, checked: what the search's predictor and the other one say.
+        searched, checked: by the search's predictor and by the other one.
         reward: by the other one.
-        trainings: accuracies of the trainings that are there; None where one failed.
+        trainings: accuracies of the finished trainings; None where one failed.
     """
 
     trial: Trial | None
@@ -59,17 +58,11 @@ class Finalist:
 
 
 @final
-class FinalistCheck(Stage):
-    """Scores and trains the finalists of a search.
+class FinalistCheck:
+    """Scores and trains the finalists of a finished search, and a baseline.
 
     Args:
-        search: must have finished before anything is asked of this.
-        objective: the reward and the constraints.
         searched, check: the two predictors.
-        trainer: trains the finalists; None where nothing can.
-        baseline: trained and scored beside the finalists; None for none.
-        seed: of the run.
-        journal: where results go.
     """
 
     def __init__(
@@ -79,38 +72,35 @@ class FinalistCheck(Stage):
         *,
         searched: Evaluator,
         check: Evaluator,
-        trainer: Evaluator | None,
         baseline: Architecture | None,
         seed: int,
         journal: Events,
     ) -> None:
-        super().__init__("training the finalists, to see that they train", trainer)
         self._search, self._objective = search, objective
-        self._searched, self._check = searched, check
-        self._network_of_baseline, self._seed = baseline, seed
+        self._predictors, self._baseline = (searched, check), baseline
         self._opinions: dict[str, tuple[Evaluation, Evaluation] | None] = {}
-        self._queue = JournalledQueue(
-            "final", jobs=self._jobs, journal=journal, describe=trial_event("final", "finals")
+        self._trainings = Trainings(
+            "final",
+            "finals",
+            networks=self._networks,
+            repeats=range(TRAININGS),
+            seed=seed,
+            journal=journal,
         )
-
-    # -- results ------------------------------------------------------------------------------
-
-    @property
-    def queue(self) -> JournalledQueue:
-        """The trainings of the finalists and the baseline."""
-        return self._queue
+        self.queue = self._trainings.queue
 
     @property
     def baseline(self) -> Finalist | None:
         """The baseline, with both opinions."""
-        network = self._network_of_baseline
-        return None if network is None else self._score(None, network)
+        return None if self._baseline is None else self._score(None, self._baseline)
 
     @property
     def finalists(self) -> tuple[Finalist, ...]:
         """The largest rewards of the search within the constraints, best by the check first; those
         that the check could not score are left out."""
-        scored = [self._score(trial, self._search.network(trial)) for trial in self._candidates()]
+        good = [t for t in self._search.trials if t.reward is not None and t.feasible]
+        best = sorted(good, key=rank)[:FINALISTS]
+        scored = [self._score(trial, self._search.network(trial)) for trial in best]
         return tuple(sorted(filter(None, scored), key=lambda one: -one.reward))
 
     @property
@@ -123,19 +113,12 @@ class FinalistCheck(Stage):
         """The best finalist by the check that is not vetoed; None where there is none."""
         return next((one for one in self.finalists if self._trains(one)), None)
 
-    # -- inside -------------------------------------------------------------------------------
-
-    def _candidates(self) -> list[Trial]:
-        good = [t for t in self._search.trials if t.reward is not None and t.feasible]
-        return sorted(good, key=rank)[:FINALISTS]
-
     def _score(self, trial: Trial | None, network: Network) -> Finalist | None:
         opinion = self._opinion(network)
         if opinion is None:
             return None
         searched, checked = opinion
         counted = cost(network)
-        done = [self._queue.result(network, seed) for seed in self._seeds(network)]
         return Finalist(
             trial=trial,
             network=network,
@@ -144,7 +127,7 @@ class FinalistCheck(Stage):
             searched=searched,
             checked=checked,
             reward=self._objective.reward_of(checked.accuracy, self._search.costs(network)),
-            trainings=tuple(result.accuracy for result in done if result is not None),
+            trainings=tuple(result.accuracy for result in self._trainings.results(network)),
         )
 
     def _opinion(self, network: Network) -> tuple[Evaluation, Evaluation] | None:
@@ -152,7 +135,7 @@ class FinalistCheck(Stage):
         if key not in self._opinions:
             job = EvaluationJob(number=0, network=network, seed=0)
             try:
-                outcomes = [measure(one, job)[0] for one in (self._searched, self._check)]
+                outcomes = [measure(predictor, job)[0] for predictor in self._predictors]
             except MnasSearchError:  # a baseline of another space or size is refused
                 outcomes = []
             good = [outcome for outcome in outcomes if isinstance(outcome, Evaluation)]
@@ -160,7 +143,7 @@ class FinalistCheck(Stage):
         return self._opinions[key]
 
     def _trains(self, one: Finalist) -> bool:
-        """Whether no training failed or fell far behind the baseline's.
+        """Return whether no training failed or fell far behind the baseline's.
 
         Where the baseline's failed too, that says nothing about the finalists.
         """
@@ -171,19 +154,7 @@ class FinalistCheck(Stage):
             return False
         return one.trained >= VETO * ((baseline and baseline.trained) or 0.0)
 
-    def _seeds(self, network: Network) -> list[int]:
-        return [training_seed(self._seed, network.fingerprint, repeat=k) for k in range(TRAININGS)]
-
-    def _jobs(self) -> list[EvaluationJob]:
-        networks = {
-            NO_TRIAL if one.trial is None else one.trial.number: one.network
-            for one in (*self.finalists, self.baseline)
-            if one is not None
-        }
-        # By seed: a finalist that is the baseline is trained as one of them only.
-        jobs = {
-            seed: EvaluationJob(number=number, network=network, seed=seed)
-            for number, network in networks.items()
-            for seed in self._seeds(network)
-        }
-        return list(jobs.values())
+    def _networks(self) -> Iterator[tuple[int, Network]]:
+        for one in (*self.finalists, self.baseline):
+            if one is not None:
+                yield NO_TRIAL if one.trial is None else one.trial.number, one.network

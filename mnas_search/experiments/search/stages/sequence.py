@@ -10,26 +10,12 @@ from mnas_search.experiments.search.latency import Remeasured
 from mnas_search.experiments.search.stages.baseline_comparison import BaselineComparison
 from mnas_search.experiments.search.stages.finalist_check import FinalistCheck
 from mnas_search.experiments.search.stages.replicates import Replicates
-from mnas_search.experiments.search.stages.stage import Stage
+from mnas_search.experiments.search.stages.trainings import Stage
 from mnas_search.nas.asha import Asha
 from mnas_search.nas.core import Search
-from mnas_search.nas.evaluator import Evaluator, is_noisy
+from mnas_search.nas.evaluator import is_noisy
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Trial
-
-
-@final
-class SearchStage(Stage):
-    """A search, by the controller or at random."""
-
-    def __init__(self, title: str, evaluator: Evaluator, search: Search) -> None:
-        super().__init__(title, evaluator)
-        self.search = search
-
-    @property
-    def queue(self) -> Search:
-        """The search."""
-        return self.search
 
 
 @final
@@ -38,31 +24,20 @@ class Stages:
     """The stages of a run.
 
     Attributes:
-        search: what everything starts with.
-        replicates: for the noise between seeds.
-        random_baseline: a random search of the same budget; None where none was asked for.
-        check: of a search by predictions.
-        comparison: of a search that trained its candidates on data.
+        searching: the first stages in sequence, all of the search's evaluator.
+        final: the stages that follow where the search has a winner, in sequence.
+        search, replicates, check, comparison: of these stages; a search by predictions has a
+            check, and one that trained its candidates on data a comparison.
         remeasured: latencies of the best networks, where latency is bounded.
     """
 
-    search: SearchStage
+    searching: tuple[Stage, ...]
+    final: tuple[Stage, ...]
+    search: Search
     replicates: Replicates
-    random_baseline: SearchStage | None
     check: FinalistCheck | None
     comparison: BaselineComparison | None
     remeasured: Remeasured
-
-    @property
-    def searching(self) -> tuple[Stage, ...]:
-        """The first stages in sequence, all of the search's evaluator."""
-        first = (self.search, self.replicates, self.random_baseline)
-        return tuple(stage for stage in first if stage is not None)
-
-    @property
-    def final(self) -> tuple[Stage, ...]:
-        """The stages that follow where the search has a winner, in sequence."""
-        return tuple(stage for stage in (self.check, self.comparison) if stage is not None)
 
 
 def make_stages(
@@ -73,7 +48,7 @@ def make_stages(
     on_trial: Callable[[Trial], None],
 ) -> Stages:
     """Make the stages of a run, with everything that the journals hold replayed."""
-    trials, seed = setup.config.trials, setup.config.seed
+    trials, seed, evaluator = setup.config.trials, setup.config.seed, setup.evaluator
     assert trials is not None  # Setup leaves nothing open
     search = Search(
         space=setup.space,
@@ -88,7 +63,16 @@ def make_stages(
         on_trial=on_trial,
     )
     # One trial in six, so that the noise costs little beside the search.
-    count = max(2, min(8, trials // 6)) if is_noisy(setup.evaluator) else 0
+    count = max(2, min(8, trials // 6)) if is_noisy(evaluator) else 0
+    replicates = Replicates(search, count=count, seed=seed, journal=journal)
+    searching = [
+        Stage(title="searching", evaluator=evaluator, queue=search),
+        Stage(
+            title="training some networks again, with other seeds",
+            evaluator=evaluator,
+            queue=replicates.queue,
+        ),
+    ]
     drawn = None
     if random_journal is not None:
         drawn = Search(
@@ -100,44 +84,37 @@ def make_stages(
             seed=seed,
             journal=random_journal,
         )
+        searching.append(Stage(title="searching at random", evaluator=evaluator, queue=drawn))
+    check, comparison, final_stages = None, None, []
+    if setup.check is not None:
+        check = FinalistCheck(
+            search,
+            setup.objective,
+            searched=evaluator,
+            check=setup.check,
+            baseline=published.architecture("efficientnet_b0"),
+            seed=seed,
+            journal=journal,
+        )
+        title = "training the finalists, to see that they train"
+        final_stages.append(Stage(title=title, evaluator=setup.trainer, queue=check.queue))
+    elif setup.tested is not None:
+        comparison = BaselineComparison(
+            search,
+            setup.objective,
+            baselines=setup.baselines(),
+            random_baseline=drawn,
+            seed=seed,
+            journal=journal,
+        )
+        title = "training the best candidates and the baselines, with other seeds"
+        final_stages.append(Stage(title=title, evaluator=setup.tested, queue=comparison.queue))
     return Stages(
-        search=SearchStage("searching", setup.evaluator, search),
-        replicates=Replicates(search, setup.evaluator, count=count, seed=seed, journal=journal),
-        random_baseline=(
-            None if drawn is None else SearchStage("searching at random", setup.evaluator, drawn)
-        ),
-        check=_check(setup, search, journal),
-        comparison=_comparison(setup, search, drawn, journal),
+        searching=tuple(searching),
+        final=tuple(final_stages),
+        search=search,
+        replicates=replicates,
+        check=check,
+        comparison=comparison,
         remeasured=Remeasured(journal),
-    )
-
-
-def _check(setup: Setup, search: Search, journal: Events) -> FinalistCheck | None:
-    if setup.check is None:
-        return None
-    return FinalistCheck(
-        search,
-        setup.objective,
-        searched=setup.evaluator,
-        check=setup.check,
-        trainer=setup.trainer,
-        baseline=published.architecture("efficientnet_b0"),
-        seed=setup.config.seed,
-        journal=journal,
-    )
-
-
-def _comparison(
-    setup: Setup, search: Search, random_baseline: Search | None, journal: Events
-) -> BaselineComparison | None:
-    if setup.tested is None or setup.check is not None:
-        return None
-    return BaselineComparison(
-        search,
-        setup.objective,
-        baselines=setup.baselines(),
-        random_baseline=random_baseline,
-        evaluator=setup.tested,
-        seed=setup.config.seed,
-        journal=journal,
     )
