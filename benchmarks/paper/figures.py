@@ -89,8 +89,8 @@ def _own(own: RunFamily | None, cost: str) -> Iterator[Series]:
     )
     if own.predicted:
         first = own.members[0]
-        said = f"{first.name}: {own.accuracy:.1%} predicted for 16 epochs"
-        point = Point(label="", x=getattr(first, cost), y=100 * own.accuracy, title=said)
+        title = f"{first.name}: {own.accuracy:.1%} predicted for 16 epochs"
+        point = Point(label="", x=getattr(first, cost), y=100 * own.accuracy, title=title)
         yield Series(
             name=f"winner of {own.name}, predicted for 16 epochs of ImageNet: another measure",
             colour="violet",

@@ -50,14 +50,14 @@ class Table:
         title: what it shows.
         rows: what a row is.
         lines: row by row, quantities in the same order.
-        said: what a reader has to know besides.
+        notes: what a reader has to know besides.
     """
 
     key: str
     title: str
     rows: str
     lines: tuple[Line, ...]
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def table(name: str, lines: Sequence[Line]) -> Table:
@@ -68,7 +68,7 @@ def table(name: str, lines: Sequence[Line]) -> Table:
         title=about["title"],
         rows=about["rows"],
         lines=tuple(lines),
-        said=tuple(about["said"]),
+        notes=tuple(about["notes"]),
     )
 
 

@@ -57,13 +57,13 @@ def record(found: Comparison) -> dict[str, Any]:
         "paper": PAPER,
         "convention": CONVENTION,
         "lines": [_line(t, line) for t in tables for line in t.lines],
-        "notes": [{"table": t.title, "note": note} for t in tables for note in t.said],
+        "notes": [{"table": t.title, "note": note} for t in tables for note in t.notes],
         "family": None
         if own is None
         else {
             "name": own.name,
             "accuracy": own.accuracy,
-            "note": own.said,
+            "note": own.note,
             "members": [{"name": m.name, "params": m.params, "macs": m.macs} for m in own.members],
         },
     }
@@ -90,11 +90,11 @@ def show(found: Comparison) -> None:
     for t in found.tables:
         cells = _cells(t)
         print_table(cells.columns, cells.rows, title=t.title)
-        for said in (*cells.reasons, *t.said):
-            console().print(said, markup=False, highlight=False)
+        for note in (*cells.reasons, *t.notes):
+            console().print(note, markup=False, highlight=False)
     if own is not None:
         print_table(_FAMILY, _family(own), title=f"The family of {own.name}")
-        console().print(own.said, markup=False, highlight=False)
+        console().print(own.note, markup=False, highlight=False)
     console().print(f"\n{_LEGEND}\n{CONVENTION}", markup=False, highlight=False)
 
 
@@ -133,11 +133,11 @@ def _page(found: Comparison, figures: Sequence[str]) -> str:
     if own is not None:
         members = (_FAMILY, _family(own))
         title = f"The family of {own.name}"
-        sections.append({"title": title, "table": members, "said": [own.said]})
+        sections.append({"title": title, "table": members, "notes": [own.note]})
     for t in found.tables:
         cells = _cells(t)
-        rows, said = (cells.columns, cells.rows), [*cells.reasons, *t.said]
-        sections.append({"title": t.title, "table": rows, "said": said})
+        rows, notes = (cells.columns, cells.rows), [*cells.reasons, *t.notes]
+        sections.append({"title": t.title, "table": rows, "notes": notes})
     values = {
         "title": "The figures of the EfficientNet paper, counted again",
         "introduction": [_LEGEND, CONVENTION],

@@ -28,14 +28,14 @@ class RunFamily:
         members: the smallest first; the first is the winner.
         accuracy: the winner's, a fraction.
         predicted: whether it is a prediction of a short training on ImageNet.
-        said: what the accuracy is, and what is not drawn.
+        note: what the accuracy is, and what is not drawn.
     """
 
     name: str
     members: tuple[Member, ...]
     accuracy: float
     predicted: bool
-    said: str
+    note: str
 
 
 def run_family(folder: Path) -> RunFamily:
@@ -66,7 +66,7 @@ def run_family(folder: Path) -> RunFamily:
     evaluator = config.get("evaluator")
     predicted = evaluator == EVIDENCE
     if predicted:
-        said = (
+        note = (
             f"{name}: the winner's {accuracy:.1%} is predicted for 16 epochs on ImageNet "
             "(Accel-NASBench), where EfficientNet-B0 reads about 65.7% and not 77.1%: it does not "
             "compare with the published accuracies; the larger members have none and are ticks "
@@ -75,8 +75,8 @@ def run_family(folder: Path) -> RunFamily:
     else:
         data = config.get("data")
         measure = f"by {evaluator}" + (f" on {data}" if data else "")
-        said = (
+        note = (
             f"{name}: the winner's accuracy, {accuracy:.1%} {measure}, is not ImageNet's and is "
             "not drawn; the members are ticks on the axis"
         )
-    return RunFamily(name=name, members=members, accuracy=accuracy, predicted=predicted, said=said)
+    return RunFamily(name=name, members=members, accuracy=accuracy, predicted=predicted, note=note)

@@ -93,12 +93,12 @@ def table_2() -> tuple[Table, Table]:
             compare(row.name, "FLOPs", row.flops, macs, why=_why_flops(row)),
             ratio(row.name, "FLOPs ratio", row.flops_ratio, (row.flops, macs), under_flops),
         ]
-    said = (
+    notes = (
         "a ratio is to the EfficientNet above; counts of this code stand in it where there are, "
         "printed figures elsewhere",
     )
     first, second = (
-        Table(key="2", title=title, rows="network", lines=tuple(lines), said=said)
+        Table(key="2", title=title, rows="network", lines=tuple(lines), notes=notes)
         for title, lines in (
             ("Table 2, ImageNet: accuracies and parameters", sizes),
             ("Table 2, ImageNet: FLOPs", flops),
@@ -213,5 +213,5 @@ def _transfer(what: str, rows: tuple[Transfer, ...], mean: Printed) -> Table:
         title=f"Table 5, transfer, beside the best {what}",
         rows="data: before, EfficientNet",
         lines=tuple(lines),
-        said=("params are counted without the classifier, which transfer replaces",),
+        notes=("params are counted without the classifier, which transfer replaces",),
     )

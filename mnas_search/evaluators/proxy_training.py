@@ -1,4 +1,4 @@
-"""Really train a candidate, small and short, and measure it on held-out images."""
+"""The evaluator `proxy_training`: trains a small proxy and measures it on held-out images."""
 
 import copy
 from collections.abc import Iterator
@@ -104,8 +104,8 @@ class ProxyTraining(Evaluator):
         """Return the small network that is trained for a candidate."""
         if not isinstance(network, Architecture):
             raise UsageError(
-                f"{network.label!r} is a traced network; proxy_training needs an architecture of "
-                "stages (give an evaluator of your own with --evaluator)"
+                "proxy_training requires an architecture of stages, got the traced network "
+                f"{network.label!r} (give another evaluator with --evaluator)"
             )
         recipe = self.recipe
         return proxy_architecture(

@@ -23,11 +23,11 @@ from mnas_search.testing.toy import ToySpace, toy_accuracy
 MakeController = Callable[[Problem], Controller]
 
 
-def _toy_outcome(work: EvaluationJob, choices: Choices) -> Outcome:
+def _toy_outcome(job: EvaluationJob, choices: Choices) -> Outcome:
     """Return the toy accuracy; every seventh trial fails, every fifth is stopped early."""
-    if work.number % 7 == 6:
+    if job.number % 7 == 6:
         return Failure(reason="made to fail")
-    if work.number % 5 == 3:
+    if job.number % 5 == 3:
         return Stopped(evaluation=Evaluation(accuracy=1.0, rung=1))
     return Evaluation(accuracy=toy_accuracy(choices))
 
@@ -50,14 +50,11 @@ class ControllerContract:
 
     def test_asks_are_valid_choices(self, controller: MakeController) -> None:
         """Before anything is told, and after."""
-        own, given = controller(self.problem()), self.problem()
-        for number in range(30):
-            choices = own.ask(np.random.default_rng((0, number)))
-            encode(given.decisions, choices)
-            own.tell(_finished(given, number, choices))
+        for choices in _history(controller, self.problem(), 30):
+            encode(self.problem().decisions, choices)
 
     def test_same_events_same_asks(self, controller: MakeController) -> None:
-        """Randomness comes from the generator that is passed in, and from nothing else."""
+        """Check that the generator passed in is the only source of randomness."""
         assert _history(controller, self.problem(), 25) == _history(controller, self.problem(), 25)
 
     def test_asks_differ_by_seed(self, controller: MakeController) -> None:
@@ -84,17 +81,11 @@ class ControllerContract:
 
     def test_failures_are_taken(self, controller: MakeController) -> None:
         """A search in which every trial fails continues."""
-        own, given = controller(self.problem()), self.problem()
-        for number in range(25):
-            choices = own.ask(np.random.default_rng((0, number)))
-            own.tell(_failed(_finished(given, number, choices)))
+        _history(controller, self.problem(), 25, outcome=_failed)
 
     def test_stopped_are_taken(self, controller: MakeController) -> None:
         """A search in which every trial is stopped early continues."""
-        own, given = controller(self.problem()), self.problem()
-        for number in range(25):
-            choices = own.ask(np.random.default_rng((0, number)))
-            own.tell(_stopped(_finished(given, number, choices)))
+        _history(controller, self.problem(), 25, outcome=_stopped)
 
     def test_stopped_are_no_results(self, controller: MakeController) -> None:
         """A stopped trial's accuracy is not used as a result."""
@@ -126,20 +117,19 @@ class ControllerContract:
     def test_limits_beside_the_target(self, controller: MakeController) -> None:
         """Where params and memory are limited too, most asks after a start keep all limits."""
         tight = problem(self.space, self.limited)
-        history = _history(controller, tight, 40)
-        within = tight.is_feasible(np.array([encode(tight.decisions, c) for c in history[-20:]]))
-        assert within.sum() >= 10, (
-            f"{within.sum()} of the last 20 asks are within; Problem.is_feasible tells"
-        )
+        _assert_mostly_feasible(tight, _history(controller, tight, 40))
 
     def test_nothing_unreachable_is_asked_for_long(self, controller: MakeController) -> None:
         """Under a tight target, most asks after a start are within it."""
         tight = replace(self.problem(), objective=Objective(target=330e3))
-        history = _history(controller, tight, 60)
-        within = tight.is_feasible(np.array([encode(tight.decisions, c) for c in history[-20:]]))
-        assert within.sum() >= 10, (
-            f"{within.sum()} of the last 20 asks are within the target; Problem.is_feasible tells"
-        )
+        _assert_mostly_feasible(tight, _history(controller, tight, 60))
+
+
+def _assert_mostly_feasible(given: Problem, history: list[dict[str, Any]]) -> None:
+    feasible = given.is_feasible(np.array([encode(given.decisions, c) for c in history[-20:]]))
+    assert feasible.sum() >= 10, (
+        f"{feasible.sum()} of the last 20 asks are feasible; Problem.is_feasible tells"
+    )
 
 
 def _finished(given: Problem, number: int, choices: Choices) -> Trial:
@@ -168,13 +158,18 @@ def _stopped(trial: Trial) -> Trial:
 
 
 def _history(
-    controller: MakeController, given: Problem, count: int, seed: int = 0
+    controller: MakeController,
+    given: Problem,
+    count: int,
+    *,
+    seed: int = 0,
+    outcome: Callable[[Trial], Trial] = lambda trial: trial,
 ) -> list[dict[str, Any]]:
     own, asked = controller(given), []
     for number in range(count):
         choices = own.ask(np.random.default_rng((seed, number)))
         asked.append(dict(choices))
-        own.tell(_finished(given, number, choices))
+        own.tell(outcome(_finished(given, number, choices)))
     return asked
 
 
@@ -192,17 +187,17 @@ def _journal(
             seed=0,
             journal=journal,
         )
-        open_work: list[EvaluationJob] = []
+        open_jobs: list[EvaluationJob] = []
         while True:
-            while len(open_work) < 2 and (work := search.next()) is not None:
-                open_work.append(work)
-            if not open_work:
+            while len(open_jobs) < 2 and (job := search.next()) is not None:
+                open_jobs.append(job)
+            if not open_jobs:
                 break
             # The elder first, so that the order of tells does not depend on where it was cut.
-            work = min(open_work, key=lambda w: w.number)
-            open_work.remove(work)
-            choices = search.choices(work)
-            search.record(work, _toy_outcome(work, choices), 0.0)
+            job = min(open_jobs, key=lambda j: j.number)
+            open_jobs.remove(job)
+            choices = search.choices(job)
+            search.record(job, _toy_outcome(job, choices), 0.0)
     lines = (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in lines]
     for event in events:

@@ -156,7 +156,7 @@ def test_the_points_that_the_paper_prints_are_there(tables):
     assert len(TABLE_2) == 24
     earlier = {x.row: x.earlier.text for t in tables for x in t.lines if x.earlier is not None}
     assert earlier["EfficientNet-B0"] == "76.3%"
-    notes = " ".join(note for t in tables for note in t.said)
+    notes = " ".join(note for t in tables for note in t.notes)
     assert "phi = 0" in notes
     assert "GPipe is not built here" in notes
 

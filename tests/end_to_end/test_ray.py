@@ -262,7 +262,7 @@ def test_proxy_training_refuses_what_is_no_chain_of_stages():
     from mnas_search.common.errors import UsageError
 
     network = TracedNetwork(build=lambda: None, key="vit")
-    with pytest.raises(UsageError, match="'vit' is a traced network"):
+    with pytest.raises(UsageError, match="got the traced network 'vit'"):
         measure(ProxyTraining(), EvaluationJob(number=0, network=network, seed=0))
 
 

@@ -159,7 +159,7 @@ def test_a_larger_network_than_any_can_be_has_no_binding_limit():
         ),
         (["--grid-search", "--compare"], "--grid-search and --compare exclude each other"),
         (["--grid-search", "--max-flops", "1M"], "none of 22 triples is within the limits"),
-        (["--grid-search", "--seeds", "1"], "seeds must be a whole number from 2, got 1"),
+        (["--grid-search", "--seeds", "1"], "seeds must be a whole number of 2 or more, got 1"),
         (
             ["--compare", "--budgets", "100M"],
             "above the 385,814,752 FLOPs of the base, got 100M",

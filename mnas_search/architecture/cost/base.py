@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 BYTES_PER_ELEMENT = 4
 CONVENTION = "FLOPs are multiply-adds of convolutions and linear layers, batch 1"
+TABLE_CONVENTION = (
+    f"{CONVENTION}, at the resolution shown; memory: peak of activations, fp32 inference"
+)
 MEMORY_CONVENTION = "fp32 inference at batch 1: weights, image and the peak of activations"
 
 

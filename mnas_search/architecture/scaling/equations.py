@@ -20,7 +20,7 @@ from mnas_search.architecture.blocks.arithmetic import make_divisible, round_rep
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import MAX_RESOLUTION, Architecture
 from mnas_search.common.checks import check_integer, check_number
-from mnas_search.common.errors import UsageError
+from mnas_search.common.errors import InvalidArchitecture, UsageError
 
 BASE_RESOLUTION = 224
 # The last dropout rate of the paper's linear increase from B0 (0.2) to B7 (0.5), section 5.2.
@@ -133,18 +133,17 @@ def scale(
     def channels(value: int) -> int:
         return value if width == 1 else make_divisible(value * width, divisor)
 
-    stages = tuple(
-        replace(
-            stage,
-            out_channels=channels(stage.out_channels),
-            repeats=round_repeats(stage.repeats, depth),
-        )
-        for stage in architecture.stages
-    )
     head = architecture.head_channels
     return replace(
         architecture,
-        stages=stages,
+        stages=tuple(
+            replace(
+                stage,
+                out_channels=channels(stage.out_channels),
+                repeats=round_repeats(stage.repeats, depth),
+            )
+            for stage in architecture.stages
+        ),
         stem=replace(architecture.stem, channels=channels(architecture.stem.channels)),
         head_channels=None if head is None else channels(head),
         resolution=architecture.resolution if resolution is None else resolution,
@@ -168,12 +167,10 @@ def widest(
     def fits(hundredths: int) -> bool:
         return is_feasible(scale(architecture, width=hundredths / 100))
 
-    low, high = 0, 1
+    high = 1
     while fits(high) and high < _MAX_WIDTH:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+        high *= 2
+    low = last_true(fits, high // 2, high)
     if not low:
         least = cost(scale(architecture, width=0.01))
         raise UsageError(
@@ -222,6 +219,30 @@ def compound(
         name=f"{architecture.label} phi={phi:g}",
         divisor=rounding.channels,
     )
+
+
+def compound_or_none(
+    architecture: Architecture,
+    phi: float,
+    rule: CompoundRule | None = None,
+    rounding: Rounding | None = None,
+) -> Architecture | None:
+    """Scale as `compound` does; return None where no such network exists."""
+    try:
+        return compound(architecture, phi, rule, rounding)
+    except (UsageError, InvalidArchitecture):
+        return None
+
+
+def last_true(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """Bisect for the last number in [low, high] at which a condition holds that holds at `low`
+    and, once it fails, nowhere above."""
+    if holds(high):
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
 
 
 def published_member(

@@ -9,10 +9,16 @@ from dataclasses import dataclass
 
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.memory import inference_memory, training_memory
-from mnas_search.architecture.scaling.equations import CompoundRule, Rounding, compound
+from mnas_search.architecture.scaling.equations import (
+    CompoundRule,
+    Rounding,
+    compound,
+    compound_or_none,
+    last_true,
+)
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.checks import check_integer
-from mnas_search.common.errors import InvalidArchitecture, UsageError
+from mnas_search.common.errors import UsageError
 from mnas_search.common.units import format_size
 
 STEPS = 1000  # steps of the search per unit of phi
@@ -110,19 +116,13 @@ def largest_member(
         raise UsageError("one of alpha, beta and gamma must be above 1, got 1 for each")
 
     def member(step: int) -> Architecture | None:
-        try:
-            return compound(base, step / STEPS, rule, rounding)
-        except (UsageError, InvalidArchitecture):
-            return None
-
-    def exists(step: int) -> bool:
-        return member(step) is not None
+        return compound_or_none(base, step / STEPS, rule, rounding)
 
     def fits(step: int) -> bool:
         network = member(step)
         return network is not None and all(limit.is_met(network) for limit in limits)
 
-    smallest = -last_true(lambda step: exists(-step), 0, _MAX_STEP)
+    smallest = -last_true(lambda step: member(-step) is not None, 0, _MAX_STEP)
     if not fits(smallest):
         least = compound(base, smallest / STEPS, rule, rounding)
         limit = next(limit for limit in limits if not limit.is_met(least))
@@ -135,14 +135,3 @@ def largest_member(
     assert network is not None
     broken = [limit.name for limit in limits if larger is not None and not limit.is_met(larger)]
     return LargestMember(phi=step / STEPS, member=network, binding=tuple(broken))
-
-
-def last_true(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """Bisect for the last number in [low, high] at which a condition holds that holds at `low`
-    and, once it fails, nowhere above."""
-    if holds(high):
-        return high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low

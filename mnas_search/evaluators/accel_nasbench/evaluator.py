@@ -16,7 +16,6 @@ from mnas_search.evaluators.accel_nasbench.evidence import (
     ACCURACY,
     SEED_NOISE,
     SPACE,
-    Evidence,
     load,
 )
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees, GaussianProcess, Model
@@ -129,9 +128,7 @@ def codes_of(network: Network) -> NDArray[np.int64]:
     return np.array([encode(SPACE.decisions, choices)])
 
 
-@functools.cache
-def _recorded() -> Evidence:
-    return load()
+_recorded = functools.cache(load)
 
 
 @functools.cache

@@ -56,9 +56,9 @@ def build_table(
     whole = [] if space is None else drawn(space, _WHOLE, CALIBRATION_SEED)
     chains = [one for one in whole if isinstance(one, Architecture)]  # all, of a StagewiseSpace
     with ready(conditions):
+        if begun is not None:
+            _check_same(begun, conditions)
         table = begun
-        if table is not None:
-            _check_same(table, conditions)
         reference = reference_run(conditions)
         missing = [p for p in parts if table is None or p.key not in table.parts]
         for start in range(0, len(missing), _LOT):
@@ -101,10 +101,9 @@ def _extended(
     table: LatencyTable | None, lot: Sequence[Part], session: Session, conditions: Conditions
 ) -> LatencyTable:
     """Add what a session has timed to the table, at the speed of the first session."""
-    if table is None:
-        here = machine(conditions)
-        reference = session.reference
-        table = LatencyTable(conditions=conditions, machine=here, reference=reference, parts={})
+    table = table or LatencyTable(
+        conditions=conditions, machine=machine(conditions), reference=session.reference, parts={}
+    )
     new = {
         part.key: TimedPart(latency=latency, work=work_of(part.plan, conditions.batch_size))
         for part, latency in zip(lot, session.latencies(table.reference), strict=True)

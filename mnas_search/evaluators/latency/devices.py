@@ -77,7 +77,7 @@ def prepare(module: nn.Module, images: Tensor, conditions: Conditions) -> Run:
 
 def _eager(module: nn.Module, images: Tensor, threads: int) -> Run:
     del threads  # torch's own number
-    module = _channels_last(module)
+    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = images.contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -119,10 +119,6 @@ def _cuda(module: nn.Module, images: Tensor, threads: int) -> Run:
         return result
 
     return run
-
-
-def _channels_last(module: nn.Module) -> nn.Module:
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 _PREPARE: dict[str, Callable[[nn.Module, Tensor, int], Run]] = {

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mnas_search.architecture.blocks import BlockPlan, NetworkPlan, PartPlan, plan
-from mnas_search.architecture.cost.base import BYTES_PER_ELEMENT, CONVENTION
+from mnas_search.architecture.cost.base import BYTES_PER_ELEMENT, TABLE_CONVENTION
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.render.tables import console, print_rows
@@ -97,9 +97,7 @@ def print_profiles(rows: Sequence[dict[str, Any]]) -> None:
         _print_verified(checked)
     columns = {"network": "{name}", "resolution": "{resolution}"}
     print_rows(_with_bytes(rows), columns | _COSTS)
-    console().print(
-        f"{CONVENTION}, at the resolution shown; memory: peak of activations, fp32 inference"
-    )
+    console().print(TABLE_CONVENTION)
 
 
 def _with_bytes(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,16 +12,21 @@ from dataclasses import dataclass, replace
 
 from mnas_search.architecture.cost.base import Cost
 from mnas_search.architecture.cost.count import cost
-from mnas_search.architecture.scaling.equations import CompoundRule, Rounding, compound
-from mnas_search.architecture.scaling.limits import last_true
+from mnas_search.architecture.scaling.equations import (
+    CompoundRule,
+    Rounding,
+    compound,
+    compound_or_none,
+    last_true,
+)
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import InvalidArchitecture, UsageError
+from mnas_search.common.errors import UsageError
 from mnas_search.common.units import format_size
 
 BASE = "base"
 _STEPS = 1000  # of phi or of the logarithm of a coefficient, a unit
 _FAR = 12 * _STEPS
-_CLOSE = 0.25  # share of the budget beyond which a network is none for it
+_CLOSE = 0.25  # largest deviation from the budget, as a share of it
 
 _ALONE = {
     "depth": CompoundRule(alpha=2, beta=1, gamma=1),
@@ -33,13 +38,12 @@ DIMENSIONS = (*_ALONE, "compound")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaledNetwork:
-    """The base, scaled in one way to one budget.
+    """The base, scaled in one dimension, or by all, to one budget.
 
     Attributes:
-        dimension: `depth`, `width`, `resolution` or `compound`; `base` of the base itself.
-        budget: FLOPs that it was to have.
+        dimension: `depth`, `width`, `resolution` or `compound`; `base` for the base itself.
+        budget: the FLOPs to reach.
         depth, width, resolution: coefficients of equation 3.
-        network, cost: what came out.
     """
 
     dimension: str
@@ -48,7 +52,11 @@ class ScaledNetwork:
     width: float
     resolution: float
     network: Architecture
-    cost: Cost
+
+    @property
+    def cost(self) -> Cost:
+        """The network's cost."""
+        return cost(self.network)
 
 
 def budgets(base: Architecture, wanted: Sequence[float] = ()) -> tuple[float, ...]:
@@ -93,25 +101,18 @@ def _nearest(
     budget: float,
     rounding: Rounding | None,
 ) -> ScaledNetwork:
-    def scaled(step: int) -> Architecture | None:
-        try:
-            return compound(base, step / _STEPS, rule, rounding)
-        except (UsageError, InvalidArchitecture):
-            return None
+    def share(step: int) -> float:
+        network = compound_or_none(base, step / _STEPS, rule, rounding)
+        return math.inf if network is None else cost(network).macs / budget
 
-    def within(step: int) -> bool:
-        network = scaled(step)
-        return network is not None and cost(network).macs <= budget
-
-    low = last_true(within, 0, _FAR)
-    networks = {step: network for step in (low, low + 1) if (network := scaled(step)) is not None}
-    step = min(networks, key=lambda step: abs(math.log(cost(networks[step]).macs / budget)))
-    network, phi = networks[step], step / _STEPS
-    counted = cost(network)
-    if abs(counted.macs / budget - 1) > _CLOSE:
+    low = last_true(lambda step: share(step) <= 1, 0, _FAR)
+    phi = min((low, low + 1), key=lambda step: abs(math.log(share(step)))) / _STEPS
+    network = compound(base, phi, rule, rounding)
+    macs = cost(network).macs
+    if abs(macs / budget - 1) > _CLOSE:
         raise UsageError(
             f"no network scaled by {dimension} has about {format_size(budget)} FLOPs; the nearest "
-            f"has {counted.macs:,}"
+            f"has {macs:,}"
         )
     return ScaledNetwork(
         dimension=dimension,
@@ -124,5 +125,4 @@ def _nearest(
             dropout_rate=base.dropout_rate,
             name=f"{base.label} {dimension} {format_size(budget)}",
         ),
-        cost=counted,
     )

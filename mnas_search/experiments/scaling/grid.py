@@ -7,17 +7,17 @@ and short trainings the largest mean is mostly luck.
 """
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 from mnas_search.architecture.cost.base import Cost
 from mnas_search.architecture.cost.count import cost
-from mnas_search.architecture.scaling.equations import CompoundRule, Rounding, compound
+from mnas_search.architecture.scaling.equations import CompoundRule, Rounding, compound_or_none
 from mnas_search.architecture.scaling.limits import Limit
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import InvalidArchitecture, UsageError
+from mnas_search.common.checks import check_number
+from mnas_search.common.errors import UsageError
 from mnas_search.experiments.scaling.measured import MeasuredAccuracies
 
 PAPER = CompoundRule()
@@ -31,26 +31,28 @@ class GridConfig:
 
     Attributes:
         step: between values of alpha, of beta and of gamma, which start at 1.
-        tolerance: largest distance of alpha * beta^2 * gamma^2 from 2.
+        tolerance: largest deviation of alpha * beta^2 * gamma^2 from 2.
     """
 
     step: float = 0.1
     tolerance: float = 0.1
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.step) and 0.01 <= self.step <= 1):
-            raise UsageError(f"grid step must be a number from 0.01 to 1, got {self.step!r}")
-        if not (math.isfinite(self.tolerance) and 0 < self.tolerance <= 1):
-            raise UsageError(f"tolerance must be a number in (0, 1], got {self.tolerance!r}")
+        check_number("grid step", self.step, "[0.01, 1]")
+        check_number("tolerance", self.tolerance, "(0, 1]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triple:
-    """A triple with the base that it scales at phi = 1."""
+    """A triple with the network that it makes of the base at phi = 1."""
 
     rule: CompoundRule
     network: Architecture
-    cost: Cost
+
+    @property
+    def cost(self) -> Cost:
+        """The network's cost."""
+        return cost(self.network)
 
 
 def triples(config: GridConfig) -> tuple[CompoundRule, ...]:
@@ -87,17 +89,14 @@ def candidates(
     Raises:
         UsageError: none is left.
     """
-    kept, dropped = [], 0
-    for rule in triples(config):
-        try:
-            network = compound(base, 1, rule, rounding)
-        except (UsageError, InvalidArchitecture):
-            dropped += 1
-            continue
-        if all(limit.is_met(network) for limit in limits):
-            kept.append(Triple(rule=rule, network=network, cost=cost(network)))
-        else:
-            dropped += 1
+    rules = triples(config)
+    kept = [
+        Triple(rule=rule, network=network)
+        for rule in rules
+        if (network := compound_or_none(base, 1, rule, rounding)) is not None
+        and all(limit.is_met(network) for limit in limits)
+    ]
+    dropped = len(rules) - len(kept)
     if not kept:
         raise UsageError(
             f"none of {dropped} triples is within the limits ("

@@ -1,9 +1,11 @@
-"""What the grid search and the comparison of `mnas-search scale` found: words, tables, files."""
+"""Conclusions, tables and files of the grid search and the comparison of `mnas-search scale`."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from mnas_search.architecture.cost.base import TABLE_CONVENTION
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.scaling import CompoundRule
 from mnas_search.architecture.value import Architecture
@@ -12,49 +14,41 @@ from mnas_search.common.folders import csv_text
 from mnas_search.common.render.tables import console, print_rows
 from mnas_search.common.units import format_bytes, format_size
 from mnas_search.experiments.scaling.comparison import BASE, ScaledNetwork
-from mnas_search.experiments.scaling.families import Row, print_convention
+from mnas_search.experiments.scaling.families import Row
 from mnas_search.experiments.scaling.figures import comparison_figure, grid_figure
-from mnas_search.experiments.scaling.grid import PAPER, Choice, Triple
+from mnas_search.experiments.scaling.grid import PAPER, Choice
 from mnas_search.experiments.scaling.measured import MeasuredAccuracies
 
 # -- the grid search --------------------------------------------------------------------------
 
 
-def grid_rows(choice: Choice) -> list[Row]:
-    """Return a row for each triple, best mean first."""
-    equals = set(map(id, choice.equals))
-    return [
-        {
-            "alpha": one.rule.alpha,
-            "beta": one.rule.beta,
-            "gamma": one.rule.gamma,
-            "product": round(one.rule.product, 4),
-            "resolution": one.network.resolution,
-            "params": one.cost.params,
-            "macs": one.cost.macs,
-            "accuracy": choice.scores.mean(one.network),
-            "accuracies": list(choice.scores.of(one.network)),
-            "within_one_error": id(one) in equals,
-            "paper": one.rule == PAPER,
-            "chosen": one is choice.chosen,
-            "fingerprint": one.network.fingerprint,
-        }
-        for one in choice.candidates
-    ]
-
-
 def grid_record(choice: Choice, folder: Path, dropped: int, words: Sequence[str]) -> Row:
-    """Return everything as plain JSON values."""
+    """Return everything as plain JSON values; a row for each triple, best mean first."""
     return {
         "folder": str(folder),
-        "chosen": _triple(choice.chosen),
-        "paper": {"alpha": PAPER.alpha, "beta": PAPER.beta, "gamma": PAPER.gamma},
+        "chosen": asdict(choice.chosen.rule),
+        "paper": asdict(PAPER),
         "separable": choice.separable,
         "paper_beaten": choice.beaten,
         "standard_error": choice.error,
         "std_between_seeds": choice.scores.std,
         "dropped": dropped,
-        "triples": grid_rows(choice),
+        "triples": [
+            {
+                **asdict(one.rule),
+                "product": round(one.rule.product, 4),
+                "resolution": one.network.resolution,
+                "params": one.cost.params,
+                "macs": one.cost.macs,
+                "accuracy": choice.scores.mean(one.network),
+                "accuracies": list(choice.scores.of(one.network)),
+                "within_one_error": one in choice.equals,
+                "paper": one.rule == PAPER,
+                "chosen": one == choice.chosen,
+                "fingerprint": one.network.fingerprint,
+            }
+            for one in choice.candidates
+        ],
         "notes": list(words),
     }
 
@@ -64,6 +58,7 @@ def grid_words(choice: Choice, *, demonstration: bool) -> Iterator[str]:
     best, count = choice.candidates[0], len(choice.candidates)
     mean = choice.scores.mean(best.network)
     assert mean is not None  # else every training had failed
+    paper, chosen = _text(PAPER), _text(choice.chosen.rule)
     yield (
         f"best mean: {_text(best.rule)} with {mean:.4f}; {len(choice.equals)} of {count} triples "
         f"lie within one standard error ({choice.error:.4f}) of it"
@@ -74,14 +69,11 @@ def grid_words(choice: Choice, *, demonstration: bool) -> Iterator[str]:
     if not choice.separable:
         yield "not separable: all triples lie within one standard error of the best"
     if choice.paper is None:
-        yield f"the paper's {_text(PAPER)} exceeds a limit; chosen: {_text(choice.chosen.rule)}"
+        yield f"the paper's {paper} exceeds a limit; chosen: {chosen}"
     elif choice.beaten:
-        yield (
-            f"the paper's {_text(PAPER)} is worse by more than one standard error; chosen: "
-            f"{_text(choice.chosen.rule)}"
-        )
+        yield f"the paper's {paper} is worse by more than one standard error; chosen: {chosen}"
     else:
-        yield f"chosen: the paper's {_text(PAPER)}, within one standard error of the best"
+        yield f"chosen: the paper's {paper}, within one standard error of the best"
     if demonstration:
         yield (
             "digits are a demonstration: images of 8x8 pixels gain nothing from a higher "
@@ -89,8 +81,8 @@ def grid_words(choice: Choice, *, demonstration: bool) -> Iterator[str]:
         )
 
 
-def print_grid(choice: Choice, words: Sequence[str]) -> None:
-    """Print a table and the conclusions."""
+def print_grid(record: Row) -> None:
+    """Print the record of a grid search: a table and the conclusions."""
     rows = [
         row
         | {
@@ -99,30 +91,31 @@ def print_grid(choice: Choice, words: Sequence[str]) -> None:
             "marks": ", ".join(name for name in ("chosen", "paper") if row[name])
             + (" ~" if row["within_one_error"] else ""),
         }
-        for row in grid_rows(choice)
+        for row in record["triples"]
     ]
-    columns = {"alpha": "{alpha:g}", "beta": "{beta:g}", "gamma": "{gamma:g}"}
-    columns |= {"product": "{product:.3f}", "resolution": "{resolution}", "MACs": "{macs:,}"}
-    columns |= {"accuracy": "{mean}", "seeds": "{seeds}", "": "{marks}"}
+    columns = {
+        "alpha": "{alpha:g}",
+        "beta": "{beta:g}",
+        "gamma": "{gamma:g}",
+        "product": "{product:.3f}",
+        "resolution": "{resolution}",
+        "MACs": "{macs:,}",
+        "accuracy": "{mean}",
+        "seeds": "{seeds}",
+        "": "{marks}",
+    }
     title = "alpha, beta, gamma at phi = 1 (~: within one standard error of the best)"
     print_rows(rows, columns, title=title)
-    for sentence in words:
+    for sentence in record["notes"]:
         console().print(sentence, soft_wrap=True)
 
 
-def write_grid(choice: Choice, folder: Path, dropped: int, words: Sequence[str]) -> None:
+def write_grid(record: Row, choice: Choice, folder: Path) -> None:
     """Write grid.json, grid.csv and grid.svg."""
-    record = grid_record(choice, folder, dropped, words)
     write_atomically(folder / "grid.json", json.dumps(record, indent=2) + "\n")
-    rows = grid_rows(choice)
-    columns = [name for name in rows[0] if name != "accuracies"]
-    table = [{name: row[name] for name in columns} for row in rows]
-    write_atomically(folder / "grid.csv", csv_text(columns, table))
+    rows = [{k: v for k, v in row.items() if k != "accuracies"} for row in record["triples"]]
+    write_atomically(folder / "grid.csv", csv_text(list(rows[0]), rows))
     write_atomically(folder / "grid.svg", grid_figure(choice))
-
-
-def _triple(one: Triple) -> Mapping[str, float]:
-    return {"alpha": one.rule.alpha, "beta": one.rule.beta, "gamma": one.rule.gamma}
 
 
 def _text(rule: CompoundRule) -> str:
@@ -136,15 +129,13 @@ def comparison_rows(
     base: Architecture, scaled: Sequence[ScaledNetwork], scores: MeasuredAccuracies | None
 ) -> list[Row]:
     """Return a row for each network, the base first, as the dimension `base`."""
-    counted = cost(base)
     itself = ScaledNetwork(
         dimension=BASE,
-        budget=float(counted.macs),
+        budget=float(cost(base).macs),
         depth=1.0,
         width=1.0,
         resolution=1.0,
         network=base,
-        cost=counted,
     )
     return [
         {
@@ -178,11 +169,20 @@ def print_comparison(rows: Sequence[Row]) -> None:
         }
         for row in rows
     ]
-    columns = {"budget": "{size}", "by": "{dimension}", "d": "{depth:.3g}", "w": "{width:.3g}"}
-    columns |= {"r": "{resolution_ratio:.3g}", "params": "{params:,}", "MACs": "{macs:,}"}
-    columns |= {"off by": "{off:+.1f} %", "memory": "{bytes}", "accuracy": "{mean}"}
+    columns = {
+        "budget": "{size}",
+        "by": "{dimension}",
+        "d": "{depth:.3g}",
+        "w": "{width:.3g}",
+        "r": "{resolution_ratio:.3g}",
+        "params": "{params:,}",
+        "MACs": "{macs:,}",
+        "off by": "{off:+.1f} %",
+        "memory": "{bytes}",
+        "accuracy": "{mean}",
+    }
     print_rows(texts, columns)
-    print_convention()
+    console().print(TABLE_CONVENTION)
     console().print(
         "networks are scaled to the counted budget; rows of the paper's Tables 3 and 7 that scale "
         "one dimension do not have the FLOPs printed there",
