@@ -124,17 +124,12 @@ class Result:
     def best_under(self, most: float) -> Trial | None:
         """Return the largest reward, by estimates if there are any, of a network within the limits
         whose target cost (multiply-adds, seconds, bytes) is at most `most`, and not vetoed."""
-        vetoed = [one.trial for one in self.vetoed]
-        fitting = [
-            t
-            for t in self.limited
-            if self.objective.target_cost(t.costs) <= most and t not in vetoed
-        ]
-
-        def value(trial: Trial) -> float:
-            return believed(trial, self.estimates, self.objective)
-
-        return max(fitting, key=value, default=None)
+        vetoed, target_cost = [one.trial for one in self.vetoed], self.objective.target_cost
+        return max(
+            (t for t in self.limited if target_cost(t.costs) <= most and t not in vetoed),
+            key=lambda trial: believed(trial, self.estimates, self.objective),
+            default=None,
+        )
 
     @cached_property
     def leading(self) -> dict[str, Network]:

@@ -173,13 +173,11 @@ class BaselineComparison:
 
     def _best(self, search: Search) -> list[Trial]:
         """Return the best by reward, with the controller's estimates of accuracies, if any."""
-        estimates = search.estimates()
-
-        def value(trial: Trial) -> float:
-            return believed(trial, estimates, self._objective)
-
         good = [t for t in search.trials if t.reward is not None and t.feasible]
-        return sorted(sorted(good, key=rank), key=value, reverse=True)[:TOP]
+        estimates = search.estimates()
+        good.sort(key=rank)  # among equal estimates
+        good.sort(key=lambda trial: believed(trial, estimates, self._objective), reverse=True)
+        return good[:TOP]
 
     def _candidate(self, label: str, trial: Trial | None, network: Network) -> Candidate:
         counted, results = cost(network), self._trainings.results(network)
