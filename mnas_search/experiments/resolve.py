@@ -67,13 +67,11 @@ def _from_run(folder: Path) -> Architecture:
         raise RunFolderError(f"the run {str(folder)!r} has no best.json: it has no winner yet")
     try:
         winner = read_json(best)
-        if winner["architecture"] is None and "fingerprint" in winner:
-            raise UnknownName(
-                f"the winner of {str(folder)!r} is the traced network {winner['fingerprint']!r}; "
-                "this command requires a network of stages"
-            )
-        return Architecture.from_dict(winner["architecture"])
-    except UnknownName:
-        raise
+        if winner["architecture"] is not None or "fingerprint" not in winner:
+            return Architecture.from_dict(winner["architecture"])
     except (ValueError, LookupError, TypeError) as error:
         raise RunFolderError(f"{str(best)!r} holds no architecture: {error}") from error
+    raise UnknownName(
+        f"the winner of {str(folder)!r} is the traced network {winner['fingerprint']!r}; this "
+        "command requires a network of stages"
+    )

@@ -69,7 +69,7 @@ def reopen(folder: Path) -> Result:
     not disturbed. Second opinions, which are predictions, are predicted again."""
     setup = _setup(folder, {})
     journal = ReadJournal(folder / RUN.journal)
-    # Whether a time budget is spent, only the run itself knows: taken as spent.
+    # Only the run itself knows whether a time budget is spent; it is taken as spent here.
     deadline = float("inf") if setup.config.time_budget is None else float("-inf")
     with threadpool_limits(1):
         drawn = ReadJournal(folder / _RANDOM) if setup.config.baseline else None
@@ -165,7 +165,15 @@ def _best_text(best: Trial | None) -> str:
 
 def _run_stages(config: RunConfig, stages: Stages, listener: Listener) -> Timing | None:
     """Run the stages in sequence; return None where nothing was left to do."""
-    timing = _search(config, stages)
+    start, timing = time.monotonic(), None
+    workers, (searching, replicating, *_) = _drive(config, stages.searching)
+    if searching.first is not None:
+        timing = Timing(
+            startup=searching.first - start,
+            search=searching.elapsed,
+            replicates=replicating.elapsed,
+            busy=searching.busy / (max(1, workers) * max(searching.elapsed, 1e-9)),
+        )
     if stages.search.best is None:
         return timing
     listener.on_end()  # of the search's progress
@@ -176,41 +184,23 @@ def _run_stages(config: RunConfig, stages: Stages, listener: Listener) -> Timing
     return timing
 
 
-def _search(config: RunConfig, stages: Stages) -> Timing | None:
-    """Run the stages of the search's evaluator; return None where nothing was left to search."""
-    start = time.monotonic()
-    workers, (searching, replicating, *_) = _drive(config, stages.searching)
-    if searching.first is None:
-        return None
-    return Timing(
-        startup=searching.first - start,
-        search=searching.elapsed,
-        replicates=replicating.elapsed,
-        busy=searching.busy / (max(1, workers) * max(searching.elapsed, 1e-9)),
-    )
-
-
 def _drive(
     config: RunConfig, stages: Sequence[Stage], listener: Listener | None = None
 ) -> tuple[int, list[TimedQueue[EvaluationJob]]]:
-    """Run stages of one evaluator in one session of its workers; return the number of workers,
-    and the stages' queues with their times."""
+    """Run stages that share an evaluator in one session of its workers; return the number of
+    workers, and the stages' queues with their times."""
     queues, evaluator = [TimedQueue(stage.queue) for stage in stages], stages[0].evaluator
     work = SequentialQueue(queues)
-    # Linear algebra beside busy workers collapses with a thread a core.
+    # Linear algebra with one thread per core is very slow beside busy workers.
     with threadpool_limits(1):
         if work.finished or evaluator is None:
             return 0, queues
         if listener is not None:
             _LOG.info("stage: %s", stages[0].title)
             listener.on_stage(stages[0].title)
-        workers = drive(
-            work,
-            evaluator,
-            workers=config.workers or 0,
-            gpus_per_trial=config.gpus_per_trial,
-            address=config.ray_address,
-        )
+        workers, gpus = config.workers or 0, config.gpus_per_trial
+        address = config.ray_address
+        workers = drive(work, evaluator, workers=workers, gpus_per_trial=gpus, address=address)
     return workers, queues
 
 

@@ -85,7 +85,7 @@ def read_metrics(folder: Path) -> tuple[Epoch, ...]:
 
 
 def read(path: Path) -> Checkpoint | None:
-    """Read a checkpoint; None where there is no complete one."""
+    """Read a checkpoint; None without a complete one."""
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:

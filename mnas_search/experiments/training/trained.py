@@ -169,8 +169,7 @@ def _metadata(file: Path) -> _Metadata:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
+    value = [] if value is None else value
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ValueError(f"class_names must be a list of texts, got {ascii(value)[:80]}")
     longest = max(value, key=len, default="")

@@ -45,9 +45,9 @@ def _advice(gain: Improvement) -> str:
 
 
 def _against(gain: Improvement) -> str:
-    random = "the best of a random search with as many trials"
-    word = "beats" if gain.shown else "does not beat"
-    name = gain.over.label if gain.over.trial is None else random
+    name, word = gain.over.label, "beats" if gain.shown else "does not beat"
+    if gain.over.trial is not None:
+        name = "the best of a random search with as many trials"
     return f"the winner {word} {name}: the difference is {_points(gain)}"
 
 

@@ -12,7 +12,7 @@ from mnas_search.common.render.pages import Table
 from mnas_search.experiments.search.report.tables import finalists, stages
 from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.finalist_check import TRAININGS, VETO, Finalist
-from mnas_search.nas.evaluator import SupportsLabel
+from mnas_search.nas.evaluator import Evaluator, SupportsLabel
 from mnas_search.nas.space.choices import sample
 from mnas_search.nas.space.contract import StagewiseSpace
 
@@ -73,10 +73,10 @@ def _searched_fields(space: StagewiseSpace) -> set[str]:
 
 
 def _chosen(result: Result, winner: Finalist) -> Iterator[str]:
-    yield f"the search optimized {evaluator_name(result.evaluator)}"
+    yield f"the search optimized {evaluator_label(result.evaluator)}"
     yield (
         f"of the {len(result.finalists)} candidates with the largest rewards, the winner has the "
-        f"largest reward by {evaluator_name(result.check)}"
+        f"largest reward by {evaluator_label(result.check)}"
     )
     if winner.trainings:
         yield (
@@ -103,11 +103,8 @@ def against_baseline(result: Result) -> Iterator[str]:
         )
 
 
-def accuracy_label(evaluator: Any) -> str:
-    """Return what the accuracies are, where the evaluator says it."""
-    return evaluator.label if isinstance(evaluator, SupportsLabel) else "accuracy"
-
-
-def evaluator_name(evaluator: Any) -> str:
-    """Return what an evaluator says its accuracies are, else its class."""
-    return evaluator.label if isinstance(evaluator, SupportsLabel) else type(evaluator).__name__
+def evaluator_label(evaluator: Evaluator | None, default: str | None = None) -> str:
+    """Return what an evaluator says its accuracies are, else the default or its class's name."""
+    if isinstance(evaluator, SupportsLabel):
+        return evaluator.label
+    return type(evaluator).__name__ if default is None else default

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.common.render.chart import Chart, Point, Rule, Series, svg
-from mnas_search.experiments.search.report.discovery import accuracy_label
+from mnas_search.experiments.search.report.discovery import evaluator_label
 from mnas_search.experiments.search.result import Result
 from mnas_search.nas.trial import Trial
 
@@ -15,7 +15,7 @@ def figure(result: Result) -> str:
     metric = METRICS[objective.metric]
     target = f"target {metric.amount(objective.target)}"
     chart = Chart(
-        title=accuracy_label(result.evaluator) or "accuracy",
+        title=evaluator_label(result.evaluator, "accuracy"),
         across="FLOPs (multiply-adds)" if metric.name == "FLOPs" else metric.name,
         series=list(_series(result)),
         rules=[Rule(value=objective.target, label=target, axis="x")],

@@ -13,11 +13,7 @@ from mnas_search.common.units import format_duration, format_latency
 from mnas_search.evaluators.defaults import DEFAULT_DATA, TRAINING
 from mnas_search.experiments.search.report import tables
 from mnas_search.experiments.search.report.comparison import comparison
-from mnas_search.experiments.search.report.discovery import (
-    accuracy_label,
-    discovery,
-    evaluator_name,
-)
+from mnas_search.experiments.search.report.discovery import discovery, evaluator_label
 from mnas_search.experiments.search.report.figure import figure
 from mnas_search.experiments.search.report.notes import conventions, deployment, notes
 from mnas_search.experiments.search.report.summary import budgets
@@ -45,8 +41,9 @@ def page(result: Result, versions: Mapping[str, Any]) -> str:
         "winner": list(_winner(result, best)),
         "discovery": discovery(result),
         "predictors": (
-            f"search: {evaluator_name(result.evaluator)}; check: {evaluator_name(result.check)}; "
-            "the reward is by the check; ± is one standard deviation"
+            f"search: {evaluator_label(result.evaluator)}; check: "
+            f"{evaluator_label(result.check)}; the reward is by the check; ± is one standard "
+            "deviation"
         ),
         "comparison": comparison(result),
         "latencies": tables.latencies(result) if result.latencies else None,
@@ -63,7 +60,6 @@ def page(result: Result, versions: Mapping[str, Any]) -> str:
 def _settings(result: Result, versions: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     config, objective = result.config, result.objective
     metric = METRICS[objective.metric]
-    label = accuracy_label(result.evaluator)
     stopped = f", {len(result.stopped)} of them stopped early" if result.stopped else ""
     data = DEFAULT_DATA if config.evaluator == TRAINING else "the evaluator's own"
     formula = f"{_OBJECTIVES[objective.kind].format(metric.name)}, w = {objective.exponent:g}"
@@ -74,7 +70,7 @@ def _settings(result: Result, versions: Mapping[str, Any]) -> Iterator[tuple[str
     yield "prior", config.prior
     yield "started from", ", ".join(config.start_from) or None
     yield "evaluator", config.evaluator
-    yield "accuracy", None if label == "accuracy" else label
+    yield "accuracy", evaluator_label(result.evaluator, "") or None
     yield "data", config.data or data
     yield "objective", f"{objective.kind}: {formula}, {metric.name} ≤ T"
     yield "trials", f"{config.trials} asked for, {len(result.trials)} finished{stopped}"

@@ -94,15 +94,13 @@ def _scored(result: Result, one: Finalist) -> dict[str, Any]:
 def budgets(result: Result) -> list[tuple[float, Trial]]:
     """Return the best candidate under 100M, 200M, ... (the target's power of ten) where it differs
     from the winner."""
-    target_cost = result.objective.target_cost
-    step = 10.0 ** math.floor(math.log10(result.objective.target))
-    rows: list[tuple[float, Trial]] = []
-    most = max((target_cost(t.costs) for t in result.good), default=0)
+    objective, rows = result.objective, []
+    step = 10.0 ** math.floor(math.log10(objective.target))
+    most = max((objective.target_cost(t.costs) for t in result.good), default=0)
     for count in range(1, min(_MAX_BUDGETS, math.ceil(most / step)) + 1):
         budget = count * step
         trial = result.best_under(budget)
-        asked = math.isclose(budget, result.objective.target)  # 3 * 0.1 s is not 0.3 s
-        if not asked and trial not in (None, result.best):
-            assert trial is not None
+        is_target = math.isclose(budget, objective.target)  # 3 * 0.1 s is not 0.3 s
+        if trial is not None and trial != result.best and not is_target:
             rows.append((budget, trial))
     return rows

@@ -88,13 +88,9 @@ class BaselineComparison:
     ) -> None:
         self._search, self._random_baseline = search, random_baseline
         self._objective, self._baselines = objective, tuple(baselines)
+        repeats = range(_FIRST, _FIRST + TRAININGS)
         self._trainings = Trainings(
-            "verdict",
-            "verdict",
-            networks=self._networks,
-            repeats=range(_FIRST, _FIRST + TRAININGS),
-            seed=seed,
-            journal=journal,
+            "verdict", "verdict", self._networks, repeats, seed=seed, journal=journal
         )
         self.queue = self._trainings.queue
 
@@ -186,22 +182,19 @@ class BaselineComparison:
         return sorted(sorted(good, key=rank), key=value, reverse=True)[:TOP]
 
     def _candidate(self, label: str, trial: Trial | None, network: Network) -> Candidate:
-        counted = cost(network)
-        whole = [
-            (one.accuracy, one.test)
-            for one in self._trainings.results(network)
-            if one.accuracy is not None and one.test is not None
-        ]
-        if len(whole) < TRAININGS:
-            whole = []
+        counted, results = cost(network), self._trainings.results(network)
+        validation = tuple(one.accuracy for one in results if one.accuracy is not None)
+        test = tuple(one.test for one in results if one.test is not None)
+        if min(len(validation), len(test)) < TRAININGS:
+            validation, test = (), ()
         return Candidate(
             label=label,
             trial=trial,
             network=network,
             macs=counted.macs,
             params=counted.params,
-            validation=tuple(validation for validation, _ in whole),
-            test=tuple(test for _, test in whole),
+            validation=validation,
+            test=test,
         )
 
     def _ranked(self, search: Search, word: str) -> tuple[Candidate, ...]:

@@ -80,12 +80,7 @@ class FinalistCheck:
         self._predictors, self._baseline = (searched, check), baseline
         self._opinions: dict[str, tuple[Evaluation, Evaluation] | None] = {}
         self._trainings = Trainings(
-            "final",
-            "finals",
-            networks=self._networks,
-            repeats=range(TRAININGS),
-            seed=seed,
-            journal=journal,
+            "final", "finals", self._networks, range(TRAININGS), seed=seed, journal=journal
         )
         self.queue = self._trainings.queue
 

@@ -22,12 +22,7 @@ class Replicates:
     def __init__(self, search: Search, *, count: int, seed: int, journal: Events) -> None:
         self._search, self._count = search, count
         self._trainings = Trainings(
-            "repeat",
-            "seed noise",
-            networks=self._networks,
-            repeats=(1,),
-            seed=seed,
-            journal=journal,
+            "repeat", "seed noise", self._networks, (1,), seed=seed, journal=journal
         )
         self.queue = self._trainings.queue
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 from mnas_search.architecture import published
@@ -48,48 +49,38 @@ def make_stages(
     on_trial: Callable[[Trial], None],
 ) -> Stages:
     """Make the stages of a run, with everything that the journals hold replayed."""
-    trials, seed, evaluator = setup.config.trials, setup.config.seed, setup.evaluator
+    config, objective, evaluator = setup.config, setup.objective, setup.evaluator
+    trials, seed = config.trials, config.seed
     assert trials is not None  # Setup leaves nothing open
-    search = Search(
+    make_search = partial(
+        Search,
         space=setup.space,
-        objective=setup.objective,
+        objective=objective,
         cost_model=setup.cost_model,
-        controller=setup.controller(),
         trials=trials,
         seed=seed,
+    )
+    search = make_search(
+        controller=setup.controller(),
         journal=journal,
         deadline=deadline,
-        stopping=None if setup.config.early_stopping is None else Asha(),
+        stopping=None if config.early_stopping is None else Asha(),
         on_trial=on_trial,
     )
     # One trial in six, so that the noise costs little beside the search.
     count = max(2, min(8, trials // 6)) if is_noisy(evaluator) else 0
     replicates = Replicates(search, count=count, seed=seed, journal=journal)
-    searching = [
-        Stage(title="searching", evaluator=evaluator, queue=search),
-        Stage(
-            title="training some networks again, with other seeds",
-            evaluator=evaluator,
-            queue=replicates.queue,
-        ),
-    ]
+    title = "training some networks again, with other seeds"
+    searching = [Stage("searching", evaluator, search), Stage(title, evaluator, replicates.queue)]
     drawn = None
     if random_journal is not None:
-        drawn = Search(
-            space=setup.space,
-            objective=setup.objective,
-            cost_model=setup.cost_model,
-            controller=setup.random_controller(),
-            trials=trials,
-            seed=seed,
-            journal=random_journal,
-        )
-        searching.append(Stage(title="searching at random", evaluator=evaluator, queue=drawn))
-    check, comparison, final_stages = None, None, []
+        drawn = make_search(controller=setup.random_controller(), journal=random_journal)
+        searching.append(Stage("searching at random", evaluator, drawn))
+    check, comparison, following = None, None, []
     if setup.check is not None:
         check = FinalistCheck(
             search,
-            setup.objective,
+            objective,
             searched=evaluator,
             check=setup.check,
             baseline=published.architecture("efficientnet_b0"),
@@ -97,21 +88,21 @@ def make_stages(
             journal=journal,
         )
         title = "training the finalists, to see that they train"
-        final_stages.append(Stage(title=title, evaluator=setup.trainer, queue=check.queue))
+        following.append(Stage(title, setup.trainer, check.queue))
     elif setup.tested is not None:
         comparison = BaselineComparison(
             search,
-            setup.objective,
+            objective,
             baselines=setup.baselines(),
             random_baseline=drawn,
             seed=seed,
             journal=journal,
         )
         title = "training the best candidates and the baselines, with other seeds"
-        final_stages.append(Stage(title=title, evaluator=setup.tested, queue=comparison.queue))
+        following.append(Stage(title, setup.tested, comparison.queue))
     return Stages(
         searching=tuple(searching),
-        final=tuple(final_stages),
+        final=tuple(following),
         search=search,
         replicates=replicates,
         check=check,

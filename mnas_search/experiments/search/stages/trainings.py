@@ -13,7 +13,7 @@ from mnas_search.nas.journal import Events
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A part of a run: a title for listeners, and jobs for one evaluator; a stage whose evaluator
     is None is skipped."""
@@ -36,9 +36,9 @@ class Trainings:
         self,
         event: str,
         phase: str,
-        *,
         networks: Callable[[], Iterable[tuple[int, Network]]],
         repeats: Sequence[int],
+        *,
         seed: int,
         journal: Events,
     ) -> None:
