@@ -1,15 +1,15 @@
-"""Tau against seconds, one chart for each reference."""
+"""The figure of a fidelity study: tau against seconds, a chart for each reference."""
 
 from collections.abc import Mapping, Sequence
 
 from mnas_search.common.render.chart import Chart, Point, Rule, Series, svg
 from mnas_search.experiments.fidelity.scores import Comparison, Proxy
 
-_SHORTEST = 1e-4  # seconds; less is drawn as that
+_SHORTEST = 1e-4  # seconds; shorter trainings are drawn there
 
 
 def fidelity_figure(comparisons: Sequence[Comparison]) -> str:
-    """The figure; each point is numbered, and the key below the last chart names it."""
+    """Draw numbered points; the key below the last chart names them."""
     proxies = sorted(comparisons[0].proxies, key=_seconds)
     numbers = {p.recipe.key: n for n, p in enumerate(proxies, start=1)}
     charts = [_chart(c, numbers, key=c is comparisons[-1]) for c in comparisons]
@@ -38,15 +38,12 @@ def _chart(c: Comparison, numbers: Mapping[str, int], *, key: bool) -> Chart:
 
 def _series(proxy: Proxy, number: int, *, key: bool) -> Series:
     name, tau, seconds = proxy.recipe.name, proxy.one.tau, _seconds(proxy)
-    named = f"{number}  {name}" + (": undefined" if tau is None else "")
-    points = []
-    if tau is not None:
-        title = f"{name}: {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}], {seconds:.3g} s"
-        interval = (tau.low, tau.high)
-        points.append(
-            Point(x=seconds, y=tau.value, title=title, label=str(number), interval=interval)
-        )
-    return Series(points=points, name=named if key else "")
+    if tau is None:
+        return Series(points=[], name=f"{number}  {name}: undefined" if key else "")
+    title = f"{name}: {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}], {seconds:.3g} s"
+    interval = (tau.low, tau.high)
+    point = Point(x=seconds, y=tau.value, title=title, label=str(number), interval=interval)
+    return Series(points=[point], name=f"{number}  {name}" if key else "")
 
 
 def _seconds(proxy: Proxy) -> float:

@@ -20,6 +20,7 @@ from mnas_search.experiments.fidelity.trainings import Trainings
 from mnas_search.experiments.jobs import JobResult
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners import drive_study
+from mnas_search.nas.job import EvaluatorPool
 
 
 @final
@@ -80,7 +81,7 @@ def study(
         )
         drive_study(
             trainings.queue,
-            trainings.evaluators,
+            EvaluatorPool(tuple(recipe.evaluator for recipe in plan.recipes)),
             listener,
             workers=workers,
             gpus_per_trial=gpus_per_trial,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mnas_search.experiments.fidelity.plan import ComparedRecipe, Plan
 from mnas_search.experiments.jobs import JobResult, JournalledQueue
-from mnas_search.nas.job import EvaluationJob, EvaluatorPool
+from mnas_search.nas.job import EvaluationJob
 from mnas_search.nas.journal import Events
 
 
@@ -57,11 +57,6 @@ class Trainings:
             deadline=deadline,
             on_result=lambda job, result: on_result(plan.recipes[job.evaluator_index], result),
         )
-
-    @property
-    def evaluators(self) -> EvaluatorPool:
-        """The recipes' evaluators."""
-        return EvaluatorPool(tuple(recipe.evaluator for recipe in self._plan.recipes))
 
     @property
     def remaining(self) -> int:

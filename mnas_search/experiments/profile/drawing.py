@@ -9,11 +9,11 @@ from mnas_search.common.render.svg import document, element, text
 from mnas_search.common.units import format_size
 from mnas_search.experiments.profile.tables import profiles
 
-_COLUMN, _LEFT = 96, 76  # the least width of a stage
-_CHARACTER = 7  # width of one, at most, in the mean of a word
+_COLUMN, _LEFT = 96, 76  # minimum width of a stage, left margin
+_CHARACTER = 7  # maximum mean width of a word's characters
 _MAPS_BOTTOM, _TALLEST = 190, 140
-_BLOCK, _GAP = 11, 3  # width of a block, and between two
-_MOST_BLOCKS = 6  # drawn one by one; of more, a number says how many
+_BLOCK, _GAP = 11, 3  # width of a block, and of the gap to the next
+_MOST_BLOCKS = 6  # drawn one by one; a number stands for more
 _BARS_TOP, _BAR, _LONGEST = 262, 15, 84
 
 _STYLE = """
@@ -28,8 +28,11 @@ text { font: 12px system-ui, sans-serif; fill: #1b2530; }
 
 
 def drawing(architecture: Architecture) -> str:
-    """One SVG that stands alone. A block is as tall as its output map; below each stage stand its
-    operators, its output, and its shares of MACs and params."""
+    """Draw a network as a self-contained SVG.
+
+    A block is as tall as its output map; the operators, the output and the shares of MACs and
+    params are written below each stage.
+    """
     (row,) = profiles([architecture], layers=False)
     stages = row["stages"]
     longest = max(len(_operator(stage["name"])) for stage in stages)
@@ -73,7 +76,7 @@ def _stage(x: float, stage: dict[str, Any], count: int, row: dict[str, Any]) -> 
 
 
 def _operator(word: str) -> str:
-    """What of a block string's word fits below a stage: kind, kernel, stride, expansion, SE."""
+    """Shorten a block string's word to kind, kernel, stride, expansion and SE."""
     kind, *parts = word.split("_")
     shown = [
         p for p in parts if p[0] in "kse" and p[:2] not in ("sk", "se") and p not in ("s1", "e1")

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mnas_search.architecture.blocks import BlockPlan, NetworkPlan, PartPlan, plan
-from mnas_search.architecture.cost.base import BYTES_PER_ELEMENT, TABLE_CONVENTION
+from mnas_search.architecture.cost.base import BYTES_PER_ELEMENT, TABLE_CONVENTION, Cost
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.render.tables import console, print_rows
@@ -19,41 +19,21 @@ _LAYER = "  {path:<28} {operator:<10} {params:>10,} params {macs:>14,} MACs"
 def profiles(
     architectures: Sequence[Architecture], *, layers: bool, verify: bool = False
 ) -> list[dict[str, Any]]:
-    """One JSON object a network; `memory` is peak bytes of activations in fp32 inference,
-    `inference_memory` with weights, buffers and the image.
+    """Return a JSON object for each network, with the fields of `Cost`.
 
     Args:
-        layers: every layer too.
-        verify: what other counters find in the network that is built.
+        layers: whether to add every layer.
+        verify: whether to add the counts of fvcore and PyTorch.
     """
-    return [
-        _profile(architecture, layers=layers)
-        | ({"verified": _verified(architecture)} if verify else {})
-        for architecture in architectures
-    ]
+    return [_profile(network, layers=layers, verify=verify) for network in architectures]
 
 
-def _verified(architecture: Architecture) -> dict[str, Any]:
-    from mnas_search.networks.reference_counters import count  # imports torch
-
-    counted, own = count(architecture), cost(architecture)
-    agree = (counted.params, counted.fvcore, counted.torch) == (
-        own.params,
-        own.macs,
-        2 * own.macs,
-    )
-    return {**asdict(counted), "agree": agree}
-
-
-def _profile(architecture: Architecture, *, layers: bool) -> dict[str, Any]:
+def _profile(architecture: Architecture, *, layers: bool, verify: bool) -> dict[str, Any]:
     counted = cost(architecture)
     whole = plan(architecture)
     row: dict[str, Any] = {
         "name": architecture.label,
-        "params": counted.params,
-        "macs": counted.macs,
-        "memory": counted.memory,
-        "inference_memory": counted.inference_memory,
+        **asdict(counted),
         "resolution": architecture.resolution,
         "fingerprint": architecture.fingerprint,
         "block_string": architecture.block_string,
@@ -65,7 +45,17 @@ def _profile(architecture: Architecture, *, layers: bool) -> dict[str, Any]:
             | {name: getattr(layer, name) for name in _LAYER_FIELDS}
             for layer in whole.layers()
         ]
+    if verify:
+        row["verified"] = _verified(architecture, counted)
     return row
+
+
+def _verified(architecture: Architecture, own: Cost) -> dict[str, Any]:
+    from mnas_search.networks.reference_counters import count  # imports torch
+
+    counted = count(architecture)
+    found = (counted.params, counted.fvcore, counted.torch)
+    return {**asdict(counted), "agree": found == (own.params, own.macs, 2 * own.macs)}
 
 
 def _stages(whole: NetworkPlan) -> list[dict[str, Any]]:
@@ -86,7 +76,7 @@ def _stages(whole: NetworkPlan) -> list[dict[str, Any]]:
 
 
 def print_profiles(rows: Sequence[dict[str, Any]]) -> None:
-    """Tables for people."""
+    """Print tables."""
     for row in rows:
         columns = {"stage": "{name}", "out": "{out_channels}", "size": "{out_size}"}
         print_rows(_with_bytes(row["stages"]), columns | _COSTS, title=row["name"])

@@ -48,9 +48,9 @@ class ScaledNetwork:
 
     dimension: str
     budget: float
-    depth: float
-    width: float
-    resolution: float
+    depth: float = 1.0
+    width: float = 1.0
+    resolution: float = 1.0
     network: Architecture
 
     @property

@@ -1,4 +1,4 @@
-"""The figures of `mnas-search scale`, each one SVG that stands alone."""
+"""The figures of `mnas-search scale`, each a self-contained SVG."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ _COLOURS: tuple[Colour, ...] = ("violet", "green", "brown", "blue")
 
 
 def grid_figure(choice: Choice) -> str:
-    """Mean accuracy and standard error of each triple, best first, and the band of equals."""
+    """Draw mean accuracy and standard error of each triple, best first, and the band of equals."""
     means = [(one, choice.scores.mean(one.network)) for one in choice.candidates]
     points = [
         _triple(choice, one, rank, mean)
@@ -45,7 +45,7 @@ def _triple(choice: Choice, one: Triple, rank: int, mean: float) -> Point:
 
 
 def comparison_figure(rows: Sequence[dict[str, Any]]) -> str:
-    """Accuracy against FLOPs, a line for each way of scaling; the axis of FLOPs is logarithmic."""
+    """Draw accuracy against FLOPs on a logarithmic axis, a line for each way of scaling."""
     chart = Chart(
         title="accuracy by what is scaled, with its standard error",
         across="FLOPs (multiply-adds), as recounted",

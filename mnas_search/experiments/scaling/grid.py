@@ -1,9 +1,9 @@
 """The search for alpha, beta and gamma at phi = 1 (EfficientNet section 3.3, step 1).
 
-Every triple of a grid with alpha * beta^2 * gamma^2 near 2 is one network, the base scaled by it;
-each is trained with several seeds. The paper's result on ImageNet, (1.2, 1.1, 1.15), always takes
-part, and stays the choice unless another triple is better by more than a standard error: with few
-and short trainings the largest mean is mostly luck.
+Every triple of a grid with alpha * beta^2 * gamma^2 near 2 scales the base to one network, which
+is trained with several seeds. The paper's result on ImageNet, (1.2, 1.1, 1.15), is always included
+and stays the choice unless another triple is better by more than a standard error: with few and
+short trainings the largest mean is mostly luck.
 """
 
 import itertools
@@ -109,14 +109,13 @@ def candidates(
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The triple that is chosen by the trainings.
+    """The choice of a triple by the trainings.
 
     Attributes:
         candidates: best mean first; those whose trainings all failed last.
-        scores: their accuracies.
-        error: standard error of a mean.
-        equals: those within one standard error of the best.
-        chosen: the paper's triple where it is among these, else the best.
+        error: standard error of the best mean.
+        equals: candidates within one standard error of the best.
+        chosen: the paper's triple if it is among the equals, else the best.
     """
 
     candidates: tuple[Triple, ...]

@@ -129,14 +129,7 @@ def comparison_rows(
     base: Architecture, scaled: Sequence[ScaledNetwork], scores: MeasuredAccuracies | None
 ) -> list[Row]:
     """Return a row for each network, the base first, as the dimension `base`."""
-    itself = ScaledNetwork(
-        dimension=BASE,
-        budget=float(cost(base).macs),
-        depth=1.0,
-        width=1.0,
-        resolution=1.0,
-        network=base,
-    )
+    itself = ScaledNetwork(dimension=BASE, budget=float(cost(base).macs), network=base)
     return [
         {
             "name": one.network.label,
@@ -149,8 +142,8 @@ def comparison_rows(
             "macs": one.cost.macs,
             "memory": one.cost.memory,
             "resolution": one.network.resolution,
-            "accuracy": None if scores is None else scores.mean(one.network),
-            "standard_error": None if scores is None else scores.error(one.network),
+            "accuracy": scores and scores.mean(one.network),
+            "standard_error": scores and scores.error(one.network),
             "block_string": one.network.block_string,
         }
         for one in (itself, *scaled)

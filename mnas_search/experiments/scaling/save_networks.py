@@ -25,9 +25,7 @@ def save_networks(
     """Write each network as a JSON file named after it, and name it after its file.
 
     Args:
-        base: that the networks' names begin with; without a name of its own, "network" stands for
-            its block string.
-        folder: a new one.
+        base: the networks' names begin with its name, or with "network" where it has none.
 
     Returns:
         The files, in the networks' order.
