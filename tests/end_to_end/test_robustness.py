@@ -335,12 +335,12 @@ def test_data_of_another_form_is_refused():
         {"labels": labels / 2},
         {"images": images[:0], "labels": labels[:0]},
     ):
-        with pytest.raises(UsageError, match="allowed"):
+        with pytest.raises(UsageError, match="must be"):
             Split(**{"images": images, "labels": labels, **bad})
     splits = {"train": good, "validation": good, "test": good}
     with pytest.raises(UsageError, match="must be from 0 to 2, got 0 to 3"):
         Dataset(name="x", num_classes=3, **splits)
-    with pytest.raises(UsageError, match="train is tuple"):
+    with pytest.raises(UsageError, match="train must be a Split, got tuple"):
         Dataset(name="x", num_classes=4, **{**splits, "train": (images, labels)})
 
 

@@ -276,7 +276,10 @@ def test_every_candidate_fails(run_cli, tmp_path):
     folder = tmp_path / "run"
     code, _, err = run_cli("run", *arguments(folder, evaluator=f"{mine}:score", trials=3))
     assert code == 1
-    assert "all 3 candidates failed; the first one: accuracy is nan" in err
+    assert (
+        "all 3 candidates failed; the first one: accuracy must be a fraction from 0 to 1, got nan"
+        in err
+    )
     tells = [e for e in events(folder) if e["event"] == "tell"]
     assert [e["status"] for e in tells] == ["failed"] * 3
     assert not (folder / "best.json").exists()

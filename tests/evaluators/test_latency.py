@@ -460,7 +460,7 @@ def test_build_predict_measure(run_cli, tmp_path):
     assert code == 0, err
     assert "median error " in out and "Kendall's tau " in out and "the reference network" in out
     code, _, err = run_cli(*build, "--threads", 2)
-    assert code == 2 and "a table of cpu, 1 thread, batch 1" in err
+    assert code == 2 and "must be the table's (cpu, 1 thread, batch 1 on " in err
     assert path.read_text() == first
 
 

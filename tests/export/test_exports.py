@@ -667,7 +667,7 @@ def test_a_training_brings_its_weights_and_its_words(run_cli, tmp_path):
     assert words["weights"] == "trained on digits by the recipe 'scratch'"
     assert words["normalisation"] == {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
     card = (tmp_path / "huggingface" / "README.md").read_text()
-    assert "| test accuracy | 0.9125 of 360 images, looked at once |" in card
+    assert "| test accuracy | 0.9125 of 360 images, evaluated once |" in card
     assert "| weights | trained on digits by the recipe 'scratch' |" in card
     assert "untrained" not in card
     config = json.loads((tmp_path / "huggingface" / "config.json").read_text())
@@ -691,7 +691,7 @@ def test_the_card_of_a_run_says_what_is_not_known(run_cli, tmp_path):
     card = (tmp_path / "out" / "README.md").read_text()
     assert "**These weights are untrained.**" in card
     assert "| target | 400M FLOPs |" in card
-    assert "| accuracy in the search | 0.6512, by that judge: not of these weights |" in card
+    assert "| accuracy in the search | 0.6512, by that evaluator: not of these weights |" in card
     assert "import model  # registers the network" in card
 
 

@@ -342,7 +342,7 @@ def test_what_goes_wrong_at_a_rung_is_a_failure():
     asked = []
     work = EvaluationJob(number=0, network=NETWORK, seed=0)
     outcome, _ = measure(Wrong(), work, lambda *rung: bool(asked.append(rung[1].rung) or True))
-    assert outcome == Failure(reason="accuracy is nan")
+    assert outcome == Failure(reason="accuracy must be a fraction from 0 to 1, got nan")
     assert asked == [1]
 
 
@@ -534,7 +534,7 @@ def test_a_run_over_workers_is_stopped_by_the_rule(troubled):
             assert epochs[fingerprint] >= tell["rung"]
             assert died or epochs[fingerprint] == tell["rung"]
         elif tell["status"] == "failed":
-            assert (kind, tell["error"]) == (0, "accuracy is nan")
+            assert (kind, tell["error"]) == (0, "accuracy must be a fraction from 0 to 1, got nan")
         else:
             assert epochs[fingerprint] == 9 + died
     assert sum(epochs.values()) < 9 * len(tells)

@@ -182,7 +182,7 @@ def test_resizing_in_parts_is_resizing(monkeypatch):
     split = digits().validation
     whole = loop.resize(split, 12)
     assert whole.images.shape == (len(split.labels), 12, 12, 3)
-    monkeypatch.setattr(loop, "_RESIZED_AT_A_TIME", 100)
+    monkeypatch.setattr(loop, "_RESIZE_BATCH", 100)
     assert np.array_equal(loop.resize(split, 12).images, whole.images)
     assert loop.resize(split, 8) is split
 

@@ -150,6 +150,10 @@ class FinalistCheck:
         return one.trained >= VETO * ((baseline and baseline.trained) or 0.0)
 
     def _networks(self) -> Iterator[tuple[int, Network]]:
-        for one in (*self.finalists, self.baseline):
+        baseline = self.baseline
+        # A finalist that is the baseline itself is trained, and journalled, as the baseline.
+        same = None if baseline is None else baseline.network.fingerprint
+        for one in (*self.finalists, baseline):
             if one is not None:
-                yield NO_TRIAL if one.trial is None else one.trial.number, one.network
+                number = NO_TRIAL if one.trial is None else one.trial.number
+                yield NO_TRIAL if one.network.fingerprint == same else number, one.network
