@@ -50,7 +50,7 @@ class Labels:
 
     def place(
         self,
-        said: str,
+        content: str,
         places: Sequence[Place],
         *,
         required: bool,
@@ -59,7 +59,7 @@ class Labels:
     ) -> Iterator[Element]:
         """Yield the text at the first free place, and a line to its point where that is far away;
         where no place is free, nothing unless it is `required`."""
-        pairs = [(place, _extent(said, place)) for place in places]
+        pairs = [(place, _extent(content, place)) for place in places]
         within = [pair for pair in pairs if self._within.holds(pair[1])]
         found = _free(within, [*self.taken, *self.points])
         if found is None and required:
@@ -69,12 +69,12 @@ class Labels:
             self.taken.append(box)
             if point is not None:
                 yield from _leader(point, box)
-            yield text(across, down + 4, said, anchor=anchor, kind=kind)
+            yield text(across, down + 4, content, anchor=anchor, kind=kind)
 
 
-def wrapped(said: str) -> list[str]:
+def wrapped(content: str) -> list[str]:
     """Return the lines of a text that is as wide as a chart."""
-    return textwrap.wrap(said, _ROW)
+    return textwrap.wrap(content, _ROW)
 
 
 def beside(box: Box, *, rising: bool) -> Iterator[Place]:
@@ -106,8 +106,8 @@ def _free(pairs: Sequence[tuple[Place, Box]], taken: Sequence[Box]) -> tuple[Pla
     return next((p for p in pairs if not any(p[1].meets(box) for box in taken)), None)
 
 
-def _extent(said: str, place: Place) -> Box:
+def _extent(content: str, place: Place) -> Box:
     across, down, anchor = place
-    width = CHARACTER * len(said)
+    width = CHARACTER * len(content)
     left = across - width * {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor]
     return Box(left, down - LINE / 2 + 2, left + width, down + LINE / 2 - 2)

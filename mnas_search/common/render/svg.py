@@ -19,11 +19,11 @@ def element(tag: str, kind: str, title: str = "", **attributes: float | str) -> 
     return made
 
 
-def text(x: float, y: float, said: str, *, anchor: Anchor = "start", kind: str = "") -> Element:
+def text(x: float, y: float, content: str, *, anchor: Anchor = "start", kind: str = "") -> Element:
     """A line of text; `y` is its baseline."""
     made = element("text", kind, x=x, y=y)
     made.set("text-anchor", anchor)
-    made.text = single_line(said)
+    made.text = single_line(content)
     return made
 
 

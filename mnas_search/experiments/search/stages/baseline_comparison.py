@@ -22,7 +22,7 @@ from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.statistics import student_margin
 from mnas_search.experiments.jobs import NO_TRIAL
-from mnas_search.experiments.search.stages.trainings import Trainings
+from mnas_search.experiments.search.stages.trainings import SeededTrainings
 from mnas_search.nas.core import Search
 from mnas_search.nas.journal import Events
 from mnas_search.nas.objective import Objective
@@ -89,7 +89,7 @@ class BaselineComparison:
         self._search, self._random_baseline = search, random_baseline
         self._objective, self._baselines = objective, tuple(baselines)
         repeats = range(_FIRST, _FIRST + TRAININGS)
-        self._trainings = Trainings(
+        self._trainings = SeededTrainings(
             "verdict", "verdict", self._networks, repeats, seed=seed, journal=journal
         )
         self.queue = self._trainings.queue

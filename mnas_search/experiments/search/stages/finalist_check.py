@@ -17,7 +17,7 @@ from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import MnasSearchError
 from mnas_search.experiments.jobs import NO_TRIAL
-from mnas_search.experiments.search.stages.trainings import Trainings
+from mnas_search.experiments.search.stages.trainings import SeededTrainings
 from mnas_search.nas.core import Search
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import EvaluationJob, measure
@@ -79,7 +79,7 @@ class FinalistCheck:
         self._search, self._objective = search, objective
         self._predictors, self._baseline = (searched, check), baseline
         self._opinions: dict[str, tuple[Evaluation, Evaluation] | None] = {}
-        self._trainings = Trainings(
+        self._trainings = SeededTrainings(
             "final", "finals", self._networks, range(TRAININGS), seed=seed, journal=journal
         )
         self.queue = self._trainings.queue

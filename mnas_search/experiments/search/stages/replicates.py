@@ -10,7 +10,7 @@ import numpy as np
 
 from mnas_search.architecture.traced_network import Network
 from mnas_search.common.statistics import pooled_std
-from mnas_search.experiments.search.stages.trainings import Trainings
+from mnas_search.experiments.search.stages.trainings import SeededTrainings
 from mnas_search.nas.core import Search
 from mnas_search.nas.journal import Events
 
@@ -21,7 +21,7 @@ class Replicates:
 
     def __init__(self, search: Search, *, count: int, seed: int, journal: Events) -> None:
         self._search, self._count = search, count
-        self._trainings = Trainings(
+        self._trainings = SeededTrainings(
             "repeat", "seed noise", self._networks, (1,), seed=seed, journal=journal
         )
         self.queue = self._trainings.queue

@@ -24,7 +24,7 @@ class Stage:
 
 
 @final
-class Trainings:
+class SeededTrainings:
     """Trainings whose results are kept in the journal as events `event`.
 
     Args:
