@@ -33,6 +33,7 @@ from mnas_search.nas.job import EvaluationJob, measure
 from mnas_search.nas.journal import Journal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import problem
+from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.trial import Evaluation, Failure, Stopped, Trial
 from mnas_search.search_spaces.efficientnet import EfficientNetSpace
 from mnas_search.testing import EvaluatorContract, ToySpace, toy_accuracy
@@ -568,7 +569,8 @@ def test_the_files_of_a_run_say_where_it_was_stopped(troubled):
 def test_a_warm_start_takes_no_stopped_trial(troubled):
     folder, *_ = troubled
     config = json.loads((folder / "config.json").read_text())["config"]
-    _, known = warm_start([str(folder)], EfficientNetSpace(), Objective(target=400e6), config)
+    objective = Objective(target=400e6)
+    _, known = warm_start([str(folder)], EfficientNetSpace(), objective, CostModel(), config)
     tells = events(folder / "journal.jsonl", "tell")
     assert len(known) == sum(t["status"] != "stopped" for t in tells)
     assert {t.status for t in known} <= {"ok", "failed"}
