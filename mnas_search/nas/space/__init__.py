@@ -1,7 +1,8 @@
 """Search spaces: decisions, codes, and exact costs of whole batches.
 
-contract  what a search space is
-choices   decisions and codes, sampling, mutation
-encoding  architecture -> choices
-cost      costs of batches of codes from tables, and the feasible ranges
+contract    what a search space is
+choices     decisions and codes, sampling, mutation
+encoding    architecture -> choices
+cost        costs of batches of codes from tables, and the feasible ranges
+cost_model  costs of single networks, by metric
 """
