@@ -138,9 +138,10 @@ class PPO(Controller):
         ok = [reward for reward in rewards if reward is not None]
         if not ok:
             return  # nothing says which of them failed for being bad
+        baseline = ok[0] if self._baseline is None else self._baseline
         for reward in ok:
-            past = reward if self._baseline is None else self._baseline
-            self._baseline = self._decay * past + (1 - self._decay) * reward
+            baseline = self._decay * baseline + (1 - self._decay) * reward
+        self._baseline = baseline
         self._rewards += ok
         scale = float(np.std(self._rewards))
         if not scale > 1e-9:
@@ -148,7 +149,7 @@ class PPO(Controller):
         # A failed trial counts as the worst of its batch: the failure may be the machine's.
         filled = torch.tensor([min(ok) if r is None else r for r in rewards], dtype=torch.double)
         with one_thread():
-            self._improve((filled - self._baseline) / scale)
+            self._improve((filled - baseline) / scale)
 
     def _improve(self, advantages: Tensor) -> None:
         """Take the gradient steps of an update; advantages [N] are of the trials told."""

@@ -58,7 +58,7 @@ def sample(draw: str, count: int) -> Sample:
     start = DRAWS.index(draw) * MAX_NETWORKS
     rows = order[start : start + count]
     costs = space_cost(SPACE)(data.codes)
-    macs, params = costs["macs"], costs["params"]
+    macs, params = (costs[name].astype(np.int64) for name in ("macs", "params"))
     logs = np.stack([np.log(macs), np.log(params), np.ones(len(macs))], axis=1)
     rest = others(len(order))
     weights, *_ = np.linalg.lstsq(logs[rest], data.accuracy[rest], rcond=None)
