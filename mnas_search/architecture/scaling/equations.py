@@ -59,6 +59,17 @@ LARGER = {
     "b8": Coefficients(width=2.2, depth=3.6, resolution=672, dropout=0.5),
     "l2": Coefficients(width=4.3, depth=5.3, resolution=800, dropout=0.5),
 }
+# efficientnet_lite_builder.py (tensorflow/tpu): Lite0 to Lite4.
+LITE = tuple(
+    Coefficients(width=w, depth=d, resolution=r, dropout=dropout)
+    for w, d, r, dropout in (
+        (1.0, 1.0, 224, 0.2),
+        (1.0, 1.1, 240, 0.2),
+        (1.1, 1.2, 260, 0.3),
+        (1.2, 1.4, 280, 0.3),
+        (1.4, 1.8, 300, 0.3),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
