@@ -51,10 +51,8 @@ def sample_std(values: Sequence[float] | Values) -> float | None:
 
 
 def pooled_std(groups: Iterable[Sequence[float] | Values]) -> float | None:
-    """Return the standard deviation within groups, sqrt(sum of squares / degrees of freedom).
-
-    NaN is missing; None where no group has two values.
-    """
+    """Return the standard deviation within groups, sqrt(sum of squares / degrees of freedom). NaN
+    is missing; None where no group has two values."""
     rows = [np.asarray(group, float) for group in groups]
     rows = [row[np.isfinite(row)] for row in rows]
     freedom = sum(max(len(row) - 1, 0) for row in rows)
@@ -65,10 +63,8 @@ def pooled_std(groups: Iterable[Sequence[float] | Values]) -> float | None:
 
 
 def student_margin(groups: Sequence[Sequence[float]], repeats: int) -> float:
-    """Return half the width of Student's 95 % interval for a difference of two means.
-
-    Both means are over `repeats` values; the standard deviation is pooled over all groups.
-    """
+    """Return half the width of Student's 95 % interval for a difference of two means. Both means
+    are over `repeats` values; the standard deviation is pooled over all groups."""
     return 2**0.5 * mean_margin(groups, repeats)
 
 
@@ -114,10 +110,8 @@ def interval_of_sources(value: float, *samples: Sequence[float] | Values) -> Int
 
 
 def wilson(successes: int, count: int, *, z: float = 1.959964) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a proportion (E. B. Wilson, JASA 22, 1927).
-
-    `z` is the two-sided quantile of the standard normal distribution.
-    """
+    """Return Wilson's 95 % interval of a proportion (E. B. Wilson, JASA 22, 1927). `z` is the
+    two-sided quantile of the standard normal distribution."""
     share, spread = successes / count, z * z / count
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * (share * (1 - share) / count + spread / count / 4) ** 0.5
@@ -125,10 +119,8 @@ def wilson(successes: int, count: int, *, z: float = 1.959964) -> tuple[float, f
 
 
 def median_bounds(count: int) -> tuple[int, int]:
-    """Return which of `count` ordered values bound their median at 95 %.
-
-    A value exceeds the median with probability 1/2, so their number is binomial.
-    """
+    """Return which of `count` ordered values bound their median at 95 %. A value exceeds the
+    median with probability 1/2, so their number is binomial."""
     from scipy.stats import binom
 
     low = max(0, int(binom.ppf(0.025, count, 0.5)) - 1)
@@ -160,10 +152,8 @@ def interval(value: float, sampled: Values) -> Interval | None:
 def paired_difference(
     one: Mapping[int, float], two: Mapping[int, float], *, count: int = RESAMPLES
 ) -> Interval | None:
-    """Return the difference of medians, one - two, over the keys that both have.
-
-    Keys are drawn with replacement, both values of a key together; None below two keys.
-    """
+    """Return the difference of medians, one - two, over the keys that both have. Keys are drawn
+    with replacement, both values of a key together; None below two keys."""
     keys = sorted(one.keys() & two.keys())
     if len(keys) < 2:
         return None
@@ -280,11 +270,7 @@ class TauBootstrap:
         return float(np.mean(values)), np.mean(sampled, axis=0)
 
     def _tau(
-        self,
-        one: Pairs,
-        two: Pairs,
-        among: NDArray[np.bool_] | None,
-        weights: Values | None,
+        self, one: Pairs, two: Pairs, among: NDArray[np.bool_] | None, weights: Values | None
     ) -> Values:
         taus = tau_b(one, two, among=among, weights=weights)
         return np.where(np.isnan(taus), self._undefined, taus)
