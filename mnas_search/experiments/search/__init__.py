@@ -6,6 +6,7 @@ config      a run's configuration with every name resolved
 run         a whole run, from its folder to its files
 stages/     the search, and what follows it
 result      what was found
+recommendation  what the run recommends, and its file
 folder      the files of a run
 warm_start  architectures and earlier runs to begin with
 latency     latency in a run: its table, the winners measured again
