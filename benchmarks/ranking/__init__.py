@@ -7,8 +7,7 @@ arXiv 2404.08005), and is judged by Kendall's tau against counting alone.
     structure    scores of the plan
     scores       scores of the untrained network
     tasks        procedural images
-    features     a linear classifier on an untrained network
-    trained      short trainings
+    trained      short trainings, and a linear classifier on an untrained network
     readings     what a trial reads
     trials       the roster
     running      readings on disk, over processes

@@ -16,10 +16,9 @@ from mnas_search.architecture.published import architecture
 from mnas_search.architecture.value import Architecture
 from mnas_search.benchmarks import ranking
 from mnas_search.benchmarks.ranking import networks, scores, statistics, structure, table, tasks
-from mnas_search.benchmarks.ranking.features import RandomFeatures
 from mnas_search.benchmarks.ranking.readings import Reading, Structure, ZeroCost
 from mnas_search.benchmarks.ranking.running import Store, Work, measure
-from mnas_search.benchmarks.ranking.trained import ShortTraining
+from mnas_search.benchmarks.ranking.trained import RandomFeatures, ShortTraining
 from mnas_search.benchmarks.ranking.trials import Combination, Trial
 from mnas_search.common.errors import UsageError
 from mnas_search.common.machine import one_thread
@@ -351,7 +350,7 @@ def test_ridge_on_features_tells_what_features_tell():
     accuracy, error = made(small(), 0)
     assert 0 <= accuracy.value < 0.3  # of 64 classes, from an untrained network
     assert error.value < 0
-    from mnas_search.benchmarks.ranking.features import _ridge
+    from mnas_search.benchmarks.ranking.trained import _ridge
 
     features = torch.randn(200, 10, dtype=torch.float64)
     answers = features @ torch.randn(10, 2, dtype=torch.float64) + 3
