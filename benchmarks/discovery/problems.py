@@ -62,23 +62,14 @@ DEFINITIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a searcher hears of one network.
+    """What a searcher hears of one network."""
 
-    Attributes:
-        accuracy: a fraction, with noise.
-        cost: exact, in the target's unit.
-        costs: exact, by name.
-        reward: the objective's plain value.
-        penalised: the reward, and over the target at most accuracy * target / cost.
-        excess: log(cost / target), positive over the target.
-    """
-
-    accuracy: float
-    cost: float
-    costs: Costs
-    reward: float
-    penalised: float
-    constraint_violation: float
+    accuracy: float  # a fraction, with noise
+    cost: float  # exact, in the target's unit
+    costs: Costs  # exact, by name
+    reward: float  # the objective's plain value
+    penalised: float  # the reward, and over the target at most accuracy * target / cost
+    constraint_violation: float  # log(cost / target), positive over the target
 
     @property
     def within(self) -> bool:
@@ -136,27 +127,18 @@ def problems() -> tuple[DiscoveryProblem, ...]:
     searched = AccelNasBench(part="search").predictor(SPACE)
     assert searched is not None
     made = []
-    for definition in DEFINITIONS:
+    for one in DEFINITIONS:
         costs: BatchCosts = counts
-        target, metric = definition.target, "flops"
-        if definition.device is not None:
-            recorded = load().with_performance(definition.device)
-            throughput = recorded.performance[definition.device]
+        target, metric = one.target, "flops"
+        if one.device is not None:
+            recorded = load().with_performance(one.device)
+            throughput = recorded.performance[one.device]
             costs = DeviceCost(SPACE.stage_decisions, counts, recorded.codes, throughput)
             target, metric = 1 / target, "latency"
-        given = Problem(
-            decisions=SPACE.decisions,
-            objective=Objective(target=target, metric=metric, kind=definition.kind),
-            costs=costs,
-        )
-        made.append(
-            DiscoveryProblem(
-                definition=definition,
-                given=given,
-                searched=searched,
-                probe=_probe(given, searched),
-            )
-        )
+        objective = Objective(target=target, metric=metric, kind=one.kind)
+        given = Problem(decisions=SPACE.decisions, objective=objective, costs=costs)
+        probe = _probe(given, searched)
+        made.append(DiscoveryProblem(definition=one, given=given, searched=searched, probe=probe))
     return tuple(made)
 
 

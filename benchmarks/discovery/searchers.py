@@ -54,7 +54,6 @@ class Ours(Searcher):
         return encode(self._decisions, self._controller.ask(rng))
 
     def tell(self, row: Row, told: Told) -> None:
-        """As a finished trial."""
         number = self._told
         self._told += 1
         first = self._first.setdefault(row, number)

@@ -47,11 +47,9 @@ class WorkList(JobQueue[EvaluationJob]):
         self._found: dict[EvaluationJob, tuple[Outcome, float]] = {}
 
     def next(self) -> EvaluationJob | None:
-        """Return the next job."""
         return self._left.pop() if self._left else None
 
     def record(self, job: EvaluationJob, outcome: Outcome, seconds: float) -> None:
-        """Keep the outcome."""
         self._found[job] = outcome, seconds
 
     @property
