@@ -35,7 +35,9 @@ def run(
     devices: tuple[str, ...], *, turns: int, quick: bool, note: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     """Return a row for each device and library."""
-    makers = {"mnas-search": lambda: build(reference.architecture(NAME))}
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "mnas-search": lambda: build(reference.architecture(NAME))
+    }
     for name, make in PEERS.items():
         if can_import(name):
             makers[name] = make

@@ -13,7 +13,6 @@ from mnas_search.benchmarks.ranking.networks import (
     DRAWS,
     MAX_NETWORKS,
     Sample,
-    evidence,
     network,
     others,
     sample,
@@ -21,6 +20,7 @@ from mnas_search.benchmarks.ranking.networks import (
 from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.benchmarks.ranking.trials import Combination, Trial, asked
 from mnas_search.common.statistics import Interval, Values
+from mnas_search.evaluators.accel_nasbench.evidence import load
 
 BAND = (360e6, 440e6)  # multiply-adds
 BUDGET = 60.0  # seconds a network
@@ -158,7 +158,7 @@ def fitted(draw: str) -> Column:
     train = others(_FITTED_ON)
     features = np.array([_counts(int(row)) for row in (*train, *rows)])
     features = np.column_stack([features, np.ones(len(features))])
-    accuracy = evidence().accuracy[train]
+    accuracy = load().accuracy[train]
     weights, *_ = np.linalg.lstsq(features[: len(train)], accuracy, rcond=None)
     predicted = features[len(train) :] @ weights
     return Column(

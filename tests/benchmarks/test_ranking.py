@@ -22,6 +22,7 @@ from mnas_search.benchmarks.ranking.trained import RandomFeatures, ShortTraining
 from mnas_search.benchmarks.ranking.trials import Combination, Trial
 from mnas_search.common.errors import UsageError
 from mnas_search.common.machine import one_thread
+from mnas_search.evaluators.accel_nasbench.evidence import load
 from mnas_search.networks import build
 
 
@@ -69,7 +70,7 @@ def test_intervals_hold_their_value_and_know_a_clear_difference():
 
 def test_draws_are_disjoint_fixed_and_of_distinct_networks():
     one, two = (networks.sample(draw, networks.MAX_NETWORKS) for draw in networks.DRAWS)
-    codes = networks.evidence().codes[np.concatenate([one.rows, two.rows])]
+    codes = load().codes[np.concatenate([one.rows, two.rows])]
     assert len(np.unique(codes, axis=0)) == 2 * networks.MAX_NETWORKS
     assert networks.sample("selection", 5).rows.tolist() == one.rows[:5].tolist()
 
