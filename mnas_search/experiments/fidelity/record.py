@@ -16,7 +16,7 @@ from typing import Any
 from mnas_search.architecture.traced_network import block_string
 from mnas_search.common.files import write_atomically
 from mnas_search.common.folders import csv_text
-from mnas_search.common.render.tables import console, print_table
+from mnas_search.common.render.tables import console, print_lines, print_table
 from mnas_search.common.statistics import Interval
 from mnas_search.evaluators.defaults import DEFAULT_DATA
 from mnas_search.experiments.fidelity.figure import fidelity_figure
@@ -150,14 +150,9 @@ def print_record(found: Record) -> None:
             [_cells(row) for row in _rows(c | {"proxies": proxies})],
             title=f"against {c['reference']}, {c['networks']} architectures",
         )
-        _print_lines(conclusions)
+        print_lines(conclusions)
     console().print()
-    _print_lines([f"note: {note}" for note in found["notes"]])
-
-
-def _print_lines(lines: list[str]) -> None:
-    for line in lines:
-        console().print(line, markup=False, highlight=False, soft_wrap=True)
+    print_lines([f"note: {note}" for note in found["notes"]])
 
 
 def _cells(row: Record) -> tuple[str, ...]:
