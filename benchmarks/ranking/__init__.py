@@ -11,7 +11,6 @@ arXiv 2404.08005), and is judged by Kendall's tau against counting alone.
     readings     what a trial reads
     trials       the roster
     running      readings on disk, over processes
-    statistics   tau and its intervals
     table, report, figure   what is written
 """
 

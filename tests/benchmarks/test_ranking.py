@@ -15,7 +15,7 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.published import architecture
 from mnas_search.architecture.value import Architecture
 from mnas_search.benchmarks import ranking
-from mnas_search.benchmarks.ranking import networks, scores, statistics, structure, table, tasks
+from mnas_search.benchmarks.ranking import networks, scores, structure, table, tasks
 from mnas_search.benchmarks.ranking.readings import Reading, Structure, ZeroCost
 from mnas_search.benchmarks.ranking.running import Store, Work, measure
 from mnas_search.benchmarks.ranking.trained import RandomFeatures, ShortTraining
@@ -41,27 +41,27 @@ def small() -> Architecture:
 def test_tau_is_scipys_tau_b_with_ties():
     rng = np.random.default_rng(0)
     one, two = rng.integers(0, 6, (2, 40)).astype(float)
-    assert statistics.tau(one, two) == pytest.approx(kendalltau(one, two).statistic)
+    assert table.tau(one, two) == pytest.approx(kendalltau(one, two).statistic)
 
 
 def test_what_is_no_number_ranks_last():
-    assert statistics.tau(np.array([np.nan, 1, 2.0]), np.array([0.1, 0.2, 0.3])) == 1
-    assert statistics.tau(np.array([1, 2, np.nan]), np.array([0.1, 0.2, 0.3])) < 0
+    assert table.tau(np.array([np.nan, 1, 2.0]), np.array([0.1, 0.2, 0.3])) == 1
+    assert table.tau(np.array([1, 2, np.nan]), np.array([0.1, 0.2, 0.3])) < 0
 
 
 def test_a_constant_ranks_nothing():
-    assert statistics.tau(np.zeros(5), np.arange(5.0)) == 0
+    assert table.tau(np.zeros(5), np.arange(5.0)) == 0
 
 
 def test_intervals_hold_their_value_and_know_a_clear_difference():
     rng = np.random.default_rng(2)
     truth = rng.normal(size=120)
     good, poor = truth + 0.3 * rng.normal(size=120), truth + 2 * rng.normal(size=120)
-    interval = statistics.tau_interval(poor, truth)
+    interval = table.tau_interval(poor, truth)
     assert interval.low < interval.value < interval.high
-    assert statistics.difference(good, poor, truth).above_zero
-    assert not statistics.difference(poor, good, truth).above_zero
-    same = statistics.difference(good, good, truth)
+    assert table.difference(good, poor, truth).above_zero
+    assert not table.difference(poor, good, truth).above_zero
+    same = table.difference(good, good, truth)
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
