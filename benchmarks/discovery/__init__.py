@@ -4,8 +4,7 @@ Everybody searches the same problems under the same noise and seeds, on the evid
 Accel-NASBench (arXiv 2404.08005): 4,626 networks of the `efficientnet` space, trained for 16
 epochs on ImageNet. No controller is started with known networks.
 
-    problems        what is searched, what is told
-    device          cost on a device
+    problems        what is searched, what is told, cost on a device
     searchers       who searches; ours behind it
     peers/          methods of others
     roster          who takes part, by name

@@ -11,9 +11,8 @@ from markupsafe import Markup
 
 from mnas_search.architecture.cost.base import CONVENTION
 from mnas_search.benchmarks.paper import ROUNDING, Line, Table, all_tables
-from mnas_search.benchmarks.paper.figures import flops_figure, params_figure
+from mnas_search.benchmarks.paper.figures import RunFamily, flops_figure, params_figure, run_family
 from mnas_search.benchmarks.paper.printed import PAPER, Printed
-from mnas_search.benchmarks.paper.run_family import RunFamily, run_family
 from mnas_search.common.errors import UsageError
 from mnas_search.common.files import write_atomically
 from mnas_search.common.render.pages import render

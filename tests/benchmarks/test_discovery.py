@@ -9,11 +9,16 @@ import pytest
 
 from mnas_search.benchmarks import discovery
 from mnas_search.benchmarks.discovery import roster, running, runs, scoring, sources
-from mnas_search.benchmarks.discovery.device import PICOSECONDS, DeviceCost
 from mnas_search.benchmarks.discovery.peers.local_search import LocalSearch, neighbours
 from mnas_search.benchmarks.discovery.peers.started import START, Started
 from mnas_search.benchmarks.discovery.peers.uniform import Uniform
-from mnas_search.benchmarks.discovery.problems import Definition, DiscoveryProblem, problems
+from mnas_search.benchmarks.discovery.problems import (
+    PICOSECONDS,
+    Definition,
+    DeviceCost,
+    DiscoveryProblem,
+    problems,
+)
 from mnas_search.benchmarks.discovery.searchers import Ours, Searcher
 from mnas_search.common.errors import UnknownName, UsageError
 from mnas_search.nas.objective import Objective
