@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mnas_search.benchmarks import tasks_over_processes
-from mnas_search.benchmarks.discovery import runs, scoring
+from mnas_search.benchmarks.discovery import scoring, searchers
 from mnas_search.benchmarks.discovery.problems import DiscoveryProblem
 from mnas_search.benchmarks.discovery.roster import entry, label
 from mnas_search.benchmarks.tasks_over_processes import Note
@@ -90,7 +90,7 @@ class Runner:
     folder: Path
     refits: int = 0
 
-    def kept(self, task: Task) -> runs.Run | None:
+    def kept(self, task: Task) -> searchers.Run | None:
         """Read the run, cut to the task's length; None where it has to be computed."""
         run = self._read(task)
         return None if run is None or len(run) < task.evaluations else run.first(task.evaluations)
@@ -103,7 +103,7 @@ class Runner:
         problem = self.problems[task.problem]
         with threadpool_limits(1):
             searcher = entry(task.name).make(problem.given, task.seed)
-            run = runs.play(problem, searcher, task.seed, task.evaluations)
+            run = searchers.play(problem, searcher, task.seed, task.evaluations)
         content = {
             "fingerprint": self._fingerprint(task),
             "codes": ["".join(map(str, row)) for row in run.codes.tolist()],
@@ -135,13 +135,13 @@ class Runner:
         }
         _write(self._file(task, ".score"), content)
 
-    def _read(self, task: Task) -> runs.Run | None:
+    def _read(self, task: Task) -> searchers.Run | None:
         content = _read(self._file(task), self._fingerprint(task))
         if content is None:
             return None
         rows = content["codes"]
         digits = np.frombuffer("".join(rows).encode(), np.uint8) - ord("0")
-        return runs.Run(
+        return searchers.Run(
             codes=digits.reshape(len(rows), -1),
             told=np.array(content["told"]),
             seconds=np.array(content["seconds"]),
@@ -158,7 +158,7 @@ class Runner:
     def _fingerprint(self, task: Task) -> str:
         """Hash everything that a run depends on besides its seed."""
         problem, searcher = self.problems[task.problem].settings, entry(task.name).settings
-        everything = {"problem": problem, "searcher": searcher, "protocol": runs.PROTOCOL}
+        everything = {"problem": problem, "searcher": searcher, "protocol": searchers.PROTOCOL}
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:16]
 
     def _score_fingerprint(self, task: Task) -> str:

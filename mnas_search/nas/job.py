@@ -139,7 +139,6 @@ class TimedQueue(JobQueue[AnyJob]):
         return 0.0 if self.first is None else max(0.0, self._last - self.first)
 
     def next(self) -> AnyJob | None:
-        """Return the queue's next job."""
         asked = time.monotonic()
         job = self._queue.next()
         if job is not None and self.first is None:
@@ -156,7 +155,6 @@ class TimedQueue(JobQueue[AnyJob]):
 
     @property
     def finished(self) -> bool:
-        """Whether the queue has finished."""
         return self._queue.finished
 
 
