@@ -38,7 +38,8 @@ _PLAIN: list[Any] = [
     argparse.Namespace,
     np.dtype,
     *(type(np.dtype(code)) for code in "?bBhHiIlLqQefdU"),
-    *((np._core.multiarray.scalar, f"numpy.{c}.multiarray.scalar") for c in ("core", "_core")),
+    # What makes a scalar of its dtype and bytes, under the names of numpy 1 and 2.
+    *((np.float64(0).__reduce__()[0], f"numpy.{c}.multiarray.scalar") for c in ("core", "_core")),
 ]
 
 
