@@ -1,37 +1,23 @@
 """A printed figure beside a computed one, and the reason where they differ."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from mnas_search.benchmarks.paper import reasons
 from mnas_search.benchmarks.paper.printed import ABOUT, Printed
-
-ROUNDING = "rounding: the figure here, rounded as the printed one, is the printed one"
-FROM_PRINTED = "the paper's ratio follows from its own figures, within their rounding"
-NO_RATIO = "not the ratio of the paper's own figures"
-NOT_PRINTED = "the paper prints none"
-NOT_TRAINED = "an accuracy: nothing is trained here"
-NOT_BUILT = "another work's network: not built here"
-NOT_TIMED = "a time: `mnas-search bench latency` takes some of them on this machine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One figure.
+    """One figure."""
 
-    Attributes:
-        row, quantity: where it stands in its table.
-        printed: the paper's figure; None where it prints none.
-        computed: what this code gives; None where it can give nothing.
-        reason: why there is nothing, or why the two differ; empty where they are equal.
-        earlier: the figure of versions 1 to 3, where another one.
-    """
-
+    # row, quantity: where it stands in its table
     row: str
     quantity: str
-    printed: Printed | None
-    computed: float | None
-    reason: str
-    earlier: Printed | None = None
+    printed: Printed | None  # the paper's figure; None where it prints none
+    computed: float | None  # what this code gives; None where it can give nothing
+    reason: str  # why there is nothing, or why the two differ; empty where they are equal
+    earlier: Printed | None = None  # the figure of versions 1 to 3, where another one
 
     @property
     def difference(self) -> float | None:
@@ -43,21 +29,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Lines that belong together.
+    """Lines that belong together."""
 
-    Attributes:
-        key: number of the paper's table, or where else the figures stand.
-        title: what it shows.
-        rows: what a row is.
-        lines: row by row, quantities in the same order.
-        notes: what a reader has to know besides.
-    """
-
-    key: str
-    title: str
-    rows: str
-    lines: tuple[Line, ...]
-    notes: tuple[str, ...] = ()
+    key: str  # number of the paper's table, or where else the figures stand
+    title: str  # what it shows
+    rows: str  # what a row is
+    lines: tuple[Line, ...]  # row by row, quantities in the same order
+    notes: tuple[str, ...] = ()  # what a reader has to know besides
 
 
 def table(name: str, lines: Sequence[Line]) -> Table:
@@ -76,27 +54,18 @@ def compare(
     row: str, quantity: str, printed: Printed | None, computed: float | None, *, why: str
 ) -> Line:
     """Make a line; `why` is its reason unless the figures are equal or differ by rounding."""
-    reason = NOT_PRINTED if printed is None and computed is None else why
+    reason = reasons.NOT_PRINTED if printed is None and computed is None else why
     if printed is not None and computed is not None:
         if computed == printed.value:
             reason = ""
         elif printed.rounds(computed):
-            reason = ROUNDING
+            reason = reasons.ROUNDING
     return Line(row=row, quantity=quantity, printed=printed, computed=computed, reason=reason)
 
 
-def accuracy(
-    row: str, quantity: str, printed: Printed | None, earlier: Printed | None = None
-) -> Line:
+def accuracy(row: str, quantity: str, printed: Printed, earlier: Printed | None = None) -> Line:
     """Make the line of an accuracy, which nothing here computes."""
-    return Line(
-        row=row,
-        quantity=quantity,
-        printed=printed,
-        computed=None,
-        reason=NOT_TRAINED,
-        earlier=earlier,
-    )
+    return replace(compare(row, quantity, printed, None, why=reasons.NOT_TRAINED), earlier=earlier)
 
 
 def ratio(
@@ -108,11 +77,11 @@ def ratio(
 ) -> Line:
     """A ratio of two figures, each as (printed, counted), counted ones taken where there are."""
     if printed is None or over[0] is None or under[0] is None:
-        return compare(row, quantity, printed, None, why=NOT_PRINTED)
+        return compare(row, quantity, printed, None, why=reasons.NOT_PRINTED)
     computed = (over[1] or over[0].value) / (under[1] or under[0].value)
     if printed.follows(over[0], under[0]):
-        why = FROM_PRINTED
+        why = reasons.FROM_PRINTED
     else:
         own = f"{over[0].text} / {under[0].text} = {over[0].value / under[0].value:.2g}x"
-        why = f"{NO_RATIO}, {own}"
+        why = f"{reasons.NO_RATIO}, {own}"
     return compare(row, quantity, printed, computed, why=why)

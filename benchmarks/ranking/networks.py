@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
-from mnas_search.evaluators.accel_nasbench.evidence import SPACE, Evidence, load
+from mnas_search.evaluators.accel_nasbench.evidence import SPACE, load
 from mnas_search.nas.space.choices import decode
 from mnas_search.nas.space.cost import space_cost
 
@@ -24,23 +24,17 @@ DRAWS = ("selection", "confirmation")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Networks of one draw.
+    """Networks of one draw."""
 
-    Attributes:
-        rows: into the evidence [N].
-        accuracy: recorded ImageNet top-1 as a fraction [N].
-        macs, params: exact, at 224 pixels [N].
-        linear: accuracy predicted by a linear function of log macs and log params, fitted on the
-            recorded networks that are in neither draw [N].
-        fair: whether any stage has squeeze-and-excitation [N].
-    """
-
-    rows: NDArray[np.int64]
-    accuracy: NDArray[np.float64]
+    rows: NDArray[np.int64]  # into the evidence [N]
+    accuracy: NDArray[np.float64]  # recorded ImageNet top-1 as a fraction [N]
+    # macs, params: exact, at 224 pixels [N]
     macs: NDArray[np.int64]
     params: NDArray[np.int64]
+    # accuracy predicted by a linear function of log macs and log params, fitted on the recorded
+    # networks that are in neither draw [N]
     linear: NDArray[np.float64]
-    fair: NDArray[np.bool_]
+    fair: NDArray[np.bool_]  # whether any stage has squeeze-and-excitation [N]
 
     def part(self, where: NDArray[np.bool_]) -> "Sample":
         """Return the networks for which `where` [N] is true."""
@@ -53,7 +47,7 @@ def sample(draw: str, count: int) -> Sample:
         raise UsageError(f"draw must be one of {', '.join(DRAWS)}, got {draw!r}")
     if not 2 <= count <= MAX_NETWORKS:
         raise UsageError(f"--networks must be from 2 to {MAX_NETWORKS}, got {count}")
-    data = evidence()
+    data = load()
     order = _order()
     start = DRAWS.index(draw) * MAX_NETWORKS
     rows = order[start : start + count]
@@ -75,7 +69,7 @@ def sample(draw: str, count: int) -> Sample:
 
 def network(row: int) -> Architecture:
     """Decode a recorded network with the ReLU that it was trained with (gates are sigmoids)."""
-    architecture = SPACE.decode(decode(SPACE.decisions, evidence().codes[row]))
+    architecture = SPACE.decode(decode(SPACE.decisions, load().codes[row]))
     stages = tuple(replace(stage, activation="relu") for stage in architecture.stages)
     return replace(
         architecture,
@@ -93,13 +87,7 @@ def others(count: int) -> NDArray[np.int64]:
 
 
 @functools.cache
-def evidence() -> Evidence:
-    """Load the recorded networks once."""
-    return load()
-
-
-@functools.cache
 def _order() -> NDArray[np.int64]:
     """Return the distinct networks (the first of equal ones) in a random order [M]."""
-    _codes, first = np.unique(evidence().codes, axis=0, return_index=True)
+    _codes, first = np.unique(load().codes, axis=0, return_index=True)
     return np.random.default_rng(SEED).permutation(np.sort(first))

@@ -8,68 +8,48 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from mnas_search.benchmarks.ranking import statistics, structure
-from mnas_search.benchmarks.ranking.networks import (
-    DRAWS,
-    MAX_NETWORKS,
-    Sample,
-    evidence,
-    network,
-    others,
-    sample,
-)
+from mnas_search.benchmarks.ranking import networks, structure
+from mnas_search.benchmarks.ranking.networks import DRAWS, MAX_NETWORKS, Sample, sample
 from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.benchmarks.ranking.trials import Combination, Trial, asked
-from mnas_search.common.statistics import Interval, Values
+from mnas_search.common import statistics
+from mnas_search.common.statistics import Interval, Pairs, TauBootstrap, Values
+from mnas_search.evaluators.accel_nasbench.evidence import load
 
 BAND = (360e6, 440e6)  # multiply-adds
 BUDGET = 60.0  # seconds a network
 _FITTED_ON = 1_000
+RESAMPLES = 2_000
 CONFIRMING = 100  # networks from which a draw confirms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One reading of one trial over networks.
+    """One reading of one trial over networks."""
 
-    Attributes:
-        name: `trial`, or `trial loss@50` where a trial has several readings.
-        kind: of the trial, `combination`, or `fitted` for a yardstick.
-        values: by row of the evidence.
-        seconds: mean process time a network.
-    """
-
-    name: str
-    kind: str
-    values: Mapping[int, float]
-    seconds: float
+    name: str  # `trial`, or `trial loss@50` where a trial has several readings
+    kind: str  # of the trial, `combination`, or `fitted` for a yardstick
+    values: Mapping[int, float]  # by row of the evidence
+    seconds: float  # mean process time a network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """How a column ranks the networks of a draw.
+    """How a column ranks the networks of a draw."""
 
-    Attributes:
-        column: what.
-        draw: where.
-        networks: how many.
-        tau: against recorded accuracy, with its interval.
-        baseline, baseline_tau: the best of log macs, log params and their linear fit here.
-        difference: tau less the best baseline's, with its paired interval.
-        fair, fair_baseline: tau among networks with squeeze-and-excitation in some stage, and the
-            best baseline's there.
-        band, band_baseline, band_networks: the same between 360M and 440M multiply-adds.
-    """
-
-    column: Column
-    draw: str
-    networks: int
-    tau: Interval
+    column: Column  # what
+    draw: str  # where
+    networks: int  # how many
+    tau: Interval  # against recorded accuracy, with its interval
+    # baseline, baseline_tau: the best of log macs, log params and their linear fit here
     baseline: str
     baseline_tau: float
-    difference: Interval
+    difference: Interval  # tau less the best baseline's, with its paired interval
+    # fair, fair_baseline: tau among networks with squeeze-and-excitation in some stage, and the
+    # best baseline's there
     fair: float
     fair_baseline: float
+    # band, band_baseline, band_networks: the same between 360M and 440M multiply-adds
     band: float
     band_baseline: float
     band_networks: int
@@ -111,10 +91,8 @@ def columns(
     read: Callable[[Trial], Mapping[int, Sequence[Reading]]],
     draw: str,
 ) -> list[Column]:
-    """Return every reading of every trial on a draw, and the combinations whose parts are there.
-
-    A combination's ranks are among the networks that all its parts have.
-    """
+    """Return every reading of every trial on a draw, and the combinations whose parts are there. A
+    combination's ranks are among the networks that all its parts have."""
     found: dict[str, Column] = {}
     for trial in trials:
         rows = frozenset(asked(trial, draw))
@@ -172,10 +150,10 @@ def fitted(draw: str) -> Column:
     """What is no proxy but a yardstick beside it: a linear fit of all of `structure`, on recorded
     networks outside both draws."""
     rows = sample(draw, MAX_NETWORKS).rows
-    train = others(_FITTED_ON)
+    train = networks.others(_FITTED_ON)
     features = np.array([_counts(int(row)) for row in (*train, *rows)])
     features = np.column_stack([features, np.ones(len(features))])
-    accuracy = evidence().accuracy[train]
+    accuracy = load().accuracy[train]
     weights, *_ = np.linalg.lstsq(features[: len(train)], accuracy, rcond=None)
     predicted = features[len(train) :] @ weights
     return Column(
@@ -188,7 +166,7 @@ def fitted(draw: str) -> Column:
 
 @functools.cache
 def _counts(row: int) -> tuple[float, ...]:
-    architecture = network(row)
+    architecture = networks.network(row)
     return tuple(score(architecture) for score in structure.SCORES)
 
 
@@ -198,7 +176,7 @@ def against(column: Column, other: Column, draw: str) -> Interval:
     pairs = [(column.values.get(int(r)), other.values.get(int(r))) for r in whole.rows]
     there = np.array([None not in pair for pair in pairs])
     one, two = (np.array(v, float) for v in zip(*(p for p in pairs if None not in p), strict=True))
-    return statistics.difference(one, two, whole.accuracy[there])
+    return difference(one, two, whole.accuracy[there])
 
 
 def _row(column: Column, draw: str, on: Sample) -> Row:
@@ -211,10 +189,10 @@ def _row(column: Column, draw: str, on: Sample) -> Row:
         column=column,
         draw=draw,
         networks=len(values),
-        tau=statistics.tau_interval(values, on.accuracy),
+        tau=tau_interval(values, on.accuracy),
         baseline=baseline,
-        baseline_tau=statistics.tau(best, on.accuracy),
-        difference=statistics.difference(values, best, on.accuracy),
+        baseline_tau=tau(best, on.accuracy),
+        difference=difference(values, best, on.accuracy),
         fair=fair,
         fair_baseline=fair_baseline,
         band=near,
@@ -229,19 +207,44 @@ def _within(values: Values, on: Sample, where: NDArray[np.bool_]) -> tuple[float
         return float("nan"), float("nan")
     part = on.part(where)
     _name, best = _best_baseline(part)
-    return statistics.tau(values[where], part.accuracy), statistics.tau(best, part.accuracy)
+    return tau(values[where], part.accuracy), tau(best, part.accuracy)
 
 
 def _best_baseline(on: Sample) -> tuple[str, Values]:
     known = baselines(on)
-    name = max(known, key=lambda n: statistics.tau(known[n], on.accuracy))
+    name = max(known, key=lambda n: tau(known[n], on.accuracy))
     return name, known[name]
 
 
 def baselines(on: Sample) -> dict[str, Values]:
     """Return the baselines that need no proxy, by name [N] each."""
-    return {
-        "MACs": np.log(on.macs),
-        "params": np.log(on.params),
-        "linear fit": on.linear,
-    }
+    return {"MACs": np.log(on.macs), "params": np.log(on.params), "linear fit": on.linear}
+
+
+def tau(scores: Values, truth: Values) -> float:
+    """Return tau-b; scores that are not finite rank last, and a constant has tau 0."""
+    return float(np.nan_to_num(statistics.tau_b(*_orders(scores, truth))[0]))
+
+
+def tau_interval(scores: Values, truth: Values) -> Interval:
+    """Return tau-b of scores [N] and truth [N] with its interval."""
+    found = _bootstrap(len(truth)).tau([_orders(scores, truth)])
+    assert found is not None  # no tau is undefined
+    return found
+
+
+def difference(scores: Values, baseline: Values, truth: Values) -> Interval:
+    """Return tau of the scores minus tau of the baseline, on the same samples of networks."""
+    theirs = [_orders(baseline, truth)]
+    found = _bootstrap(len(truth)).difference([_orders(scores, truth)], theirs)
+    assert found is not None
+    return found
+
+
+def _orders(scores: Values, truth: Values) -> tuple[Pairs, Pairs]:
+    return statistics.order_missing_last(scores), statistics.order_missing_last(truth)
+
+
+@functools.lru_cache(maxsize=4)
+def _bootstrap(networks: int) -> TauBootstrap:
+    return TauBootstrap(networks, count=RESAMPLES, undefined=0.0)

@@ -58,21 +58,13 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationJob(Job):
-    """The evaluation of one network.
+    """The evaluation of one network."""
 
-    Attributes:
-        number: of the trial it belongs to.
-        network: what to evaluate.
-        seed: of the evaluation.
-        evaluator_index: of the evaluator in the worker's pool.
-        recipe: of the training, where a journal tells several apart.
-    """
-
-    number: int
-    network: Network = field(repr=False)
-    seed: int
-    evaluator_index: int = 0
-    recipe: str = ""
+    number: int  # of the trial it belongs to
+    network: Network = field(repr=False)  # what to evaluate
+    seed: int  # of the evaluation
+    evaluator_index: int = 0  # of the evaluator in the worker's pool
+    recipe: str = ""  # of the training, where a journal tells several apart
 
     def run(self, evaluators: EvaluatorPool) -> Iterator[Evaluation]:
         """Evaluate the network."""
@@ -120,11 +112,9 @@ class SequentialQueue(JobQueue[AnyJob]):
         return None
 
     def should_continue(self, job: AnyJob, evaluation: Evaluation, seconds: float) -> bool:
-        """Ask the queue that handed the job out: the current one."""
         return self._queues[0].should_continue(job, evaluation, seconds)
 
     def record(self, job: AnyJob, outcome: Outcome, seconds: float) -> None:
-        """Give the outcome to the queue that handed the job out: the current one."""
         self._queues[0].record(job, outcome, seconds)
 
     @property
@@ -149,7 +139,6 @@ class TimedQueue(JobQueue[AnyJob]):
         return 0.0 if self.first is None else max(0.0, self._last - self.first)
 
     def next(self) -> AnyJob | None:
-        """Return the queue's next job."""
         asked = time.monotonic()
         job = self._queue.next()
         if job is not None and self.first is None:
@@ -157,18 +146,15 @@ class TimedQueue(JobQueue[AnyJob]):
         return job
 
     def should_continue(self, job: AnyJob, evaluation: Evaluation, seconds: float) -> bool:
-        """Ask the queue."""
         return self._queue.should_continue(job, evaluation, seconds)
 
     def record(self, job: AnyJob, outcome: Outcome, seconds: float) -> None:
-        """Give the outcome to the queue."""
         self._queue.record(job, outcome, seconds)
         self.busy += seconds
         self._last = time.monotonic()
 
     @property
     def finished(self) -> bool:
-        """Whether the queue has finished."""
         return self._queue.finished
 
 

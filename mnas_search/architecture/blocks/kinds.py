@@ -24,8 +24,7 @@ def plan_conv(spec: BlockSpec) -> BlockPlan:
     builder = _builder(spec)
     squeezed = squeeze_channels(spec.in_channels, spec.se_ratio)
     pad = builder.conv("conv", spec.out_channels, kernel=spec.kernel, stride=spec.stride)
-    builder.batch_norm("bn1")
-    builder.activation(spec.activation)
+    builder.batch_norm("bn1", spec.activation)
     builder.squeeze_excite("se", squeezed, spec.activation)
     return finish_block(
         spec, builder, mid_channels=spec.out_channels, pad=pad, se_channels=squeezed
@@ -38,8 +37,7 @@ def plan_depthwise_separable(spec: BlockSpec) -> BlockPlan:
     width = spec.in_channels
     squeezed = squeeze_channels(width, spec.se_ratio)
     pad = builder.conv("conv_dw", width, kernel=spec.kernel, stride=spec.stride, groups=width)
-    builder.batch_norm("bn1")
-    builder.activation(spec.activation)
+    builder.batch_norm("bn1", spec.activation)
     builder.squeeze_excite("se", squeezed, spec.activation)
     builder.conv("conv_pw", spec.out_channels)
     builder.batch_norm("bn2")
@@ -55,11 +53,9 @@ def plan_inverted_residual(spec: BlockSpec) -> BlockPlan:
     width = make_divisible(spec.in_channels * spec.expansion)
     squeezed = squeeze_channels(spec.in_channels, spec.se_ratio)
     builder.conv("conv_pw", width)
-    builder.batch_norm("bn1")
-    builder.activation(spec.activation)
+    builder.batch_norm("bn1", spec.activation)
     pad = builder.conv("conv_dw", width, kernel=spec.kernel, stride=spec.stride, groups=width)
-    builder.batch_norm("bn2")
-    builder.activation(spec.activation)
+    builder.batch_norm("bn2", spec.activation)
     builder.squeeze_excite("se", squeezed, spec.activation)
     builder.conv("conv_pwl", spec.out_channels)
     builder.batch_norm("bn3")
@@ -72,8 +68,7 @@ def plan_edge_residual(spec: BlockSpec) -> BlockPlan:
     width = make_divisible(spec.in_channels * spec.expansion)
     squeezed = squeeze_channels(spec.in_channels, spec.se_ratio)
     pad = builder.conv("conv_exp", width, kernel=spec.kernel, stride=spec.stride)
-    builder.batch_norm("bn1")
-    builder.activation(spec.activation)
+    builder.batch_norm("bn1", spec.activation)
     builder.squeeze_excite("se", squeezed, spec.activation)
     builder.conv("conv_pwl", spec.out_channels)
     builder.batch_norm("bn2")
@@ -84,8 +79,7 @@ def plan_basic(spec: BlockSpec) -> BlockPlan:
     """Plan `basic`: two k x k convolutions, the first strided (arXiv 1512.03385, figure 5)."""
     builder = _builder(spec)
     pad = builder.conv("conv1", spec.out_channels, kernel=spec.kernel, stride=spec.stride)
-    builder.batch_norm("bn1")
-    builder.activation(spec.activation)
+    builder.batch_norm("bn1", spec.activation)
     builder.conv("conv2", spec.out_channels, kernel=spec.kernel)
     builder.batch_norm("bn2")
     return finish_block(
@@ -94,18 +88,14 @@ def plan_basic(spec: BlockSpec) -> BlockPlan:
 
 
 def plan_bottleneck(spec: BlockSpec) -> BlockPlan:
-    """Plan `bottleneck`: 1x1 reduction to a share of the *output* width, strided k x k, 1x1.
-
-    The stride is placed as in ResNet "v1.5"; the paper has it in the first convolution.
-    """
+    """Plan `bottleneck`: 1x1 reduction to a share of the *output* width, strided k x k, 1x1. The
+    stride is placed as in ResNet "v1.5"; the paper has it in the first convolution."""
     builder = _builder(spec)
     width = make_divisible(spec.out_channels * spec.expansion)
     builder.conv("conv1", width)
-    builder.batch_norm("bn1")
-    builder.activation(spec.activation)
+    builder.batch_norm("bn1", spec.activation)
     pad = builder.conv("conv2", width, kernel=spec.kernel, stride=spec.stride)
-    builder.batch_norm("bn2")
-    builder.activation(spec.activation)
+    builder.batch_norm("bn2", spec.activation)
     builder.conv("conv3", spec.out_channels)
     builder.batch_norm("bn3")
     return finish_block(

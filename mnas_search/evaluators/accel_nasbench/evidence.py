@@ -13,6 +13,7 @@ memory in training (expansion 6 or three layers in stage 0) are rarer.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Self
 
@@ -30,19 +31,13 @@ DATA = "networks.npz"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Recorded networks and what was measured.
+    """Recorded networks and what was measured."""
 
-    Attributes:
-        codes: in the decision order of the `efficientnet` space [N, 28].
-        accuracy: 16-epoch ImageNet top-1 as a fraction [N].
-        performance: by name, `throughput_*` in images/s and `latency_*` in ms [N]; NaN where it
-            was not recorded.
-        macs, params: as recorded; macs by thop's rule, which counts batch norm and pools too [N].
-    """
-
-    codes: NDArray[np.uint8]
-    accuracy: NDArray[np.float64]
+    codes: NDArray[np.uint8]  # in the decision order of the `efficientnet` space [N, 28]
+    accuracy: NDArray[np.float64]  # 16-epoch ImageNet top-1 as a fraction [N]
+    # by name, `throughput_*` in images/s and `latency_*` in ms [N]; NaN where it was not recorded
     performance: Mapping[str, NDArray[np.float64]]
+    # macs, params: as recorded; macs by thop's rule, which counts batch norm and pools too [N]
     macs: NDArray[np.int64]
     params: NDArray[np.int64]
 
@@ -75,8 +70,9 @@ class Evidence:
         return self.take(fold == 0), self.take(fold == 1)
 
 
+@cache
 def load() -> Evidence:
-    """Load all recorded networks."""
+    """Load all recorded networks, once."""
     with (files(__package__) / DATA).open("rb") as file, np.load(file) as data:
         names = [n for n in data.files if n.startswith(("throughput_", "latency_"))]
         return Evidence(

@@ -27,15 +27,10 @@ _EXACT = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridConfig:
-    """The grid of triples.
+    """The grid of triples."""
 
-    Attributes:
-        step: between values of alpha, of beta and of gamma, which start at 1.
-        tolerance: largest deviation of alpha * beta^2 * gamma^2 from 2.
-    """
-
-    step: float = 0.1
-    tolerance: float = 0.1
+    step: float = 0.1  # between values of alpha, of beta and of gamma, which start at 1
+    tolerance: float = 0.1  # largest deviation of alpha * beta^2 * gamma^2 from 2
 
     def __post_init__(self) -> None:
         check_number("grid step", self.step, "[0.01, 1]")
@@ -56,11 +51,8 @@ class Triple:
 
 
 def triples(config: GridConfig) -> tuple[CompoundRule, ...]:
-    """Return the grid's triples near the constraint of equation (3), the paper's own first.
-
-    Raises:
-        UsageError: the grid has none, or more than a thousand.
-    """
+    """Return the grid's triples near the constraint of equation (3), the paper's own first. Raises
+    `UsageError` if the grid has none, or more than a thousand."""
     values = [
         round(1 + number * config.step, 9) for number in range(int(1 / config.step + _EXACT) + 1)
     ]
@@ -84,11 +76,8 @@ def candidates(
     limits: Sequence[Limit] = (),
     rounding: Rounding | None = None,
 ) -> tuple[tuple[Triple, ...], int]:
-    """Return the networks to train, and the number of triples beyond a limit.
-
-    Raises:
-        UsageError: none is left.
-    """
+    """Return the networks to train, and the number of triples beyond a limit. Raises `UsageError`
+    if none is left."""
     rules = triples(config)
     kept = [
         Triple(rule=rule, network=network)
@@ -109,20 +98,13 @@ def candidates(
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The choice of a triple by the trainings.
+    """The choice of a triple by the trainings."""
 
-    Attributes:
-        candidates: best mean first; those whose trainings all failed last.
-        error: standard error of the best mean.
-        equals: candidates within one standard error of the best.
-        chosen: the paper's triple if it is among the equals, else the best.
-    """
-
-    candidates: tuple[Triple, ...]
+    candidates: tuple[Triple, ...]  # best mean first; those whose trainings all failed last
     scores: MeasuredAccuracies
-    error: float
-    equals: tuple[Triple, ...]
-    chosen: Triple
+    error: float  # standard error of the best mean
+    equals: tuple[Triple, ...]  # candidates within one standard error of the best
+    chosen: Triple  # the paper's triple if it is among the equals, else the best
 
     @property
     def separable(self) -> bool:
