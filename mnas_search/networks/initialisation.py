@@ -6,7 +6,7 @@ from torch import nn
 _INPUTS, _CLASSES = 1280, 1000
 
 
-def initialise(network: nn.Module, classifier: nn.Linear) -> None:
+def initialise(network: nn.Module, classifier: nn.Module) -> None:
     """Initialise a network like TensorFlow's EfficientNet (efficientnet_model.py), in place.
 
     Convolutions N(0, 2 / fan_out) with fan_out = k^2 * out / groups, their biases 0; linear layers
