@@ -52,12 +52,10 @@ def resolve_architecture(
 
 def labelled(network: Architecture, base: Architecture) -> Architecture:
     """Name a network as `resolve_architecture` reads it: with the resolution that it is adapted
-    to, where that is not the base's. One that keeps every stride on small images has no words."""
-    resolution = network.resolution
-    if resolution == base.resolution:
+    to, where that is not the base's."""
+    if network.resolution == base.resolution:
         return network
-    word = "@" if adapt(network, resolution) == network else "with all strides at "
-    return replace(network, name=f"{network.label} {word}{resolution}")
+    return replace(network, name=f"{network.label} @{network.resolution}")
 
 
 def says_resolution(text: str) -> bool:

@@ -208,10 +208,13 @@ class Setup:
         own = network.resolution
         for resolution in range(own, min(own, 32) - 1, -8):
             smaller = replace(
-                network, resolution=resolution, num_classes=self.config.num_classes or 1000
+                network,
+                resolution=resolution,
+                num_classes=self.config.num_classes or 1000,
+                name=f"{network.label} @{resolution}",
             )
             if self.is_feasible(smaller):
-                return [labelled(smaller, network)]
+                return [smaller]
         return []
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:
