@@ -89,19 +89,20 @@ class HeldOutTest:
         return None if one == two or not (mine and theirs) else mine.minus(theirs)
 
     def summary(self) -> dict[str, Any]:
-        """Return the tests, by name of the network, and their difference as plain JSON values."""
-        tests = {one.label: self.of(one) for one in self._chosen()}
+        """Return the tests of both and their difference as plain JSON values; None for what there
+        is not."""
+        one, two = self._comparison.recommended, self._comparison.best_baseline
         difference = self.difference
         return {
-            "tests": {
-                label: {"accuracies": list(test.accuracies), "interval": _ends(test.accuracy)}
-                for label, test in tests.items()
-                if test is not None
-            },
-            "difference": None
-            if difference is None
-            else {"value": difference.value, "interval": _ends(difference)},
+            "recommended": self._summary(one),
+            "best_baseline": self._summary(two),
+            "difference": None if difference is None else _plain(difference),
         }
+
+    def _summary(self, one: Candidate | None) -> dict[str, Any] | None:
+        if one is None or (test := self.of(one)) is None:
+            return None
+        return {"name": one.label, "accuracies": test.accuracies, **_plain(test.accuracy)}
 
     def _chosen(self) -> list[Candidate]:
         found = [self._comparison.recommended, self._comparison.best_baseline]
@@ -121,5 +122,5 @@ def _by_image(results: list[JobResult]) -> Values | None:
     return shares
 
 
-def _ends(found: Interval) -> list[float]:
-    return [found.low, found.high]
+def _plain(found: Interval) -> dict[str, Any]:
+    return {"mean": found.value, "interval": (found.low, found.high)}
