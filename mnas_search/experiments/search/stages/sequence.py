@@ -9,6 +9,8 @@ from mnas_search.architecture import published
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.latency import Remeasured
 from mnas_search.experiments.search.stages.baseline_comparison import (
+    TOP,
+    TRAININGS,
     Baseline,
     BaselineComparison,
 )
@@ -16,11 +18,14 @@ from mnas_search.experiments.search.stages.finalist_check import FinalistCheck
 from mnas_search.experiments.search.stages.held_out_test import HeldOutTest
 from mnas_search.experiments.search.stages.replicates import Replicates
 from mnas_search.experiments.search.stages.trainings import Stage
+from mnas_search.experiments.search.time_limit import TimeLimit
 from mnas_search.nas.asha import Asha
 from mnas_search.nas.core import Search
 from mnas_search.nas.evaluator import is_noisy
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Trial
+
+_CHECK = 30.0  # seconds that are kept for the finalists' short trainings on digits
 
 
 @final
@@ -50,7 +55,7 @@ def make_stages(
     setup: Setup,
     journal: Events,
     random_journal: Events | None,
-    deadline: float,
+    limit: TimeLimit,
     on_trial: Callable[[Trial], None],
 ) -> Stages:
     """Make the stages of a run, with everything that the journals hold replayed."""
@@ -65,15 +70,27 @@ def make_stages(
         trials=trials,
         seed=seed,
     )
+    baselines = () if setup.tested is None else setup.baselines()
+    # Trainings of the comparison, and of the two networks that are tested.
+    compared = 0 if setup.tested is None else (TOP + len(baselines) + 2) * TRAININGS
+    reserved = 0.0 if setup.check is None else _CHECK
+
+    def count() -> int:
+        # One trial in six, so that the noise costs little beside the search.
+        expected = trials if config.time_budget is None else search.done
+        return max(2, min(8, expected // 6)) if is_noisy(evaluator) else 0
+
+    def on_finished(trial: Trial) -> None:
+        limit.record(trial)
+        on_trial(trial)
+
     search = make_search(
         controller=setup.controller(),
         journal=journal,
-        deadline=deadline,
+        has_time=lambda: limit.allows_candidate(count() + compared, reserved),
         stopping=None if config.early_stopping is None else Asha(),
-        on_trial=on_trial,
+        on_trial=on_finished,
     )
-    # One trial in six, so that the noise costs little beside the search.
-    count = max(2, min(8, trials // 6)) if is_noisy(evaluator) else 0
     replicates = Replicates(search, count=count, seed=seed, journal=journal)
     title = "training some networks again, with other seeds"
     searching = [Stage("", evaluator, search), Stage(title, evaluator, replicates.queue)]
@@ -98,7 +115,7 @@ def make_stages(
         comparison = BaselineComparison(
             search,
             objective,
-            baselines=[Baseline(network=network) for network in setup.baselines()],
+            baselines=[Baseline(network=network) for network in baselines],
             random_baseline=drawn,
             seed=seed,
             journal=journal,
