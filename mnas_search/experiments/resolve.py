@@ -91,6 +91,6 @@ def _winner(best: Path) -> Architecture:
     except (ValueError, LookupError, TypeError) as error:
         raise RunFolderError(f"{str(best)!r} holds no architecture: {error}") from error
     raise UnknownName(
-        f"the winner of {str(best.parent)!r} is the traced network {winner['fingerprint']!r}; this "
-        "command requires a network of stages"
+        f"the winner of {str(best.parent)!r} is the traced network {winner['fingerprint']!r}; "
+        "this command requires a network of stages"
     )
