@@ -18,6 +18,7 @@ from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.experiment import content_hashes
 from mnas_search.experiments.search.checks import PLUGINS
 from mnas_search.experiments.search.options import RunConfig
+from mnas_search.experiments.search.stages.baseline_comparison import Baseline
 from mnas_search.experiments.search.warm_start import warm_start
 from mnas_search.nas.asha import REDUCTION
 from mnas_search.nas.controller import Controller
@@ -161,8 +162,9 @@ class Setup:
         """Return whether a network keeps the target and all limits."""
         return self.objective.is_feasible(self.cost_model.costs(network))
 
-    def baselines(self) -> list[Architecture]:
-        """Return the fixed baselines, each as wide as the constraints allow."""
+    def baselines(self) -> list[Baseline]:
+        """Return the pretrained network, if any, and the fixed baselines, each as wide as the
+        constraints allow."""
         found = []
         for name in _BASELINES:
             network = replace(
@@ -173,10 +175,10 @@ class Setup:
             if self.pretrained is not None:
                 network = self.pretrained.style(network)
             with contextlib.suppress(UsageError):  # no width is within the constraints
-                found.append(widest(network, self.is_feasible))
+                found.append(Baseline(network=widest(network, self.is_feasible)))
         return found if self.pretrained is None else [*self._pretrained_baseline(), *found]
 
-    def _pretrained_baseline(self) -> list[Architecture]:
+    def _pretrained_baseline(self) -> list[Baseline]:
         """Return the pretrained network at the largest resolution within the constraints, a
         multiple of 8 from 32 pixels to its own; nothing if there is none."""
         assert self.pretrained is not None
@@ -190,7 +192,7 @@ class Setup:
                 name=f"{network.label} @{resolution}",
             )
             if self.is_feasible(smaller):
-                return [smaller]
+                return [Baseline(network=smaller, weights=self.config.init)]
         return []
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:
