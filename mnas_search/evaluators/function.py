@@ -45,10 +45,12 @@ class FunctionEvaluator(Evaluator):
 def as_evaluator(target: Any, *, data: str | None, proxy: str | None = None) -> Evaluator:
     """Return an evaluator made from what a plug-in name stands for.
 
-    An `Evaluator` is taken as it is; a subclass is constructed with `data=`, and with `proxy=`
-    where that is given; any other callable is a function of the architecture.
+    An `Evaluator` is taken as it is, with data of its own; a subclass is constructed with
+    `data=`, and with `proxy=` where that is given; any other callable is a function of the
+    architecture.
     """
     if isinstance(target, Evaluator):
+        _refuse(f"the instance {type(target).__name__}", data=data, proxy=proxy)
         return target
     if isinstance(target, Profiler) or (isinstance(target, type) and issubclass(target, Profiler)):
         raise UsageError(
@@ -56,13 +58,8 @@ def as_evaluator(target: Any, *, data: str | None, proxy: str | None = None) -> 
             "`mnas-search evaluate` measures it)"
         )
     if isinstance(target, type) and issubclass(target, Evaluator):
-        accepted = inspect.signature(target).parameters
-        for name, value in (("data", data), ("proxy", proxy)):
-            if value is not None and name not in accepted:
-                raise UsageError(
-                    f"{name} {value!r} requires an evaluator that takes {name}, "
-                    f"got {target.__name__}"
-                )
+        accepted, options = inspect.signature(target).parameters, {"data": data, "proxy": proxy}
+        _refuse(target.__name__, **{n: v for n, v in options.items() if n not in accepted})
         given = {"data": data} if "data" in accepted else {}
         if proxy is not None:
             given["proxy"] = proxy
@@ -70,9 +67,14 @@ def as_evaluator(target: Any, *, data: str | None, proxy: str | None = None) -> 
         return evaluator
     if not callable(target):
         raise UsageError(f"evaluator must be an Evaluator or a function, got {target!r}")
-    for name, value in (("data", data), ("proxy", proxy)):
+    _refuse("a function", data=data, proxy=proxy)
+    return FunctionEvaluator(target)
+
+
+def _refuse(what: str, **options: str | None) -> None:
+    """Raise `UsageError` for options that an evaluator does not take."""
+    for name, value in options.items():
         if value is not None:
             raise UsageError(
-                f"{name} {value!r} requires an evaluator that takes {name}, got a function"
+                f"{name} {value!r} requires an evaluator that takes {name}, got {what}"
             )
-    return FunctionEvaluator(target)

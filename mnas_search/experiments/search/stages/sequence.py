@@ -16,7 +16,7 @@ from mnas_search.nas.asha import Asha
 from mnas_search.nas.core import Search
 from mnas_search.nas.evaluator import is_noisy
 from mnas_search.nas.journal import Events
-from mnas_search.nas.trial import Trial
+from mnas_search.nas.trial import Evaluation, Trial
 
 
 @final
@@ -46,7 +46,8 @@ def make_stages(
     journal: Events,
     random_journal: Events | None,
     deadline: float,
-    on_trial: Callable[[Trial], None],
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+    on_rung: Callable[[int, Evaluation], None] = lambda trial, evaluation: None,
 ) -> Stages:
     """Make the stages of a run, with everything that the journals hold replayed."""
     config, objective, evaluator = setup.config, setup.objective, setup.evaluator
@@ -66,6 +67,7 @@ def make_stages(
         deadline=deadline,
         stopping=None if config.early_stopping is None else Asha(),
         on_trial=on_trial,
+        on_rung=on_rung,
     )
     # One trial in six, so that the noise costs little beside the search.
     count = max(2, min(8, trials // 6)) if is_noisy(evaluator) else 0
