@@ -1,15 +1,24 @@
 """Published architectures as data: block strings and the settings beside them.
 
-Sources: efficientnet_builder.py and mnasnet_models.py of tensorflow/tpu; MobileNetV1
+Sources: efficientnet_builder.py, lite/efficientnet_lite_builder.py and mnasnet_models.py of
+tensorflow/tpu; MobileNetV1
 (arXiv 1704.04861) table 1; MobileNetV2 (arXiv 1801.04381) table 2; ResNet (arXiv 1512.03385)
 table 1. The block strings are those of the released code, whose counts equal those of the papers'
 tables. ResNets are torchvision's "v1.5", with a block's stride in its 3x3 convolution.
 """
 
 import functools
+from dataclasses import replace
 from typing import Any
 
-from mnas_search.architecture.scaling import LARGER, PUBLISHED, published_family, published_member
+from mnas_search.architecture.scaling import (
+    LARGER,
+    LITE,
+    PUBLISHED,
+    Coefficients,
+    published_family,
+    published_member,
+)
 from mnas_search.architecture.stage import Stem
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UnknownName
@@ -23,6 +32,7 @@ _EFFICIENTNET_B0 = (
 )
 _EFFICIENTNETS = tuple(f"efficientnet_b{i}" for i in range(len(PUBLISHED)))
 _LARGER = {f"efficientnet_{key}": coefficients for key, coefficients in LARGER.items()}
+_LITE = {f"efficientnet_lite{i}": coefficients for i, coefficients in enumerate(LITE)}
 
 _RELU: dict[str, Any] = {"activation": "relu", "stochastic_depth_rate": 0.0}
 _RELU6: dict[str, Any] = {"activation": "relu6", "stochastic_depth_rate": 0.0}
@@ -86,7 +96,7 @@ _OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def names() -> tuple[str, ...]:
     """Return all names, in the order of the papers' tables."""
-    return (*_EFFICIENTNETS, *_LARGER, *_OTHERS)
+    return (*_EFFICIENTNETS, *_LARGER, *_LITE, *_OTHERS)
 
 
 @functools.cache
@@ -97,7 +107,21 @@ def architecture(name: str) -> Architecture:
         return published_family(base, _EFFICIENTNETS)[_EFFICIENTNETS.index(name)]
     if name in _LARGER:
         return published_member(base, _LARGER[name], name=name)
+    if name in _LITE:
+        return _lite(base, _LITE[name], name)
     if name in _OTHERS:
         text, shared = _OTHERS[name]
         return Architecture.from_block_string(text, name=name, **shared)
     raise UnknownName(f"architecture must be one of {', '.join(names())}, got {name!r}")
+
+
+def _lite(b0: Architecture, coefficients: Coefficients, name: str) -> Architecture:
+    """Return B0 with ReLU6 and without squeeze-and-excitation, scaled except for stem, head and
+    the repeats of the first and last stages."""
+    stages = tuple(replace(stage, se_ratio=0, activation="relu6") for stage in b0.stages)
+    base = replace(b0, stages=stages, activation="relu6")
+    scaled = published_member(base, coefficients, name=name)
+    first, *middle, last = scaled.stages
+    ends = replace(first, repeats=stages[0].repeats), replace(last, repeats=stages[-1].repeats)
+    stages = (ends[0], *middle, ends[1])
+    return replace(scaled, stages=stages, stem=base.stem, head_channels=base.head_channels)

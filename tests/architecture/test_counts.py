@@ -14,7 +14,8 @@ from mnas_search.nas.space.choices import decode, sample_codes
 from mnas_search.nas.space.cost import LookupTableCost, PerNetworkCost, space_cost
 from mnas_search.networks.reference_counters import count
 
-# params and MACs of the released code at each network's own resolution (torchvision, timm)
+# params and MACs of the released code at each network's own resolution (torchvision, timm; MACs of
+# Lite0 to Lite4 by d-li14/efficientnet-lite.pytorch, in millions: 385, 600, 860, 1383, 2553)
 PUBLISHED = {
     "efficientnet_b0": (5_288_548, 385_814_752),
     "efficientnet_b1": (7_794_184, 686_802_832),
@@ -26,6 +27,11 @@ PUBLISHED = {
     "efficientnet_b7": (66_347_960, 37_745_884_192),
     "efficientnet_b8": (87_413_142, 62_597_461_568),
     "efficientnet_l2": (480_309_308, 475_703_653_280),
+    "efficientnet_lite0": (4_652_008, 385_187_552),
+    "efficientnet_lite1": (5_416_680, 600_185_232),
+    "efficientnet_lite2": (6_092_072, 859_736_272),
+    "efficientnet_lite3": (8_197_096, 1_383_321_872),
+    "efficientnet_lite4": (13_006_568, 2_553_034_336),
     "mnasnet_a1": (3_887_038, 311_579_072),
     "mnasnet_b1": (4_383_312, 314_415_872),
     "mobilenet_v1": (4_231_976, 568_740_352),

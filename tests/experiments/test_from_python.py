@@ -55,12 +55,12 @@ def recorded(folder):
 
 
 def tiny():
-    """Two classes that a mean tells apart, 8 pixels."""
+    """Two of the toy space's ten classes, which a mean tells apart; 8 pixels."""
     rng = np.random.default_rng(0)
     labels = np.arange(24) % 2
     images = (rng.integers(0, 60, (24, 8, 8, 3)) + 150 * labels[:, None, None, None]).astype("u1")
     split = Split(images=images, labels=labels)
-    return Dataset(name="tiny", num_classes=2, train=split, validation=split, test=split)
+    return Dataset(name="tiny", num_classes=10, train=split, validation=split, test=split)
 
 
 def test_objects_are_recorded_by_name_and_digest(tmp_path):
@@ -145,7 +145,7 @@ def test_an_evaluator_that_cannot_travel_to_workers_is_refused_before_a_folder(t
 
 
 def test_a_data_set_is_used_as_it_is(tmp_path):
-    options = {"evaluator": None, "proxy": "epochs=1,width=0.5", "trials": 1}
+    options = {"space": ToySpace(), "evaluator": None, "proxy": "epochs=1,width=0.5", "trials": 1}
     result = search(tmp_path / "run", data=tiny(), **options)
     config = recorded(tmp_path / "run")
     assert config["data"] == "python:tiny"
@@ -200,6 +200,7 @@ def test_a_stage_is_told(tmp_path):
     notes = Notes()
     search(
         tmp_path / "run",
+        space=ToySpace(),
         data=tiny(),
         evaluator=None,
         proxy="epochs=1,width=0.5",

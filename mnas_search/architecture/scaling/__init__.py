@@ -9,6 +9,7 @@ Importing this package loads the equations only.
 from mnas_search.architecture.scaling.equations import (
     BASE_RESOLUTION,
     LARGER,
+    LITE,
     PUBLISHED,
     Coefficients,
     CompoundRule,
@@ -23,6 +24,7 @@ from mnas_search.architecture.scaling.equations import (
 __all__ = [
     "BASE_RESOLUTION",
     "LARGER",
+    "LITE",
     "PUBLISHED",
     "Coefficients",
     "CompoundRule",

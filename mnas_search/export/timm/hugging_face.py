@@ -37,6 +37,7 @@ _NOT_RUN = (
 )
 _IN_TIMM = {
     **{f"efficientnet_b{i}": f"efficientnet_b{i}" for i in range(8)},
+    **{f"efficientnet_lite{i}": f"efficientnet_lite{i}" for i in range(5)},
     "mnasnet_a1": "semnasnet_100",
     "mnasnet_b1": "mnasnet_100",
     "mobilenet_v1": "mobilenetv1_100",

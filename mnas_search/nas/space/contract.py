@@ -89,17 +89,16 @@ class BatchAccuracy(Protocol):
 def make_space(name: str, *, resolution: int = 224, num_classes: int | None = 1000) -> SearchSpace:
     """Return the search space of a name, for deployment at a resolution and number of classes."""
     target = plugins.load("search_spaces", name)
-    made = isinstance(target, SearchSpace)
-    if not made and not (isinstance(target, type) and issubclass(target, SearchSpace)):
+    if isinstance(target, SearchSpace):
+        return target
+    if not (isinstance(target, type) and issubclass(target, SearchSpace)):
         raise UsageError(f"space must be a SearchSpace class, got {name!r}")
-    accepted = () if made else inspect.signature(target).parameters
+    accepted = inspect.signature(target).parameters
     given = {"resolution": resolution, "num_classes": num_classes}
     defaults = {"resolution": 224, "num_classes": 1000}
     for option, value in given.items():
         if option not in accepted and value != defaults[option]:
             raise UsageError(f"{option} is fixed by space {name!r}, got {value}")
-    if made:
-        return target
     fitting = {option: value for option, value in given.items() if option in accepted}
     space: SearchSpace = plugins.make(target, name, **fitting)
     return space
