@@ -13,9 +13,9 @@ from mnas_search.cli.options import FOLDER, format_option, print_json
 def compare(folders: tuple[Path, ...], form: str) -> None:
     """Compare runs side by side.
 
-    RUN is the folder of a run, finished or not. Runs that differ in nothing but the seed repeat one
-    setting, and are also shown as means and standard deviations over seeds. Only the folders' files
-    are read.
+    RUN is the folder of a run, finished or not. Runs that differ in nothing but the seed repeat
+    one setting, and are also shown as means and standard deviations over seeds. Only the files of
+    the folders are read.
     """
     from mnas_search.experiments.search.report.side_by_side import (
         compare_runs,
