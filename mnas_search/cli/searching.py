@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@config_option
 @run_option()
+@config_option
 @click.option("--output", type=FOLDER, help="Folder of the run.", show_default="runs/<target>-<n>")
 @format_option
 def run(output: Path | None, form: str, **options: Any) -> None:

@@ -1,7 +1,7 @@
 """A plain function `architecture -> accuracy` as an evaluator."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, final
 
 from mnas_search.architecture.traced_network import Network
@@ -37,20 +37,22 @@ class FunctionEvaluator(Evaluator):
         return resources
 
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """Yield one evaluation."""
         seeds = {"seed": seed} if self._seeded else {}
         yield Evaluation(accuracy=float(self._function(network, **seeds)))
 
 
-def as_evaluator(target: Any, *, data: str | None, proxy: str | None = None) -> Evaluator:
+def as_evaluator(
+    target: Any, *, data: str | None, proxy: str | None = None, init: object = None
+) -> Evaluator:
     """Return an evaluator made from what a plug-in name stands for.
 
     An `Evaluator` is taken as it is, with data of its own; a subclass is constructed with
-    `data=`, and with `proxy=` where that is given; any other callable is a function of the
-    architecture.
+    `data=`, and with `proxy=` where that is given, as with `init=`, a `Pretrained` network to
+    start from; any other callable is a function of the architecture.
     """
+    options = {"data": data, "proxy": proxy, "init": init}
     if isinstance(target, Evaluator):
-        _refuse(f"the instance {type(target).__name__}", data=data, proxy=proxy)
+        _refuse(f"the instance {type(target).__name__}", options)
         return target
     if isinstance(target, Profiler) or (isinstance(target, type) and issubclass(target, Profiler)):
         raise UsageError(
@@ -58,23 +60,22 @@ def as_evaluator(target: Any, *, data: str | None, proxy: str | None = None) -> 
             "`mnas-search evaluate` measures it)"
         )
     if isinstance(target, type) and issubclass(target, Evaluator):
-        accepted, options = inspect.signature(target).parameters, {"data": data, "proxy": proxy}
-        _refuse(target.__name__, **{n: v for n, v in options.items() if n not in accepted})
-        given = {"data": data} if "data" in accepted else {}
-        if proxy is not None:
-            given["proxy"] = proxy
+        accepted = inspect.signature(target).parameters
+        _refuse(target.__name__, options, accepted)
+        given: dict[str, Any] = {"data": data} if "data" in accepted else {}
+        given |= {n: v for n, v in (("proxy", proxy), ("init", init)) if v is not None}
         evaluator: Evaluator = plugins.make(target, target.__name__, **given)
         return evaluator
     if not callable(target):
         raise UsageError(f"evaluator must be an Evaluator or a function, got {target!r}")
-    _refuse("a function", data=data, proxy=proxy)
+    _refuse("a function", options)
     return FunctionEvaluator(target)
 
 
-def _refuse(what: str, **options: str | None) -> None:
+def _refuse(what: str, options: Mapping[str, object], accepted: Container[str] = ()) -> None:
     """Raise `UsageError` for options that an evaluator does not take."""
     for name, value in options.items():
-        if value is not None:
+        if value is not None and name not in accepted:
             raise UsageError(
                 f"{name} {value!r} requires an evaluator that takes {name}, got {what}"
             )
