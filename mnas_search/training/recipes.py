@@ -69,12 +69,11 @@ _FINETUNING_SIDE = 64  # pixels of a proxy that starts from pretrained weights
 _FINETUNING_IMAGES = 10_000  # of all its epochs
 
 
-def finetuning_proxy(side: int, count: int) -> ProxyRecipe:
+def finetuning_proxy(count: int) -> ProxyRecipe:
     """Return the recipe of a proxy that starts from pretrained weights, for `count` training
-    images: a short fine-tuning at full width. Images of any `side` are resized to 64 pixels, as
-    smaller objects are not what the weights have seen.
+    images: a short fine-tuning at full width. All images are resized to 64 pixels; the weights
+    have hardly seen smaller objects.
     """
-    del side
     epochs = min(max(round(_FINETUNING_IMAGES / count), 2), 20)
     share = min(1.0, _FINETUNING_IMAGES / (epochs * count))
     return ProxyRecipe(

@@ -125,6 +125,7 @@ WRAPPED = {
         "args": argparse.Namespace(lr=0.1, data="photos"),
         "best": np.float64(0.5),
         "seen": np.int64(3),
+        "random state": np.random.RandomState(0).get_state(),
         "state_dict": s,
     },
 }
