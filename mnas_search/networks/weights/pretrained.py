@@ -6,6 +6,7 @@ function.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -63,6 +64,23 @@ class Pretrained:
             bn_eps=mine.bn_eps,
             bn_momentum=mine.bn_momentum,
         )
+
+    def largest(
+        self, is_feasible: Callable[[Architecture], bool], num_classes: int
+    ) -> Architecture | None:
+        """Return the network at the largest feasible resolution, its own less a multiple of 8
+        pixels, and with all its strides; None if no resolution from 32 pixels on is feasible."""
+        own = self.architecture.resolution
+        for resolution in range(own, min(own, 32) - 1, -8):
+            network = replace(
+                self.architecture,
+                resolution=resolution,
+                num_classes=num_classes,
+                name=f"{self.architecture.label} @{resolution}",
+            )
+            if is_feasible(network):
+                return network
+        return None
 
     def start(self, network: Architecture, *, seed: int) -> dict[str, Tensor]:
         """Return initial weights for a network; raises `UsageError` if no layer fits."""
