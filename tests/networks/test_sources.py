@@ -161,7 +161,7 @@ def test_weights_of_another_network_are_named(state):
     other = {f"encoder.{i}.weight": torch.zeros(3) for i in range(5)}
     with pytest.raises(UsageError, match=r"do not fit: .*; unused are encoder\.0\.weight, enc"):
         fit(other, NETWORK)
-    with pytest.raises(UsageError, match=r"or be those of .*, got encoder\.0\.weight"):
+    with pytest.raises(UsageError, match=r"must be those of .*, got encoder\.0\.weight"):
         identify(other)
 
 
