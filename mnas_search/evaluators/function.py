@@ -37,7 +37,6 @@ class FunctionEvaluator(Evaluator):
         return resources
 
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """Yield one evaluation."""
         seeds = {"seed": seed} if self._seeded else {}
         yield Evaluation(accuracy=float(self._function(network, **seeds)))
 
