@@ -77,8 +77,8 @@ def plot_front(
     metric = METRICS[objective.metric]
     axes = pyplot.subplots()[1] if axes is None else axes
 
-    def places(shown: Sequence[Trial]) -> tuple[list[float], list[float | None]]:
-        return [objective.target_cost(t.costs) for t in shown], [t.accuracy for t in shown]
+    def places(shown: Sequence[Trial]) -> tuple[list[float], list[float]]:
+        return [objective.target_cost(t.costs) for t in shown], [t.accuracy or 0.0 for t in shown]
 
     axes.plot(*places(trials), "o", color=_GREY, markersize=4, label="candidates")
     axes.step(*places(front), where="post", color=_BLUE, label="Pareto front")
@@ -87,6 +87,7 @@ def plot_front(
     label = f"target {metric.amount(objective.target)}"
     axes.axvline(objective.target, color=_GREY, linestyle="--", linewidth=1, label=label)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: metric.amount(value)))
-    axes.set(xlabel=metric.name, ylabel="accuracy")
+    across = "FLOPs (multiply-adds)" if metric.name == "FLOPs" else metric.name
+    axes.set(xlabel=across, ylabel="accuracy")
     axes.legend()
     return axes
