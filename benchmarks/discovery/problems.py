@@ -46,10 +46,10 @@ _RIDGE = 1e-3  # the constant and the tables' means are not told apart by any da
 class Definition:
     """A problem in figures."""
 
-    name: str  # of the problem
-    kind: str  # of the reward
+    name: str
+    kind: str  # of the reward: `soft` or `hard`
     target: float  # multiply-adds, or images a second where there is a device
-    # whose recorded throughput bounds the search; None for multiply-adds
+    # the one whose recorded throughput bounds the search; None for multiply-adds
     device: str | None = None
     noise: float = SEED_NOISE  # standard deviation of a told accuracy
 

@@ -25,10 +25,10 @@ Runs = Mapping[str, Mapping[int, Scored]]  # searcher -> seed -> run
 class Scores:
     """All runs on one problem."""
 
-    problem: DiscoveryProblem  # which
+    problem: DiscoveryProblem
     fraction: float  # of uniform draws, within the target
     best: float  # the best held-out reward known
-    best_codes: tuple[int, ...]  # its network
+    best_codes: tuple[int, ...]  # of its network
     # held-out reward of the optimum of what is told, without noise: what a perfect search would
     # report
     perfect: float

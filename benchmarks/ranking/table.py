@@ -37,9 +37,9 @@ class Column:
 class Row:
     """How a column ranks the networks of a draw."""
 
-    column: Column  # what
-    draw: str  # where
-    networks: int  # how many
+    column: Column
+    draw: str
+    networks: int  # of the draw, that the column has
     tau: Interval  # against recorded accuracy, with its interval
     # baseline, baseline_tau: the best of log macs, log params and their linear fit here
     baseline: str
