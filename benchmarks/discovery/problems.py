@@ -105,9 +105,8 @@ class DiscoveryProblem:
         codes = np.array([row], dtype=np.uint8)
         text = f"{self.name}/{seed}/{','.join(map(str, row))}"
         rng = np.random.default_rng(list(hashlib.sha256(text.encode()).digest()))
-        accuracy = float(self.searched(codes)[0]) + self.definition.noise * float(
-            rng.standard_normal()
-        )
+        noise = self.definition.noise * float(rng.standard_normal())
+        accuracy = float(self.searched(codes)[0]) + noise
         costs = {name: found[0].item() for name, found in self.given.costs(codes).items()}
         objective = self.given.objective
         cost = objective.target_cost(costs)

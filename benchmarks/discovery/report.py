@@ -53,11 +53,8 @@ def records(scores: Scores, evaluations: Sequence[int]) -> list[Record]:
     made = []
     ours = scores.runs.get(REFERENCE, {})
     for name, runs in scores.runs.items():
-        record: Record = {
-            "problem": scores.problem.name,
-            "controller": label(name),
-            "seeds": len(runs),
-        }
+        record: Record = {"problem": scores.problem.name, "controller": label(name)}
+        record["seeds"] = len(runs)
         for n in evaluations:
             at_n = _at(scores.regret, runs, n)
             chosen = _at(scores.incumbent_regret, runs, n)
