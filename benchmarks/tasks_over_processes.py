@@ -59,8 +59,8 @@ def _outcomes(
         for task in tasks:
             try:
                 outcome: Result | BaseException = work(task)
-            except Exception as error:
-                outcome = error
+            except Exception as raised:
+                outcome = raised
             yield task, outcome
         return
     pool = ProcessPoolExecutor(
