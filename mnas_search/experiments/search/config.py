@@ -174,24 +174,10 @@ class Setup:
                 network = self.pretrained.style(network)
             with contextlib.suppress(UsageError):  # no width is within the constraints
                 found.append(widest(network, self.is_feasible))
-        return found if self.pretrained is None else [*self._pretrained_baseline(), *found]
-
-    def _pretrained_baseline(self) -> list[Architecture]:
-        """Return the pretrained network at the largest resolution within the constraints, a
-        multiple of 8 from 32 pixels to its own; nothing if there is none."""
-        assert self.pretrained is not None
-        network = self.pretrained.architecture
-        own = network.resolution
-        for resolution in range(own, min(own, 32) - 1, -8):
-            smaller = replace(
-                network,
-                resolution=resolution,
-                num_classes=self.config.num_classes or 1000,
-                name=f"{network.label} @{resolution}",
-            )
-            if self.is_feasible(smaller):
-                return [smaller]
-        return []
+        if self.pretrained is not None:
+            own = self.pretrained.largest(self.is_feasible, self.config.num_classes or 1000)
+            found = [*filter(None, [own]), *found]
+        return found
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:
         """Return choices to try first, and trials of earlier runs."""
