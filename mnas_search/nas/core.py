@@ -132,9 +132,8 @@ class Search(JobQueue[EvaluationJob]):
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Finished trials without duplicates, by number."""
-        return tuple(
-            trial for _, trial in sorted(self._trials.items()) if trial.duplicate_of is None
-        )
+        by_number = sorted(self._trials.items())
+        return tuple(trial for _, trial in by_number if trial.duplicate_of is None)
 
     @property
     def best(self) -> Trial | None:
