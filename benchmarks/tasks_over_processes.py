@@ -40,7 +40,9 @@ def compute(
     with closing(_outcomes(work, tasks, processes)) as outcomes:
         for n, (task, outcome) in enumerate(outcomes, 1):
             if isinstance(outcome, BaseException):
-                failures.append(f"{describe(task)}: {_reason(outcome)}")
+                known = isinstance(outcome, MnasSearchError)
+                reason = str(outcome) if known else describe_exception(outcome)
+                failures.append(f"{describe(task)}: {reason}")
                 note(f"failed: {failures[-1]}")
             else:
                 keep(task, outcome)
@@ -55,7 +57,11 @@ def _outcomes(
     """Yield each task with its result or error, as they finish."""
     if processes == 1 or len(tasks) < 2:
         for task in tasks:
-            yield task, _attempt(work, task)
+            try:
+                outcome: Result | BaseException = work(task)
+            except Exception as raised:
+                outcome = raised
+            yield task, outcome
         return
     pool = ProcessPoolExecutor(
         min(processes, len(tasks)),
@@ -72,17 +78,6 @@ def _outcomes(
                 return  # a worker was killed: no more results can come
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _attempt(work: Callable[[Task], Result], task: Task) -> Result | BaseException:
-    try:
-        return work(task)
-    except Exception as error:
-        return error
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) if isinstance(error, MnasSearchError) else describe_exception(error)
 
 
 _work: Callable[[Any], Any] | None = None  # of a worker process

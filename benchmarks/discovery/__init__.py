@@ -4,16 +4,13 @@ Everybody searches the same problems under the same noise and seeds, on the evid
 Accel-NASBench (arXiv 2404.08005): 4,626 networks of the `efficientnet` space, trained for 16
 epochs on ImageNet. No controller is started with known networks.
 
-    problems        what is searched, what is told
-    device          cost on a device
-    searchers       who searches; ours behind it
+    problems        what is searched, what is told, cost on a device
+    searchers       who searches, and one run; ours behind it
     peers/          methods of others
     roster          who takes part, by name
-    sources         hashes of code
-    runs            one run and its file
     running         many, over processes
     scoring         held-out rewards, regret
-    report, figure  what is written
+    report          what is written
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnas_search.benchmarks.discovery import figure, report, roster, running, scoring
+from mnas_search.benchmarks.discovery import report, roster, running, scoring
 from mnas_search.benchmarks.discovery.problems import DEFINITIONS, DiscoveryProblem, problems
 from mnas_search.benchmarks.discovery.report import Scores
 from mnas_search.benchmarks.discovery.running import QUICK, Plan, Runner, Task
@@ -82,7 +79,7 @@ def run(
             "discovery.md": report.markdown(scores, rows, plan.evaluations),
             "discovery.json": {"records": rows, "failures": failures},
             "discovery-curves.csv.gz": report.curves(scores),
-            **figure.draw(scores),
+            **report.draw(scores),
         },
     )
     return Outcome(

@@ -1,19 +1,14 @@
-"""What is written: tables as Markdown, readings as CSV, a figure."""
+"""What is written: tables as Markdown, readings as CSV, tau against seconds as a figure."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from mnas_search.benchmarks.ranking import statistics
+from mnas_search.benchmarks.figure_style import label_points, new_figure, rendered
+from mnas_search.benchmarks.ranking import table as ranked
 from mnas_search.benchmarks.ranking.networks import DRAWS, sample
 from mnas_search.benchmarks.ranking.readings import Reading
-from mnas_search.benchmarks.ranking.table import (
-    BUDGET,
-    CONFIRMING,
-    Row,
-    against,
-    baselines,
-    choice,
-)
+from mnas_search.benchmarks.ranking.table import BUDGET, CONFIRMING, Row
 from mnas_search.benchmarks.ranking.trials import Trial
 from mnas_search.benchmarks.results import (
     Record,
@@ -71,7 +66,7 @@ def table(rows: Sequence[Row]) -> list[dict[str, str]]:
 
 _LEGEND = f"""\
 tau: Kendall's tau-b with recorded ImageNet accuracy, 95 % interval over networks (bootstrap,
-{statistics.RESAMPLES:,} resamples). difference: to the best of three baselines on the same
+{ranked.RESAMPLES:,} resamples). difference: to the best of three baselines on the same
 networks, paired bootstrap; the baselines are log MACs, log params, and a linear function of both
 fitted on the recorded networks outside both draws. fair: among networks with
 squeeze-and-excitation in some stage. s: process time a network, one thread. passes: on the draw
@@ -82,7 +77,7 @@ difference above zero.
 
 def verdict(rows: Sequence[Row]) -> str:
     """Describe what was chosen on the first draw, and what the second says of it."""
-    taken = choice(rows)
+    taken = ranked.choice(rows)
     if taken is None:
         return (
             f"Nothing was read on {CONFIRMING} networks of draw `{DRAWS[0]}`: nothing is chosen."
@@ -107,7 +102,7 @@ def verdict(rows: Sequence[Row]) -> str:
         others = [r for r in rows if r.draw == DRAWS[1] and r.column.kind == kind]
         if others:
             best = max(others, key=lambda r: r.tau.value).column
-            gain = against(row.column, best, DRAWS[1])
+            gain = ranked.against(row.column, best, DRAWS[1])
             told += f" Difference to `{best.name}`: {_gain(gain)}."
     return told
 
@@ -140,12 +135,6 @@ def raw(
     return zipped_csv(("trial", "reading", "network", "value", "seconds"), rows)
 
 
-def baseline_taus(draw: str, count: int) -> dict[str, float]:
-    """Return tau of each baseline on a draw."""
-    on = sample(draw, count)
-    return {name: statistics.tau(v, on.accuracy) for name, v in baselines(on).items()}
-
-
 def _tau(interval: Interval) -> str:
     return interval_text(interval, "{:.2f}")
 
@@ -160,3 +149,69 @@ def _pair(value: float, baseline: float) -> str:
 
 def _figure(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 3)
+
+
+_FASTEST = 0.03  # seconds; what is faster is drawn there
+_COLOURS = {
+    "structure": "C7",
+    "fitted": "C4",
+    "zero-cost": "C0",
+    "combination": "C2",
+    "features": "C1",
+    "training": "C3",
+}
+
+
+def draw(rows: Sequence[Row]) -> bytes:
+    """Return a PNG with a panel for each draw."""
+    with new_figure(12, 5.5) as figure:
+        panels = figure.subplots(1, len(DRAWS), sharey=True)
+        for panel, name in zip(panels, DRAWS, strict=True):
+            own = [row for row in rows if row.draw == name]
+            _axes(panel, name)
+            for kind, colour in _COLOURS.items():
+                _points(panel, [row for row in own if row.column.kind == kind], kind, colour)
+            if own:
+                _baselines(panel, name, max(row.networks for row in own))
+                panel.legend(loc="lower left", fontsize=7)
+        panels[0].set_ylabel("Kendall's tau with recorded ImageNet accuracy")
+        for panel, name in zip(panels, DRAWS, strict=True):
+            own = sorted((r for r in rows if r.draw == name), key=lambda row: -row.tau.value)
+            label_points(panel, [(r.column.name, _seconds(r), r.tau.value) for r in own], size=6)
+        return rendered(figure, "png")
+
+
+def _axes(panel: Any, name: str) -> None:
+    panel.set_title(f"draw `{name}`")
+    panel.set_xlabel("CPU-seconds a network")
+    panel.set_xscale("log")
+    panel.set_xlim(_FASTEST / 1.5, BUDGET)
+    panel.set_ylim(-0.5, 1)
+    panel.axhline(0, color="black", linewidth=0.5)
+
+
+def _points(panel: Any, rows: Sequence[Row], kind: str, colour: str) -> None:
+    if not rows:
+        return
+    taus = [row.tau for row in rows]
+    panel.errorbar(
+        [_seconds(row) for row in rows],
+        [tau.value for tau in taus],
+        yerr=[[t.value - t.low for t in taus], [t.high - t.value for t in taus]],
+        fmt="o",
+        markersize=4,
+        linewidth=0.8,
+        color=colour,
+        label=kind,
+    )
+
+
+def _baselines(panel: Any, draw: str, networks: int) -> None:
+    on = sample(draw, networks)
+    for style, (name, scores) in zip(("--", "-.", ":"), ranked.baselines(on).items(), strict=True):
+        tau = ranked.tau(scores, on.accuracy)
+        panel.axhline(tau, color="grey", linewidth=1, linestyle=style, label=name)
+
+
+def _seconds(row: Row) -> float:
+    return max(row.column.seconds, _FASTEST)

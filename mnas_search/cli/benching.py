@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mnas_search.cli.options import FOLDER, format_option, print_json
+from mnas_search.cli.options import FOLDER, format_option, print_json, print_rows
 from mnas_search.common.errors import UsageError, WorkFailed
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -22,6 +22,16 @@ def bench() -> None:
 
 def _quick_option(text: str) -> Callable[[_Command], _Command]:
     return click.option("--quick", is_flag=True, help=text)
+
+
+def _count_option(flag: str, default: int, text: str) -> Callable[[_Command], _Command]:
+    return click.option(flag, type=_ONE_OR_MORE, default=default, show_default=True, help=text)
+
+
+def _names_option(
+    flag: str, text: str, *, default: str = "all", metavar: str = "A,B"
+) -> Callable[[_Command], _Command]:
+    return click.option(flag, metavar=metavar, default="", show_default=default, help=text)
 
 
 def _kept_options(folder: str) -> Callable[[_Command], _Command]:
@@ -60,14 +70,14 @@ def counting(form: str) -> None:
 
     Counts params and MACs together, on one thread.
     """
-    _print(_benchmark("counting").run(), form)
+    print_rows(_benchmark("counting").run(), form)
 
 
 @bench.command()
 @format_option
 def evidence(form: str) -> None:
     """Cross-validate the predictors of the evaluator `accel_nasbench`."""
-    _print(_benchmark("evidence").run(), form)
+    print_rows(_benchmark("evidence").run(), form)
 
 
 @bench.command()
@@ -80,16 +90,8 @@ def evidence(form: str) -> None:
     metavar="FILE.PY:NAME",
     help="Add a controller of your own; repeatable.",
 )
-@click.option(
-    "--only-controllers", metavar="A,B", default="", show_default="all", help="Run these alone."
-)
-@click.option(
-    "--only-problems",
-    metavar="X,Y",
-    default="",
-    show_default="all",
-    help="Run on these problems alone.",
-)
+@_names_option("--only-controllers", "Run these alone.")
+@_names_option("--only-problems", "Run on these problems alone.", metavar="X,Y")
 @format_option
 def discovery(
     results: Path,
@@ -123,9 +125,7 @@ def discovery(
 @bench.command()
 @_kept_options("ranking-results")
 @_quick_option("Read 4 cheap scores of 8 networks a draw, in seconds.")
-@click.option(
-    "--only", metavar="A,B", default="", show_default="all", help="Run these trials alone."
-)
+@_names_option("--only", "Run these trials alone.")
 @click.option(
     "--networks",
     type=click.IntRange(min=2),
@@ -160,16 +160,8 @@ def ranking(
 
 
 @bench.command()
-@click.option(
-    "--candidates",
-    type=_ONE_OR_MORE,
-    default=24,
-    show_default=True,
-    help="Number of networks to train in each repeat.",
-)
-@click.option(
-    "--repeats", type=_ONE_OR_MORE, default=3, show_default=True, help="Number of repeats."
-)
+@_count_option("--candidates", 24, "Number of networks to train in each repeat.")
+@_count_option("--repeats", 3, "Number of repeats.")
 @_quick_option("Train few candidates on the digits for one epoch, in about a minute.")
 @click.option(
     "--only", type=click.Choice(["small", "large", "workers"]), help="Run this part alone."
@@ -207,17 +199,11 @@ def memory(quick: bool, form: str) -> None:
     Runs inference and a training step of EfficientNet-B0 to B4, MobileNetV2 and ResNet-50 at
     their own resolutions, with up to 10 GiB; on a GPU, if there is one, too.
     """
-    _print(_benchmark("memory").run(quick=quick, note=_note), form)
+    print_rows(_benchmark("memory").run(quick=quick, note=_note), form)
 
 
 @bench.command()
-@click.option(
-    "--runs",
-    type=_ONE_OR_MORE,
-    default=20,
-    show_default=True,
-    help="Number of timed runs of each network.",
-)
+@_count_option("--runs", 20, "Number of timed runs of each network.")
 @_quick_option("Time small networks instead, twice each, in seconds.")
 @format_option
 def latency(runs: int, quick: bool, form: str) -> None:
@@ -258,20 +244,8 @@ def paper(folder: Path | None, output: Path | None, force: bool, form: str) -> N
 
 
 @bench.command()
-@click.option(
-    "--turns",
-    type=_ONE_OR_MORE,
-    default=40,
-    show_default=True,
-    help="Number of measurements of each network.",
-)
-@click.option(
-    "--only",
-    metavar="A,B",
-    default="",
-    show_default="onnxruntime,compiled",
-    help="Devices to run on.",
-)
+@_count_option("--turns", 40, "Number of measurements of each network.")
+@_names_option("--only", "Devices to run on.", default="onnxruntime,compiled")
 @_quick_option("Measure twice at 64 pixels.")
 @format_option
 def exports(turns: int, only: str, quick: bool, form: str) -> None:
@@ -282,7 +256,7 @@ def exports(turns: int, only: str, quick: bool, form: str) -> None:
     """
     benchmark = _benchmark("exports")
     devices = _listed(only) or benchmark.DEVICES
-    _print(benchmark.run(devices, turns=2 if quick else turns, quick=quick, note=_note), form)
+    print_rows(benchmark.run(devices, turns=2 if quick else turns, quick=quick, note=_note), form)
 
 
 def _print_outcome(outcome: Any, form: str, *, unit: str) -> None:
@@ -290,7 +264,7 @@ def _print_outcome(outcome: Any, form: str, *, unit: str) -> None:
     if form == "json":
         print_json({"records": outcome.records, "failures": list(outcome.failures)})
     else:
-        _print(outcome.table, form)
+        print_rows(outcome.table, form)
         for file in outcome.files:
             click.echo(str(file))
     if outcome.failures:
@@ -305,16 +279,7 @@ def _print_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]], form: str) 
         print_json(tables)
     else:
         for rows in tables.values():
-            _print(rows, form)
-
-
-def _print(rows: Sequence[Mapping[str, Any]], form: str) -> None:
-    from mnas_search.common.render.tables import print_records
-
-    if form == "json":
-        print_json(rows)
-    else:
-        print_records(rows)
+            print_rows(rows, form)
 
 
 def _note(line: str) -> None:

@@ -1,7 +1,7 @@
 """Tables on standard output."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -39,11 +39,16 @@ def print_table(
     console().print(table)
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Print sentences below a table; a terminal breaks them where they are too long."""
+    for line in lines:
+        console().print(line, highlight=False, soft_wrap=True)
+
+
 def print_rows(
     rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, title: str | None = None
 ) -> None:
-    """Print records as a table; `columns` are a format of the record by header: {"MACs":
-    "{macs:,}"}."""
+    """Print records as a table; `columns` are formats by header: {"MACs": "{macs:,}"}."""
     cells = [tuple(form.format_map(row) for form in columns.values()) for row in rows]
     print_table(tuple(columns), cells, title=title)
 
