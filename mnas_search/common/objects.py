@@ -57,9 +57,9 @@ def digest(name: str) -> str:
     of its class for other values) and of the plain values that it captures or holds."""
     value = find(name)
     own = getattr(value, "sha256", None)
-    return (
-        own if isinstance(own, str) else hashlib.sha256(repr(_parts(value)).encode()).hexdigest()
-    )
+    if isinstance(own, str):
+        return own
+    return hashlib.sha256(repr(_parts(value)).encode()).hexdigest()
 
 
 def _parts(value: Any) -> list[Any]:
