@@ -69,10 +69,7 @@ class Pretrained:
         self, is_feasible: Callable[[Architecture], bool], num_classes: int
     ) -> Architecture | None:
         """Return the network at the largest feasible resolution, its own less a multiple of 8
-        pixels, and with all its strides; None if no resolution from 32 pixels on is feasible.
-
-        Multiples of 8 keep the maps even, where TensorFlow's padding is that of the weights.
-        """
+        pixels, and with all its strides; None if no resolution from 32 pixels on is feasible."""
         own = self.architecture.resolution
         for resolution in range(own, min(own, 32) - 1, -8):
             network = replace(
