@@ -47,6 +47,7 @@ def export(
     from mnas_search.common.files import atomic_directory
     from mnas_search.common.folders import read_training
     from mnas_search.experiments.resolve import is_path, resolve_architecture
+    from mnas_search.export.artefacts import write_export
     from mnas_search.export.provenance import find_origin
 
     exporter = _exporter(to)
@@ -61,9 +62,9 @@ def export(
         network, tensors = _with_weights(network, weights, weights_of)
     elif weights_of is not None:
         raise UsageError(f"--weights-of {weights_of} requires --weights")
-    exporter = exporter.about(find_origin(folder, weights))
+    origin = find_origin(folder, weights, network.resolution)
     with error_context(f"exporter {to!r}"), atomic_directory(output) as temporary:
-        files = exporter.export(network, tensors, temporary)
+        files = write_export(exporter, network, tensors, origin, temporary)
         names = [file.relative_to(temporary) for file in files]
     for name in names:
         click.echo(str(output / name))
