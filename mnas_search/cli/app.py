@@ -18,6 +18,7 @@ from mnas_search.cli import (
     exporting,
     inspecting,
     latency,
+    predicting,
     scaling,
     searching,
     training,
@@ -54,6 +55,7 @@ for _command in (
     *inspecting.COMMANDS,
     *latency.COMMANDS,
     *explaining.COMMANDS,
+    *predicting.COMMANDS,
     *benching.COMMANDS,
 ):
     group.add_command(_command)

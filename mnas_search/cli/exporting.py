@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Weights: safetensors, a torch file, or the folder of a training or an export. Weights "
     "of timm and torchvision are converted.",
-    show_default="those of a training's folder, else random initialisation",
+    show_default="those of the folder of a training or an export, else random initialisation",
 )
 @weights_of_option
 @click.option("-o", "--output", type=FOLDER, required=True, help="New folder.")
@@ -46,16 +46,20 @@ def export(
     """
     from mnas_search.common.files import atomic_directory
     from mnas_search.common.folders import read_training
-    from mnas_search.experiments.resolve import is_path, resolve_architecture
+    from mnas_search.experiments.resolve import (
+        exported_architecture,
+        is_path,
+        resolve_architecture,
+    )
     from mnas_search.export.artefacts import write_export
     from mnas_search.export.provenance import find_origin
 
     exporter = _exporter(to)
     network = resolve_architecture(architecture)
     folder = Path(architecture) if is_path(architecture) else None
-    trained = folder is not None and read_training(folder) is not None
-    if weights is None and trained and exporter.takes_weights:
-        weights = folder
+    if weights is None and folder is not None and exporter.takes_weights:
+        trained = read_training(folder) is not None or exported_architecture(folder) is not None
+        weights = folder if trained else None
     _check_output(output, force)
     tensors = None
     if weights is not None:

@@ -72,15 +72,27 @@ def decode(
 
 def decode_one(path: Path, side: int, crop: float = 1.0, interpolation: str = "bicubic") -> Pixels:
     """Decode the image of a path to uint8 [side, side, 3]; raises `UsageError` if that fails."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of files that it can read
+    (found,) = decode_each([path], side, crop, interpolation)
+    if isinstance(found, UsageError):
+        raise found
+    return found
+
+
+def decode_each(
+    paths: Iterable[Path], side: int, crop: float = 1.0, interpolation: str = "bicubic"
+) -> Iterator[Pixels | UsageError]:
+    """Decode images in several threads, in order; for one that cannot be read, yield why."""
+
+    def one(path: Path) -> Pixels | UsageError:
+        try:
             return decode(path, side, crop, interpolation)
-    except (Exception, Image.DecompressionBombError) as error:
-        raise UsageError(
-            f"image {str(path)!r} cannot be read ({_describe_failure(error)}): expected "
-            f"{alternatives(_FORMATS)}"
-        ) from None
+        except (Exception, Image.DecompressionBombError) as error:
+            return UsageError(
+                f"image {str(path)!r} cannot be read ({_describe_failure(error)}): expected "
+                f"{alternatives(_FORMATS)}"
+            )
+
+    return _map(one, paths)
 
 
 def _describe_failure(error: BaseException) -> str:
