@@ -40,10 +40,8 @@ def rendered(figure: Any, form: str) -> bytes:
 
 
 def label_points(panel: Any, points: Iterable[tuple[str, float, float]], *, size: float) -> None:
-    """Write names beside their points (name, x, y), the first ones first.
-
-    A name that would overlap a point, another name or the border is left out.
-    """
+    """Write names beside their points (name, x, y), the first ones first. A name that would
+    overlap a point, another name or the border is left out."""
     from matplotlib.patheffects import withStroke
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox

@@ -25,19 +25,12 @@ _NOT_BUILT = "not reproduced: GPipe is not built here"
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A network at a resolution.
+    """A network at a resolution."""
 
-    Attributes:
-        name: of the reference network.
-        resolution: side of the image, in pixels.
-        paper: the network's name in Table 4.
-        stands_in: whether it only stands in for that, and has no published time.
-    """
-
-    name: str
-    resolution: int
-    paper: str
-    stands_in: bool = False
+    name: str  # of the reference network
+    resolution: int  # side of the image, in pixels
+    paper: str  # the network's name in Table 4
+    stands_in: bool = False  # whether it only stands in for that, and has no published time
 
 
 SLOW, FAST, LARGE = "ResNet-152", "EfficientNet-B1", "EfficientNet-B7"

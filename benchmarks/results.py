@@ -19,19 +19,12 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a benchmark that keeps its results returns.
+    """What a benchmark that keeps its results returns."""
 
-    Attributes:
-        records: all figures, a row each.
-        table: the same as text.
-        files: the files that were written.
-        failures: a line for each task that failed.
-    """
-
-    records: list[Record]
-    table: list[dict[str, str]]
-    files: tuple[Path, ...]
-    failures: tuple[str, ...]
+    records: list[Record]  # all figures, a row each
+    table: list[dict[str, str]]  # the same as text
+    files: tuple[Path, ...]  # the files that were written
+    failures: tuple[str, ...]  # a line for each task that failed
 
 
 def conditions(*packages: str) -> Record:

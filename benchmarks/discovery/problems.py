@@ -41,21 +41,14 @@ Row = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """A problem in figures.
+    """A problem in figures."""
 
-    Attributes:
-        name: of the problem.
-        kind: of the reward.
-        target: multiply-adds, or images a second where there is a device.
-        device: whose recorded throughput bounds the search; None for multiply-adds.
-        noise: standard deviation of a told accuracy.
-    """
-
-    name: str
-    kind: str
-    target: float
+    name: str  # of the problem
+    kind: str  # of the reward
+    target: float  # multiply-adds, or images a second where there is a device
+    # whose recorded throughput bounds the search; None for multiply-adds
     device: str | None = None
-    noise: float = SEED_NOISE
+    noise: float = SEED_NOISE  # standard deviation of a told accuracy
 
 
 DEFINITIONS = (
@@ -95,18 +88,12 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryProblem:
-    """A problem with everything that is needed to search it.
+    """A problem with everything that is needed to search it."""
 
-    Attributes:
-        definition: the problem in figures.
-        given: what controllers are told.
-        searched: the accuracies they are told, before noise.
-        probe: hash of what is told of some networks, which every change of data or models changes.
-    """
-
-    definition: Definition
-    given: Problem
-    searched: BatchAccuracy
+    definition: Definition  # the problem in figures
+    given: Problem  # what controllers are told
+    searched: BatchAccuracy  # the accuracies they are told, before noise
+    # hash of what is told of some networks, which every change of data or models changes
     probe: str
 
     @property

@@ -21,24 +21,16 @@ Runs = Mapping[str, Mapping[int, Scored]]  # searcher -> seed -> run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """All runs on one problem.
+    """All runs on one problem."""
 
-    Attributes:
-        problem: which.
-        fraction: of uniform draws, within the target.
-        best: the best held-out reward known.
-        best_codes: its network.
-        perfect: held-out reward of the optimum of what is told, without noise: what a perfect
-            search would report.
-        runs: by searcher and seed.
-    """
-
-    problem: DiscoveryProblem
-    fraction: float
-    best: float
-    best_codes: tuple[int, ...]
+    problem: DiscoveryProblem  # which
+    fraction: float  # of uniform draws, within the target
+    best: float  # the best held-out reward known
+    best_codes: tuple[int, ...]  # its network
+    # held-out reward of the optimum of what is told, without noise: what a perfect search would
+    # report
     perfect: float
-    runs: Runs
+    runs: Runs  # by searcher and seed
 
     @property
     def perfect_regret(self) -> float:

@@ -55,17 +55,11 @@ CHEAP = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One that takes part.
+    """One that takes part."""
 
-    Attributes:
-        name: as on the command line.
-        make: from the problem and a seed.
-        settings: what its proposals depend on besides.
-    """
-
-    name: str
-    make: MakeSearcher
-    settings: dict[str, str]
+    name: str  # as on the command line
+    make: MakeSearcher  # from the problem and a seed
+    settings: dict[str, str]  # what its proposals depend on besides
 
     @property
     def cheap(self) -> bool:

@@ -39,24 +39,17 @@ SLOW = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How far and how often.
+    """How far and how often."""
 
-    Attributes:
-        cheap: (seeds, evaluations) of the cheap ones.
-        dear: (seeds, evaluations) of the model-based ones, one pair after the other; a seed in
-            several runs as far as the farthest.
-        slow: the same for those that take minutes a run, by name.
-        evaluations: the table's columns.
-        refits: of the held-out model, for the band around B0.
-        generations: of the search for the best known.
-    """
-
-    cheap: tuple[tuple[int, int], ...] = ((100, 1_000),)
+    cheap: tuple[tuple[int, int], ...] = ((100, 1_000),)  # (seeds, evaluations) of the cheap ones
+    # (seeds, evaluations) of the model-based ones, one pair after the other; a seed in several
+    # runs as far as the farthest
     dear: tuple[tuple[int, int], ...] = ((20, 100), (5, 300))
+    # the same for those that take minutes a run, by name
     slow: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=lambda: SLOW)
-    evaluations: tuple[int, ...] = (25, 50, 100, 300, 1_000)
-    refits: int = 5
-    generations: int = 100
+    evaluations: tuple[int, ...] = (25, 50, 100, 300, 1_000)  # the table's columns
+    refits: int = 5  # of the held-out model, for the band around B0
+    generations: int = 100  # of the search for the best known
 
     def of(self, name: str) -> dict[int, int]:
         """Return the number of evaluations by seed."""

@@ -28,17 +28,11 @@ _PROTOCOL = 1  # counts up when `play` changes what runs give
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What a run evaluated, in order.
+    """What a run evaluated, in order."""
 
-    Attributes:
-        codes: uint8 [n, D].
-        told: rewards with noise [n].
-        seconds: process time of ask and tell [n].
-    """
-
-    codes: NDArray[np.uint8]
-    told: NDArray[np.float64]
-    seconds: NDArray[np.float64]
+    codes: NDArray[np.uint8]  # uint8 [n, D]
+    told: NDArray[np.float64]  # rewards with noise [n]
+    seconds: NDArray[np.float64]  # process time of ask and tell [n]
 
     def __len__(self) -> int:
         return len(self.told)

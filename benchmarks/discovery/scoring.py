@@ -38,10 +38,8 @@ def reporting_model() -> BatchAccuracy:
 
 @functools.cache
 def refit(seed: int) -> BatchAccuracy:
-    """Fit the same on a sample of the second half, drawn with replacement.
-
-    Other halves of all the data would share networks with the searched model's.
-    """
+    """Fit the same on a sample of the second half, drawn with replacement. Other halves of all the
+    data would share networks with the searched model's."""
     _searched, reported = load().halves()
     rows = np.random.default_rng(seed).integers(len(reported), size=len(reported))
     part = reported.take(rows)
@@ -71,22 +69,15 @@ def rewards(problem: DiscoveryProblem, model: BatchAccuracy, codes: Codes) -> ND
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A run as it is reported.
+    """A run as it is reported."""
 
-    Attributes:
-        best: best held-out reward of the first n [n].
-        incumbent: held-out reward of the largest told reward so far [n].
-        passed: evaluations until B0's held-out reward is passed, under the model and each refit;
-            empty where B0 is over the target.
-        seconds: mean process time of a decision.
-        top: codes of the best [D].
-    """
-
-    best: NDArray[np.float64]
-    incumbent: NDArray[np.float64]
+    best: NDArray[np.float64]  # best held-out reward of the first n [n]
+    incumbent: NDArray[np.float64]  # held-out reward of the largest told reward so far [n]
+    # evaluations until B0's held-out reward is passed, under the model and each refit; empty where
+    # B0 is over the target
     passed: tuple[float, ...]
-    seconds: float
-    top: NDArray[np.uint8]
+    seconds: float  # mean process time of a decision
+    top: NDArray[np.uint8]  # codes of the best [D]
 
 
 def scored(run: Run, value: NDArray[np.float64], passed: Sequence[float]) -> Scored:

@@ -3,14 +3,7 @@ prints (Tables 2, 3, 7 and its introduction)."""
 
 from collections.abc import Iterator
 
-from mnas_search.benchmarks.paper.printed import (
-    BEFORE,
-    TABLE_2,
-    TABLE_3,
-    TABLE_7,
-    Printed,
-    Scaled,
-)
+from mnas_search.benchmarks.paper.printed import BEFORE, TABLE_2, TABLE_3, TABLE_7, Printed, Scaled
 from mnas_search.benchmarks.paper.run_family import RunFamily
 from mnas_search.common.render.chart import Chart, Colour, Point, Series, svg
 from mnas_search.common.units import format_size

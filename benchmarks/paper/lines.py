@@ -16,22 +16,15 @@ NOT_TIMED = "a time: `mnas-search bench latency` takes some of them on this mach
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One figure.
+    """One figure."""
 
-    Attributes:
-        row, quantity: where it stands in its table.
-        printed: the paper's figure; None where it prints none.
-        computed: what this code gives; None where it can give nothing.
-        reason: why there is nothing, or why the two differ; empty where they are equal.
-        earlier: the figure of versions 1 to 3, where another one.
-    """
-
+    # row, quantity: where it stands in its table
     row: str
     quantity: str
-    printed: Printed | None
-    computed: float | None
-    reason: str
-    earlier: Printed | None = None
+    printed: Printed | None  # the paper's figure; None where it prints none
+    computed: float | None  # what this code gives; None where it can give nothing
+    reason: str  # why there is nothing, or why the two differ; empty where they are equal
+    earlier: Printed | None = None  # the figure of versions 1 to 3, where another one
 
     @property
     def difference(self) -> float | None:
@@ -43,21 +36,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Lines that belong together.
+    """Lines that belong together."""
 
-    Attributes:
-        key: number of the paper's table, or where else the figures stand.
-        title: what it shows.
-        rows: what a row is.
-        lines: row by row, quantities in the same order.
-        notes: what a reader has to know besides.
-    """
-
-    key: str
-    title: str
-    rows: str
-    lines: tuple[Line, ...]
-    notes: tuple[str, ...] = ()
+    key: str  # number of the paper's table, or where else the figures stand
+    title: str  # what it shows
+    rows: str  # what a row is
+    lines: tuple[Line, ...]  # row by row, quantities in the same order
+    notes: tuple[str, ...] = ()  # what a reader has to know besides
 
 
 def table(name: str, lines: Sequence[Line]) -> Table:

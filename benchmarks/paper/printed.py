@@ -16,13 +16,9 @@ _UNITS = {"K": 1e3, "M": 1e6, "B": 1e9}
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """A figure as it is printed.
+    """A figure as it is printed."""
 
-    Attributes:
-        text: digits and unit: `%` (points), `x` (times), `s` (seconds), `K`, `M`, `B` (10^9), or
-            none.
-    """
-
+    # digits and unit: `%` (points), `x` (times), `s` (seconds), `K`, `M`, `B` (10^9), or none
     text: str
 
     def __post_init__(self) -> None:
@@ -58,68 +54,55 @@ class Printed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A row of Table 2: ImageNet accuracies and size.
+    """A row of Table 2: ImageNet accuracies and size."""
 
-    Attributes:
-        name, cited: the network, and the source of a network of others.
-        params_ratio, flops_ratio: to `against`, the EfficientNet of the same group.
-        earlier_top1, earlier_top5: in versions 1 to 3 where known and different.
-    """
-
+    # name, cited: the network, and the source of a network of others
     name: str
     cited: str
     top1: Printed
     top5: Printed
     params: Printed
     flops: Printed | None
+    # params_ratio, flops_ratio: to `against`, the EfficientNet of the same group
     params_ratio: Printed
     flops_ratio: Printed | None
     against: str
+    # earlier_top1, earlier_top5: in versions 1 to 3 where known and different
     earlier_top1: Printed | None
     earlier_top5: Printed | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaled:
-    """A row of Table 3 or 7: a network, scaled.
+    """A row of Table 3 or 7: a network, scaled."""
 
-    Attributes:
-        base, change: the network, and what was done to it.
-        depth, width, resolution: the multipliers.
-        told: whether the paper prints them.
-        earlier: top-1 in the text of versions 1 to 3 where different.
-    """
-
+    # base, change: the network, and what was done to it
     base: str
     change: str
+    # depth, width, resolution: the multipliers
     depth: float
     width: float
     resolution: float
-    told: bool
+    told: bool  # whether the paper prints them
     flops: Printed
     top1: Printed
-    earlier: Printed | None
+    earlier: Printed | None  # top-1 in the text of versions 1 to 3 where different
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """A row of one half of Table 5: accuracy after transfer to another data set.
+    """A row of one half of Table 5: accuracy after transfer to another data set."""
 
-    Attributes:
-        data: its name.
-        model, accuracy, params: the best network before.
-        ours, our_accuracy, our_params: the EfficientNet beside it.
-        ratio: of the params.
-    """
-
-    data: str
+    data: str  # its name
+    # model, accuracy, params: the best network before
     model: str
     accuracy: Printed
     params: Printed | None
+    # ours, our_accuracy, our_params: the EfficientNet beside it
     ours: str
     our_accuracy: Printed
     our_params: Printed | None
-    ratio: Printed | None
+    ratio: Printed | None  # of the params
 
 
 _DATA: dict[str, Any] = json.loads(Path(__file__).with_name("printed.json").read_text())

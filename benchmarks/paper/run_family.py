@@ -21,21 +21,13 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFamily:
-    """The winner of a run and its family.
+    """The winner of a run and its family."""
 
-    Attributes:
-        name: the run's.
-        members: the smallest first; the first is the winner.
-        accuracy: the winner's, a fraction.
-        predicted: whether it is a prediction of a short training on ImageNet.
-        note: what the accuracy is, and what is not drawn.
-    """
-
-    name: str
-    members: tuple[Member, ...]
-    accuracy: float
-    predicted: bool
-    note: str
+    name: str  # the run's
+    members: tuple[Member, ...]  # the smallest first; the first is the winner
+    accuracy: float  # the winner's, a fraction
+    predicted: bool  # whether it is a prediction of a short training on ImageNet
+    note: str  # what the accuracy is, and what is not drawn
 
 
 def run_family(folder: Path) -> RunFamily:

@@ -13,17 +13,11 @@ from mnas_search.search_spaces.efficientnet import EfficientNetSpace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Data and a change to the recipe for it.
+    """Data and a change to the recipe for it."""
 
-    Attributes:
-        name: what to call it.
-        data: name of a data set, as `--data` takes it.
-        proxy: as `--proxy` takes it.
-    """
-
-    name: str
-    data: str
-    proxy: str | None = None
+    name: str  # what to call it
+    data: str  # name of a data set, as `--data` takes it
+    proxy: str | None = None  # as `--proxy` takes it
 
     def evaluator(self) -> ProxyTraining:
         """Return the evaluator, which holds data and recipe."""

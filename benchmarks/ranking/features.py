@@ -17,19 +17,12 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomFeatures:
-    """Ridge regression on the features before the classifier, in closed form.
+    """Ridge regression on the features before the classifier, in closed form."""
 
-    Attributes:
-        task: of images in classes, by name (`tasks`).
-        images: half of them fit, half of them are predicted.
-        resolution: of the images; the network is the whole one.
-        ridge: share of the features' mean variance that is added to each variance.
-    """
-
-    task: str
-    images: int
-    resolution: int
-    ridge: float = 1e-2
+    task: str  # of images in classes, by name (`tasks`)
+    images: int  # half of them fit, half of them are predicted
+    resolution: int  # of the images; the network is the whole one
+    ridge: float = 1e-2  # share of the features' mean variance that is added to each variance
 
     def __call__(self, architecture: Architecture, seed: int) -> Iterator[Reading]:
         """Yield `accuracy`, and `error`: the squared error of the one-hot answers, negated."""

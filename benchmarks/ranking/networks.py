@@ -24,23 +24,17 @@ DRAWS = ("selection", "confirmation")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Networks of one draw.
+    """Networks of one draw."""
 
-    Attributes:
-        rows: into the evidence [N].
-        accuracy: recorded ImageNet top-1 as a fraction [N].
-        macs, params: exact, at 224 pixels [N].
-        linear: accuracy predicted by a linear function of log macs and log params, fitted on the
-            recorded networks that are in neither draw [N].
-        fair: whether any stage has squeeze-and-excitation [N].
-    """
-
-    rows: NDArray[np.int64]
-    accuracy: NDArray[np.float64]
+    rows: NDArray[np.int64]  # into the evidence [N]
+    accuracy: NDArray[np.float64]  # recorded ImageNet top-1 as a fraction [N]
+    # macs, params: exact, at 224 pixels [N]
     macs: NDArray[np.int64]
     params: NDArray[np.int64]
+    # accuracy predicted by a linear function of log macs and log params, fitted on the recorded
+    # networks that are in neither draw [N]
     linear: NDArray[np.float64]
-    fair: NDArray[np.bool_]
+    fair: NDArray[np.bool_]  # whether any stage has squeeze-and-excitation [N]
 
     def part(self, where: NDArray[np.bool_]) -> "Sample":
         """Return the networks for which `where` [N] is true."""

@@ -13,17 +13,11 @@ from mnas_search.networks import build
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A value by which networks are ranked.
+    """A value by which networks are ranked."""
 
-    Attributes:
-        name: which of the trial's readings.
-        value: larger is said to be better; may be no number, which ranks last.
-        seconds: process time until it is known, one thread.
-    """
-
-    name: str
-    value: float
-    seconds: float
+    name: str  # which of the trial's readings
+    value: float  # larger is said to be better; may be no number, which ranks last
+    seconds: float  # process time until it is known, one thread
 
 
 Measure = Callable[[Architecture, int], Iterator[Reading]]
@@ -45,13 +39,10 @@ class Structure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroCost:
-    """A score of the untrained network at full width: the function of that name in `scores`.
-
-    Attributes:
-        resolution, batch_size: of its images, of the task `compositions`.
-    """
+    """A score of the untrained network at full width: the function of that name in `scores`."""
 
     score: str
+    # resolution, batch_size: of its images, of the task `compositions`
     resolution: int
     batch_size: int
 

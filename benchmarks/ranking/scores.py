@@ -21,9 +21,7 @@ _TINY = 1e-12
 
 def synflow(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """log of the synaptic flow: sum of |w| dR/d|w|, R of an image of ones (arXiv 2006.05467).
-
-    Batch norm is left out, as where it is used as a score (arXiv 2101.08134); double precision.
-    """
+    Batch norm is left out, as where it is used as a score (arXiv 2101.08134); double precision."""
     del labels
     network = _without(network, nn.BatchNorm2d).double()
     with torch.no_grad():
@@ -66,9 +64,7 @@ def jacob_cov(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 def nwot(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Return how different the images' patterns of active ReLUs are (NASWOT, arXiv 2006.04647).
-
-    log |det K|, where K counts the ReLUs that agree in two images.
-    """
+    log |det K|, where K counts the ReLUs that agree in two images."""
     del labels
     kernel = torch.zeros((len(images), len(images)), dtype=torch.float64)
 

@@ -30,46 +30,31 @@ CONFIRMING = 100  # networks from which a draw confirms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One reading of one trial over networks.
+    """One reading of one trial over networks."""
 
-    Attributes:
-        name: `trial`, or `trial loss@50` where a trial has several readings.
-        kind: of the trial, `combination`, or `fitted` for a yardstick.
-        values: by row of the evidence.
-        seconds: mean process time a network.
-    """
-
-    name: str
-    kind: str
-    values: Mapping[int, float]
-    seconds: float
+    name: str  # `trial`, or `trial loss@50` where a trial has several readings
+    kind: str  # of the trial, `combination`, or `fitted` for a yardstick
+    values: Mapping[int, float]  # by row of the evidence
+    seconds: float  # mean process time a network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """How a column ranks the networks of a draw.
+    """How a column ranks the networks of a draw."""
 
-    Attributes:
-        column: what.
-        draw: where.
-        networks: how many.
-        tau: against recorded accuracy, with its interval.
-        baseline, baseline_tau: the best of log macs, log params and their linear fit here.
-        difference: tau less the best baseline's, with its paired interval.
-        fair, fair_baseline: tau among networks with squeeze-and-excitation in some stage, and the
-            best baseline's there.
-        band, band_baseline, band_networks: the same between 360M and 440M multiply-adds.
-    """
-
-    column: Column
-    draw: str
-    networks: int
-    tau: Interval
+    column: Column  # what
+    draw: str  # where
+    networks: int  # how many
+    tau: Interval  # against recorded accuracy, with its interval
+    # baseline, baseline_tau: the best of log macs, log params and their linear fit here
     baseline: str
     baseline_tau: float
-    difference: Interval
+    difference: Interval  # tau less the best baseline's, with its paired interval
+    # fair, fair_baseline: tau among networks with squeeze-and-excitation in some stage, and the
+    # best baseline's there
     fair: float
     fair_baseline: float
+    # band, band_baseline, band_networks: the same between 360M and 440M multiply-adds
     band: float
     band_baseline: float
     band_networks: int
@@ -111,10 +96,8 @@ def columns(
     read: Callable[[Trial], Mapping[int, Sequence[Reading]]],
     draw: str,
 ) -> list[Column]:
-    """Return every reading of every trial on a draw, and the combinations whose parts are there.
-
-    A combination's ranks are among the networks that all its parts have.
-    """
+    """Return every reading of every trial on a draw, and the combinations whose parts are there. A
+    combination's ranks are among the networks that all its parts have."""
     found: dict[str, Column] = {}
     for trial in trials:
         rows = frozenset(asked(trial, draw))
@@ -240,8 +223,4 @@ def _best_baseline(on: Sample) -> tuple[str, Values]:
 
 def baselines(on: Sample) -> dict[str, Values]:
     """Return the baselines that need no proxy, by name [N] each."""
-    return {
-        "MACs": np.log(on.macs),
-        "params": np.log(on.params),
-        "linear fit": on.linear,
-    }
+    return {"MACs": np.log(on.macs), "params": np.log(on.params), "linear fit": on.linear}

@@ -22,15 +22,10 @@ _TEACHER_OUTPUTS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Images with something to predict.
+    """Images with something to predict."""
 
-    Attributes:
-        images: [N, 3, R, R].
-        labels: classes [N] of int64, or values [N, K] of float32, each of unit variance.
-    """
-
-    images: Tensor
-    labels: Tensor
+    images: Tensor  # [N, 3, R, R]
+    labels: Tensor  # classes [N] of int64, or values [N, K] of float32, each of unit variance
 
     @property
     def outputs(self) -> int:
@@ -48,10 +43,8 @@ def task(name: str, count: int, resolution: int) -> Task:
 
 
 def compositions(count: int, resolution: int, generator: torch.Generator) -> Task:
-    """Make 64 classes: a shape (8) filled with a texture (8) before another texture.
-
-    Neither the textures that occur nor the outline alone tells the class.
-    """
+    """Make 64 classes: a shape (8) filled with a texture (8) before another texture. Neither the
+    textures that occur nor the outline alone tells the class."""
     labels = torch.randint(0, SHAPES * TEXTURES, (count,), generator=generator)
     shape, texture = labels // TEXTURES, labels % TEXTURES
     behind = torch.randint(0, TEXTURES, (count,), generator=generator)

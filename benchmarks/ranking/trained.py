@@ -16,28 +16,22 @@ from mnas_search.training.proxy import proxy_architecture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShortTraining:
-    """A short training; what is read are losses, negated: larger is better.
+    """A short training; what is read are losses, negated: larger is better."""
 
-    Attributes:
-        task: by name (`tasks`).
-        images: how many there are; fewer than are trained on means several epochs.
-        resolution, width: of the proxy.
-        steps, batch_size: of the training.
-        learning_rate: peak; linear warm-up over a tenth of the steps, then linear decay to zero,
-            or constant where `decay` is false.
-        optimiser: `sgd` (Nesterov momentum 0.9) or `adam`.
-        reads: steps after which the mean loss of the tenth of steps before is read.
-    """
-
-    task: str
-    images: int
+    task: str  # by name (`tasks`)
+    images: int  # how many there are; fewer than are trained on means several epochs
+    # resolution, width: of the proxy
     resolution: int = 16
     width: float = 0.25
+    # steps, batch_size: of the training
     steps: int = 200
     batch_size: int = 64
+    # peak; linear warm-up over a tenth of the steps, then linear decay to zero, or constant where
+    # `decay` is false
     learning_rate: float = 0.1
     decay: bool = True
-    optimiser: str = "sgd"
+    optimiser: str = "sgd"  # `sgd` (Nesterov momentum 0.9) or `adam`
+    # steps after which the mean loss of the tenth of steps before is read
     reads: tuple[int, ...] = (50, 100, 200)
 
     def __call__(self, architecture: Architecture, seed: int) -> Iterator[Reading]:
@@ -46,10 +40,7 @@ class ShortTraining:
         begun = time.process_time()
         torch.manual_seed(seed)
         small = proxy_architecture(
-            architecture,
-            width=self.width,
-            resolution=self.resolution,
-            num_classes=data.outputs,
+            architecture, width=self.width, resolution=self.resolution, num_classes=data.outputs
         )
         network = build(small).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         losses = []

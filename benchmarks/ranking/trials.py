@@ -37,17 +37,11 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combination:
-    """Networks by the mean of their ranks in several trials' readings, by no fit.
+    """Networks by the mean of their ranks in several trials' readings, by no fit."""
 
-    Attributes:
-        name: of the combination.
-        parts: names of trials with one reading each.
-        logarithms: whether ranks count by their logarithm, as AZ-NAS adds them.
-    """
-
-    name: str
-    parts: tuple[str, ...]
-    logarithms: bool = False
+    name: str  # of the combination
+    parts: tuple[str, ...]  # names of trials with one reading each
+    logarithms: bool = False  # whether ranks count by their logarithm, as AZ-NAS adds them
 
 
 def _plan(score: str) -> Trial:

@@ -172,9 +172,7 @@ def ranking(
 )
 @_quick_option("Train few candidates on the digits for one epoch, in about a minute.")
 @click.option(
-    "--only",
-    type=click.Choice(["small", "large", "workers"]),
-    help="Run this part alone.",
+    "--only", type=click.Choice(["small", "large", "workers"]), help="Run this part alone."
 )
 @format_option
 def proxy(candidates: int, repeats: int, quick: bool, only: str | None, form: str) -> None:

@@ -52,11 +52,7 @@ def check_number(
 
 
 def check_choice(
-    name: str,
-    value: object,
-    options: Iterable[object],
-    *,
-    error: type[UsageError] = UsageError,
+    name: str, value: object, options: Iterable[object], *, error: type[UsageError] = UsageError
 ) -> None:
     """Raise `error` unless `value` is one of `options`."""
     options = tuple(options)

@@ -23,17 +23,11 @@ TRAIN = "train"  # the command
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What `config.json` says of an experiment.
+    """What `config.json` says of an experiment."""
 
-    Attributes:
-        command: that began it, such as `run` or `train`.
-        config: its options by name, as JSON values.
-        versions: by package.
-    """
-
-    command: str
-    config: dict[str, Any]
-    versions: dict[str, Any]
+    command: str  # that began it, such as `run` or `train`
+    config: dict[str, Any]  # its options by name, as JSON values
+    versions: dict[str, Any]  # by package
 
 
 def new_folder(parent: Path, stem: str) -> Path:

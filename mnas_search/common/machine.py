@@ -12,10 +12,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Make glibc keep freed blocks of any size for later steps of this process.
-
-    By default it returns large ones to the system, and every step pays for fresh pages.
-    """
+    """Make glibc keep freed blocks of any size for later steps of this process. By default it
+    returns large ones to the system, and every step pays for fresh pages."""
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc only
     if set_option is not None:
         for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1)):
@@ -36,11 +34,8 @@ def versions() -> dict[str, str]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread.
-
-    Two threads in each of two processes collapse under contention, and with one thread the same
-    seed gives the same bits.
-    """
+    """Run torch on one thread. Two threads in each of two processes collapse under contention, and
+    with one thread the same seed gives the same bits."""
     import torch
 
     threads = torch.get_num_threads()

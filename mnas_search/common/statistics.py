@@ -34,6 +34,11 @@ class Interval:
         """Whether the whole interval is positive."""
         return self.low > 0
 
+    @property
+    def margin(self) -> float:
+        """Half the width: what follows a `±`."""
+        return (self.high - self.low) / 2
+
 
 # -- spread and intervals ----------------------------------------------------------------------
 
@@ -46,10 +51,8 @@ def sample_std(values: Sequence[float] | Values) -> float | None:
 
 
 def pooled_std(groups: Iterable[Sequence[float] | Values]) -> float | None:
-    """Return the standard deviation within groups, sqrt(sum of squares / degrees of freedom).
-
-    NaN is missing; None where no group has two values.
-    """
+    """Return the standard deviation within groups, sqrt(sum of squares / degrees of freedom). NaN
+    is missing; None where no group has two values."""
     rows = [np.asarray(group, float) for group in groups]
     rows = [row[np.isfinite(row)] for row in rows]
     freedom = sum(max(len(row) - 1, 0) for row in rows)
@@ -60,24 +63,55 @@ def pooled_std(groups: Iterable[Sequence[float] | Values]) -> float | None:
 
 
 def student_margin(groups: Sequence[Sequence[float]], repeats: int) -> float:
-    """Return half the width of Student's 95 % interval for a difference of two means.
+    """Return half the width of Student's 95 % interval for a difference of two means. Both means
+    are over `repeats` values; the standard deviation is pooled over all groups."""
+    return 2**0.5 * mean_margin(groups, repeats)
 
-    Both means are over `repeats` values; the standard deviation is pooled over all groups.
-    """
+
+def mean_margin(groups: Sequence[Sequence[float]], repeats: int) -> float:
+    """Return half the width of Student's 95 % interval for a mean of `repeats` values, with the
+    standard deviation pooled over all groups."""
     from scipy.stats import t
 
     std = pooled_std(groups)
     if std is None:
         raise ValueError("a margin requires a group of two values")
     freedom = sum(len(group) - 1 for group in groups)
-    return float(t.ppf(0.975, freedom) * std * (2 / repeats) ** 0.5)
+    return float(t.ppf(0.975, freedom) * std / repeats**0.5)
+
+
+def interval_of_sources(value: float, *samples: Sequence[float] | Values) -> Interval:
+    """Return the 95 % interval of an estimate with several independent sources of variance.
+
+    Each source is a sample of N values whose mean enters the estimate, and adds var / N to its
+    variance. The degrees of freedom of the sum are Satterthwaite's (Biometrics Bulletin 2, 1946):
+    (sum of v)^2 / sum of v^2 / (N - 1), for v = var / N.
+
+    The accuracy of a network that was trained S times and tested on N images has two, which are
+    crossed: S accuracies, a seed each, and N shares of the seeds that were right on an image. Of
+    y = p + seed + image + rest, the first gives var(seed) / S + var(rest) / SN, the second
+    var(image) / N + var(rest) / SN. So the rest is counted twice, and the interval is a little
+    wide, never too narrow (A. B. Owen, The pigeonhole bootstrap, 2007). The difference of two
+    networks on the same images has three: the seeds of each, and the images, paired.
+
+    Args:
+        samples: with two or more values each.
+    """
+    from scipy.stats import t
+
+    variances = [float(np.var(sample, ddof=1)) / len(sample) for sample in samples]
+    total = sum(variances)
+    if total == 0.0:
+        return Interval(value=value, low=value, high=value)
+    parts = zip(variances, samples, strict=True)
+    freedom = total**2 / sum(part**2 / (len(sample) - 1) for part, sample in parts)
+    margin = float(t.ppf(0.975, freedom)) * total**0.5
+    return Interval(value=value, low=value - margin, high=value + margin)
 
 
 def wilson(successes: int, count: int, *, z: float = 1.959964) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a proportion (E. B. Wilson, JASA 22, 1927).
-
-    `z` is the two-sided quantile of the standard normal distribution.
-    """
+    """Return Wilson's 95 % interval of a proportion (E. B. Wilson, JASA 22, 1927). `z` is the
+    two-sided quantile of the standard normal distribution."""
     share, spread = successes / count, z * z / count
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * (share * (1 - share) / count + spread / count / 4) ** 0.5
@@ -85,10 +119,8 @@ def wilson(successes: int, count: int, *, z: float = 1.959964) -> tuple[float, f
 
 
 def median_bounds(count: int) -> tuple[int, int]:
-    """Return which of `count` ordered values bound their median at 95 %.
-
-    A value exceeds the median with probability 1/2, so their number is binomial.
-    """
+    """Return which of `count` ordered values bound their median at 95 %. A value exceeds the
+    median with probability 1/2, so their number is binomial."""
     from scipy.stats import binom
 
     low = max(0, int(binom.ppf(0.025, count, 0.5)) - 1)
@@ -120,10 +152,8 @@ def interval(value: float, sampled: Values) -> Interval | None:
 def paired_difference(
     one: Mapping[int, float], two: Mapping[int, float], *, count: int = RESAMPLES
 ) -> Interval | None:
-    """Return the difference of medians, one - two, over the keys that both have.
-
-    Keys are drawn with replacement, both values of a key together; None below two keys.
-    """
+    """Return the difference of medians, one - two, over the keys that both have. Keys are drawn
+    with replacement, both values of a key together; None below two keys."""
     keys = sorted(one.keys() & two.keys())
     if len(keys) < 2:
         return None
@@ -240,11 +270,7 @@ class TauBootstrap:
         return float(np.mean(values)), np.mean(sampled, axis=0)
 
     def _tau(
-        self,
-        one: Pairs,
-        two: Pairs,
-        among: NDArray[np.bool_] | None,
-        weights: Values | None,
+        self, one: Pairs, two: Pairs, among: NDArray[np.bool_] | None, weights: Values | None
     ) -> Values:
         taus = tau_b(one, two, among=among, weights=weights)
         return np.where(np.isnan(taus), self._undefined, taus)

@@ -33,22 +33,15 @@ _MAX_SHOWN = 200  # characters of a value in a message
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentKind:
-    """What differs between kinds of experiment.
+    """What differs between kinds of experiment."""
 
-    Attributes:
-        command: that begins it, as `config.json` names it.
-        noun: for messages.
-        parent: folder of new experiments.
-        journal: file name of the journal, or of the lock where there is none.
-        may_differ: options that a resumed experiment may change.
-        may_grow: options that may become larger: numbers, or lists that keep their items.
-    """
-
-    command: str
-    noun: str
-    parent: str
-    journal: str = "journal.jsonl"
+    command: str  # that begins it, as `config.json` names it
+    noun: str  # for messages
+    parent: str  # folder of new experiments
+    journal: str = "journal.jsonl"  # file name of the journal, or of the lock where there is none
+    # options that a resumed experiment may change
     may_differ: tuple[str, ...] = ("workers", "gpus_per_trial", "ray_address")
+    # options that may become larger: numbers, or lists that keep their items
     may_grow: tuple[str, ...] = ()
 
 

@@ -37,17 +37,13 @@ class Asha:
         self._decisions: dict[tuple[int, int], bool] = {}
 
     def has_decided(self, trial: int, rung: int) -> bool:
-        """Return whether the trial has reported at this rung before.
-
-        A trial that a crash interrupted starts again and reports a second time.
-        """
+        """Return whether the trial has reported at this rung before. A trial that a crash
+        interrupted starts again and reports a second time."""
         return (trial, rung) in self._decisions
 
     def should_continue(self, trial: int, rung: int, reward: float) -> bool:
-        """Record a reward at a rung (an epoch, from 1) and return whether the trial continues.
-
-        A second report of the same trial at the same rung gets the first one's answer.
-        """
+        """Record a reward at a rung (an epoch, from 1) and return whether the trial continues. A
+        second report of the same trial at the same rung gets the first one's answer."""
         if (trial, rung) not in self._decisions:
             self._decisions[trial, rung] = self._decide(trial, rung, reward)
         return self._decisions[trial, rung]

@@ -11,7 +11,6 @@ trained what, where.
 
 import hashlib
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
@@ -72,7 +71,7 @@ class Search(JobQueue[EvaluationJob]):
         trials: distinct networks to finish, `ok` or `failed`.
         seed: of the run.
         journal: where events go; those it holds already are replayed.
-        deadline: `time.monotonic()` after which nothing more is asked.
+        has_time: whether there is time for one more candidate; asked before each.
         stopping: stops trials at their rungs; None stops none.
         on_trial: called with every newly finished trial that is no duplicate.
     """
@@ -87,13 +86,13 @@ class Search(JobQueue[EvaluationJob]):
         seed: int,
         journal: Events,
         cost_model: CostModel | None = None,
-        deadline: float = float("inf"),
+        has_time: Callable[[], bool] = lambda: True,
         stopping: Asha | None = None,
         on_trial: Callable[[Trial], None] = lambda trial: None,
     ) -> None:
         self._space, self._objective, self._controller = space, objective, controller
         self._cost_model = cost_model or CostModel(metrics=tuple(objective.bounds))
-        self._budget, self._seed, self._deadline = trials, seed, deadline
+        self._budget, self._seed, self._has_time = trials, seed, has_time
         self._journal, self._stopping, self._on_trial = journal, stopping, on_trial
         self._asked: list[Asked] = []
         self._trials: dict[int, Trial] = {}  # by number, duplicates included
@@ -240,7 +239,7 @@ class Search(JobQueue[EvaluationJob]):
             self._counted + in_work < self._budget
             and not self.exhausted
             and not self.stalled
-            and time.monotonic() < self._deadline
+            and self._has_time()
         )
 
     def _ask(self) -> tuple[Asked, Network]:

@@ -58,21 +58,13 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationJob(Job):
-    """The evaluation of one network.
+    """The evaluation of one network."""
 
-    Attributes:
-        number: of the trial it belongs to.
-        network: what to evaluate.
-        seed: of the evaluation.
-        evaluator_index: of the evaluator in the worker's pool.
-        recipe: of the training, where a journal tells several apart.
-    """
-
-    number: int
-    network: Network = field(repr=False)
-    seed: int
-    evaluator_index: int = 0
-    recipe: str = ""
+    number: int  # of the trial it belongs to
+    network: Network = field(repr=False)  # what to evaluate
+    seed: int  # of the evaluation
+    evaluator_index: int = 0  # of the evaluator in the worker's pool
+    recipe: str = ""  # of the training, where a journal tells several apart
 
     def run(self, evaluators: EvaluatorPool) -> Iterator[Evaluation]:
         """Evaluate the network."""

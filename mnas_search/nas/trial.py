@@ -53,21 +53,13 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A proposal of the controller.
+    """A proposal of the controller."""
 
-    Attributes:
-        number: of the trial, from 0.
-        choices: what was proposed.
-        fingerprint: of the network.
-        duplicate_of: number of the earlier trial with the same network, or None.
-        seed: of its training, from the run's seed and the fingerprint.
-    """
-
-    number: int
-    choices: Choices
-    fingerprint: str
-    duplicate_of: int | None
-    seed: int
+    number: int  # of the trial, from 0
+    choices: Choices  # what was proposed
+    fingerprint: str  # of the network
+    duplicate_of: int | None  # number of the earlier trial with the same network, or None
+    seed: int  # of its training, from the run's seed and the fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, kendalltau, ttest_ind
+from scipy.stats import binom, kendalltau, ttest_1samp, ttest_ind
 
 from mnas_search.common.statistics import (
     TauBootstrap,
     interval,
+    interval_of_sources,
     kendall_tau,
     leave_pair_out,
+    mean_margin,
     median_bounds,
     order,
     order_missing_last,
@@ -207,6 +209,40 @@ def test_student_margin_is_half_the_interval_of_a_t_test():
     assert student_margin([one, two], 3) == pytest.approx((bounds.high - bounds.low) / 2)
     with pytest.raises(ValueError, match="requires a group of two values"):
         student_margin([(1.0,)], 1)
+
+
+def test_mean_margin_of_one_group_is_half_the_interval_of_a_t_test():
+    one = (1.0, 2.0, 4.0)
+    bounds = ttest_1samp(one, 0.0).confidence_interval(0.95)
+    assert mean_margin([one], 3) == pytest.approx((bounds.high - bounds.low) / 2)
+
+
+def test_intervals_of_one_and_of_two_sources_are_student_s_and_welch_s():
+    one, two = (1.0, 2.0, 4.0), (2.0, 2.5, 7.0, 8.0)
+    for value, sources, test in (
+        (np.mean(one), (one,), ttest_1samp(one, 0.0)),
+        (np.mean(one) - np.mean(two), (one, two), ttest_ind(one, two, equal_var=False)),
+    ):
+        bounds = test.confidence_interval(0.95)
+        found = interval_of_sources(float(value), *sources)
+        assert (found.low, found.high) == pytest.approx((bounds.low, bounds.high))
+        assert found.margin == pytest.approx((bounds.high - bounds.low) / 2)
+    assert interval_of_sources(2.0, (1.0, 1.0)).margin == 0.0
+
+
+@pytest.mark.parametrize(("seed_std", "image_std"), [(0.0, 1.0), (0.03, 0.5), (0.1, 0.0)])
+def test_an_interval_over_seeds_and_images_covers_the_truth(seed_std, image_std):
+    """Whether a network is right on an image depends on the seed, the image, and chance. Of 400
+    intervals at 95 %, fewer than 365 cover the truth with a chance of 0.0005."""
+    rng = np.random.default_rng(0)
+    truth, seeds, images, covered = 0.6, 3, 200, 0
+    for _ in range(400):
+        mean = truth + seed_std * rng.normal(size=(seeds, 1))
+        mean = mean + image_std * rng.uniform(-0.3, 0.3, size=(1, images))
+        right = rng.random((seeds, images)) < mean
+        found = interval_of_sources(right.mean(), right.mean(axis=1), right.mean(axis=0))
+        covered += found.low <= truth <= found.high
+    assert 365 <= covered
 
 
 def test_wilson_s_interval():

@@ -1,7 +1,6 @@
 """The passive core: budget, duplicates, failures, resume."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -108,13 +107,13 @@ def test_the_whole_toy_space_is_found_and_then_it_is_exhausted(path):
         assert len(search.trials) == 216
 
 
-def test_a_deadline_ends_the_asking_and_not_the_work(path):
+def test_the_end_of_the_time_ends_the_asking_and_not_the_work(path):
     with Journal(path) as journal:
-        search = make(
-            journal, Scripted(codes_of(0, 1, 2)), deadline=time.monotonic() + 0.2, trials=3
-        )
+        time_is_left = [True]
+        scripted = Scripted(codes_of(0, 1, 2))
+        search = make(journal, scripted, has_time=lambda: time_is_left[0], trials=3)
         work = search.next()
-        time.sleep(0.25)
+        time_is_left[0] = False
         assert search.next() is None
         assert not search.finished
         finish(search, work)
@@ -192,7 +191,7 @@ def test_a_second_writer_is_refused(path):
 def test_repeats_measure_the_noise_and_survive_a_resume(path):
     with Journal(path) as journal:
         search = make(journal, Scripted(codes_of(*range(8))), trials=8)
-        repeats = Replicates(search, count=4, seed=0, journal=journal)
+        repeats = Replicates(search, count=lambda: 4, seed=0, journal=journal)
         work = TimedQueue(SequentialQueue([search, repeats.queue]))
         handed = []
         while (piece := work.next()) is not None:
@@ -208,7 +207,7 @@ def test_repeats_measure_the_noise_and_survive_a_resume(path):
         assert repeats.noise == pytest.approx(0.02 / np.sqrt(2))
     with Journal(path) as journal:
         search = make(journal, Scripted(codes_of(*range(8))), trials=8)
-        repeats = Replicates(search, count=4, seed=0, journal=journal)
+        repeats = Replicates(search, count=lambda: 4, seed=0, journal=journal)
         assert search.finished
         again = repeats.queue
         assert [again.next().number, again.next().number, again.next()] == [5, 7, None]

@@ -4,29 +4,21 @@ import math
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
-    """Round `value` to a multiple of `divisor`, never below 90 % of it.
-
-    The rule of MobileNet, MnasNet and EfficientNet (`round_filters` in TensorFlow's
-    efficientnet_model.py).
-    """
+    """Round `value` to a multiple of `divisor`, never below 90 % of it. The rule of MobileNet,
+    MnasNet and EfficientNet (`round_filters` in TensorFlow's efficientnet_model.py)."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
 def round_repeats(repeats: int, depth: float) -> int:
-    """Compute ceil(depth * repeats), EfficientNet's rule.
-
-    Products are first rounded to nine decimals: 1.1 * 10 is 11 blocks, not the 12 that
-    11.000000000000002 would give.
-    """
+    """Compute ceil(depth * repeats), EfficientNet's rule. Products are first rounded to nine
+    decimals: 1.1 * 10 is 11 blocks, not the 12 that 11.000000000000002 would give."""
     return max(1, math.ceil(round(repeats * depth, 9)))
 
 
 def squeeze_channels(in_channels: int, se_ratio: float) -> int:
-    """Compute the squeeze-and-excitation width from the block's *input* width.
-
-    TensorFlow's EfficientNet: max(1, int(input_filters * se_ratio)); 0 without SE.
-    """
+    """Compute the squeeze-and-excitation width from the block's *input* width. TensorFlow's
+    EfficientNet: max(1, int(input_filters * se_ratio)); 0 without SE."""
     return max(1, int(in_channels * se_ratio)) if se_ratio else 0
 
 

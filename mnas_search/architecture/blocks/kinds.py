@@ -94,10 +94,8 @@ def plan_basic(spec: BlockSpec) -> BlockPlan:
 
 
 def plan_bottleneck(spec: BlockSpec) -> BlockPlan:
-    """Plan `bottleneck`: 1x1 reduction to a share of the *output* width, strided k x k, 1x1.
-
-    The stride is placed as in ResNet "v1.5"; the paper has it in the first convolution.
-    """
+    """Plan `bottleneck`: 1x1 reduction to a share of the *output* width, strided k x k, 1x1. The
+    stride is placed as in ResNet "v1.5"; the paper has it in the first convolution."""
     builder = _builder(spec)
     width = make_divisible(spec.out_channels * spec.expansion)
     builder.conv("conv1", width)

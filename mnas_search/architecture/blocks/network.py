@@ -28,19 +28,12 @@ class PartPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkPlan:
-    """Every layer of a network.
+    """Every layer of a network."""
 
-    Attributes:
-        architecture: the network.
-        stem: `conv_stem`, `bn1`.
-        stages: the blocks of each stage.
-        head: `conv_head` and `bn2` where the architecture has them, `classifier`.
-    """
-
-    architecture: Architecture
-    stem: PartPlan
-    stages: tuple[tuple[BlockPlan, ...], ...]
-    head: PartPlan
+    architecture: Architecture  # the network
+    stem: PartPlan  # `conv_stem`, `bn1`
+    stages: tuple[tuple[BlockPlan, ...], ...]  # the blocks of each stage
+    head: PartPlan  # `conv_head` and `bn2` where the architecture has them, `classifier`
 
     @property
     def parts(self) -> tuple[PartPlan | BlockPlan, ...]:

@@ -8,19 +8,12 @@ from mnas_search.common.units import format_bytes, format_latency, format_size
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A metric of a network's cost.
+    """A metric of a network's cost."""
 
-    Attributes:
-        name: its name in text.
-        count: its name in costs, trials and journals.
-        amount: formats a value with its unit.
-        words: template of an amount within a sentence.
-    """
-
-    name: str
-    count: str
-    amount: Callable[[float], str]
-    words: str = "{}"
+    name: str  # its name in text
+    count: str  # its name in costs, trials and journals
+    amount: Callable[[float], str]  # formats a value with its unit
+    words: str = "{}"  # template of an amount within a sentence
 
     def text(self, count: float) -> str:
         """Format an amount for a sentence: 400M FLOPs."""

@@ -31,18 +31,13 @@ _MAX_MULTIPLE = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coefficients:
-    """The scaling coefficients of one member of a family.
+    """The scaling coefficients of one member of a family."""
 
-    Attributes:
-        depth, width: multipliers of repeats and channels.
-        resolution: side of the input for a base of 224 pixels.
-        dropout: rate before the classifier.
-    """
-
+    # depth, width: multipliers of repeats and channels
     depth: float
     width: float
-    resolution: float
-    dropout: float
+    resolution: float  # side of the input for a base of 224 pixels
+    dropout: float  # rate before the classifier
 
 
 # efficientnet_builder.py (tensorflow/tpu): width, depth, resolution, dropout of B0 to B7.
@@ -79,15 +74,10 @@ LITE = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounding:
-    """The multiples that scaled sizes are rounded to.
+    """The multiples that scaled sizes are rounded to."""
 
-    Attributes:
-        channels: of widths, never below 90 % of the exact value.
-        resolution: of the side of the input, to the nearest.
-    """
-
-    channels: int = 8
-    resolution: int = 1
+    channels: int = 8  # of widths, never below 90 % of the exact value
+    resolution: int = 1  # of the side of the input, to the nearest
 
     def __post_init__(self) -> None:
         check_integer("multiple of channels", self.channels, 1, _MAX_MULTIPLE)

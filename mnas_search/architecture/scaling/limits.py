@@ -27,17 +27,11 @@ _MAX_STEP = 100 * STEPS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A constraint.
+    """A constraint."""
 
-    Attributes:
-        name: of the metric.
-        maximum: the largest feasible value.
-        measure: computes the value of a network.
-    """
-
-    name: str
-    maximum: float
-    measure: Callable[[Architecture], float]
+    name: str  # of the metric
+    maximum: float  # the largest feasible value
+    measure: Callable[[Architecture], float]  # computes the value of a network
 
     def is_met(self, network: Architecture) -> bool:
         """Tell whether a network meets the constraint."""
@@ -83,17 +77,11 @@ def limits(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LargestMember:
-    """The largest member of a family that meets all limits.
+    """The largest member of a family that meets all limits."""
 
-    Attributes:
-        phi: in steps of 0.001.
-        member: the base scaled by it.
-        binding: names of the limits that the next step breaks; empty if the base cannot be
-            scaled further.
-    """
-
-    phi: float
-    member: Architecture
+    phi: float  # in steps of 0.001
+    member: Architecture  # the base scaled by it
+    # names of the limits that the next step breaks; empty if the base cannot be scaled further
     binding: tuple[str, ...]
 
 

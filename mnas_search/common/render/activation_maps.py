@@ -30,17 +30,11 @@ Pixels = NDArray[np.uint8]
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Panel:
-    """One network's map.
+    """One network's map."""
 
-    Attributes:
-        title: above it.
-        lines: below the title.
-        values: the map, [h, w].
-    """
-
-    title: str
-    lines: tuple[str, ...]
-    values: Floats
+    title: str  # above it
+    lines: tuple[str, ...]  # below the title
+    values: Floats  # the map, [h, w]
 
 
 def picture(image: Pixels, title: str, lines: Sequence[str], panels: Sequence[Panel]) -> bytes:

@@ -28,38 +28,26 @@ _FAR = 1.5  # a rule beyond the points by more of their ranges is named, not dra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A point; `y` None draws it as a tick on the horizontal axis.
-
-    Attributes:
-        title: shown where the pointer rests.
-        label: text beside the point.
-        interval: lower and upper end of its error bar.
-    """
+    """A point; `y` None draws it as a tick on the horizontal axis."""
 
     x: float
     y: float | None
-    title: str
-    label: str = ""
-    interval: tuple[float, float] | None = None
+    title: str  # shown where the pointer rests
+    label: str = ""  # text beside the point
+    interval: tuple[float, float] | None = None  # lower and upper end of its error bar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Points of one kind; earlier series are drawn above later ones, and labelled first.
-
-    Attributes:
-        name: for the key; empty for none.
-        mark: how a point is drawn.
-        line: how the points are joined; `steps` holds each height until the next point.
-        strong: labels are bold and always drawn.
-    """
+    """Points of one kind; earlier series are drawn above later ones, and labelled first."""
 
     points: Sequence[Point]
     colour: Colour = "blue"
-    name: str = ""
-    mark: Literal["dot", "hollow", "diamond", "none"] = "dot"
+    name: str = ""  # for the key; empty for none
+    mark: Literal["dot", "hollow", "diamond", "none"] = "dot"  # how a point is drawn
+    # how the points are joined; `steps` holds each height until the next point
     line: Literal["none", "straight", "steps"] = "none"
-    strong: bool = False
+    strong: bool = False  # labels are bold and always drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,25 +62,16 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """One pair of axes with what they hold.
+    """One pair of axes with what they hold."""
 
-    Attributes:
-        title: above the chart: what the heights are.
-        across: below the chart: what the horizontal axis is.
-        logarithmic: of the horizontal axis.
-        amount: how a value on the horizontal axis is written.
-        band: heights between which the chart is shaded.
-        least: the smallest range of the vertical axis.
-    """
-
-    title: str
-    across: str
+    title: str  # above the chart: what the heights are
+    across: str  # below the chart: what the horizontal axis is
     series: Sequence[Series]
     rules: Sequence[Rule] = ()
-    logarithmic: bool = False
-    amount: Callable[[float], str] = "{:g}".format
-    band: tuple[float, float] | None = None
-    least: float = 0.01
+    logarithmic: bool = False  # of the horizontal axis
+    amount: Callable[[float], str] = "{:g}".format  # how a value on the horizontal axis is written
+    band: tuple[float, float] | None = None  # heights between which the chart is shaded
+    least: float = 0.01  # the smallest range of the vertical axis
 
 
 def svg(charts: Sequence[Chart], *, label: str) -> str:

@@ -30,19 +30,13 @@ DATA = "networks.npz"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Recorded networks and what was measured.
+    """Recorded networks and what was measured."""
 
-    Attributes:
-        codes: in the decision order of the `efficientnet` space [N, 28].
-        accuracy: 16-epoch ImageNet top-1 as a fraction [N].
-        performance: by name, `throughput_*` in images/s and `latency_*` in ms [N]; NaN where it
-            was not recorded.
-        macs, params: as recorded; macs by thop's rule, which counts batch norm and pools too [N].
-    """
-
-    codes: NDArray[np.uint8]
-    accuracy: NDArray[np.float64]
+    codes: NDArray[np.uint8]  # in the decision order of the `efficientnet` space [N, 28]
+    accuracy: NDArray[np.float64]  # 16-epoch ImageNet top-1 as a fraction [N]
+    # by name, `throughput_*` in images/s and `latency_*` in ms [N]; NaN where it was not recorded
     performance: Mapping[str, NDArray[np.float64]]
+    # macs, params: as recorded; macs by thop's rule, which counts batch norm and pools too [N]
     macs: NDArray[np.int64]
     params: NDArray[np.int64]
 

@@ -37,13 +37,9 @@ class Model(Protocol):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaussianProcess:
-    """A Gaussian process on the decisions, with a length scale a feature.
+    """A Gaussian process on the decisions, with a length scale a feature."""
 
-    Attributes:
-        kernel: as fitted, or as read from this package's data.
-    """
-
-    kernel: Kernel
+    kernel: Kernel  # as fitted, or as read from this package's data
     _posterior: Posterior
     _mean: Mean
 
@@ -92,13 +88,9 @@ def fit_kernel(codes: Codes, values: NDArray[np.float64], *, noise: float | None
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoostedTrees:
-    """A linear model, and gradient-boosted trees on what it leaves.
+    """A linear model, and gradient-boosted trees on what it leaves."""
 
-    Attributes:
-        std: standard deviation of out-of-fold errors, one for all networks.
-    """
-
-    std: float
+    std: float  # standard deviation of out-of-fold errors, one for all networks
     _linear: Any
     _trees: Any
 

@@ -13,15 +13,10 @@ from mnas_search.evaluators.latency.stopwatch import TURNS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A network's predicted and measured latency.
+    """A network's predicted and measured latency."""
 
-    Attributes:
-        predicted: seconds.
-        measured: at the speed that the machine had when the table was built.
-    """
-
-    predicted: float
-    measured: Latency
+    predicted: float  # seconds
+    measured: Latency  # at the speed that the machine had when the table was built
 
     @property
     def error(self) -> float:
@@ -31,15 +26,10 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """The check of several networks.
+    """The check of several networks."""
 
-    Attributes:
-        networks: each, in the order given.
-        drift: how much longer the reference takes now than when the table was built.
-    """
-
-    networks: tuple[Checked, ...]
-    drift: float
+    networks: tuple[Checked, ...]  # each, in the order given
+    drift: float  # how much longer the reference takes now than when the table was built
 
     @property
     def error(self) -> float:

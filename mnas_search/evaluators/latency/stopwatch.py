@@ -24,14 +24,10 @@ _OFTEN = 0.15  # seconds of runs between two of the reference
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What was measured together.
+    """What was measured together."""
 
-    Attributes:
-        reference: the reference's median, in seconds.
-        shares: of each run, the median, low and high of its time over the reference's [N, 3].
-    """
-
-    reference: float
+    reference: float  # the reference's median, in seconds
+    # of each run, the median, low and high of its time over the reference's [N, 3]
     shares: np.ndarray
 
     def latencies(self, reference: float | None = None) -> list[Latency]:

@@ -32,23 +32,17 @@ _FILES = ("data", "space", "evaluator")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FidelityConfig:
-    """The options that decide which trainings are done; None and empty where not given.
+    """The options that decide which trainings are done; None and empty where not given."""
 
-    Attributes:
-        data: images that proxies are trained on; None for the evaluator's default.
-        space, evaluator: a name, or `file.py:Name`; the evaluator is constructed with `proxy=`.
-        proxies: recipes to compare, such as `epochs=2`.
-        references: longer recipes, or names of evaluators, to compare them with.
-        seeds: trainings of each architecture by each recipe.
-    """
-
-    data: str | None = None
+    data: str | None = None  # images that proxies are trained on; None for the evaluator's default
+    # space, evaluator: a name, or `file.py:Name`; the evaluator is constructed with `proxy=`
     space: str | None = None
     evaluator: str | None = None
-    proxies: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()  # recipes to compare, such as `epochs=2`
+    # longer recipes, or names of evaluators, to compare them with
     references: tuple[str, ...] = ()
     architectures: int | None = None
-    seeds: int | None = None
+    seeds: int | None = None  # trainings of each architecture by each recipe
     seed: int | None = None
 
     def __post_init__(self) -> None:

@@ -37,21 +37,15 @@ _LONGER = 3  # the default reference has this multiple of the default recipe's e
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedRecipe:
-    """A way to measure networks: a proxy, or a reference that is trained.
+    """A way to measure networks: a proxy, or a reference that is trained."""
 
-    Attributes:
-        name: the changes to the default recipe, or the evaluator's name.
-        key: the whole recipe, which identifies its trainings; without one, the name.
-        reference: a reference's seeds are odd, a proxy's even, since a common initialisation or
-            order of the images would make the two agree.
-        repeats: measurements of each network.
-    """
-
-    name: str
-    key: str
+    name: str  # the changes to the default recipe, or the evaluator's name
+    key: str  # the whole recipe, which identifies its trainings; without one, the name
     evaluator: Evaluator
+    # a reference's seeds are odd, a proxy's even, since a common initialisation or order of the
+    # images would make the two agree
     reference: bool
-    repeats: int
+    repeats: int  # measurements of each network
 
     def seeds(self, seed: int, fingerprint: str) -> tuple[int, ...]:
         """Return the seeds of a network's trainings."""
@@ -77,19 +71,14 @@ Reference = ComparedRecipe | Records
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Distinct networks with their costs at deployment, and the proxies and references.
+    """Distinct networks with their costs at deployment, and the proxies and references."""
 
-    Attributes:
-        config: the options, all of them filled in.
-        evaluator: of the default recipe.
-    """
-
-    config: FidelityConfig
+    config: FidelityConfig  # the options, all of them filled in
     networks: tuple[Network, ...]
     costs: tuple[Cost, ...]
     proxies: tuple[ComparedRecipe, ...]
     references: tuple[Reference, ...]
-    evaluator: Evaluator
+    evaluator: Evaluator  # of the default recipe
 
     @property
     def recorded(self) -> dict[str, Any]:

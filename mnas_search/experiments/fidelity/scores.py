@@ -36,78 +36,53 @@ FIT = "linear fit"  # of log MACs and log params
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How well a ranking agrees with the reference's.
+    """How well a ranking agrees with the reference's."""
 
-    Attributes:
-        tau: over all pairs of networks; None where undefined (all values equal).
-        networks: in `tau`, the fewest of all seeds.
-        within_quartiles: tau over pairs in one quartile of multiply-adds.
-        pairs: in `within_quartiles`, the fewest of all seeds.
-    """
-
-    tau: Interval | None
-    networks: int
-    within_quartiles: Interval | None
-    pairs: int
+    tau: Interval | None  # over all pairs of networks; None where undefined (all values equal)
+    networks: int  # in `tau`, the fewest of all seeds
+    within_quartiles: Interval | None  # tau over pairs in one quartile of multiply-adds
+    pairs: int  # in `within_quartiles`, the fewest of all seeds
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """The cost and spread of the trainings by one recipe.
+    """The cost and spread of the trainings by one recipe."""
 
-    Attributes:
-        seconds: median of a training on its worker; None without trainings.
-        trained, failed: numbers of trainings.
-        noise: pooled standard deviation between seeds of one network; None with one seed.
-        spread: standard deviation between networks, of means over seeds.
-    """
-
-    seconds: float | None
+    seconds: float | None  # median of a training on its worker; None without trainings
+    # trained, failed: numbers of trainings
     trained: int
     failed: int
+    # pooled standard deviation between seeds of one network; None with one seed
     noise: float | None
-    spread: float | None
+    spread: float | None  # standard deviation between networks, of means over seeds
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """A proxy against one reference.
-
-    Attributes:
-        one: agreement of one training.
-        mean: tau of the mean over its seeds; None with one seed.
-        difference: tau minus the best baseline's, on the same networks.
-    """
+    """A proxy against one reference."""
 
     recipe: ComparedRecipe
     effort: Effort
-    one: Agreement
-    mean: Interval | None
-    difference: Interval | None
+    one: Agreement  # agreement of one training
+    mean: Interval | None  # tau of the mean over its seeds; None with one seed
+    difference: Interval | None  # tau minus the best baseline's, on the same networks
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """All proxies, in the plan's order, against one reference.
-
-    Attributes:
-        values: the reference's accuracies, means over seeds [N]; NaN where missing.
-        effort: of the reference's trainings; None where its accuracies were recorded.
-        ceiling: tau of one seed against the mean of the others; None with fewer than two seeds.
-        baselines: agreement of rankings by cost, by name.
-        target: the tau that a proxy should reach.
-    """
+    """All proxies, in the plan's order, against one reference."""
 
     reference: Reference
-    values: Values
-    effort: Effort | None
+    values: Values  # the reference's accuracies, means over seeds [N]; NaN where missing
+    effort: Effort | None  # of the reference's trainings; None where its accuracies were recorded
+    # tau of one seed against the mean of the others; None with fewer than two seeds
     ceiling: Interval | None
-    baselines: dict[str, Agreement]
+    baselines: dict[str, Agreement]  # agreement of rankings by cost, by name
     proxies: tuple[Proxy, ...]
-    target: float
+    target: float  # the tau that a proxy should reach
 
     @property
     def networks(self) -> int:
@@ -145,10 +120,8 @@ class Comparison:
 
 
 def compare(plan: Plan, trainings: Trainings, target: float) -> tuple[Comparison, ...]:
-    """Compare the plan's proxies with each of its references, by the trainings so far.
-
-    References of fewer than four networks are left out.
-    """
+    """Compare the plan's proxies with each of its references, by the trainings so far. References
+    of fewer than four networks are left out."""
     compared = (_compare(plan, trainings, reference, target) for reference in plan.references)
     return tuple(comparison for comparison in compared if comparison is not None)
 

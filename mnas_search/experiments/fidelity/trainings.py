@@ -38,11 +38,7 @@ class Trainings:
         self._plan, self._seed = plan, plan.config.seed
         jobs = [
             EvaluationJob(
-                number=number,
-                network=network,
-                seed=seed,
-                evaluator_index=index,
-                recipe=recipe.key,
+                number=number, network=network, seed=seed, evaluator_index=index, recipe=recipe.key
             )
             for number, network in enumerate(plan.networks)
             for index, recipe in enumerate(plan.recipes)

@@ -28,11 +28,8 @@ text { font: 12px system-ui, sans-serif; fill: #1b2530; }
 
 
 def drawing(architecture: Architecture) -> str:
-    """Draw a network as a self-contained SVG.
-
-    A block is as tall as its output map; the operators, the output and the shares of MACs and
-    params are written below each stage.
-    """
+    """Draw a network as a self-contained SVG. A block is as tall as its output map; the operators,
+    the output and the shares of MACs and params are written below each stage."""
     (row,) = profiles([architecture], layers=False)
     stages = row["stages"]
     longest = max(len(_operator(stage["name"])) for stage in stages)

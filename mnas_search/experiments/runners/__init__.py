@@ -17,10 +17,8 @@ def drive(
     gpus_per_trial: float | None,
     address: str | None,
 ) -> int:
-    """Carry out a queue's jobs; return the number of Ray workers (see `ray_tune.run_on_ray`).
-
-    With 0 workers, or evaluators that require no resources, jobs run in this process.
-    """
+    """Carry out a queue's jobs; return the number of Ray workers (see `ray_tune.run_on_ray`). With
+    0 workers, or evaluators that require no resources, jobs run in this process."""
     if evaluators.resources is None or not workers:
         run_in_process(queue, evaluators)
         return 0
@@ -40,9 +38,7 @@ def drive_study(
     address: str | None,
 ) -> None:
     """Carry out a study's jobs, if any remain, as `drive` does; None stands for a worker per CPU.
-
-    Linear algebra in this process uses one thread meanwhile; the listener is told of the end.
-    """
+    Linear algebra in this process uses one thread meanwhile; the listener is told of the end."""
     workers = cpu_count() if workers is None else workers
     gpus = gpus_per_trial
     try:

@@ -38,16 +38,11 @@ DIMENSIONS = (*_ALONE, "compound")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaledNetwork:
-    """The base, scaled in one dimension, or by all, to one budget.
+    """The base, scaled in one dimension, or by all, to one budget."""
 
-    Attributes:
-        dimension: `depth`, `width`, `resolution` or `compound`; `base` for the base itself.
-        budget: the FLOPs to reach.
-        depth, width, resolution: coefficients of equation 3.
-    """
-
-    dimension: str
-    budget: float
+    dimension: str  # `depth`, `width`, `resolution` or `compound`; `base` for the base itself
+    budget: float  # the FLOPs to reach
+    # depth, width, resolution: coefficients of equation 3
     depth: float = 1.0
     width: float = 1.0
     resolution: float = 1.0

@@ -25,9 +25,7 @@ def member_names(asked: str, base: Architecture) -> tuple[str, ...]:
 
 def published_rows(base: Architecture, members: Sequence[Architecture]) -> list[Row]:
     """Return the members under the published coefficients, which are alpha^phi for no phi.
-
-    `implied_phi` is the phi that depth, width and resolution each imply: log d / log alpha.
-    """
+    `implied_phi` is the phi that depth, width and resolution each imply: log d / log alpha."""
     constants = asdict(CompoundRule()).values()
     rows = []
     for number, (member, c) in enumerate(zip(members, PUBLISHED, strict=True)):

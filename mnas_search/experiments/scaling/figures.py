@@ -26,10 +26,7 @@ def grid_figure(choice: Choice) -> str:
         title="mean accuracy of each (alpha, beta, gamma) at phi = 1, with its standard error; "
         "shaded: within one standard error of the best",
         across="rank of the triple",
-        series=[
-            Series(points=marked, colour="orange", strong=True),
-            Series(points=others),
-        ],
+        series=[Series(points=marked, colour="orange", strong=True), Series(points=others)],
         band=(best - choice.error, best),
     )
     return svg([chart], label="Accuracy of each triple of the grid")

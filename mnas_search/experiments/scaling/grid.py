@@ -27,15 +27,10 @@ _EXACT = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridConfig:
-    """The grid of triples.
+    """The grid of triples."""
 
-    Attributes:
-        step: between values of alpha, of beta and of gamma, which start at 1.
-        tolerance: largest deviation of alpha * beta^2 * gamma^2 from 2.
-    """
-
-    step: float = 0.1
-    tolerance: float = 0.1
+    step: float = 0.1  # between values of alpha, of beta and of gamma, which start at 1
+    tolerance: float = 0.1  # largest deviation of alpha * beta^2 * gamma^2 from 2
 
     def __post_init__(self) -> None:
         check_number("grid step", self.step, "[0.01, 1]")
@@ -109,20 +104,13 @@ def candidates(
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The choice of a triple by the trainings.
+    """The choice of a triple by the trainings."""
 
-    Attributes:
-        candidates: best mean first; those whose trainings all failed last.
-        error: standard error of the best mean.
-        equals: candidates within one standard error of the best.
-        chosen: the paper's triple if it is among the equals, else the best.
-    """
-
-    candidates: tuple[Triple, ...]
+    candidates: tuple[Triple, ...]  # best mean first; those whose trainings all failed last
     scores: MeasuredAccuracies
-    error: float
-    equals: tuple[Triple, ...]
-    chosen: Triple
+    error: float  # standard error of the best mean
+    equals: tuple[Triple, ...]  # candidates within one standard error of the best
+    chosen: Triple  # the paper's triple if it is among the equals, else the best
 
     @property
     def separable(self) -> bool:

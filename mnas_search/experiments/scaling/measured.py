@@ -20,11 +20,7 @@ from mnas_search.experiments.jobs import NO_TRIAL, JobResult, JournalledQueue, t
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners import drive_study
 from mnas_search.nas.core import training_seed
-from mnas_search.nas.evaluator import (
-    Evaluator,
-    SupportsBaseResolution,
-    caveats_of,
-)
+from mnas_search.nas.evaluator import Evaluator, SupportsBaseResolution, caveats_of
 from mnas_search.nas.job import EvaluationJob
 
 GRID_SEARCH = ExperimentKind(
@@ -37,20 +33,15 @@ COMPARE = ExperimentKind(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measuring:
-    """How networks are measured.
+    """How networks are measured."""
 
-    Attributes:
-        evaluator: a name, or `file.py:Name`.
-        seeds: trainings of each network.
-        workers: trainings at a time, over Ray; 0 for this process, None for one per CPU.
-        data, proxy, gpus_per_trial, ray_address: as in a run.
-    """
-
-    evaluator: str = TRAINING
+    evaluator: str = TRAINING  # a name, or `file.py:Name`
+    # data, proxy, gpus_per_trial, ray_address: as in a run
     data: str | None = None
     proxy: str | None = None
-    seeds: int = 3
+    seeds: int = 3  # trainings of each network
     seed: int = 0
+    # trainings at a time, over Ray; 0 for this process, None for one per CPU
     workers: int | None = None
     gpus_per_trial: float | None = None
     ray_address: str | None = None
@@ -91,15 +82,11 @@ class Measuring:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredAccuracies:
-    """Accuracies of several networks.
+    """Accuracies of several networks."""
 
-    Attributes:
-        by_fingerprint: an accuracy per seed, a fraction; empty where all trainings failed.
-        notes: sentences to print beside them.
-    """
-
+    # an accuracy per seed, a fraction; empty where all trainings failed
     by_fingerprint: Mapping[str, tuple[float, ...]]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # sentences to print beside them
 
     def of(self, network: Architecture) -> tuple[float, ...]:
         """Return a network's accuracies."""

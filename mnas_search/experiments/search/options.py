@@ -125,7 +125,8 @@ class RunConfig:
         metavar="RULE",
     )
     time_budget: float | None = _option(
-        "Start no further evaluation after this time, e.g. 10m.",
+        "Time for the whole command, e.g. 10m; a search ends in time for the comparison that "
+        "follows it.",
         default="no limit",
         parse=parse_duration,
     )

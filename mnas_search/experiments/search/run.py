@@ -31,6 +31,7 @@ from mnas_search.experiments.search.report.page import page
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
 from mnas_search.experiments.search.stages.trainings import Stage
+from mnas_search.experiments.search.time_limit import TimeLimit
 from mnas_search.nas.job import EvaluationJob, SequentialQueue, TimedQueue
 from mnas_search.nas.journal import Journal, ReadJournal
 from mnas_search.nas.objective import Objective
@@ -44,7 +45,7 @@ _REWRITE_EVERY = 5.0  # seconds between rewrites of the derived tables during a 
 
 def start(config: RunConfig, output: Path | None, listener: Listener | None = None) -> Result:
     """Run a search into a new folder, or resume one that holds the same run."""
-    listener = listener or Listener()
+    listener, begun = listener or Listener(), time.monotonic()
     experiment = Experiment(RUN, output)  # before a table is built, for minutes
     try:
         setup = Setup(config, table_of(config, output, listener))
@@ -55,13 +56,14 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     table = setup.cost_model.latency_table
     files = {} if table is None else {TABLE: table.to_json()}
     experiment.make(setup.recorded, _stem(setup.objective), files)
-    return _run(setup, experiment, listener)
+    return _run(setup, experiment, listener, begun)
 
 
 def resume(folder: Path, listener: Listener | None = None, **larger: Any) -> Result:
     """Resume a run with its own configuration; `larger` budgets and workers may be given."""
+    begun = time.monotonic()
     setup = _setup(folder, larger)
-    return _run(setup, existing(RUN, folder), listener or Listener())
+    return _run(setup, existing(RUN, folder), listener or Listener(), begun)
 
 
 def reopen(folder: Path) -> Result:
@@ -70,10 +72,11 @@ def reopen(folder: Path) -> Result:
     setup = _setup(folder, {})
     journal = ReadJournal(folder / RUN.journal)
     # Only the run itself knows whether a time budget is spent; it is taken as spent here.
-    deadline = float("inf") if setup.config.time_budget is None else float("-inf")
+    seconds = None if setup.config.time_budget is None else float("-inf")
+    limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
     with threadpool_limits(1):
         drawn = ReadJournal(folder / _RANDOM) if setup.config.baseline else None
-        stages = make_stages(setup, journal, drawn, deadline, lambda trial: None)
+        stages = make_stages(setup, journal, drawn, limit, lambda trial: None)
         return Result(setup, folder, stages)
 
 
@@ -109,7 +112,7 @@ def _stem(objective: Objective) -> str:
     return METRICS[objective.metric].amount(objective.target)
 
 
-def _run(setup: Setup, experiment: Experiment, listener: Listener) -> Result:
+def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float) -> Result:
     config, folder = setup.config, experiment.folder
     trials = config.trials
     assert trials is not None  # Setup leaves nothing open
@@ -118,8 +121,7 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener) -> Result:
         drawn = None
         if config.baseline is not None:
             drawn = files.enter_context(Journal(folder / _RANDOM))
-        budget = float("inf") if config.time_budget is None else config.time_budget
-        deadline = time.monotonic() + budget - _spent(journal)
+        limit = TimeLimit(config.time_budget, journal, workers=config.workers or 0, begun=begun)
         written = time.monotonic()
 
         def on_trial(trial: Trial) -> None:
@@ -129,7 +131,7 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener) -> Result:
                 _write_tables(Result(setup, folder, stages))
                 written = time.monotonic()
 
-        stages = make_stages(setup, journal, drawn, deadline, on_trial)
+        stages = make_stages(setup, journal, drawn, limit, on_trial)
         search = stages.search
         fresh = not any(event["event"] in ("ask", "warm start") for event in journal.events)
         journal.append({"event": "session", "phase": "start-up"})
@@ -202,17 +204,6 @@ def _drive(
         address = config.ray_address
         workers = drive(work, evaluator, workers=workers, gpus_per_trial=gpus, address=address)
     return workers, queues
-
-
-def _spent(journal: Journal) -> float:
-    """Return the seconds of earlier sessions, each from its start to its last event."""
-    spent, session, last = 0.0, None, 0.0
-    for event in [*journal.events, {"event": "session", "time": 0.0}]:
-        if event["event"] == "session":
-            spent += 0.0 if session is None else last - session
-            session = event["time"]
-        last = event["time"]
-    return spent
 
 
 def _write_tables(result: Result) -> None:

@@ -99,10 +99,8 @@ def sample(decisions: Sequence[Decision], rng: np.random.Generator) -> dict[str,
 def mutate(
     decisions: Sequence[Decision], choices: Choices, rng: np.random.Generator
 ) -> dict[str, Option]:
-    """Return `choices` with one decision, drawn uniformly, set to another of its options.
-
-    The mutation of regularized evolution (Real et al. 2019) on a fixed-length encoding.
-    """
+    """Return `choices` with one decision, drawn uniformly, set to another of its options. The
+    mutation of regularized evolution (Real et al. 2019) on a fixed-length encoding."""
     open_decisions = [d for d in decisions if len(d.options) > 1]
     if not open_decisions:
         return dict(choices)

@@ -25,14 +25,10 @@ _REACH = 4 * np.log(10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """The kernel's parameters, all positive.
+    """The kernel's parameters, all positive."""
 
-    Attributes:
-        weights: w, inverse length scales [F].
-        rbf, linear, constant, noise: r, l, c, n.
-    """
-
-    weights: Array
+    weights: Array  # w, inverse length scales [F]
+    # rbf, linear, constant, noise: r, l, c, n
     rbf: float
     linear: float
     constant: float
@@ -72,17 +68,11 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HyperPrior:
-    """Where the search for a kernel begins, and how freely it moves.
+    """Where the search for a kernel begins, and how freely it moves."""
 
-    Attributes:
-        kernel: the start, and the priors' means.
-        spread: standard deviation of the prior on each parameter's logarithm.
-        learn_noise: whether the noise is learnt; else it stays the start's.
-    """
-
-    kernel: Kernel
-    spread: float = 3.0
-    learn_noise: bool = True
+    kernel: Kernel  # the start, and the priors' means
+    spread: float = 3.0  # standard deviation of the prior on each parameter's logarithm
+    learn_noise: bool = True  # whether the noise is learnt; else it stays the start's
 
     def fit(self, points: Array, values: Array, *, iterations: int = 100) -> Kernel:
         """Return the most probable kernel for `values` [N], of mean zero, at `points` [N, F]."""
@@ -92,11 +82,7 @@ class HyperPrior:
             value, gradient = _log_likelihood(self._unpack(theta), points, values)
             away = (theta - start) / self.spread
             packed = np.concatenate(
-                [
-                    gradient[:3],
-                    gradient[3:4] if self.learn_noise else [],
-                    gradient[4:],
-                ]
+                [gradient[:3], gradient[3:4] if self.learn_noise else [], gradient[4:]]
             )
             return -value + 0.5 * float(away @ away), away / self.spread - packed
 
@@ -156,16 +142,11 @@ def _log_likelihood(kernel: Kernel, points: Array, values: Array) -> tuple[float
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posterior:
-    """What is believed after `values` [N] were seen at `points` [N, F] (algorithm 2.1).
-
-    Attributes:
-        points: where values were seen [N, F].
-        mean: of the values, taken off before and added again after.
-    """
+    """What is believed after `values` [N] were seen at `points` [N, F] (algorithm 2.1)."""
 
     kernel: Kernel
-    points: Array
-    mean: float
+    points: Array  # where values were seen [N, F]
+    mean: float  # of the values, taken off before and added again after
     _lower: Array
     _alpha: Array
 
@@ -202,19 +183,13 @@ class Posterior:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mean:
-    """A posterior's mean as a function, with all that does not depend on its argument ready.
+    """A posterior's mean as a function, with all that does not depend on its argument ready."""
 
-    Attributes:
-        weights: of the kernel [F].
-        scaled: seen points times weights [N, F], with their `squares` [N].
-        alpha: r times (K + n I)^-1 (y - mean) [N].
-        slope, offset: the linear part and all constants, [F] and a number.
-    """
-
-    weights: Array
-    scaled: Array
+    weights: Array  # of the kernel [F]
+    scaled: Array  # seen points times weights [N, F], with their `squares` [N]
     squares: Array
-    alpha: Array
+    alpha: Array  # r times (K + n I)^-1 (y - mean) [N]
+    # slope, offset: the linear part and all constants, [F] and a number
     slope: Array
     offset: float
 

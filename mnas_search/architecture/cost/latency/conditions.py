@@ -21,17 +21,11 @@ MAX_THREADS, MAX_BATCH_SIZE = 1_024, 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """The conditions under which networks are timed.
+    """The conditions under which networks are timed."""
 
-    Attributes:
-        device: one of `DEVICES`.
-        threads: CPU threads within one operator, at most 1,024.
-        batch_size: images per forward pass, at most 65,536.
-    """
-
-    device: str = "cpu"
-    threads: int = 1
-    batch_size: int = 1
+    device: str = "cpu"  # one of `DEVICES`
+    threads: int = 1  # CPU threads within one operator, at most 1,024
+    batch_size: int = 1  # images per forward pass, at most 65,536
 
     def __post_init__(self) -> None:
         check_choice("device", self.device, DEVICES)

@@ -25,21 +25,13 @@ WORK = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part of a network.
+    """One part of a network."""
 
-    Attributes:
-        key: everything that its time depends on.
-        role: its place in the network.
-        plan: its layers.
-        size: side of its input map.
-        architecture: a network that contains it, for the other settings of its module.
-    """
-
-    key: str
-    role: Literal["stem", "block", "head"]
-    plan: BlockPlan | PartPlan
-    size: int
-    architecture: Architecture
+    key: str  # everything that its time depends on
+    role: Literal["stem", "block", "head"]  # its place in the network
+    plan: BlockPlan | PartPlan  # its layers
+    size: int  # side of its input map
+    architecture: Architecture  # a network that contains it, for the other settings of its module
 
     @property
     def shape(self) -> tuple[int, int, int]:

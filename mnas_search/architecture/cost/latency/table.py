@@ -34,15 +34,11 @@ from mnas_search.common.files import read_json, write_atomically
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Measured seconds of one forward pass.
+    """Measured seconds of one forward pass."""
 
-    Attributes:
-        seconds: the median.
-        low, high: a distribution-free 95 % interval of the median; the range if there are fewer
-            than six measurements.
-    """
-
-    seconds: float
+    seconds: float  # the median
+    # low, high: a distribution-free 95 % interval of the median; the range if there are fewer than
+    # six measurements
     low: float
     high: float
 
@@ -67,54 +63,37 @@ class TimedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedNetwork:
-    """A measured network, for the fit of offset and factor.
+    """A measured network, for the fit of offset and factor."""
 
-    Attributes:
-        parts: sum of the seconds of its parts.
-        seconds: seconds of the whole network.
-    """
-
-    parts: float
-    seconds: float
+    parts: float  # sum of the seconds of its parts
+    seconds: float  # seconds of the whole network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """The predicted latency of a network.
+    """The predicted latency of a network."""
 
-    Attributes:
-        seconds: of one forward pass.
-        timed: the share of its parts' seconds that was measured; rates estimate the rest.
-    """
-
-    seconds: float
-    timed: float
+    seconds: float  # of one forward pass
+    timed: float  # the share of its parts' seconds that was measured; rates estimate the rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyTable:
     """The measurements of one device.
 
-        read_table(Path("latency.json")).predict(reference.architecture("efficientnet_b0")).seconds
-
-    Attributes:
-        conditions: device, threads and batch size.
-        machine: processor and packages, by name.
-        reference: seconds of `REFERENCE`, measured in turns with the parts.
-        parts: measured parts by key.
-        whole: measured networks by fingerprint.
-        rates: seconds per unit of each `WORK`; None if too few parts were measured to fit them.
-        offset: seconds of a whole network beside its parts.
-        factor: by how much parts take longer within a network; None in an unfinished table.
+    read_table(Path("latency.json")).predict(reference.architecture("efficientnet_b0")).seconds
     """
 
-    conditions: Conditions
-    machine: Mapping[str, str]
-    reference: float
-    parts: Mapping[str, TimedPart]
+    conditions: Conditions  # device, threads and batch size
+    machine: Mapping[str, str]  # processor and packages, by name
+    reference: float  # seconds of `REFERENCE`, measured in turns with the parts
+    parts: Mapping[str, TimedPart]  # measured parts by key
+    # measured networks by fingerprint
     whole: Mapping[str, TimedNetwork] = field(default_factory=dict)
+    # seconds per unit of each `WORK`; None if too few parts were measured to fit them
     rates: tuple[float, ...] | None = None
-    offset: float = 0.0
+    offset: float = 0.0  # seconds of a whole network beside its parts
+    # by how much parts take longer within a network; None in an unfinished table
     factor: float | None = None
 
     def predict(self, network: Network) -> Prediction:

@@ -4,6 +4,7 @@ The trials are spread evenly over the search (the best were picked for their luc
 give the noise between seeds, which is compared with the spread between networks.
 """
 
+from collections.abc import Callable
 from typing import final
 
 import numpy as np
@@ -17,9 +18,11 @@ from mnas_search.nas.journal import Events
 
 @final
 class Replicates:
-    """Evaluates at most `count` trials of a finished search once more."""
+    """Evaluates at most `count()` trials of a finished search once more."""
 
-    def __init__(self, search: Search, *, count: int, seed: int, journal: Events) -> None:
+    def __init__(
+        self, search: Search, *, count: Callable[[], int], seed: int, journal: Events
+    ) -> None:
         self._search, self._count = search, count
         self._trainings = SeededTrainings(
             "repeat", "seed noise", self._networks, (1,), seed=seed, journal=journal
@@ -44,10 +47,11 @@ class Replicates:
 
     def _networks(self) -> list[tuple[int, Network]]:
         good = [trial for trial in self._search.trials if trial.status == "ok"]
-        picks = np.linspace(0, len(good) - 1, min(self._count, len(good))).round()
+        count = self._count()
+        picks = np.linspace(0, len(good) - 1, min(count, len(good))).round()
         chosen = [good[int(i)] for i in picks]
         networks = [(trial.number, self._search.network(trial)) for trial in chosen]
         # A search that was given more trials picks others: no more than `count` in all.
         done = [one for one in networks if self._trainings.results(one[1])]
         fresh = [one for one in networks if not self._trainings.results(one[1])]
-        return done + fresh[: max(0, self._count - len(self.queue.results))]
+        return done + fresh[: max(0, count - len(self.queue.results))]

@@ -8,15 +8,22 @@ from typing import final
 from mnas_search.architecture import published
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.latency import Remeasured
-from mnas_search.experiments.search.stages.baseline_comparison import BaselineComparison
+from mnas_search.experiments.search.stages.baseline_comparison import (
+    TOP,
+    TRAININGS,
+    BaselineComparison,
+)
 from mnas_search.experiments.search.stages.finalist_check import FinalistCheck
 from mnas_search.experiments.search.stages.replicates import Replicates
 from mnas_search.experiments.search.stages.trainings import Stage
+from mnas_search.experiments.search.time_limit import TimeLimit
 from mnas_search.nas.asha import Asha
 from mnas_search.nas.core import Search
 from mnas_search.nas.evaluator import is_noisy
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Trial
+
+_CHECK = 30.0  # seconds that are kept for the finalists' short trainings on digits
 
 
 @final
@@ -45,7 +52,7 @@ def make_stages(
     setup: Setup,
     journal: Events,
     random_journal: Events | None,
-    deadline: float,
+    limit: TimeLimit,
     on_trial: Callable[[Trial], None],
 ) -> Stages:
     """Make the stages of a run, with everything that the journals hold replayed."""
@@ -60,15 +67,26 @@ def make_stages(
         trials=trials,
         seed=seed,
     )
+    baselines = () if setup.tested is None else setup.baselines()
+    compared = 0 if setup.tested is None else (TOP + len(baselines)) * TRAININGS
+    reserved = 0.0 if setup.check is None else _CHECK
+
+    def count() -> int:
+        # One trial in six, so that the noise costs little beside the search.
+        expected = trials if config.time_budget is None else search.done
+        return max(2, min(8, expected // 6)) if is_noisy(evaluator) else 0
+
+    def on_finished(trial: Trial) -> None:
+        limit.record(trial)
+        on_trial(trial)
+
     search = make_search(
         controller=setup.controller(),
         journal=journal,
-        deadline=deadline,
+        has_time=lambda: limit.allows_candidate(count() + compared, reserved),
         stopping=None if config.early_stopping is None else Asha(),
-        on_trial=on_trial,
+        on_trial=on_finished,
     )
-    # One trial in six, so that the noise costs little beside the search.
-    count = max(2, min(8, trials // 6)) if is_noisy(evaluator) else 0
     replicates = Replicates(search, count=count, seed=seed, journal=journal)
     title = "training some networks again, with other seeds"
     searching = [Stage("searching", evaluator, search), Stage(title, evaluator, replicates.queue)]
@@ -93,7 +111,7 @@ def make_stages(
         comparison = BaselineComparison(
             search,
             objective,
-            baselines=setup.baselines(),
+            baselines=baselines,
             random_baseline=drawn,
             seed=seed,
             journal=journal,

@@ -1,0 +1,42 @@
+"""Adaptation of a network to small images: which of its strides it keeps.
+
+Networks for 224 pixels halve the side of their maps five times. On small images that would leave
+maps of 1x1, on which a 5x5 kernel equals a 3x3 one: below 128 pixels, strides are dropped until
+the last map is at least 4x4. Those of the first stages are dropped first and the stem's last, so
+that timm, torchvision and Hugging Face, whose stems have stride 2, can express the network.
+"""
+
+from dataclasses import replace
+
+from mnas_search.architecture.blocks.arithmetic import strided
+from mnas_search.architecture.value import Architecture
+
+MIN_MAP_SIZE = 4
+_FULL_STRIDES = 128  # pixels from which all strides are kept
+
+
+def adapt(architecture: Architecture, resolution: int) -> Architecture:
+    """Set the resolution, and drop the strides for which its images are too small.
+
+        adapt(reference.architecture("efficientnet_b0"), 32)  # maps 16 16 16 16 8 8 4 4
+
+    Strides are dropped one after the other until the last map is at least 4x4: those of the
+    stages, the first stage's first, then the pooling of the stem, then its stride. From 128
+    pixels on, all are kept.
+    """
+    stem, stages = architecture.stem, list(architecture.stages)
+    strides = (stem.stride == 2) + stem.pool + sum(stage.stride == 2 for stage in stages)
+    excess = 0
+    if resolution < _FULL_STRIDES:
+        while excess < strides and strided(resolution, 2 ** (strides - excess)) < MIN_MAP_SIZE:
+            excess += 1
+    for index, stage in enumerate(stages):
+        if excess and stage.stride == 2:
+            stages[index] = replace(stage, stride=1)
+            excess -= 1
+    if excess and stem.pool:
+        stem = replace(stem, pool=False)
+        excess -= 1
+    if excess:
+        stem = replace(stem, stride=1)
+    return replace(architecture, stem=stem, stages=tuple(stages), resolution=resolution)
