@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, final
 
 import torch
+from torch import nn
 
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
@@ -15,9 +16,11 @@ from mnas_search.data import Split, load
 from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.trial import Evaluation
 from mnas_search.networks import build
+from mnas_search.networks.weights.pretrained import Pretrained
 from mnas_search.training import devices, loop
 from mnas_search.training.proxy import map_sizes, proxy_architecture
 from mnas_search.training.recipe import MAX_PROXY_SIDE, Recipe, proxy_recipe
+from mnas_search.training.recipes import finetuning_proxy
 
 
 @final
@@ -32,22 +35,34 @@ class ProxyTraining(Evaluator):
             `Dataset` or a function that gives one. None: scikit-learn's digits.
         proxy: what to change in the recipe for images of the data's size, as in
             `epochs=10,resolution=16`; see `ProxyRecipe`.
+        init: a pretrained network whose remapped weights every candidate starts from. A proxy is
+            then a short fine-tuning of the whole candidate, with its width and strides: at another
+            width, the weights would compute another function.
     """
 
-    def __init__(self, *, data: str | None = None, proxy: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        data: str | None = None,
+        proxy: str | None = None,
+        init: Pretrained | None = None,
+    ) -> None:
+        recipe_of = proxy_recipe if init is None else finetuning_proxy
         # Images of no fixed size are read at the side that the recipe wants, asked for or not.
-        dataset = load(data, side=proxy_recipe(MAX_PROXY_SIDE, 1).override(proxy).resolution)
+        dataset = load(data, side=recipe_of(MAX_PROXY_SIDE, 1).override(proxy).resolution)
         self.num_classes = dataset.num_classes
         count, side = dataset.train.images.shape[:2]
-        self.recipe = proxy_recipe(side, count).override(proxy)
+        self.recipe = recipe_of(side, count).override(proxy)
+        self._init = init
         self.data_sha256 = dataset.sha256
         self._name, self._flips, self._notes = dataset.name, dataset.flips, dataset.notes
         side = self.recipe.resolution
         whole = self.recipe.fraction == 1
         train = dataset.train if whole else dataset.train.part(self.recipe.fraction)
-        # Resized here, once; the workers get no more than they need.
-        self._train = loop.resize(train, side)
-        self._validation = loop.resize(dataset.validation, side)
+        self._train, self._validation = train, dataset.validation
+        if init is None:  # resized here, once; the workers get no more than they need
+            self._train = loop.resize(train, side)
+            self._validation = loop.resize(dataset.validation, side)
         # What is not resized, and the test split, stay in this process.
         self._original: tuple[Split, Split] | None = (train, dataset.validation)
         self._held_out: Split | None = dataset.test
@@ -96,6 +111,8 @@ class ProxyTraining(Evaluator):
             f"{recipe.resolution} pixels (maps {sizes}), {recipe.training.epochs} epochs of "
             f"{len(self._train.labels):,} images"
         )
+        if self._init is not None:
+            proxy += f", from the remapped weights {self._init.source}"
         if self._name == "digits":
             proxy += "; digits are a demonstration and say nothing about ImageNet"
         return (proxy, *(single_line(f"data {self._name}: {note}") for note in self._notes))
@@ -107,14 +124,18 @@ class ProxyTraining(Evaluator):
                 "proxy_training requires an architecture of stages, got the traced network "
                 f"{network.label!r} (give another evaluator with --evaluator)"
             )
-        recipe = self.recipe
+        recipe, pretrained = self.recipe, self._init is not None
+        resolution = recipe.resolution
+        if pretrained:
+            resolution = min(resolution, network.resolution)
         return proxy_architecture(
             network,
             width=recipe.width,
-            resolution=recipe.resolution,
+            resolution=resolution,
             num_classes=self.num_classes,
             divisor=recipe.divisor,
             ratio=1.0 if self._base is None else network.resolution / self._base,
+            keeps_strides=pretrained,
         )
 
     def with_intermediate_reports(self, factor: int) -> "ProxyTraining | None":
@@ -163,7 +184,11 @@ class ProxyTraining(Evaluator):
         with one_thread(), torch.random.fork_rng():
             torch.manual_seed(seed)
             # Channels last is 2 to 4 times as fast on CPUs; weights follow the images.
-            module = build(proxy).to(devices.device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module: nn.Module = build(proxy)
+            if self._init is not None:
+                started = self._init.start(proxy, seed=seed)
+                module.load_state_dict(module.state_dict() | started)
+            module = module.to(devices.device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
             train = self._images(self._train, proxy)
             training = loop.Training(module, train, recipe, seed=seed)
             devices.optimize_for_device(module, train, recipe)

@@ -25,6 +25,7 @@ def proxy_architecture(
     num_classes: int,
     divisor: int = 8,
     ratio: float = 1.0,
+    keeps_strides: bool = False,
 ) -> Architecture:
     """Scale a candidate to proxy width and resolution, with the classes of the data.
 
@@ -33,6 +34,7 @@ def proxy_architecture(
         resolution: side of the proxy's images, at least 4 pixels.
         ratio: the candidate's resolution over that of the base it was scaled from: its images
             scale by the same factor, and it keeps the strides that the base keeps.
+        keeps_strides: whether all are kept, as pretrained weights need.
 
     Raises:
         UsageError: the resolution is below 4 pixels.
@@ -50,6 +52,8 @@ def proxy_architecture(
     small = replace(
         small, num_classes=num_classes, stochastic_depth_rate=0.0, bn_momentum=_BN_MOMENTUM
     )
+    if keeps_strides:
+        return small
     halvings = (resolution // MIN_MAP_SIZE).bit_length() - 1
     return _keep_last_strides(small, halvings)
 

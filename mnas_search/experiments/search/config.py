@@ -35,7 +35,9 @@ from mnas_search.nas.space.choices import Choices
 from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace, make_space
 from mnas_search.nas.space.cost import space_cost
 from mnas_search.nas.space.cost_model import CostModel
+from mnas_search.nas.space.mapped import map_space
 from mnas_search.nas.trial import Trial
+from mnas_search.networks.weights.pretrained import load_pretrained
 
 # What users would take without a search; a winner has to beat the first.
 _BASELINES = ("efficientnet_b0", "mobilenet_v2", "mnasnet_a1")
@@ -53,6 +55,7 @@ class Setup:
         trainer: trains such finalists, if they are chains of stages.
         tested: trains the best candidates and the baselines at the end, if the search trains on
             data with a test split.
+        pretrained: what every network starts from; None for random weights.
     """
 
     def __init__(
@@ -62,7 +65,8 @@ class Setup:
         name = config.evaluator or (EVIDENCE if _has_evidence(config) else TRAINING)
         config = replace(config, evaluator=name)
         loaded = plugins.load("evaluators", name)
-        found = as_evaluator(loaded, data=config.data, proxy=config.proxy)
+        self.pretrained = None if config.init is None else load_pretrained(config.init)
+        found = as_evaluator(loaded, data=config.data, proxy=config.proxy, init=self.pretrained)
         if config.early_stopping is not None:
             found = _with_reports(found, config)
         self.evaluator: Evaluator = found
@@ -90,6 +94,8 @@ class Setup:
         self.space = make_space(
             config.space, resolution=config.resolution, num_classes=config.num_classes
         )
+        if self.pretrained is not None:
+            self.space = map_space(self.space, self.pretrained.style)
         names = [decision.name for decision in self.space.decisions]
         if len(set(names)) < len(names) or not names:
             raise UsageError(
@@ -164,9 +170,28 @@ class Setup:
                 resolution=self.config.resolution,
                 num_classes=self.config.num_classes or 1000,
             )
+            if self.pretrained is not None:
+                network = self.pretrained.style(network)
             with contextlib.suppress(UsageError):  # no width is within the constraints
                 found.append(widest(network, self.is_feasible))
-        return found
+        return found if self.pretrained is None else [*self._pretrained_baseline(), *found]
+
+    def _pretrained_baseline(self) -> list[Architecture]:
+        """Return the pretrained network at the largest resolution within the constraints, a
+        multiple of 8 from 32 pixels to its own; nothing if there is none."""
+        assert self.pretrained is not None
+        network = self.pretrained.architecture
+        own = network.resolution
+        for resolution in range(own, min(own, 32) - 1, -8):
+            smaller = replace(
+                network,
+                resolution=resolution,
+                num_classes=self.config.num_classes or 1000,
+                name=f"{network.label} @{resolution}",
+            )
+            if self.is_feasible(smaller):
+                return [smaller]
+        return []
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:
         """Return choices to try first, and trials of earlier runs."""
@@ -179,6 +204,8 @@ class Setup:
         recorded = asdict(self.config) | {"start_from": list(self.config.start_from)}
         if self.cost_model.latency_table is not None:
             recorded["latency_table_sha256"] = self.cost_model.latency_table.sha256
+        if self.pretrained is not None:
+            recorded["init_sha256"] = self.pretrained.sha256
         return recorded | content_hashes(recorded, PLUGINS, self.evaluator)
 
 
@@ -190,6 +217,7 @@ def _has_evidence(config: RunConfig) -> bool:
     """Return whether the recorded ImageNet trainings cover the configuration."""
     return (
         config.data is None
+        and config.init is None
         and config.proxy is None
         and config.space == "efficientnet"
         and config.resolution == 224

@@ -138,6 +138,8 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         if fresh and config.start_from:
             search.warm_start(*setup.warm_start())
         listener.on_start(folder)
+        if setup.pretrained is not None:
+            listener.on_note(setup.pretrained.text)
         if search.done:
             listener.on_note(f"{search.done} trials were finished before")
         listener.on_progress(search.done, trials, _best_text(search.best))
