@@ -14,6 +14,7 @@ import click
 
 from mnas_search.cli import (
     benching,
+    comparing,
     explaining,
     exporting,
     inspecting,
@@ -51,6 +52,7 @@ _EXPERIMENTS = (*searching.COMMANDS, fidelity, *training.COMMANDS, *scaling.COMM
 for _command in _EXPERIMENTS:
     group.add_command(log_options(_command))
 for _command in (
+    *comparing.COMMANDS,
     *exporting.COMMANDS,
     *inspecting.COMMANDS,
     *latency.COMMANDS,

@@ -19,7 +19,7 @@ from mnas_search.networks import build
 from mnas_search.networks.weights.pretrained import Pretrained
 from mnas_search.training import devices, loop
 from mnas_search.training.proxy import map_sizes, proxy_architecture
-from mnas_search.training.recipe import MAX_PROXY_SIDE, Recipe, proxy_recipe
+from mnas_search.training.recipe import MAX_PROXY_SIDE, ProxyRecipe, Recipe, proxy_recipe
 from mnas_search.training.recipes import finetuning_proxy
 
 
@@ -47,12 +47,11 @@ class ProxyTraining(Evaluator):
         proxy: str | None = None,
         init: Pretrained | None = None,
     ) -> None:
-        recipe_of = proxy_recipe if init is None else finetuning_proxy
         # Images of no fixed size are read at the side that the recipe wants, asked for or not.
-        dataset = load(data, side=recipe_of(MAX_PROXY_SIDE, 1).override(proxy).resolution)
+        dataset = load(data, side=_recipe(MAX_PROXY_SIDE, 1, init).override(proxy).resolution)
         self.num_classes = dataset.num_classes
         count, side = dataset.train.images.shape[:2]
-        self.recipe = recipe_of(side, count).override(proxy)
+        self.recipe = _recipe(side, count, init).override(proxy)
         self._init = init
         self.data_sha256 = dataset.sha256
         self._name, self._flips, self._notes = dataset.name, dataset.flips, dataset.notes
@@ -217,3 +216,7 @@ class ProxyTraining(Evaluator):
                 device=devices.device(),
             )
         return self._prepared[key]
+
+
+def _recipe(side: int, count: int, init: Pretrained | None) -> ProxyRecipe:
+    return proxy_recipe(side, count) if init is None else finetuning_proxy(count)
