@@ -170,6 +170,7 @@ def test_a_run_on_pretrained_weights(trained, tmp_path, run_cli):
     best = json.loads((tmp_path / "run" / "best.json").read_text())
     assert "_nr6" in best["block_string"] and best["accuracy"] > 0.3
     assert "@16" in out
+    assert f"mnas-search train {tmp_path / 'run'} --data digits --init {trained} --remap" in out
     # Other weights are another run.
     other = torch.load(trained / "export" / "weights.pt", weights_only=True)
     torch.save({n: t + 1 for n, t in other.items()}, trained / "export" / "weights.pt")
