@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from mnas_search.data.splits import assemble as assemble_dataset
     from mnas_search.data.values import Dataset, Split
     from mnas_search.evaluators.accel_nasbench.evaluator import performance as device_performance
+    from mnas_search.experiments.listener import Callback
     from mnas_search.experiments.search.api import search
     from mnas_search.export.base import Exporter, Origin
+    from mnas_search.nas.ask_tell import Proposal, Study, ask_tell
     from mnas_search.nas.controller import Controller
     from mnas_search.nas.evaluator import (
         Evaluator,
@@ -70,6 +72,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
     "Architecture": "architecture.value",
+    "Callback": "experiments.listener",
     "Choices": "nas.space.choices",
     "Codes": "nas.space.choices",
     "Controller": "nas.controller",
@@ -85,12 +88,14 @@ _HOMES = {
     "Objective": "nas.objective",
     "Origin": "export.base",
     "Problem": "nas.problem",
+    "Proposal": "nas.ask_tell",
     "Resources": "nas.evaluator",
     "SearchSpace": "nas.space.contract",
     "Split": "data.values",
     "Stage": "architecture.stage",
     "StagewiseSpace": "nas.space.contract",
     "Stem": "architecture.stage",
+    "Study": "nas.ask_tell",
     "SupportsBaseResolution": "nas.evaluator",
     "SupportsBatchPrediction": "nas.evaluator",
     "SupportsCaveats": "nas.evaluator",
@@ -107,6 +112,7 @@ _HOMES = {
     "UsageError": "common.errors",
     "WorkFailed": "common.errors",
     "activation_map": "networks.explain",
+    "ask_tell": "nas.ask_tell",
     "assemble_dataset": "data.splits:assemble",
     "build": "networks.network",
     "cost": "architecture.cost.count",
@@ -126,6 +132,7 @@ _HOMES = {
 
 __all__ = [
     "Architecture",
+    "Callback",
     "Choices",
     "Codes",
     "Controller",
@@ -141,12 +148,14 @@ __all__ = [
     "Objective",
     "Origin",
     "Problem",
+    "Proposal",
     "Resources",
     "SearchSpace",
     "Split",
     "Stage",
     "StagewiseSpace",
     "Stem",
+    "Study",
     "SupportsBaseResolution",
     "SupportsBatchPrediction",
     "SupportsCaveats",
@@ -163,6 +172,7 @@ __all__ = [
     "UsageError",
     "WorkFailed",
     "activation_map",
+    "ask_tell",
     "assemble_dataset",
     "build",
     "cost",

@@ -40,6 +40,19 @@ class ReadJournal:
         raise WorkFailed(f"{self._path} is only read")
 
 
+@final
+class MemoryJournal:
+    """A journal without a file."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def append(self, event: Mapping[str, Any], *, sync: bool = False) -> None:
+        """Keep one event."""
+        del sync
+        self.events.append(dict(event))
+
+
 class Journal:
     """The append-only journal of an experiment, locked against a second writer."""
 

@@ -20,7 +20,7 @@ from mnas_search.experiments.search.checks import PLUGINS
 from mnas_search.experiments.search.options import RunConfig
 from mnas_search.experiments.search.warm_start import warm_start
 from mnas_search.nas.asha import REDUCTION
-from mnas_search.nas.controller import Controller
+from mnas_search.nas.controller import Controller, load_controller
 from mnas_search.nas.evaluator import (
     Evaluator,
     SupportsBatchPrediction,
@@ -102,9 +102,7 @@ class Setup:
                 f"space {config.space!r} must have decisions, all with different names, got "
                 f"{', '.join(names) or 'none'}"
             )
-        controller = plugins.load("controllers", config.controller)
-        if not (isinstance(controller, type) and issubclass(controller, Controller)):
-            raise UsageError(f"controller must name a Controller class, got {config.controller!r}")
+        controller = load_controller(config.controller)
         if config.prior is not None and not controller.uses_prior:
             raise UsageError(
                 f"prior {config.prior!r} requires a controller that uses it, such as bayesian, "
