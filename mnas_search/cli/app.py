@@ -19,6 +19,7 @@ from mnas_search.cli import (
     exporting,
     inspecting,
     latency,
+    predicting,
     scaling,
     searching,
     training,
@@ -56,6 +57,7 @@ for _command in (
     *inspecting.COMMANDS,
     *latency.COMMANDS,
     *explaining.COMMANDS,
+    *predicting.COMMANDS,
     *benching.COMMANDS,
 ):
     group.add_command(_command)
