@@ -61,6 +61,11 @@ if TYPE_CHECKING:
     "package or a model of the Hugging Face Hub. Weights of timm and torchvision are converted.",
     show_default="random initialisation",
 )
+@click.option(
+    "--lite",
+    is_flag=True,
+    help="Train with ReLU6 and without squeeze-and-excitation, for int8 (`export --quantize`).",
+)
 @weights_of_option
 @click.option(
     "--remap",
@@ -96,28 +101,32 @@ if TYPE_CHECKING:
     show_default="trainings/<name>-<n>",
 )
 @format_option
-def train(architecture: str, output: Path | None, form: str, **options: Any) -> None:
+def train(architecture: str, lite: bool, output: Path | None, form: str, **options: Any) -> None:
     """Train an architecture by a full recipe and export it.
 
     The test accuracy is measured once, at the end.
 
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
-    run's folder (its winner). Words that tables print may follow: "efficientnet_b0 x0.44 @32".
-    Its classifier is given the classes of the data set. At a resolution below 128 pixels that is
-    not its own, it loses strides. An interrupted training is continued by `mnas-search resume`.
+    run's folder (what it recommends). Words that tables print may follow:
+    "efficientnet_b0 x0.44 @32". Its classifier is given the classes of the data set. At a
+    resolution below 128 pixels that is not its own, it loses strides, but not with --init. An
+    interrupted training is continued by `mnas-search resume`.
     """
+    from mnas_search.architecture.adaptation import lite as as_lite
     from mnas_search.common.folders import holds_experiment
     from mnas_search.data.loading import own_resolution
     from mnas_search.experiments.resolve import resolve_architecture, says_resolution
     from mnas_search.experiments.training.session import start
     from mnas_search.experiments.training.settings import TrainingConfig
 
-    network, random = resolve_architecture(architecture), options["init"] is None
+    random = options["init"] is None  # pretrained weights need all the strides
+    network = resolve_architecture(architecture, adapts=random)
     begun = output is not None and holds_experiment(output)
     if options["resolution"] is None and random and not begun:
         if not says_resolution(architecture):
             options["resolution"] = own_resolution(options["data"])
     adapted = random and options["resolution"] is not None
+    network = as_lite(network) if lite else network
     config = TrainingConfig(architecture=network, adapted=adapted, **options)
     _finish(form, lambda listener: start(config, output, listener))
 
