@@ -119,8 +119,8 @@ def train(architecture: str, lite: bool, output: Path | None, form: str, **optio
     from mnas_search.experiments.training.session import start
     from mnas_search.experiments.training.settings import TrainingConfig
 
+    network = resolve_architecture(architecture)
     random = options["init"] is None  # pretrained weights need all the strides
-    network = resolve_architecture(architecture, adapts=random)
     begun = output is not None and holds_experiment(output)
     if options["resolution"] is None and random and not begun:
         if not says_resolution(architecture):
