@@ -147,6 +147,8 @@ def test_fidelity_draws_within_the_targets(small):
     assert max(one.macs for one in plan.costs) <= 50e6
     assert {network.resolution for network in plan.networks} == {32}
     assert plan.recorded["adapted"] is True and plan.recorded["resolution"] == 32
+    objective = plan.config.objective
+    assert objective is not None and objective.bounds == {"flops": 50e6}
     # An older folder's networks are those that it began with.
     older = make_plan(FidelityConfig(data=small, architectures=4).over({}), {"data": small})
     assert {network.resolution for network in older.networks} == {224}

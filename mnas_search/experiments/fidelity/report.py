@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from mnas_search.common.statistics import Interval
 from mnas_search.evaluators.defaults import DEFAULT_DATA, TRAINING
-from mnas_search.experiments.fidelity.config import DEFAULTS, MIN_ARCHITECTURES
+from mnas_search.experiments.fidelity.config import DEFAULTS, MIN_ARCHITECTURES, FidelityConfig
 from mnas_search.experiments.fidelity.plan import DEFAULT, Records
 from mnas_search.experiments.fidelity.scores import Comparison, Proxy
 from mnas_search.experiments.fidelity.study import Study
@@ -49,13 +49,24 @@ def verdict(study: Study, c: Comparison) -> Iterator[str]:
 def command(study: Study, proxy: Proxy) -> str:
     """Return the command of a search by a proxy."""
     config = study.plan.config
-    words = ["mnas-search", "run", "--target-flops", "400M", "--data", config.data or DEFAULT_DATA]
+    words = ["mnas-search", "run", *_targets(config), "--data", config.data or DEFAULT_DATA]
     if config.space != DEFAULTS["space"]:
         words += ["--space", str(config.space)]
     if config.evaluator != TRAINING:
         words += ["--evaluator", str(config.evaluator)]
     line = shlex.join(words)
     return line if proxy.recipe.name == DEFAULT else f'{line} --proxy "{proxy.recipe.name}"'
+
+
+def _targets(config: FidelityConfig) -> list[str]:
+    """Return the study's targets as options of `run`; 400M FLOPs where it has none."""
+    objective = config.objective
+    if objective is None:
+        return ["--target-flops", "400M"]
+    words = []
+    for name, bound in objective.bounds.items():
+        words += [f"--target-{name}", f"{bound:.12g}{'s' if name == 'latency' else ''}"]
+    return words
 
 
 def notes(study: Study) -> Iterator[str]:
