@@ -103,8 +103,8 @@ def train(architecture: str, lite: bool, output: Path | None, form: str, **optio
     The test accuracy is measured once, at the end.
 
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
-    run's folder (its winner). Its classifier is given the classes of the data set. An interrupted
-    training is continued by `mnas-search resume`.
+    run's folder (what it recommends). Its classifier is given the classes of the data set. An
+    interrupted training is continued by `mnas-search resume`.
     """
     from mnas_search.architecture.adaptation import lite as as_lite
     from mnas_search.experiments.resolve import resolve_architecture
