@@ -390,7 +390,6 @@ def test_default_recipes_are_cheaper_ones_and_the_usual_one():
         "epochs=1",
         "epochs=2",
         "resolution=4",
-        "width=0.0625",
         "fraction=0.5",
         "default",
     )
