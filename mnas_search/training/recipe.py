@@ -95,14 +95,14 @@ class ProxyRecipe:
     Attributes:
         resolution: side of the images, in pixels.
         width: multiplier of the candidate's channels.
-        divisor: those channels become multiples of it. Spaces round widths to multiples of 8; at
-            an eighth of the width, only a divisor of 1 keeps them apart.
+        divisor: those channels become multiples of it. The widths of spaces are multiples of
+            8: at a quarter of them, a divisor above 2 makes some equal.
         fraction: share of the training split, the same images for every candidate.
         training: the training recipe of the proxy.
     """
 
     resolution: int = 8
-    width: float = 0.125
+    width: float = 0.25
     divisor: int = 1
     fraction: float = 1.0
     training: Recipe = field(default_factory=Recipe)
@@ -168,7 +168,6 @@ def proxy_recipe(side: int, count: int) -> ProxyRecipe:
     if side > PROXY.resolution:
         recipe = ProxyRecipe(
             resolution=min(MAX_PROXY_SIDE, side),
-            width=0.25,
             training=Recipe(epochs=4, batch_size=128, augmentations=(Shift(most=2), Flip())),
         )
     training = recipe.training

@@ -15,7 +15,7 @@ from mnas_search.nas.space.contract import SearchSpace
 from mnas_search.training.proxy import check_distinct, proxy_architecture
 from mnas_search.training.recipe import proxy_recipe
 
-RECIPES = [proxy_recipe(8, 1_000), proxy_recipe(32, 1_000)]
+RECIPES = [proxy_recipe(8, 1_000), proxy_recipe(32, 1_000).override("width=0.125")]
 
 
 def layers(architecture):
@@ -67,7 +67,7 @@ def test_the_default_proxies_rank_every_space(name, recipe):
         (
             "mnasnet",
             "divisor=4",
-            "block0.filter_ratio apart, got width=0.125,divisor=4, at which ",
+            "block1.filter_ratio apart, got width=0.25,divisor=4, at which ",
         ),
         ("mnasnet", "width=0.1", "block1.filter_ratio apart, got width=0.1,divisor=1, at which "),
         ("efficientnet", "width=0.06", "stage1.expansion apart, got width=0.06,divisor=1, at "),
@@ -97,6 +97,6 @@ def test_commands_refuse_it_in_one_line(command, tmp_path, run_cli):
     more = ("--space", "mnasnet", "--data", "digits", "--proxy", "divisor=4")
     code, out, err = run_cli(*command, *more, "--output", tmp_path / "folder")
     assert (code, out) == (2, "")
-    assert err.startswith("error: proxy width must keep the options of block0.filter_ratio apart")
+    assert err.startswith("error: proxy width must keep the options of block1.filter_ratio apart")
     assert err.count("\n") == 1
     assert not (tmp_path / "folder").exists()
