@@ -37,7 +37,7 @@ def load(data: str | None, *, side: int) -> Dataset:
     data = DEFAULT if data is None else data
     if data.startswith(huggingface.PREFIX):
         dataset = cached(huggingface.find(data.removeprefix(huggingface.PREFIX)), side)
-    elif _is_installed(data) or plugins.is_file_reference(data):
+    elif _is_installed(data) or plugins.has_content(data):
         dataset = _plugged_in(data)
     else:
         dataset = cached(_find(data), side)
@@ -53,7 +53,7 @@ def absolute(data: str) -> str:
     if data.startswith(huggingface.PREFIX):
         path = data.removeprefix(huggingface.PREFIX)
         return f"{huggingface.PREFIX}{Path(path).resolve()}" if os.path.exists(path) else data
-    if plugins.is_file_reference(data):
+    if plugins.has_content(data):
         return plugins.absolute(data)
     if _is_installed(data) or not os.path.exists(data):
         return data
@@ -61,8 +61,8 @@ def absolute(data: str) -> str:
 
 
 def is_outside(data: str) -> bool:
-    """Tell whether the data are neither an installed name nor `file.py:Name`."""
-    return not _is_installed(data) and not plugins.is_file_reference(data)
+    """Tell whether the data are neither an installed name nor a plug-in of the user's."""
+    return not _is_installed(data) and not plugins.has_content(data)
 
 
 def _is_installed(data: str) -> bool:

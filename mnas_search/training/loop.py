@@ -1,7 +1,6 @@
 """The training loop: one network, one recipe, images in memory, no Python loop over images."""
 
 import warnings
-from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnas_search.data import Split
+from mnas_search.data.preprocessing import Normalisation
 from mnas_search.training.augment import mixup
 from mnas_search.training.ema import make_ema
 from mnas_search.training.recipe import Recipe
@@ -19,14 +19,6 @@ from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
 
 _EVALUATION_BATCH = 512
 _RESIZE_BATCH = 1024  # as floats, images are four times as large
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Normalisation:
-    """Mean and standard deviation of each channel, of images in [0, 1]."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
 
 
 def normalisation(split: Split) -> Normalisation:
@@ -232,14 +224,19 @@ def _mix_seed(seed: int, epoch: int, rank: int = 0) -> int:
 
 def accuracy(network: nn.Module, data: Images) -> float:
     """Compute the share of images classified correctly."""
+    return int(correct(network, data).sum()) / len(data)
+
+
+def correct(network: nn.Module, data: Images) -> torch.Tensor:
+    """Compute which images are classified correctly [N], on the images' device."""
     network.eval()
-    correct = torch.zeros((), dtype=torch.int64, device=data.labels.device)
+    found = []
     with torch.inference_mode(), mixed_precision(data.labels.device):
         for start in range(0, len(data), _EVALUATION_BATCH):
             part = slice(start, start + _EVALUATION_BATCH)
             logits = network(data.normalise(data.batch(part)))
-            correct += (logits.argmax(1) == data.labels[part]).sum()
-    return int(correct) / len(data)
+            found.append(logits.argmax(1) == data.labels[part])
+    return torch.cat(found)
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:

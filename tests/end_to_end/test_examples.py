@@ -1,6 +1,7 @@
 """The commands in the examples' own docstrings."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -64,3 +65,28 @@ def test_examples_custom_space_and_block_kind(tmp_path):
     done = subprocess.run([*PYTHON, main, "profile", text], capture_output=True, text=True)
     assert done.returncode == 2
     assert "block kind must be basic, bottleneck, cn, ds, dsa, er or ir, got 'gc'" in done.stderr
+
+
+@pytest.mark.full
+def test_the_notebook_runs_and_shows_what_is_stored(tmp_path):
+    nbformat = pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    pytest.importorskip("nbconvert")
+    stored = ROOT / "examples" / "search_in_a_notebook.ipynb"
+    shutil.copy(stored, tmp_path)  # its runs go beside it
+    command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "notebook"]
+    command += ["--output", "executed.ipynb", tmp_path / stored.name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    stored, executed = (nbformat.read(p, 4) for p in (stored, tmp_path / "executed.ipynb"))
+    assert shown(executed) == shown(stored)
+    assert {"text/html", "image/png"} <= {kind for kinds in shown(executed) for kind in kinds}
+
+
+def shown(book):
+    """What the cells of a notebook show: kinds of output, by cell."""
+    cells = [cell for cell in book.cells if cell.cell_type == "code"]
+    return [
+        {kind for one in cell.outputs for kind in one.get("data", {one.output_type: ""})}
+        for cell in cells
+    ]

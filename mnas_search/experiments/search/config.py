@@ -18,9 +18,10 @@ from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.experiment import content_hashes
 from mnas_search.experiments.search.checks import PLUGINS
 from mnas_search.experiments.search.options import RunConfig
+from mnas_search.experiments.search.stages.baseline_comparison import Baseline
 from mnas_search.experiments.search.warm_start import warm_start
 from mnas_search.nas.asha import REDUCTION
-from mnas_search.nas.controller import Controller
+from mnas_search.nas.controller import Controller, load_controller
 from mnas_search.nas.evaluator import (
     Evaluator,
     SupportsBatchPrediction,
@@ -103,9 +104,7 @@ class Setup:
                 f"space {config.space!r} must have decisions, all with different names, got "
                 f"{', '.join(names) or 'none'}"
             )
-        controller = plugins.load("controllers", config.controller)
-        if not (isinstance(controller, type) and issubclass(controller, Controller)):
-            raise UsageError(f"controller must name a Controller class, got {config.controller!r}")
+        controller = load_controller(config.controller)
         if config.prior is not None and not controller.uses_prior:
             raise UsageError(
                 f"prior {config.prior!r} requires a controller that uses it, such as bayesian, "
@@ -164,8 +163,9 @@ class Setup:
         """Return whether a network keeps the target and all limits."""
         return self.objective.is_feasible(self.cost_model.costs(network))
 
-    def baselines(self) -> list[Architecture]:
-        """Return the fixed baselines, each as wide as the constraints allow."""
+    def baselines(self) -> list[Baseline]:
+        """Return the pretrained network, if any, and the fixed baselines, each as wide as the
+        constraints allow."""
         found = []
         for name in _BASELINES:
             network = replace(
@@ -176,10 +176,11 @@ class Setup:
             if self.pretrained is not None:
                 network = self.pretrained.style(network)
             with contextlib.suppress(UsageError):  # no width is within the constraints
-                found.append(widest(network, self.is_feasible))
+                found.append(Baseline(network=widest(network, self.is_feasible)))
         if self.pretrained is not None:
             own = self.pretrained.largest(self.is_feasible, self.config.num_classes or 1000)
-            found = [*filter(None, [own]), *found]
+            if own is not None:
+                found.insert(0, Baseline(network=own, weights=self.config.init))
         return found
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:

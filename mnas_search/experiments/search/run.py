@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,18 @@ from threadpoolctl import threadpool_limits
 
 from mnas_search.architecture.cost.latency.table import read_table
 from mnas_search.architecture.cost.metrics import METRICS
-from mnas_search.common import folders, plugins
+from mnas_search.common import folders, objects, plugins
 from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
 from mnas_search.common.files import write_atomically
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
 from mnas_search.experiments.listener import Listener
-from mnas_search.experiments.runners import drive
+from mnas_search.experiments.runners import check_portable, drive
 from mnas_search.experiments.search import folder as run_folder
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.latency import TABLE, table_of
 from mnas_search.experiments.search.options import RunConfig
+from mnas_search.experiments.search.recommendation import FILE, write_recommended
 from mnas_search.experiments.search.report.page import page
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
@@ -35,7 +37,7 @@ from mnas_search.experiments.search.time_limit import TimeLimit
 from mnas_search.nas.job import EvaluationJob, SequentialQueue, TimedQueue
 from mnas_search.nas.journal import Journal, ReadJournal
 from mnas_search.nas.objective import Objective
-from mnas_search.nas.trial import Trial
+from mnas_search.nas.trial import Evaluation, Trial
 
 RUN = ExperimentKind(command="run", noun="run", parent="runs", may_grow=("trials", "time_budget"))
 _LOG = logging.getLogger(__name__)
@@ -47,10 +49,9 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     """Run a search into a new folder, or resume one that holds the same run."""
     listener, begun = listener or Listener(), time.monotonic()
     experiment = Experiment(RUN, output)  # before a table is built, for minutes
-    try:
-        setup = Setup(config, table_of(config, output, listener))
-    finally:
-        listener.on_end()
+    setup = Setup(config, table_of(config, output, listener))
+    if objects.is_object(setup.config.evaluator or "") and setup.config.workers:
+        check_portable(setup.evaluator, setup.config.evaluator)
     if not experiment.resumed:
         setup.warm_start()
     table = setup.cost_model.latency_table
@@ -76,7 +77,7 @@ def reopen(folder: Path) -> Result:
     limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
     with threadpool_limits(1):
         drawn = ReadJournal(folder / _RANDOM) if setup.config.baseline else None
-        stages = make_stages(setup, journal, drawn, limit, lambda trial: None)
+        stages = make_stages(setup, journal, drawn, limit)
         return Result(setup, folder, stages)
 
 
@@ -130,14 +131,20 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
             if time.monotonic() - written > _REWRITE_EVERY:
                 _write_tables(Result(setup, folder, stages))
                 written = time.monotonic()
+            listener.on_trial(trial)
 
-        stages = make_stages(setup, journal, drawn, limit, on_trial)
+        def on_rung(trial: int, evaluation: Evaluation) -> None:
+            assert evaluation.rung is not None
+            listener.on_rung(trial, evaluation.rung, evaluation.accuracy)
+
+        stages = make_stages(setup, journal, drawn, limit, on_trial, on_rung)
         search = stages.search
         fresh = not any(event["event"] in ("ask", "warm start") for event in journal.events)
         journal.append({"event": "session", "phase": "start-up"})
         if fresh and config.start_from:
             search.warm_start(*setup.warm_start())
         listener.on_start(folder)
+        files.callback(listener.on_end)
         if setup.pretrained is not None:
             listener.on_note(setup.pretrained.text)
         if search.done:
@@ -151,7 +158,6 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
                 leading = tuple(Result(setup, folder, stages).leading.values())
                 stages.remeasured.measure(leading, table)
         finally:
-            listener.on_end()
             _write_tables(Result(setup, folder, stages))
         result = Result(setup, folder, stages, timing)
         _finish(result)
@@ -170,42 +176,50 @@ def _best_text(best: Trial | None) -> str:
 def _run_stages(config: RunConfig, stages: Stages, listener: Listener) -> Timing | None:
     """Run the stages in sequence; return None where nothing was left to do."""
     start, timing = time.monotonic(), None
-    workers, (searching, replicating, *_) = _drive(config, stages.searching)
+    workers, (searching, replicating, *later) = _drive(config, stages.searching, listener)
     if searching.first is not None:
         timing = Timing(
             startup=searching.first - start,
             search=searching.elapsed,
             replicates=replicating.elapsed,
+            final=0.0 if stages.comparison is None else later[-1].elapsed,
             busy=searching.busy / (max(1, workers) * max(searching.elapsed, 1e-9)),
         )
     if stages.search.best is None:
         return timing
-    listener.on_end()  # of the search's progress
     for stage in stages.final:
         begun = time.monotonic()
         _drive(config, [stage], listener)
-        timing = replace(timing or Timing(), final=time.monotonic() - begun)
+        timing = timing or Timing()
+        timing = replace(timing, final=timing.final + time.monotonic() - begun)
     return timing
 
 
 def _drive(
-    config: RunConfig, stages: Sequence[Stage], listener: Listener | None = None
+    config: RunConfig, stages: Sequence[Stage], listener: Listener
 ) -> tuple[int, list[TimedQueue[EvaluationJob]]]:
     """Run stages that share an evaluator in one session of its workers; return the number of
     workers, and the stages' queues with their times."""
-    queues, evaluator = [TimedQueue(stage.queue) for stage in stages], stages[0].evaluator
+
+    def announced(stage: Stage) -> TimedQueue[EvaluationJob]:
+        return TimedQueue(stage.queue, partial(_announce, stage.title, listener))
+
+    queues, evaluator = [announced(stage) for stage in stages], stages[0].evaluator
     work = SequentialQueue(queues)
     # Linear algebra with one thread per core is very slow beside busy workers.
     with threadpool_limits(1):
         if work.finished or evaluator is None:
             return 0, queues
-        if listener is not None:
-            _LOG.info("stage: %s", stages[0].title)
-            listener.on_stage(stages[0].title)
         workers, gpus = config.workers or 0, config.gpus_per_trial
         address = config.ray_address
         workers = drive(work, evaluator, workers=workers, gpus_per_trial=gpus, address=address)
     return workers, queues
+
+
+def _announce(title: str, listener: Listener) -> None:
+    if title:
+        _LOG.info("stage: %s", title)
+        listener.on_stage(title)
 
 
 def _write_tables(result: Result) -> None:
@@ -215,15 +229,19 @@ def _write_tables(result: Result) -> None:
     else:
         for name in ("best.json", "report.html"):  # of an earlier session
             (result.folder / name).unlink(missing_ok=True)
+    if result.recommendation is not None:
+        write_recommended(result.recommendation, result.folder)
+    else:
+        (result.folder / FILE).unlink(missing_ok=True)
 
 
 def _finish(result: Result) -> None:
     if result.best is None:
         raise WorkFailed(_why_no_winner(result))
-    if result.architecture is not None:
+    if (network := result.recommended) is not None:
         export = result.folder / "export"
         export.mkdir(exist_ok=True)
-        plugins.load("exporters", "pytorch")().export(result.architecture, None, export)
+        plugins.load("exporters", "pytorch")().export(network, None, export)
         run_folder.write_family(result)
     _write_report(result)
 
