@@ -109,6 +109,7 @@ def evaluate(
     """
     from mnas_search.common import plugins
     from mnas_search.common.errors import WorkFailed
+    from mnas_search.data.loading import is_embedded
     from mnas_search.evaluators.function import as_evaluator
     from mnas_search.experiments.resolve import resolve_architecture
     from mnas_search.nas.evaluator import Profiler
@@ -136,7 +137,8 @@ def evaluate(
         return
     if device is not None:
         raise UsageError(f"--device {device!r} requires --evaluator latency, got {evaluator!r}")
-    chosen = as_evaluator(target, data=data, proxy=proxy)
+    deployment = None if is_embedded(data) else max(one.resolution for one in networks)
+    chosen = as_evaluator(target, data=data, proxy=proxy, deployment=deployment)
     for number, network in enumerate(networks):
         with _at(texts[number][0]):
             outcome, seconds = measure(

@@ -8,13 +8,13 @@ after 110 steps: a proxy uses 0.1. Stochastic depth and dropout are off.
 
 from dataclasses import replace
 
+from mnas_search.architecture.adaptation import MIN_MAP_SIZE
 from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.scaling import scale
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
 from mnas_search.nas.space.contract import SearchSpace
 
-MIN_MAP_SIZE = 4
 _BN_MOMENTUM = 0.1
 
 
@@ -35,7 +35,8 @@ def proxy_architecture(
         resolution: side of the proxy's images, at least 4 pixels.
         ratio: the candidate's resolution over that of the base it was scaled from: its images
             scale by the same factor, and it keeps the strides that the base keeps.
-        keeps_strides: whether all are kept, as pretrained weights need.
+        keeps_strides: whether all are kept: those that pretrained weights need, or that were
+            chosen for these images (`mnas_search.architecture.adaptation`).
 
     Raises:
         UsageError: the resolution is below 4 pixels.
