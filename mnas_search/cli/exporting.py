@@ -97,8 +97,9 @@ def _with_weights(
     network: "Architecture", source: Path, weights_of: str | None
 ) -> "tuple[Architecture, dict[str, Any]]":
     """Return the network adapted to the weights of a file or folder, and the weights."""
-    from mnas_search.networks.weights.loading import count_classes, fit, read, weights_file
+    from mnas_search.networks.weights.loading import count_classes, fit
     from mnas_search.networks.weights.settings import find_settings
+    from mnas_search.networks.weights.sources import read, weights_file
 
     given = read(source)
     count = count_classes(given)

@@ -52,9 +52,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--init",
-    metavar="PATH",
-    help="Initial weights: safetensors, a torch file, or the folder of a training. Weights of "
-    "timm and torchvision are converted.",
+    metavar="PATH|package:NAME|hf:ORG/NAME",
+    help="Initial weights: a safetensors or torch file, the folder of a training, an installed "
+    "package or a model of the Hugging Face Hub. Weights of timm and torchvision are converted.",
     show_default="random initialisation",
 )
 @weights_of_option

@@ -36,8 +36,9 @@ from mnas_search.common.files import atomic_directory
 from mnas_search.experiments.training import checkpoints
 from mnas_search.export.base import Origin
 from mnas_search.networks import build
-from mnas_search.networks.weights.loading import fit, read
+from mnas_search.networks.weights.loading import fit
 from mnas_search.networks.weights.remap import remap
+from mnas_search.networks.weights.sources import read
 
 HERE = Path(__file__).parents[1]
 EVALUATOR = f"{HERE / 'evaluators_for_tests.py'}:by_params"

@@ -31,6 +31,7 @@ from mnas_search.experiments.training.session import resume, start
 from mnas_search.experiments.training.settings import TrainingConfig
 from mnas_search.networks import build
 from mnas_search.networks.weights import loading as weights
+from mnas_search.networks.weights import sources
 from mnas_search.training import loop
 from mnas_search.training.recipe import Recipe
 from mnas_search.training.worker_context import WorkerContext
@@ -498,7 +499,7 @@ def test_torchvision_s_names_are_matched(trained, tmp_path):
     # safetensors sorts names its own way.
     save_file({k: v.contiguous() for k, v in theirs.items()}, tmp_path / "model.safetensors")
     for name in ("checkpoint.pth", "model.safetensors"):
-        found = weights.fit(weights.read(tmp_path / name), SMALL_B0)
+        found = weights.fit(sources.read(tmp_path / name), SMALL_B0)
         assert found.matched_by == "torchvision's names"
         assert not found.new and not found.left
         learnt = {k: v for k, v in trained.items() if "num_batches" not in k}
@@ -530,7 +531,7 @@ def test_other_names_are_matched_by_the_order_of_layers(trained):
 )
 def test_timm_s_names_are_ours_however_they_are_wrapped(trained, tmp_path, wrap):
     torch.save(wrap(trained), tmp_path / "timm.pth")
-    found = weights.fit(weights.read(tmp_path / "timm.pth"), SMALL_B0)
+    found = weights.fit(sources.read(tmp_path / "timm.pth"), SMALL_B0)
     assert found.matched_by == "name"
     assert same(found.weights, {k: v for k, v in trained.items() if "num_batches" not in k})
 
@@ -570,10 +571,10 @@ def test_files_that_are_no_weights(tmp_path, run_cli):
     (tmp_path / "folder").mkdir()
     for name in ("empty.pt", "pickled.pt", "text.safetensors", "text.pt", "folder"):
         with pytest.raises(UsageError, match=rf"{name}.*(: expected|must be) "):
-            weights.read(tmp_path / name)
+            sources.read(tmp_path / name)
     assert run_cli("export", NETWORK, "--to", "pytorch", "-o", tmp_path / "fresh")[0] == 0
     with pytest.raises(UsageError, match="must be trained, got untrained ones"):
-        weights.read(tmp_path / "fresh")
+        sources.read(tmp_path / "fresh")
 
 
 def test_transfer_from_a_training_s_folder(whole, tmp_path, run_cli):

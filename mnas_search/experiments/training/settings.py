@@ -18,7 +18,8 @@ from mnas_search.data import load
 from mnas_search.data.loading import DEFAULT, absolute
 from mnas_search.experiments.training.epochs import FullTraining
 from mnas_search.networks.weights import loading as weights
-from mnas_search.networks.weights import remap
+from mnas_search.networks.weights import remap, sources
+from mnas_search.networks.weights.reading import read_file
 from mnas_search.networks.weights.settings import WeightSettings, find_settings
 from mnas_search.training import loop
 from mnas_search.training.recipe import Recipe
@@ -41,7 +42,7 @@ class TrainingConfig:
         epochs, batch_size, learning_rate: override the recipe's; the learning rate is the peak at
             this batch size.
         resolution: by default the architecture's.
-        init: weights to start from (`mnas_search.networks.weights.loading`).
+        init: weights to start from (`mnas_search.networks.weights.sources`).
         weights_of: the library whose settings they were trained with
             (`mnas_search.networks.weights.settings`).
         remap: whether to adapt another network's weights (`mnas_search.networks.weights.remap`).
@@ -100,7 +101,7 @@ class Setup:
             config,
             architecture=architecture,
             data=absolute(config.data or DEFAULT),
-            init=None if config.init is None else str(Path(config.init).resolve()),
+            init=None if config.init is None else sources.absolute(config.init),
             recipe=name,
             epochs=recipe.epochs,
             batch_size=recipe.batch_size,
@@ -134,7 +135,7 @@ class Setup:
         """The weights to start from."""
         if self.config.init is None:
             return None
-        given = weights.read(Path(self.config.init))
+        given = sources.read(self.config.init)
         if self.config.remap:
             return remap.remap(given, self.job.architecture, seed=self.config.seed)
         try:
@@ -173,8 +174,8 @@ def settings_to_start_from(config: TrainingConfig) -> WeightSettings | None:
     """Return the settings that the weights to start from were trained with, by their file."""
     if config.init is None:
         return None
-    source = Path(config.init)
-    return find_settings(weights.weights_file(source), weights.read(source), config.weights_of)
+    file = sources.weights_file(config.init)
+    return find_settings(file, read_file(file), config.weights_of)
 
 
 def from_recorded(

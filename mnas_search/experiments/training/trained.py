@@ -25,6 +25,7 @@ from mnas_search.experiments.resolve import is_path, resolve_architecture
 from mnas_search.experiments.training.settings import IMAGENET
 from mnas_search.networks import build
 from mnas_search.networks.weights import loading as weights
+from mnas_search.networks.weights import sources
 from mnas_search.networks.weights.settings import find_settings
 from mnas_search.training.loop import Images, Normalisation
 
@@ -78,8 +79,8 @@ def load_trained(
             "safetensors file, a torch file or the folder of a training, or such a folder as ARCH"
         )
     path = Path(text if source is None else source)
-    found = weights.read(path)
-    file = weights.weights_file(path)
+    found = sources.read(path)
+    file = sources.weights_file(path)
     words = _metadata(file)
     classes = weights.count_classes(found)
     if classes is None:

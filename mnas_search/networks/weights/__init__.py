@@ -1,7 +1,8 @@
 """Weights from files: reading, names of other libraries, remapping onto another network.
 
-reading            torch files -> tensors
-loading            files and folders -> state dicts that fit a network
+reading            torch and safetensors files -> state dicts
+sources            files, folders, `package:NAME`, `hf:ORG/NAME` -> files
+loading            state dicts that fit a network; the network that one belongs to
 torchvision_names  torchvision's parameter names
 settings           batch-norm epsilon and padding that weights were trained with
 remap              weights of one network adapted to another

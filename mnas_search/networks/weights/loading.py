@@ -1,36 +1,26 @@
-"""Initial weights: read from the argument of `--init`, and matched to a network.
+"""Matches a state dict to a network, and finds the network that one belongs to.
 
 A state dict does not contain batch norm's epsilon, padding or normalisation; see `settings`.
 """
 
-import pickle
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, final
+from dataclasses import dataclass, replace
+from typing import final
 
-import torch
 from torch import Tensor
 
+from mnas_search.architecture import published
 from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError, shorten, single_line
-from mnas_search.common.files import read_json
-from mnas_search.networks.weights.reading import BEST, load
+from mnas_search.networks.weights.reading import MAX_LENGTH, PARTS
 from mnas_search.networks.weights.torchvision_names import is_named, torchvision_names
 
-_SOURCES = (
-    "a safetensors file, a torch file of a state dict, or the folder of a training or export"
-)
-# Where training scripts keep the state dict inside a file; averages are preferred.
-_NESTED = ("model_ema", "state_dict_ema", "weights", "state_dict", "model")
-_PREFIXES = ("module.", "_orig_mod.", "model.")
 _COUNTERS = ("num_batches_tracked", "n_averaged")
-_CLASSIFIER = "classifier"
+_CLASSIFIERS = {"classifier", "fc", "head"}
 _BY_NAME, _BY_TABLE, _BY_ORDER = "name", "torchvision's names", "the order of layers"
-_FILES = ("weights.pt", "weights.safetensors", "model.safetensors")  # of exports
-_MAX_NAMED, _MAX_LENGTH = 3, 120  # names in a message, and characters of a name
+_MAX_NAMED = 3  # names in a message
 
 
 @final
@@ -64,8 +54,10 @@ def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> FittedWeig
     """Match a state dict to an architecture, by the names of timm's EfficientNet (which are ours),
     by those of torchvision's EfficientNet and ResNet, or by the order of layers.
 
-    The order serves torchvision's MobileNetV2 and others that name the same layers differently.
-    The classifier is taken if it has the right number of classes, and is new otherwise.
+    The order, the file's or that of sorted names, serves networks that name the same layers
+    differently, such as torchvision's MobileNetV2. The classifier is taken if it has the right
+    number of classes, and is new otherwise. Tensors outside the network, such as the `pos_weight`
+    of a loss, are left over.
 
     Raises:
         UsageError: another parameter is missing, has another shape, or has no place; the message
@@ -75,18 +67,19 @@ def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> FittedWeig
     expected = _expected(architecture)
     matched_by, pairs = _pairs(given, expected, architecture)
     wrong = [
-        f"{name} {list(shape)} (there: {_described(pairs.get(name), given)})"
-        for name, shape in expected.items()
-        if not _fits(pairs.get(name), given, shape) and not _of_classifier(name)
+        f"{name} {list(expected[name])} (there: {_described(pairs.get(name), given)})"
+        for name in _misfits(pairs, given, expected)
     ]
     used = set(pairs.values())
     left = [name for name in given if name not in used]
-    surplus = [f"{n} {list(given[n].shape)}" for n in left if not _of_classifier(n)]
+    roots = {_root(name) for name in (*expected, *used)}
+    surplus = [f"{n} {list(given[n].shape)}" for n in left if _root(n) in roots - _CLASSIFIERS]
+    unused = f"; unused are {abbreviate(left)}" if wrong and left else ""
     for what, names in (("do not fit", wrong), ("have no place in it", surplus)):
         if names:
             raise UsageError(
-                f"weights for {architecture.label!r}: {len(names)} {what}: {abbreviate(names)}; "
-                "expected those of the same network, except the classifier"
+                f"weights for {architecture.label!r}: {len(names)} {what}: {abbreviate(names)}"
+                f"{unused}; expected those of the same network, except the classifier"
             )
     classifier = [n for n in expected if _of_classifier(n)]
     kept = all(_fits(pairs.get(n), given, expected[n]) for n in classifier)
@@ -98,77 +91,24 @@ def fit(weights: Mapping[str, Tensor], architecture: Architecture) -> FittedWeig
     )
 
 
-def read(source: Path) -> dict[str, Tensor]:
-    """Read the state dict of a file or folder.
+def identify(weights: Mapping[str, Tensor]) -> tuple[Architecture, FittedWeights]:
+    """Find the published architecture that weights belong to, by names and shapes.
 
     Raises:
-        UsageError: there is none, its tensors are not usable, or the weights are untrained.
+        UsageError: they are those of none.
     """
-    path = weights_file(source)
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
+    classes = count_classes(weights)
+    for name in published.names():
+        architecture = published.architecture(name)
         try:
-            value: Any = load_file(path)
-        except Exception as error:  # a malformed file may raise anything
-            raise _unreadable(path, error) from None
-    else:
-        try:
-            value = load(path)
-        except pickle.UnpicklingError:
-            raise UsageError(
-                f"{str(path)!r} must be a state dict, got objects that cannot be read safely"
-            ) from None
-        except Exception as error:
-            raise _unreadable(path, error) from None
-    tensors = _state_dict(value, path)
-    for name, tensor in tensors.items():
-        if (why := _unusable(name, tensor, path.stat().st_size)) is not None:
-            raise UsageError(
-                f"{str(path)!r}: {shorten(name, _MAX_LENGTH)!r} must be a dense tensor of finite "
-                f"floating-point numbers, it {why}"
-            )
-    return tensors
-
-
-def _unusable(name: str, tensor: Tensor, file_size: int) -> str | None:
-    """Say why a tensor of a file of `file_size` bytes is not usable; None if it is."""
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-        kind = "quantized" if tensor.is_quantized else "without values"
-        return f"is {'sparse' if tensor.layout != torch.strided else kind}"
-    if name.rpartition(".")[2] in _COUNTERS:
-        return None
-    if not tensor.is_floating_point():
-        return f"is {str(tensor.dtype).removeprefix('torch.')}"
-    # A stride of 0 makes one value look like any number of them.
-    if tensor.numel() * tensor.element_size() > file_size:
-        return f"has the shape {list(tensor.shape)} in a file of {file_size:,} bytes"
-    # In single precision, where 1e300 is infinite.
-    finite = bool(tensor.float().isfinite().all())
-    return None if finite else "holds values that are not finite numbers"
-
-
-def _unreadable(path: Path, error: Exception) -> UsageError:
-    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    return UsageError(f"cannot read {str(path)!r}: {reason}: expected {_SOURCES}")
-
-
-def weights_file(source: Path) -> Path:
-    """Find the file of weights of a path; raises `UsageError` if they are untrained."""
-    if source.is_file():
-        if source.stem == "weights" and _untrained(source.with_name("weights.json")):
-            raise _of_no_training(source)
-        return source
-    if not source.is_dir():
-        raise UsageError(f"no weights {str(source)!r}: expected {_SOURCES}")
-    for file in (folder / name for folder in (source / "export", source) for name in _FILES):
-        if file.is_file():
-            if _untrained(file.with_name("weights.json")):
-                raise _of_no_training(source)
-            return file
-    if (source / BEST).is_file():
-        return source / BEST
-    raise UsageError(f"{str(source)!r} holds no weights: expected {_SOURCES}")
+            fitted = fit(weights, replace(architecture, num_classes=classes or 1000))
+        except UsageError:
+            continue
+        return replace(architecture, num_classes=classes or 1000), fitted
+    raise UsageError(
+        f"weights must have timm's names or be those of {', '.join(published.names())}, got "
+        f"{abbreviate(weights)}"
+    )
 
 
 def count_classes(weights: Mapping[str, Tensor]) -> int | None:
@@ -188,35 +128,6 @@ def has_initial_statistics(weights: Mapping[str, Tensor]) -> bool:
     return bool(found) and all(found)
 
 
-def _of_no_training(source: Path) -> UsageError:
-    return UsageError(f"the weights of {str(source)!r} must be trained, got untrained ones")
-
-
-def _untrained(file: Path) -> bool:
-    try:
-        return str(read_json(file)["weights"]).startswith("untrained")
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
-
-
-def _state_dict(value: Any, path: Path) -> dict[str, Tensor]:
-    for name in _NESTED:
-        inner = value.get(name) if isinstance(value, dict) else None
-        if isinstance(inner, dict):
-            value = inner
-            break
-    tensors = {}
-    if isinstance(value, dict):
-        tensors = {str(k): v for k, v in value.items() if isinstance(v, Tensor)}
-    if not tensors:
-        raise UsageError(f"{str(path)!r} holds no state dict: expected {_SOURCES}")
-    for prefix in _PREFIXES:
-        own = {k: v for k, v in tensors.items() if k.rpartition(".")[2] not in _COUNTERS}
-        if own and all(name.startswith(prefix) for name in own):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
-
-
 def _expected(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     """Return names and shapes in order of execution, without counters."""
     shapes = {}
@@ -234,30 +145,40 @@ def _pairs(
     expected: Mapping[str, tuple[int, ...]],
     architecture: Architecture,
 ) -> tuple[str, dict[str, str]]:
-    """Return how names were matched, and the given name for each expected one."""
-    own = {name: name for name in expected if name in given}
+    """Return how names were matched, and the given name for each expected one: of all ways the
+    first with the fewest misfits."""
+    ways = [(_BY_NAME, {name: name for name in expected if name in given})]
     if is_named(architecture):
         # Without squeeze-and-excitation, its index is skipped or not.
-        tables = [
-            torchvision_names(architecture, expected, empty_places=empty)
-            for empty in (True, False)
-        ]
-        found = [{ours: other for ours, other in t.items() if other in given} for t in tables]
-        best = max(found, key=len)
-        # A few may be missing, as the caller reports. Both name a ResNet's first batch norm bn1.
-        if len(best) > max(len(own), len(expected) / 2):
-            return _BY_TABLE, best
-    if own:
-        return _BY_NAME, own
-    return _BY_ORDER, _by_order(given, expected)
+        for empty in (True, False):
+            table = torchvision_names(architecture, expected, empty_places=empty)
+            found = {ours: theirs for ours, theirs in table.items() if theirs in given}
+            ways.append((_BY_TABLE, found))
+    # A torch file has the order in which modules were made, safetensors one of its own.
+    parts = [name for name in given if name.rpartition(".")[2] in PARTS]
+    for names in (parts, sorted(parts, key=_natural)):
+        ways.append((_BY_ORDER, _by_order(names, expected)))
+    return min(ways, key=lambda way: len(_misfits(way[1], given, expected)))
+
+
+def _misfits(
+    pairs: Mapping[str, str],
+    given: Mapping[str, Tensor],
+    expected: Mapping[str, tuple[int, ...]],
+) -> list[str]:
+    """Return the expected names, except the classifier's, that have no tensor of their shape."""
+    return [
+        name
+        for name, shape in expected.items()
+        if not _fits(pairs.get(name), given, shape) and not _of_classifier(name)
+    ]
 
 
 def _by_order(given: Iterable[str], expected: Iterable[str]) -> dict[str, str]:
     """Return the given name for each expected one, layer by layer."""
-    ours, theirs = _layers(expected), _layers(sorted(given, key=_natural))
     return {
         f"{own}.{part}": f"{other}.{part}"
-        for (own, parts), (other, there) in zip(ours, theirs, strict=False)
+        for (own, parts), (other, there) in zip(_layers(expected), _layers(given), strict=False)
         for part in parts
         if part in there
     }
@@ -280,7 +201,12 @@ def _natural(name: str) -> tuple[bool, list[tuple[int, str]]]:
 
 
 def _of_classifier(name: str) -> bool:
-    return name.split(".")[0] in (_CLASSIFIER, "fc", "head")
+    return _root(name) in _CLASSIFIERS
+
+
+def _root(name: str) -> str:
+    """Return the first word of a name, without numbers: `layer` of `layer2.0.conv1.weight`."""
+    return name.split(".")[0].strip("_0123456789")
 
 
 def _fits(name: str | None, given: Mapping[str, Tensor], shape: tuple[int, ...]) -> bool:
@@ -293,6 +219,6 @@ def _described(name: str | None, given: Mapping[str, Tensor]) -> str:
 
 def abbreviate(names: Iterable[str]) -> str:
     """List the first few names and the number of the others."""
-    listed = [shorten(single_line(name), _MAX_LENGTH) for name in names]
+    listed = [shorten(single_line(name), MAX_LENGTH) for name in names]
     more = f" and {len(listed) - _MAX_NAMED} more" if len(listed) > _MAX_NAMED else ""
     return (", ".join(listed[:_MAX_NAMED]) + more) or "nothing"

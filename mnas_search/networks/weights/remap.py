@@ -15,20 +15,20 @@ its source; anything smaller changes it, as do other activations, strides, skips
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnas_search.architecture import published
 from mnas_search.architecture.blocks import Layer, padding
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
 from mnas_search.networks import build
 from mnas_search.networks.weights.correspondence import Group, Place, groups, mixes, places
-from mnas_search.networks.weights.loading import abbreviate, count_classes, fit
+from mnas_search.networks.weights.loading import abbreviate, identify
+from mnas_search.networks.weights.reading import PARTS
 
 _WAYS = {
     "copied": "copied",
@@ -39,7 +39,6 @@ _WAYS = {
     "repeated": "repeated from a stage's last block",
     "new": "new",
 }
-_PARTS = ("weight", "bias", "running_mean", "running_var")
 _DIMENSIONS = {"conv": 4, "linear": 2, "batch_norm": 1}  # of a weight
 
 
@@ -103,7 +102,7 @@ def remap(given: Mapping[str, Tensor], architecture: Architecture, *, seed: int 
             f"weights for {architecture.label!r} must be those of a network with the same block "
             f"kinds, got {abbreviate(source)}"
         )
-    left = tuple(n for n in source if n not in used and n.rpartition(".")[2] in _PARTS)
+    left = tuple(name for name in source if name not in used)
     return Remapped(weights=made, ways=ways, left=left)
 
 
@@ -111,22 +110,8 @@ def _in_our_names(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the state dict under timm's names, in single precision."""
     found = dict(given)
     if not any(name.startswith("blocks.") for name in given):
-        found = _of_a_published_network(given)
-    return {name: tensor.float() for name, tensor in found.items()}
-
-
-def _of_a_published_network(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    for name in published.names():
-        architecture = published.architecture(name)
-        classes = count_classes(given) or architecture.num_classes
-        try:
-            return fit(given, replace(architecture, num_classes=classes)).weights
-        except UsageError:
-            continue
-    raise UsageError(
-        f"weights must have timm's names or be those of {', '.join(published.names())}, got "
-        f"{abbreviate(given)}"
-    )
+        found = identify(given)[1].weights
+    return {n: tensor.float() for n, tensor in found.items() if n.rpartition(".")[2] in PARTS}
 
 
 def _tensors(
@@ -137,7 +122,7 @@ def _tensors(
     fresh: Mapping[str, Tensor],
 ) -> Iterator[tuple[str, Tensor, frozenset[str]]]:
     """Yield name, tensor and ways of each parameter of a layer."""
-    found = {p: fresh[n].clone() for p in _PARTS if (n := f"{place.layer.path}.{p}") in fresh}
+    found = {p: fresh[n].clone() for p in PARTS if (n := f"{place.layer.path}.{p}") in fresh}
     old = {p: t for p in found if (t := source.get(f"{place.source}.{p}")) is not None}
     made, read = channels[place.makes], channels[place.reads]
     fits = _fits(place.layer, old, made, read) and old.keys() == found.keys()

@@ -8,10 +8,12 @@ A state dict does not contain them, but its source determines them:
     torchvision, B5 to B7               epsilon 1e-3, momentum 0.01, symmetric padding
     torchvision, MnasNet                epsilon 1e-5, momentum 3e-4, symmetric padding
     torchvision, ResNet, MobileNetV2    as timm
+    EfficientNet-PyTorch, Lite          epsilon 1e-3, momentum 0.01, TensorFlow's padding
 
-(`timm/models/efficientnet.py` and `torchvision/models/efficientnet.py`, `mnasnet.py`,
-`resnet.py`, `mobilenetv2.py`; all in PyTorch's sense of momentum.) Files of mnas-search contain
-them. `train --init`, `export --weights` and `explain --weights` use this module.
+(`timm/models/efficientnet.py`, `torchvision/models/efficientnet.py`, `mnasnet.py`, `resnet.py`,
+`mobilenetv2.py` and lukemelas/EfficientNet-PyTorch; all in PyTorch's sense of momentum.) Files of
+mnas-search contain them. `train --init`, `export --weights` and `explain --weights` use this
+module.
 """
 
 import re
@@ -39,6 +41,8 @@ _EFFICIENTNET = re.compile(r"features\.\d+\.\d+\.block\.")
 _MNASNET = re.compile(r"layers\.\d+\.\d+\.layers\.")
 # MobileNetV2 and ResNet; timm's ResNets have the same names and settings.
 _OTHERS = re.compile(r"features\.\d+\.conv\.|layer1\.0\.conv1\.")
+# lukemelas/EfficientNet-PyTorch and ml-illustrated/EfficientNet-Lite-PyTorch.
+_EFFICIENTNET_PYTORCH = re.compile(r"_blocks\.\d+\._depthwise_conv\.")
 
 
 @final
@@ -103,6 +107,10 @@ def find_settings(
         return replace(_of_source(source, weights), source=f"timm's {name}")
     if any(_has(weights, names) for names in (_EFFICIENTNET, _MNASNET, _OTHERS)):
         return _of_source("torchvision", weights)
+    if _has(weights, _EFFICIENTNET_PYTORCH):
+        return WeightSettings(
+            bn_eps=1e-3, bn_momentum=0.01, padding="same", source="EfficientNet-PyTorch"
+        )
     return None
 
 
