@@ -16,6 +16,7 @@ from mnas_search.cli import (
     benching,
     explaining,
     exporting,
+    fitting,
     inspecting,
     latency,
     scaling,
@@ -46,7 +47,7 @@ def group() -> None:
     """
 
 
-_EXPERIMENTS = (*searching.COMMANDS, fidelity, *training.COMMANDS, *scaling.COMMANDS)
+_EXPERIMENTS = (*fitting.COMMANDS, *searching.COMMANDS, fidelity, *training.COMMANDS, *scaling.COMMANDS)
 for _command in _EXPERIMENTS:
     group.add_command(log_options(_command))
 for _command in (

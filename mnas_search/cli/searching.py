@@ -51,7 +51,7 @@ def run(output: Path | None, form: str, **options: Any) -> None:
 @run_option("time_budget", "workers", "gpus_per_trial", "ray_address")
 @format_option
 def resume(folder: Path, form: str, **larger: Any) -> None:
-    """Resume an interrupted run or training.
+    """Resume an interrupted run, training or fit.
 
     Works after a crash or power loss too: finished trials and epochs are not repeated.
     """

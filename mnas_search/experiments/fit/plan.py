@@ -1,7 +1,7 @@
 """The plan of a fit: how its time is divided, before anything is trained.
 
-A plan is a pure function of the seconds that steps were measured to take, the numbers of images,
-the time and the workers. It is fixed when the folder is made (`plan.json`); a resumed fit reads it.
+A plan is a pure function of the seconds that steps were measured to take, the time and the workers.
+It is fixed when the folder is made (`plan.json`); a resumed fit reads it.
 
 The last training decides what a user gets, so most of the time is its share. A search is worth its
 time only where it can train enough candidates, each as long as a ranking needs, and compare the
@@ -9,7 +9,8 @@ best with the baselines over fresh seeds; where the rest of the time does not su
 plan has no search, and what it would need is said. Phases:
 
     baselines   proxies of the baselines, at one resolution or two: which one to continue with
-    search      candidates, then the comparison of the best with the baselines (`mnas-search run`)
+    search      candidates, as in `mnas-search run`
+    comparison  of the best candidates with the baselines
     training    the recommended network, by a full recipe
     finish      the test, and the export
 
@@ -86,8 +87,9 @@ class Plan:
         trials: candidates of the search; 0 for no search.
         epochs: of the last training, by resolution; the training itself counts them anew from the
             time that is left when it begins.
-        seconds: by phase: `measuring`, `baselines`, `search`, `training`, `finish`.
+        seconds: by phase, the time until the plan (`measuring`) included.
         needed: seconds of time with which there would be a search.
+        times, sizes: what the plan was made from.
     """
 
     resolutions: tuple[int, ...]
@@ -96,6 +98,8 @@ class Plan:
     epochs: dict[int, int]
     seconds: dict[str, float]
     needed: float
+    times: dict[int, StepTimes]
+    sizes: Sizes
 
     @property
     def total(self) -> float:
@@ -104,14 +108,42 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self) | {"resolutions": list(self.resolutions)}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Plan":
         """Read what `to_dict` has returned, from JSON."""
-        epochs = {int(side): count for side, count in value["epochs"].items()}
-        resolutions = tuple(value["resolutions"])
-        return cls(**{**value, "epochs": epochs, "resolutions": resolutions})
+        changed = {
+            "resolutions": tuple(value["resolutions"]),
+            "epochs": {int(side): count for side, count in value["epochs"].items()},
+            "times": {int(side): StepTimes(**one) for side, one in value["times"].items()},
+            "sizes": Sizes(**value["sizes"]),
+        }
+        return cls(**{**value, **changed})
+
+    def remaining_epochs(self, resolution: int, *, left: float, slowdown: float) -> int:
+        """Compute the epochs of the last training from the seconds left when it begins, at least
+        one.
+
+        Args:
+            resolution: that was chosen.
+            slowdown: how much longer the trainings so far took than planned; at least 1 is taken.
+        """
+        times, durations = self.times[resolution], self._durations(resolution)
+        spare = left - SLACK * self.sizes.time - durations.fixed
+        return durations.epochs(spare / max(1.0, slowdown), times)
+
+    def training_seconds(self, resolution: int, epochs: int) -> float:
+        """Return the seconds that the last training is expected to take, its start included."""
+        durations = self._durations(resolution)
+        return durations.start + epochs * durations.epoch
+
+    def proxy_seconds(self, resolution: int) -> float:
+        """Return the seconds that a proxy training is expected to take beside other workers."""
+        return self._durations(resolution).proxy
+
+    def _durations(self, resolution: int) -> "_Durations":
+        return _Durations({resolution: self.times[resolution]}, self.sizes, 0.0)
 
 
 def make_plan(times: Mapping[int, StepTimes], sizes: Sizes, *, measuring: float = 0.0) -> Plan:
@@ -132,7 +164,7 @@ def make_plan(times: Mapping[int, StepTimes], sizes: Sizes, *, measuring: float 
             f"time must be at least {format_duration(math.ceil(least / (1 - SLACK)))} to train "
             f"one candidate for an epoch, test and export it, got {format_duration(sizes.time)}"
         )
-    shortest = parts.fixed + parts.baselines(MAX_SEEDS, searching=True) + parts.search(MIN_TRIALS)
+    shortest = parts.fixed + parts.baselines(MAX_SEEDS, searching=True) + parts.whole_search(MIN_TRIALS)
     # The training has its share, or all that it can use.
     longest = MAX_LENGTH * sizes.recipe_epochs * parts.epoch
     spare = max((1 - SLACK - TRAINING_SHARE) * sizes.time, parts.usable - longest)
@@ -141,21 +173,9 @@ def make_plan(times: Mapping[int, StepTimes], sizes: Sizes, *, measuring: float 
         room = min(BASELINES_SHARE * sizes.time, parts.usable - least)
         seeds = _most(lambda k: parts.baselines(k, searching=False) <= room, 0, MAX_SEEDS)
         return parts.plan(trials=0, seeds=seeds, needed=needed)
-    room = spare - (shortest - parts.search(MIN_TRIALS))
-    trials = _most(lambda count: parts.search(count) <= room, MIN_TRIALS, MAX_TRIALS)
+    room = spare - (shortest - parts.whole_search(MIN_TRIALS))
+    trials = _most(lambda count: parts.whole_search(count) <= room, MIN_TRIALS, MAX_TRIALS)
     return parts.plan(trials=trials, seeds=MAX_SEEDS, needed=needed)
-
-
-def remaining_epochs(times: StepTimes, sizes: Sizes, *, left: float, slowdown: float) -> int:
-    """Compute the epochs of the last training from the seconds left when it begins, at least one.
-
-    Args:
-        times: of the resolution that was chosen.
-        slowdown: how much longer the trainings so far took than planned; at least 1 is taken.
-    """
-    durations = _Durations({0: times}, sizes, 0.0)
-    spare = left - SLACK * sizes.time - durations.fixed
-    return durations.epochs(spare / max(1.0, slowdown), times)
 
 
 def _most(fits: Callable[[int], bool], low: int, high: int) -> int:
@@ -165,23 +185,20 @@ def _most(fits: Callable[[int], bool], low: int, high: int) -> int:
 
 @final
 class _Durations:
-    """Seconds of the phases, by their lengths; of several resolutions, those of the slowest.
+    """Seconds of the phases, by their lengths; of several resolutions, those of the slowest."""
 
-    Attributes:
-        usable: of the time.
-        fixed: of what has no length: measuring, starting the training, test and export.
-        epoch: of the last training.
-    """
+    # usable: of the time; fixed: measuring, the start of the training, test and export;
+    # epoch: of the last training
 
     def __init__(self, times: Mapping[int, StepTimes], sizes: Sizes, measuring: float) -> None:
         self._times, self._sizes, self._measuring = times, sizes, measuring
         self.usable = (1 - SLACK) * sizes.time
-        self._start = STARTUP if sizes.training_workers > 1 else 0.0
+        self.start = STARTUP if sizes.training_workers > 1 else 0.0
         self._finish = max(one.test for one in times.values()) + EXPORT
-        self.fixed = measuring + self._start + self._finish
+        self.fixed = measuring + self.start + self._finish
         self.epoch = max(map(self._epoch, times.values()))
         busy = CONTENTION if sizes.workers > 1 else 1.0
-        self._proxy = busy * max(one.proxy for one in times.values())
+        self.proxy = busy * max(one.proxy for one in times.values())
 
     def baselines(self, seeds: int, *, searching: bool) -> float:
         """Seconds of the baselines' proxies; with a search, of the first one's only."""
@@ -189,12 +206,17 @@ class _Durations:
         return self._proxies(seeds * networks) if networks > 1 else 0.0
 
     def search(self, trials: int) -> float:
-        """Seconds of a search, its replicates (one trial in six) and the comparison."""
-        if not trials:
-            return 0.0
+        """Seconds of the candidates' trainings."""
+        return self._proxies(trials)
+
+    def comparison(self, trials: int) -> float:
+        """Seconds of what follows a search: replicates, one trial in six, and the comparison."""
         replicates = max(2, min(8, trials // 6))
-        # The comparison starts the workers again.
-        return self._proxies(trials) + self._proxies(replicates, self._sizes.compared)
+        return self._proxies(replicates, self._sizes.compared) if trials else 0.0
+
+    def whole_search(self, trials: int) -> float:
+        """Seconds of a search and of what follows it."""
+        return self.search(trials) + self.comparison(trials)
 
     def epochs(self, seconds: float, times: StepTimes) -> int:
         """Return the number of epochs of the last training that fit into `seconds`."""
@@ -203,8 +225,8 @@ class _Durations:
 
     def plan(self, *, trials: int, seeds: int, needed: float) -> Plan:
         """Return the plan of these lengths; the last training gets what they leave."""
-        baselines, search = self.baselines(seeds, searching=trials > 0), self.search(trials)
-        left = self.usable - self.fixed - baselines - search
+        baselines = self.baselines(seeds, searching=trials > 0)
+        left = self.usable - self.fixed - baselines - self.whole_search(trials)
         epochs = {side: self.epochs(left, one) for side, one in self._times.items()}
         training = max(epochs[side] * self._epoch(one) for side, one in self._times.items())
         return Plan(
@@ -215,11 +237,14 @@ class _Durations:
             seconds={
                 "measuring": self._measuring,
                 "baselines": baselines,
-                "search": search,
-                "training": self._start + training,
+                "search": self.search(trials),
+                "comparison": self.comparison(trials),
+                "training": self.start + training,
                 "finish": self._finish,
             },
             needed=needed,
+            times=dict(self._times),
+            sizes=self._sizes,
         )
 
     def _epoch(self, times: StepTimes) -> float:
@@ -229,4 +254,4 @@ class _Durations:
         """Seconds of proxy trainings, each number of them finished before the next one begins,
         with one start of the workers."""
         waves = sum(math.ceil(count / max(1, self._sizes.workers)) for count in counts)
-        return waves * self._proxy + (STARTUP if self._sizes.workers and waves else 0.0)
+        return waves * self.proxy + (STARTUP if self._sizes.workers and waves else 0.0)
