@@ -98,8 +98,8 @@ def train(architecture: str, output: Path | None, form: str, **options: Any) -> 
     The test accuracy is measured once, at the end.
 
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
-    run's folder (its winner). Its classifier is given the classes of the data set. An interrupted
-    training is continued by `mnas-search resume`.
+    run's folder (what it recommends). Its classifier is given the classes of the data set. An
+    interrupted training is continued by `mnas-search resume`.
     """
     from mnas_search.experiments.resolve import resolve_architecture
     from mnas_search.experiments.training.session import start
