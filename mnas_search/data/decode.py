@@ -5,13 +5,14 @@ resized by bicubic interpolation with antialiasing; equal to scaling the shorter
 the centre, with less work.
 """
 
+import contextlib
 import io
 import logging
 import os
 import stat
 import struct
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -35,7 +36,11 @@ _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _BATCH = 512  # images whose encoded bytes are in memory at once
 _MAX_BAD_SHARE, _MAX_BAD = 0.01, 10  # unreadable images that are skipped; the larger counts
 _MAX_NAMED = 3  # unreadable images named in a message
+_MEASURED = 1_000  # images whose sizes are enough for a median
 _ANNOUNCED = 5_000  # images, from which on decoding is logged
+
+# Pillow's readers raise many exceptions on broken files.
+_UNREADABLE = (Exception, Image.DecompressionBombError)
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -61,10 +66,7 @@ class Decoded:
 
 def decode(encoded: Encoded, side: int) -> Pixels:
     """Decode one image to uint8 [side, side, 3]; raises Pillow's exceptions if that fails."""
-    if isinstance(encoded, Path) and not stat.S_ISREG(os.stat(encoded).st_mode):
-        raise OSError("not an ordinary file")  # a pipe may never end
-    source = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
-    with Image.open(source, formats=[f for f in _FORMATS if f in _installed()]) as image:
+    with _opened(encoded) as image:
         # A large JPEG is decoded at a fraction of its size, but at least twice the side.
         image.draft(image.mode, (2 * side, 2 * side))
         kind = image.format
@@ -76,13 +78,35 @@ def decode(encoded: Encoded, side: int) -> Pixels:
         return square(_rgb(upright, kind), side)
 
 
+def median_shorter_side(encoded: Sequence[Encoded]) -> int:
+    """Return the median shorter side in pixels of at most 1,000 images, by their headers.
+
+    Images that cannot be read are left out: `decode_all` names them. 0 where none can.
+    """
+    sides = []
+    for source in encoded[:: max(1, len(encoded) // _MEASURED)]:
+        with warnings.catch_warnings(), contextlib.suppress(*_UNREADABLE):
+            warnings.simplefilter("ignore")  # Pillow warns of files that it can read
+            with _opened(source) as image:
+                sides.append(min(image.size))
+    return int(np.median(sides)) if sides else 0
+
+
+def _opened(encoded: Encoded) -> Image.Image:
+    """Open an image without decoding it; raises Pillow's exceptions."""
+    if isinstance(encoded, Path) and not stat.S_ISREG(os.stat(encoded).st_mode):
+        raise OSError("not an ordinary file")  # a pipe may never end
+    source = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
+    return Image.open(source, formats=[f for f in _FORMATS if f in _installed()])
+
+
 def decode_one(path: Path, side: int) -> Pixels:
     """Decode the image of a path to uint8 [side, side, 3]; raises `UsageError` if that fails."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of files that it can read
             return decode(path, side)
-    except (Exception, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise UsageError(
             f"image {str(path)!r} cannot be read ({_describe_failure(error)}): expected "
             f"{alternatives(_FORMATS)}"
@@ -144,8 +168,7 @@ def decode_all(
         called, source = item
         try:
             return decode(source, side)
-        except (Exception, Image.DecompressionBombError) as error:
-            # Pillow's readers raise many exceptions on broken files; the next file may be fine.
+        except _UNREADABLE as error:  # the next file may be fine
             return f"{called} ({_describe_failure(error)})"
 
     check_memory(name, count, side)

@@ -1,0 +1,108 @@
+"""Spaces on small images: every network is adapted once (`mnas_search.architecture.adaptation`).
+
+A stagewise space stays one: the strides are dropped from its template and its stages, so that
+cost tables, feasible ranges and encoding count the adapted networks.
+"""
+
+from dataclasses import replace
+from typing import final
+
+from mnas_search.architecture.adaptation import adapt
+from mnas_search.architecture.stage import Stage
+from mnas_search.architecture.traced_network import Network
+from mnas_search.architecture.value import Architecture
+from mnas_search.nas.space.choices import Choices, Decision
+from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace, first_network
+
+
+@final
+class AdaptedStages(StagewiseSpace):
+    """A stagewise space whose stages have the strides of one adapted network.
+
+    Args:
+        adapted: a network of `space`, adapted; all have the same strides.
+    """
+
+    def __init__(self, space: StagewiseSpace, adapted: Architecture) -> None:
+        self._space = space
+        self._template = replace(space.template, stem=adapted.stem)
+        self._strides = tuple(stage.stride for stage in adapted.stages)
+
+    @property
+    def template(self) -> Architecture:
+        """The space's, with the adapted stem."""
+        return self._template
+
+    @property
+    def stage_decisions(self) -> tuple[tuple[Decision, ...], ...]:
+        """The space's."""
+        return self._space.stage_decisions
+
+    def stage(self, index: int, choices: Choices) -> Stage:
+        """Return the space's stage, with the adapted stride."""
+        return replace(self._space.stage(index, choices), stride=self._strides[index])
+
+
+@final
+class AdaptedNetworks(SearchSpace):
+    """A space whose networks are adapted as they are decoded."""
+
+    def __init__(self, space: SearchSpace, resolution: int) -> None:
+        self._space, self._resolution = space, resolution
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """The space's."""
+        return self._space.decisions
+
+    def decode(self, choices: Choices) -> Network:
+        """Return the space's network, adapted."""
+        network = self._space.decode(choices)
+        return adapt(network, self._resolution) if isinstance(network, Architecture) else network
+
+
+def adapt_space(space: SearchSpace, resolution: int) -> tuple[SearchSpace, str | None]:
+    """Return the space with its networks adapted to a resolution, and a sentence on what changed.
+
+    Spaces whose networks have another resolution, decide strides or are traced stay as they are,
+    and the sentence says so; it is None where the images are large enough for all strides.
+    """
+    first = first_network(space)
+    if first.resolution != resolution:
+        return space, f"the space fixes its resolution, {first.resolution} pixels, and its strides"
+    if not isinstance(first, Architecture):
+        return space, "the strides of traced networks are the space's"
+    adapted = adapt(first, resolution)
+    if adapted == first:
+        return space, None
+    if _decides_strides(space, first):
+        return space, "the space decides strides: none is dropped for small images"
+    sentence = (
+        f"images of {resolution} pixels: {strides(first) - strides(adapted)} of {strides(first)} "
+        "strides are dropped, those of the first stages first, so that the last map is not "
+        "smaller than 4x4"
+    )
+    if isinstance(space, StagewiseSpace):
+        return AdaptedStages(space, adapted), sentence
+    return AdaptedNetworks(space, resolution), sentence
+
+
+def strides(network: Architecture) -> int:
+    """Return how often a network halves the side of its maps."""
+    stem = (network.stem.stride == 2) + network.stem.pool
+    return stem + sum(stage.stride == 2 for stage in network.stages)
+
+
+def _decides_strides(space: SearchSpace, first: Architecture) -> bool:
+    """Tell whether strides depend on choices: of any combination in a stage of a stagewise space,
+    of one decision after the other in another space."""
+    if isinstance(space, StagewiseSpace):
+        every = (space.stages_at(index) for index in range(len(space.stage_decisions)))
+        return any(len({stage.stride for stage in stages}) > 1 for stages in every)
+    plain = {decision.name: decision.options[0] for decision in space.decisions}
+    for decision in space.decisions:
+        for option in decision.options[1:]:
+            network = space.decode({**plain, decision.name: option})
+            if not isinstance(network, Architecture) or strides(network) != strides(first):
+                return True
+    return False
