@@ -47,7 +47,13 @@ def group() -> None:
     """
 
 
-_EXPERIMENTS = (*fitting.COMMANDS, *searching.COMMANDS, fidelity, *training.COMMANDS, *scaling.COMMANDS)
+_EXPERIMENTS = (
+    *fitting.COMMANDS,
+    *searching.COMMANDS,
+    fidelity,
+    *training.COMMANDS,
+    *scaling.COMMANDS,
+)
 for _command in _EXPERIMENTS:
     group.add_command(log_options(_command))
 for _command in (

@@ -15,6 +15,7 @@ from mnas_search.cli.options import (
     print_json,
     run_option,
 )
+from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
     from mnas_search.cli.fit_console import FitConsole
@@ -80,11 +81,31 @@ def fit(data: str, dry_run: bool, output: Path | None, form: str, **options: Any
     _finish(form, lambda listener: start(config, output, listener))
 
 
-def resume_fit(folder: Path, form: str, **workers: Any) -> None:
+def resume_fit(
+    folder: Path,
+    form: str,
+    *,
+    trials: int | None,
+    time_budget: float | None,
+    workers: int | None,
+    gpus_per_trial: float | None,
+    ray_address: str | None,
+) -> None:
     """Resume a fit (`mnas-search resume`)."""
     from mnas_search.experiments.fit.session import resume
 
-    _finish(form, lambda listener: resume(folder, listener, **workers))
+    for name, value in {"trials": trials, "time-budget": time_budget}.items():
+        if value is not None:
+            raise UsageError(
+                f"--{name} {value:g} requires the folder of a run, got the fit {str(folder)!r}, "
+                "whose plan is fixed"
+            )
+    given = {
+        "workers": workers,
+        "gpus_per_trial": gpus_per_trial,
+        "ray_address": ray_address,
+    }
+    _finish(form, lambda listener: resume(folder, listener, given))
 
 
 def _finish(form: str, work: "Callable[[FitListener], FitResult]") -> None:

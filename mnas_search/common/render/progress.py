@@ -2,7 +2,6 @@
 
 import sys
 import time
-
 from collections.abc import Callable
 
 from rich.console import RenderableType

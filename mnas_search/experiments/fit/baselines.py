@@ -1,7 +1,7 @@
 """The phase before a search: baselines trained as proxies, at each resolution of the plan.
 
-With a search, EfficientNet-B0 within the target decides at which resolution it takes place; without
-one, the best of all baselines at all resolutions is what the last training trains.
+With a search, EfficientNet-B0 within the target decides at which resolution it takes place.
+Without one, the best of all baselines at all resolutions is what the last training trains.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,8 +59,7 @@ def choose_baseline(
         WorkFailed: none could be trained.
     """
     networks = {
-        str(one.resolution): one.baselines[:1] if searching else one.baselines
-        for one in prospects
+        str(one.resolution): one.baselines[:1] if searching else one.baselines for one in prospects
     }
     jobs = [
         EvaluationJob(

@@ -19,10 +19,10 @@ from mnas_search.data import Split
 from mnas_search.experiments.fit.config import FitConfig
 from mnas_search.experiments.fit.plan import StepTimes
 from mnas_search.experiments.search.config import Setup
-from mnas_search.experiments.search.options import RunConfig
 from mnas_search.experiments.training.epochs import FullTraining, score
 from mnas_search.experiments.training.settings import Setup as TrainingSetup
 from mnas_search.experiments.training.settings import TrainingConfig
+from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import EvaluationJob, measure
 from mnas_search.nas.trial import Evaluation
 from mnas_search.networks import build
@@ -32,6 +32,7 @@ from mnas_search.training.recipe import ProxyRecipe
 _DRAWS = 16  # networks of the space, of which the smallest and the largest are measured
 _FEW, _MORE = 2, 6  # batches of a proxy
 _STEPS = 2  # of the last training
+_UNBOUND = 1e18  # FLOPs
 _MIN_PART = 16  # images of a batch that a worker of the last training gets, for batch norm
 
 
@@ -77,14 +78,10 @@ def make_prospect(setup: Setup) -> Prospect:
     ]
     networks = [network for network in drawn if isinstance(network, Architecture)]
     if len(networks) < len(drawn):
-        raise UsageError(
-            f"fit requires a space of networks of stages, got {setup.config.space!r}"
-        )
+        raise UsageError(f"fit requires a space of networks of stages, got {setup.config.space!r}")
     networks.sort(key=lambda network: setup.objective.target_cost(costs(network)))
     baselines = tuple(setup.baselines()) or networks[-1:]
-    return Prospect(
-        setup=setup, baselines=tuple(baselines), networks=(networks[0], networks[-1])
-    )
+    return Prospect(setup=setup, baselines=tuple(baselines), networks=(networks[0], networks[-1]))
 
 
 def training_config(
@@ -118,36 +115,49 @@ def measure_steps(prospect: Prospect, training: TrainingSetup, workers: int) -> 
     """
     images = len(training.job.data.train.labels)
     with one_thread():
-        proxy = max(_proxy(prospect, network, images) for network in prospect.networks)
+        proxy = _proxy(prospect, images)
         epoch, test = _training(training.job, workers, training.device)
     return StepTimes(proxy=proxy, epoch=epoch, test=test)
 
 
-def _proxy(prospect: Prospect, network: Architecture, images: int) -> float:
-    """Return the seconds of a whole proxy training, of one epoch on few and on more images."""
+def _proxy(prospect: Prospect, images: int) -> float:
+    """Return the seconds of the slower network's whole proxy training, from those of one epoch on
+    few images and on more."""
     recipe = prospect.proxies
     batch = recipe.training.batch_size
     few, more = (min(1.0, count * batch / images) for count in (_FEW, _MORE))
     if few == more:
         few /= 2
-    seconds = {}
-    for share in (few, few, more):  # the first one warms up
-        changed = replace(prospect.setup.config, proxy=f"epochs=1,fraction={share}")
-        seconds[share] = _seconds(changed, network)
-    each = max(0.0, seconds[more] - seconds[few]) / (more - few)  # of the whole split, once
-    rest = max(0.0, seconds[few] - few * each)
-    return recipe.training.epochs * recipe.fraction * each + rest
+    little, much = (_evaluator(prospect, share) for share in (few, more))
+    found = []
+    for network in prospect.networks:
+        _seconds(little, network)  # warms up
+        short, long = _seconds(little, network), _seconds(much, network)
+        each = max(0.0, long - short) / (more - few)  # of the whole split, once
+        rest = max(0.0, short - few * each)
+        found.append(recipe.training.epochs * recipe.fraction * each + rest)
+    return max(found)
 
 
-def _seconds(config: RunConfig, network: Architecture) -> float:
-    evaluator = Setup(replace(config, latency_table=None, **_FREE)).evaluator
+def _evaluator(prospect: Prospect, share: float) -> Evaluator:
+    """Return the evaluator that trains for an epoch on a share of the images."""
+    changed = replace(
+        prospect.setup.config,
+        proxy=f"epochs=1,fraction={share}",
+        # A target that binds nothing: only the training matters.
+        target_flops=_UNBOUND,
+        target_latency=None,
+        device=None,
+        latency_table=None,
+    )
+    return Setup(changed).evaluator
+
+
+def _seconds(evaluator: Evaluator, network: Architecture) -> float:
     outcome, seconds = measure(evaluator, EvaluationJob(number=0, network=network, seed=0))
     if not isinstance(outcome, Evaluation):
         raise WorkFailed(f"a candidate cannot be trained: {outcome.reason}")
     return seconds
-
-
-_FREE = {"target_flops": 1e18, "target_latency": None, "target_memory": None, "device": None}
 
 
 def _training(job: FullTraining, workers: int, device: str) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """The plan of a fit: how its time is divided, before anything is trained.
 
-A plan is a pure function of the seconds that steps were measured to take, the time and the workers.
-It is fixed when the folder is made (`plan.json`); a resumed fit reads it.
+A plan is a pure function of the seconds that steps were measured to take, the time and the
+workers. It is fixed when the folder is made (`plan.json`); a resumed fit reads it.
 
 The last training decides what a user gets, so most of the time is its share. A search is worth its
 time only where it can train enough candidates, each as long as a ranking needs, and compare the
@@ -164,7 +164,8 @@ def make_plan(times: Mapping[int, StepTimes], sizes: Sizes, *, measuring: float 
             f"time must be at least {format_duration(math.ceil(least / (1 - SLACK)))} to train "
             f"one candidate for an epoch, test and export it, got {format_duration(sizes.time)}"
         )
-    shortest = parts.fixed + parts.baselines(MAX_SEEDS, searching=True) + parts.whole_search(MIN_TRIALS)
+    before = parts.fixed + parts.baselines(MAX_SEEDS, searching=True)
+    shortest = before + parts.whole_search(MIN_TRIALS)
     # The training has its share, or all that it can use.
     longest = MAX_LENGTH * sizes.recipe_epochs * parts.epoch
     spare = max((1 - SLACK - TRAINING_SHARE) * sizes.time, parts.usable - longest)
@@ -173,7 +174,7 @@ def make_plan(times: Mapping[int, StepTimes], sizes: Sizes, *, measuring: float 
         room = min(BASELINES_SHARE * sizes.time, parts.usable - least)
         seeds = _most(lambda k: parts.baselines(k, searching=False) <= room, 0, MAX_SEEDS)
         return parts.plan(trials=0, seeds=seeds, needed=needed)
-    room = spare - (shortest - parts.whole_search(MIN_TRIALS))
+    room = spare - before
     trials = _most(lambda count: parts.whole_search(count) <= room, MIN_TRIALS, MAX_TRIALS)
     return parts.plan(trials=trials, seeds=MAX_SEEDS, needed=needed)
 

@@ -140,7 +140,7 @@ def describe(prepared: Prepared) -> list[str]:
         each = f"{plan.seeds} short training{'s' * (plan.seeds > 1)} of each"
         lines.append(_line(plan, "baselines", f"{what} at {sides} pixels, {each}"))
     if plan.trials:
-        lines.append(_line(plan, "search", f"{plan.trials} candidates, proxies of the data's size"))
+        lines.append(_line(plan, "search", f"{plan.trials} candidates, as proxies"))
         what = f"the best candidates and {plan.sizes.baselines} baselines, with fresh seeds"
         lines.append(_line(plan, "comparison", what))
     else:
@@ -148,7 +148,10 @@ def describe(prepared: Prepared) -> list[str]:
             f"no search: one that can be trusted, with its comparison, requires --time "
             f"{_minutes(plan.needed)}; without one, the time trains a scaled baseline longer"
         )
-    what = "what is recommended" if plan.trials else "the best baseline"
+    first = prepared.prospects[0]
+    what = f"{first.baselines[0].label} at {first.resolution} pixels"
+    if plan.trials or plan.seeds:
+        what = "what is recommended" if plan.trials else "the best of them"
     epochs = " or ".join(str(n) for n in sorted(set(plan.epochs.values())))
     lines.append(_line(plan, "training", f"{what}, about {epochs} epochs"))
     lines.append(_line(plan, "finish", "test and export"))

@@ -12,6 +12,7 @@ recommended.json  the network, with the accuracies of the last training
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -64,7 +65,9 @@ def plan_only(config: FitConfig, listener: FitListener) -> list[str]:
         listener.on_end()
 
 
-def start(config: FitConfig, output: Path | None, listener: FitListener | None = None) -> FitResult:
+def start(
+    config: FitConfig, output: Path | None, listener: FitListener | None = None
+) -> FitResult:
     """Fit in a new folder, or resume the same fit in one that holds it.
 
     Raises:
@@ -87,10 +90,15 @@ def start(config: FitConfig, output: Path | None, listener: FitListener | None =
     return _run(prepared, recorded, experiment, listener, begun)
 
 
-def resume(folder: Path, listener: FitListener | None = None, **workers: Any) -> FitResult:
-    """Resume a fit with its own options and plan; `workers` and the like may be given."""
+def resume(
+    folder: Path,
+    listener: FitListener | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> FitResult:
+    """Resume a fit with its own options and plan; `changes` may name workers, GPUs and the
+    address of a cluster."""
     experiment = existing(FIT, folder)
-    given = {name: value for name, value in workers.items() if value is not None}
+    given = {name: value for name, value in (changes or {}).items() if value is not None}
     config = FitConfig.from_dict(experiment.recorded | given)
     return _resume(config, experiment, listener or FitListener(), time.monotonic())
 
@@ -219,9 +227,10 @@ class _Phases:
         self.listener.on_stage("exporting")
         for note in write_exports(self.folder / _TRAINING, self.folder / _EXPORT):
             self.listener.on_note(note)
+        own = self.folder.resolve().name
         final = replace(
             recommended,
-            name=self.folder.resolve().name if recommended.source == "winner" else recommended.name,
+            name=own if recommended.source == "winner" else recommended.name,
             validation=trained.accuracy,
             test=trained.test.top1,
             interval=trained.test.interval,
