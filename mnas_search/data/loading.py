@@ -51,15 +51,15 @@ def own_resolution(data: str | None) -> int | None:
 
     None for the embedded digits, a demonstration.
     """
-    if data in (None, DEFAULT):
+    if data is None or is_embedded(data):
         return None
-    assert data is not None
     source = _source(data)
     if source is None:
         side = min(_plugged_in(data).train.images.shape[1:3])
     else:
         side = source.shorter_side()
-    return min(max(_MULTIPLE * round(side / _MULTIPLE + 1e-9), _MULTIPLE), _LARGEST)
+    rounded = _MULTIPLE * int(side / _MULTIPLE + 0.5)
+    return min(max(rounded, _MULTIPLE), _LARGEST)
 
 
 def absolute(data: str) -> str:
@@ -72,6 +72,11 @@ def absolute(data: str) -> str:
     if _is_installed(data) or not os.path.exists(data):
         return data
     return str(Path(data).resolve())
+
+
+def is_embedded(data: str | None) -> bool:
+    """Tell whether the data are the embedded digits, a demonstration."""
+    return data in (None, DEFAULT)
 
 
 def is_outside(data: str) -> bool:

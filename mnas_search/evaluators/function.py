@@ -42,11 +42,14 @@ class FunctionEvaluator(Evaluator):
         yield Evaluation(accuracy=float(self._function(network, **seeds)))
 
 
-def as_evaluator(target: Any, *, data: str | None, proxy: str | None = None) -> Evaluator:
+def as_evaluator(
+    target: Any, *, data: str | None, proxy: str | None = None, deployment: int | None = None
+) -> Evaluator:
     """Return an evaluator made from what a plug-in name stands for.
 
     An `Evaluator` is taken as it is; a subclass is constructed with `data=`, and with `proxy=`
-    where that is given; any other callable is a function of the architecture.
+    where that is given, and with the resolution of `deployment=` where it takes one; any other
+    callable is a function of the architecture.
     """
     if isinstance(target, Evaluator):
         return target
@@ -63,9 +66,11 @@ def as_evaluator(target: Any, *, data: str | None, proxy: str | None = None) -> 
                     f"{name} {value!r} requires an evaluator that takes {name}, "
                     f"got {target.__name__}"
                 )
-        given = {"data": data} if "data" in accepted else {}
+        given: dict[str, Any] = {"data": data} if "data" in accepted else {}
         if proxy is not None:
             given["proxy"] = proxy
+        if deployment is not None and "deployment" in accepted:
+            given["deployment"] = deployment
         evaluator: Evaluator = plugins.make(target, target.__name__, **given)
         return evaluator
     if not callable(target):

@@ -12,12 +12,15 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError, single_line
 from mnas_search.common.machine import one_thread
 from mnas_search.data import Split, load
+from mnas_search.data.loading import own_resolution
 from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.trial import Evaluation
 from mnas_search.networks import build
 from mnas_search.training import devices, loop
 from mnas_search.training.proxy import map_sizes, proxy_architecture
 from mnas_search.training.recipe import MAX_PROXY_SIDE, Recipe, proxy_recipe
+
+_OLDER_SIDE = 32  # pixels: the largest side of proxies that follow no deployment
 
 
 @final
@@ -32,14 +35,25 @@ class ProxyTraining(Evaluator):
             `Dataset` or a function that gives one. None: scikit-learn's digits.
         proxy: what to change in the recipe for images of the data's size, as in
             `epochs=10,resolution=16`; see `ProxyRecipe`.
+        deployment: resolution of the candidates. Up to 64 pixels it is the proxies' own, and they
+            differ from the candidates by width and length alone; above, the proxies' is at most
+            64 pixels. None for at most 32, as in runs of older versions.
     """
 
-    def __init__(self, *, data: str | None = None, proxy: str | None = None) -> None:
+    def __init__(
+        self, *, data: str | None = None, proxy: str | None = None, deployment: int | None = None
+    ) -> None:
+        side = _largest_side(data, deployment)
         # Images of no fixed size are read at the side that the recipe wants, asked for or not.
-        dataset = load(data, side=proxy_recipe(MAX_PROXY_SIDE, 1).override(proxy).resolution)
+        dataset = load(data, side=proxy_recipe(side, 1).override(proxy).resolution)
         self.num_classes = dataset.num_classes
-        count, side = dataset.train.images.shape[:2]
-        self.recipe = proxy_recipe(side, count).override(proxy)
+        count, found = dataset.train.images.shape[:2]
+        if side != deployment:
+            side = min(side, found)  # images of a fixed size may be smaller
+        recipe = proxy_recipe(side, count)
+        if deployment is not None:
+            recipe = replace(recipe, resolution=side)
+        self.recipe = recipe.override(proxy)
         self.data_sha256 = dataset.sha256
         self._name, self._flips, self._notes = dataset.name, dataset.flips, dataset.notes
         side = self.recipe.resolution
@@ -57,6 +71,7 @@ class ProxyTraining(Evaluator):
         self._prepared: dict[tuple[int, int], loop.Images] = {}
         self._normalisation = loop.normalisation(dataset.train)
         self._rungs: tuple[int, ...] = ()  # epochs
+        self._as_deployed = deployment is not None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_original": None, "_held_out": None, "_prepared": {}}
@@ -115,6 +130,7 @@ class ProxyTraining(Evaluator):
             num_classes=self.num_classes,
             divisor=recipe.divisor,
             ratio=1.0 if self._base is None else network.resolution / self._base,
+            as_deployed=self._as_deployed,
         )
 
     def with_intermediate_reports(self, factor: int) -> "ProxyTraining | None":
@@ -195,3 +211,12 @@ class ProxyTraining(Evaluator):
                 device=devices.device(),
             )
         return self._prepared[key]
+
+
+def _largest_side(data: str | None, deployment: int | None) -> int:
+    """Return the side of the proxies' images, which are not enlarged beyond the data's own."""
+    if deployment is None:
+        return _OLDER_SIDE
+    if deployment <= MAX_PROXY_SIDE:
+        return deployment
+    return min(MAX_PROXY_SIDE, own_resolution(data) or MAX_PROXY_SIDE)

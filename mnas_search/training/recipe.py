@@ -153,7 +153,7 @@ _TRAINING_FIELDS: dict[str, Callable[[str], float]] = {
 }
 
 PROXY = ProxyRecipe()  # of 8x8 digits
-MAX_PROXY_SIDE = 32  # pixels, by default
+MAX_PROXY_SIDE = 64  # pixels, by default
 MAX_PROXY_IMAGES = 40_000  # images of all epochs of a candidate, by default
 
 

@@ -1,7 +1,7 @@
 """A run's configuration with every name resolved and checked."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -15,7 +15,9 @@ from mnas_search.common.errors import UsageError, error_context
 from mnas_search.common.machine import cpu_count
 from mnas_search.evaluators.defaults import DEFAULT_DATA, EVIDENCE, TRAINING
 from mnas_search.evaluators.function import as_evaluator
+from mnas_search.experiments.deployment import find_deployment
 from mnas_search.experiments.experiment import content_hashes
+from mnas_search.experiments.resolve import labelled
 from mnas_search.experiments.search.checks import PLUGINS
 from mnas_search.experiments.search.options import RunConfig
 from mnas_search.experiments.search.warm_start import warm_start
@@ -32,7 +34,7 @@ from mnas_search.nas.evaluator import (
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, check_feasible
 from mnas_search.nas.space.choices import Choices
-from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace, make_space
+from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
 from mnas_search.nas.space.cost import space_cost
 from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.trial import Trial
@@ -53,16 +55,29 @@ class Setup:
         trainer: trains such finalists, if they are chains of stages.
         tested: trains the best candidates and the baselines at the end, if the search trains on
             data with a test split.
+        notes: sentences on the deployment resolution and the strides.
     """
 
     def __init__(
-        self, config: RunConfig, table_of: Callable[[SearchSpace], LatencyTable] | None = None
+        self,
+        config: RunConfig,
+        table_of: Callable[[SearchSpace], LatencyTable] | None = None,
+        begun: Mapping[str, Any] | None = None,
     ) -> None:
-        """`table_of` gives the table of latencies for the space, where latency is bounded."""
+        """Resolve and check.
+
+        Args:
+            table_of: gives the table of latencies for the space, where latency is bounded.
+            begun: the configuration of the folder that is resumed or read.
+        """
+        place = find_deployment(config.space, config.data, config.resolution, begun)
+        config, self._deployment = replace(config, resolution=place.resolution), place
         name = config.evaluator or (EVIDENCE if _has_evidence(config) else TRAINING)
         config = replace(config, evaluator=name)
         loaded = plugins.load("evaluators", name)
-        found = as_evaluator(loaded, data=config.data, proxy=config.proxy)
+        found = as_evaluator(
+            loaded, data=config.data, proxy=config.proxy, deployment=place.of_proxies
+        )
         if config.early_stopping is not None:
             found = _with_reports(found, config)
         self.evaluator: Evaluator = found
@@ -87,15 +102,14 @@ class Setup:
         config = replace(
             config, **{n: v for n, v in defaults.items() if getattr(config, n) is None}
         )
-        self.space = make_space(
-            config.space, resolution=config.resolution, num_classes=config.num_classes
-        )
+        self.space = place.make_space(config.num_classes)
         names = [decision.name for decision in self.space.decisions]
         if len(set(names)) < len(names) or not names:
             raise UsageError(
                 f"space {config.space!r} must have decisions, all with different names, got "
                 f"{', '.join(names) or 'none'}"
             )
+        self.space, self.notes = place.adapt_space(self.space)
         controller = plugins.load("controllers", config.controller)
         if not (isinstance(controller, type) and issubclass(controller, Controller)):
             raise UsageError(f"controller must name a Controller class, got {config.controller!r}")
@@ -159,13 +173,13 @@ class Setup:
         """Return the fixed baselines, each as wide as the constraints allow."""
         found = []
         for name in _BASELINES:
+            base = published.architecture(name)
             network = replace(
-                published.architecture(name),
-                resolution=self.config.resolution,
-                num_classes=self.config.num_classes or 1000,
+                self._deployment.of(base), num_classes=self.config.num_classes or 1000
             )
             with contextlib.suppress(UsageError):  # no width is within the constraints
-                found.append(widest(network, self.is_feasible))
+                network = widest(network, self.is_feasible)
+                found.append(labelled(network, base) if self._deployment.adapts else network)
         return found
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:
@@ -177,6 +191,7 @@ class Setup:
     def recorded(self) -> dict[str, Any]:
         """The configuration as config.json holds it, with hashes of the user's own files."""
         recorded = asdict(self.config) | {"start_from": list(self.config.start_from)}
+        recorded |= self._deployment.recorded
         if self.cost_model.latency_table is not None:
             recorded["latency_table_sha256"] = self.cost_model.latency_table.sha256
         return recorded | content_hashes(recorded, PLUGINS, self.evaluator)

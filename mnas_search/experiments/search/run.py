@@ -50,7 +50,8 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     listener, begun = listener or Listener(), time.monotonic()
     experiment = Experiment(RUN, output)  # before a table is built, for minutes
     try:
-        setup = Setup(config, table_of(config, output, listener))
+        recorded = experiment.recorded if experiment.resumed else None
+        setup = Setup(config, table_of(config, output, listener), recorded)
     finally:
         listener.on_end()
     if not experiment.resumed:
@@ -102,7 +103,7 @@ def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
             f"{str(folder / 'config.json')!r} is no run's configuration: "
             f"{describe_exception(error)}"
         ) from error
-    setup = Setup(config, lambda space: read_table(folder / TABLE))
+    setup = Setup(config, lambda space: read_table(folder / TABLE), recorded)
     check_same(RUN, folder, recorded, setup.recorded)
     return setup
 
@@ -140,6 +141,8 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         if fresh and config.start_from:
             search.warm_start(*setup.warm_start())
         listener.on_start(folder)
+        for note in setup.notes:
+            listener.on_note(note)
         if search.done:
             listener.on_note(f"{search.done} trials were finished before")
         listener.on_progress(search.done, trials, _best_text(search.best))

@@ -7,7 +7,7 @@ cost tables, feasible ranges and encoding count the adapted networks.
 from dataclasses import replace
 from typing import final
 
-from mnas_search.architecture.adaptation import adapt
+from mnas_search.architecture.adaptation import FULL_STRIDES, adapt, halvings
 from mnas_search.architecture.stage import Stage
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
@@ -67,30 +67,28 @@ def adapt_space(space: SearchSpace, resolution: int) -> tuple[SearchSpace, str |
     Spaces whose networks have another resolution, decide strides or are traced stay as they are,
     and the sentence says so; it is None where the images are large enough for all strides.
     """
+    if resolution >= FULL_STRIDES:
+        return space, None
     first = first_network(space)
     if first.resolution != resolution:
         return space, f"the space fixes its resolution, {first.resolution} pixels, and its strides"
     if not isinstance(first, Architecture):
         return space, "the strides of traced networks are the space's"
+    if _decides_strides(space, first):
+        return space, "the space decides strides: none is dropped for small images"
     adapted = adapt(first, resolution)
     if adapted == first:
         return space, None
-    if _decides_strides(space, first):
-        return space, "the space decides strides: none is dropped for small images"
+    whole = halvings(first)
+    dropped = whole - halvings(adapted)
     sentence = (
-        f"images of {resolution} pixels: {strides(first) - strides(adapted)} of {strides(first)} "
+        f"images of {resolution} pixels: {dropped} of {whole} "
         "strides are dropped, those of the first stages first, so that the last map is not "
         "smaller than 4x4"
     )
     if isinstance(space, StagewiseSpace):
         return AdaptedStages(space, adapted), sentence
     return AdaptedNetworks(space, resolution), sentence
-
-
-def strides(network: Architecture) -> int:
-    """Return how often a network halves the side of its maps."""
-    stem = (network.stem.stride == 2) + network.stem.pool
-    return stem + sum(stage.stride == 2 for stage in network.stages)
 
 
 def _decides_strides(space: SearchSpace, first: Architecture) -> bool:
@@ -103,6 +101,6 @@ def _decides_strides(space: SearchSpace, first: Architecture) -> bool:
     for decision in space.decisions:
         for option in decision.options[1:]:
             network = space.decode({**plain, decision.name: option})
-            if not isinstance(network, Architecture) or strides(network) != strides(first):
+            if not isinstance(network, Architecture) or halvings(network) != halvings(first):
                 return True
     return False
