@@ -13,8 +13,8 @@ PHASES = ("measuring", "baselines", "search", "comparison", "training", "finish"
 class Clock:
     """Estimates the seconds that are left.
 
-    Before the first result of a phase its planned duration counts; after it, the pace so far. The
-    phases that follow count as planned.
+    At the beginning of a phase its planned duration counts, and then the pace between its reports.
+    The phases that follow count as planned.
 
     Args:
         planned: seconds of each phase.
@@ -26,7 +26,8 @@ class Clock:
         self._planned = dict(planned)
         self._began = begun - spent
         self._phase, self._phase_began = PHASES[0], time.monotonic()
-        self._first: tuple[float, int] | None = None  # when the first progress came, and how far
+        self._reports = 0
+        self._first: tuple[float, int] | None = None  # when the second report came, and how far
         self._last = (0.0, 0, 1)  # when the last one came; done of total
         self.text = ""
 
@@ -38,15 +39,16 @@ class Clock:
     def begin(self, phase: str, seconds: float | None = None) -> None:
         """Begin a phase; `seconds` replaces its planned duration."""
         self._phase, self._phase_began = phase, time.monotonic()
-        self._first, self.text = None, ""
+        self._reports, self._first, self.text = 0, None, ""
         if seconds is not None:
             self._planned[phase] = seconds
 
     def progress(self, done: int, total: int, text: str) -> None:
         """Take how far the phase has come."""
         now = time.monotonic()
-        if self._first is None or done < self._first[1]:
+        if self._reports == 1:  # the report before it had the start of the workers to come
             self._first = (now, done)
+        self._reports += 1
         self._last, self.text = (now, done, max(total, 1)), f"{done} of {total}, {text}"
 
     @property

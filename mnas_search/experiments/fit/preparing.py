@@ -148,8 +148,7 @@ def describe(prepared: Prepared) -> list[str]:
             f"no search: one that can be trusted, with its comparison, requires --time "
             f"{_minutes(plan.needed)}; without one, the time trains a scaled baseline longer"
         )
-    first = prepared.prospects[0]
-    what = f"{first.baselines[0].label} at {first.resolution} pixels"
+    what = prepared.prospects[0].baselines[0].label
     if plan.trials or plan.seeds:
         what = "what is recommended" if plan.trials else "the best of them"
     epochs = " or ".join(str(n) for n in sorted(set(plan.epochs.values())))
