@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from mnas_search.benchmarks.results import conditions
 from mnas_search.common import plugins
-from mnas_search.nas.space.choices import sample_codes
+from mnas_search.nas.space.choices import Codes, sample_codes
 from mnas_search.nas.space.contract import SearchSpace
 from mnas_search.nas.space.cost import PerNetworkCost, space_cost
 
@@ -32,11 +32,15 @@ def _rows() -> list[dict[str, Any]]:
     for name in ("efficientnet", "mnasnet"):
         space: SearchSpace = plugins.load("search_spaces", name)()
         codes = sample_codes(space.decisions, _TABLES, np.random.default_rng(0))
+
+        def walk(part: Codes, space: SearchSpace = space) -> object:
+            return PerNetworkCost(space)(part)  # a new one remembers no earlier codes
+
         rows.append(
             {
                 "space": name,
                 "tables, networks/s": round(_rate(space_cost(space), codes)),
-                "walking, networks/s": round(_rate(_Fresh(space), codes[:_WALKED])),
+                "walking, networks/s": round(_rate(walk, codes[:_WALKED])),
                 "repeats": _REPEATS,
                 **conditions("numpy"),
             }
@@ -44,17 +48,7 @@ def _rows() -> list[dict[str, Any]]:
     return rows
 
 
-class _Fresh:
-    """Walking without what it remembers of earlier codes."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        self._space = space
-
-    def __call__(self, codes: np.ndarray[Any, Any]) -> object:
-        return PerNetworkCost(self._space)(codes)
-
-
-def _rate(count: Any, codes: np.ndarray[Any, Any]) -> float:
+def _rate(count: Any, codes: Codes) -> float:
     count(codes)  # fills caches
     rates = []
     for _ in range(_REPEATS):

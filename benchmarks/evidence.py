@@ -28,13 +28,11 @@ def run() -> list[dict[str, Any]]:
 
 
 def _rows(evidence: Evidence) -> list[dict[str, Any]]:
-    fold = evidence.folds(_FOLDS)
-    halves = evidence.folds(2)
+    kinds = {"Gaussian process": GaussianProcess, "boosted trees": BoostedTrees}
     rows = [
-        _accuracy("Gaussian process", GaussianProcess, evidence, fold),
-        _accuracy("boosted trees", BoostedTrees, evidence, fold),
-        _accuracy("Gaussian process, halves", GaussianProcess, evidence, halves),
-        _accuracy("boosted trees, halves", BoostedTrees, evidence, halves),
+        _accuracy(f"{label}{part}", kind, evidence, evidence.folds(folds))
+        for part, folds in (("", _FOLDS), (", halves", 2))
+        for label, kind in kinds.items()
     ]
     for name in evidence.performance:
         part = evidence.with_performance(name)

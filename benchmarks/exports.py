@@ -5,9 +5,9 @@ at 224 pixels, each exported whole: to ONNX Runtime, and compiled by torch.compi
 from `torch.export`.
 """
 
-import importlib
 import platform
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -25,28 +25,19 @@ NAME, _SIDE, _QUICK_SIDE = "efficientnet_b0", 224, 64
 DEVICES = ("onnxruntime", "compiled")
 
 
-def _ours() -> nn.Module:
-    return build(reference.architecture(NAME))
-
-
-def _of_timm() -> nn.Module:
-    made: nn.Module = importlib.import_module("timm").create_model(NAME)
-    return made
-
-
-def _of_torchvision() -> nn.Module:
-    made: nn.Module = importlib.import_module("torchvision.models").efficientnet_b0()
-    return made
-
-
-PEERS: Mapping[str, Callable[[], nn.Module]] = {"timm": _of_timm, "torchvision": _of_torchvision}
+PEERS: Mapping[str, Callable[[], nn.Module]] = {
+    "timm": lambda: import_module("timm").create_model(NAME),
+    "torchvision": lambda: import_module("torchvision.models").efficientnet_b0(),
+}
 
 
 def run(
     devices: tuple[str, ...], *, turns: int, quick: bool, note: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     """Return a row for each device and library."""
-    makers = {"mnas-search": _ours}
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "mnas-search": lambda: build(reference.architecture(NAME))
+    }
     for name, make in PEERS.items():
         if can_import(name):
             makers[name] = make

@@ -16,6 +16,7 @@ import torch
 from mnas_search import reference
 from mnas_search.benchmarks.paper.printed import TABLE_4
 from mnas_search.benchmarks.results import conditions
+from mnas_search.common.machine import one_thread
 from mnas_search.networks import build
 
 _WARM_UP = 3
@@ -54,12 +55,8 @@ def run(
     timed: tuple[Timed, ...], *, runs: int, note: Callable[[str], None]
 ) -> dict[str, list[dict[str, Any]]]:
     """Return seconds of each network, and ratios beside the paper's."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         seconds = _seconds(timed, runs, note)
-    finally:
-        torch.set_num_threads(threads)
     return {"seconds": [_row(t, seconds[t], runs) for t in timed], "ratios": _ratios(seconds)}
 
 
@@ -68,16 +65,18 @@ def _seconds(
 ) -> dict[Timed, dict[str, list[float]]]:
     """Time every run, by network and memory format."""
     networks = {(t.name, m): _network(t.name, m) for t in timed for m in _FORMATS}
-    ready = {
-        (t, m): (networks[t.name, m], _image(t.resolution, m)) for t in timed for m in _FORMATS
+    images = {
+        (t, m): torch.randn(1, 3, t.resolution, t.resolution).contiguous(memory_format=form)
+        for t in timed
+        for m, form in _FORMATS.items()
     }
     taken: dict[Timed, dict[str, list[float]]] = {t: {n: [] for n in _FORMATS} for t in timed}
     with torch.inference_mode():
         for turn in range(-_WARM_UP, runs):
             note(f"warm-up {turn + _WARM_UP + 1}" if turn < 0 else f"run {turn + 1} of {runs}")
-            for (t, name), (network, image) in ready.items():
+            for (t, name), image in images.items():
                 start = time.perf_counter()
-                network(image)
+                networks[t.name, name](image)
                 if turn >= 0:
                     taken[t][name].append(time.perf_counter() - start)
     return taken
@@ -87,11 +86,6 @@ def _network(name: str, memory: str) -> torch.nn.Module:
     torch.manual_seed(0)
     network = build(reference.architecture(name)).eval()
     return network.to(memory_format=_FORMATS[memory])  # type: ignore[call-overload, no-any-return]
-
-
-def _image(resolution: int, memory: str) -> torch.Tensor:
-    image = torch.randn(1, 3, resolution, resolution)
-    return image.contiguous(memory_format=_FORMATS[memory])
 
 
 def _faster(taken: dict[str, list[float]]) -> str:
@@ -134,13 +128,5 @@ def _ratios(seconds: dict[Timed, dict[str, list[float]]]) -> list[dict[str, Any]
         }
         for number, (over, under) in enumerate(pairs)
     ]
-    rows.append(
-        {
-            "over": "GPipe",
-            "under": "efficientnet_b7",
-            "times faster": None,
-            "paper": gpipe,
-            "note": _NOT_BUILT,
-        }
-    )
-    return rows
+    other = {"over": "GPipe", "under": "efficientnet_b7", "times faster": None, "paper": gpipe}
+    return [*rows, other | {"note": _NOT_BUILT}]

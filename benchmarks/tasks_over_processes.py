@@ -40,7 +40,9 @@ def compute(
     with closing(_outcomes(work, tasks, processes)) as outcomes:
         for n, (task, outcome) in enumerate(outcomes, 1):
             if isinstance(outcome, BaseException):
-                failures.append(f"{describe(task)}: {_reason(outcome)}")
+                known = isinstance(outcome, MnasSearchError)
+                reason = str(outcome) if known else describe_exception(outcome)
+                failures.append(f"{describe(task)}: {reason}")
                 note(f"failed: {failures[-1]}")
             else:
                 keep(task, outcome)
@@ -79,10 +81,6 @@ def _attempt(work: Callable[[Task], Result], task: Task) -> Result | BaseExcepti
         return work(task)
     except Exception as error:
         return error
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) if isinstance(error, MnasSearchError) else describe_exception(error)
 
 
 _work: Callable[[Any], Any] | None = None  # of a worker process

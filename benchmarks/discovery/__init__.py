@@ -4,13 +4,10 @@ Everybody searches the same problems under the same noise and seeds, on the evid
 Accel-NASBench (arXiv 2404.08005): 4,626 networks of the `efficientnet` space, trained for 16
 epochs on ImageNet. No controller is started with known networks.
 
-    problems        what is searched, what is told
-    device          cost on a device
-    searchers       who searches; ours behind it
+    problems        what is searched, what is told, cost on a device
+    searchers       who searches, and one run; ours behind it
     peers/          methods of others
     roster          who takes part, by name
-    sources         hashes of code
-    runs            one run and its file
     running         many, over processes
     scoring         held-out rewards, regret
     report, figure  what is written

@@ -18,25 +18,28 @@ On a device the target bounds the predicted seconds per image; (time / limit)^-0
 import functools
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnas_search.architecture.published import architecture
-from mnas_search.benchmarks.discovery.device import PICOSECONDS, DeviceCost
 from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench
 from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE, SPACE, load
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem
-from mnas_search.nas.space.choices import encode, sample_codes
+from mnas_search.nas.space.choices import Codes, Decision, encode, sample_codes, sizes
 from mnas_search.nas.space.contract import BatchAccuracy, BatchCosts
-from mnas_search.nas.space.cost import space_cost
+from mnas_search.nas.space.cost import CostArrays, space_cost
 from mnas_search.nas.space.cost_model import Costs
 from mnas_search.nas.space.encoding import encode_architecture
 
 Row = tuple[int, ...]
+
+PICOSECONDS = 1e12
+_RIDGE = 1e-3  # the constant and the tables' means are not told apart by any data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,23 +65,14 @@ DEFINITIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a searcher hears of one network.
+    """What a searcher hears of one network."""
 
-    Attributes:
-        accuracy: a fraction, with noise.
-        cost: exact, in the target's unit.
-        costs: exact, by name.
-        reward: the objective's plain value.
-        penalised: the reward, and over the target at most accuracy * target / cost.
-        excess: log(cost / target), positive over the target.
-    """
-
-    accuracy: float
-    cost: float
-    costs: Costs
-    reward: float
-    penalised: float
-    constraint_violation: float
+    accuracy: float  # a fraction, with noise
+    cost: float  # exact, in the target's unit
+    costs: Costs  # exact, by name
+    reward: float  # the objective's plain value
+    penalised: float  # the reward, and over the target at most accuracy * target / cost
+    constraint_violation: float  # log(cost / target), positive over the target
 
     @property
     def within(self) -> bool:
@@ -136,27 +130,18 @@ def problems() -> tuple[DiscoveryProblem, ...]:
     searched = AccelNasBench(part="search").predictor(SPACE)
     assert searched is not None
     made = []
-    for definition in DEFINITIONS:
+    for one in DEFINITIONS:
         costs: BatchCosts = counts
-        target, metric = definition.target, "flops"
-        if definition.device is not None:
-            recorded = load().with_performance(definition.device)
-            throughput = recorded.performance[definition.device]
+        target, metric = one.target, "flops"
+        if one.device is not None:
+            recorded = load().with_performance(one.device)
+            throughput = recorded.performance[one.device]
             costs = DeviceCost(SPACE.stage_decisions, counts, recorded.codes, throughput)
             target, metric = 1 / target, "latency"
-        given = Problem(
-            decisions=SPACE.decisions,
-            objective=Objective(target=target, metric=metric, kind=definition.kind),
-            costs=costs,
-        )
-        made.append(
-            DiscoveryProblem(
-                definition=definition,
-                given=given,
-                searched=searched,
-                probe=_probe(given, searched),
-            )
-        )
+        objective = Objective(target=target, metric=metric, kind=one.kind)
+        given = Problem(decisions=SPACE.decisions, objective=objective, costs=costs)
+        probe = _probe(given, searched)
+        made.append(DiscoveryProblem(definition=one, given=given, searched=searched, probe=probe))
     return tuple(made)
 
 
@@ -172,3 +157,63 @@ def _probe(given: Problem, searched: BatchAccuracy) -> str:
 def efficientnet_b0() -> Row:
     """Return EfficientNet-B0's codes."""
     return encode(SPACE.decisions, encode_architecture(SPACE, architecture("efficientnet_b0")))
+
+
+class DeviceCost:
+    """Predicted seconds per image as the latency, beside exact multiply-adds and params.
+
+    In the `efficientnet` space every stage takes in and gives out maps of a fixed size and width,
+    so that the time of a network is the sum of its stages' times, each of which depends on the
+    stage's own decisions alone:
+
+        time(network) = constant + sum over stages of table[stage][own choices]
+
+    The tables are what latency look-up tables are elsewhere (ProxylessNAS, arXiv 1812.00332;
+    FBNet, arXiv 1812.03443), only that they are found by least squares from whole networks. On
+    recorded A100 throughputs that were not fitted, the median error is 0.3 %, where boosted trees
+    have 1.8 %.
+
+    Args:
+        stages: the decisions of each stage.
+        counts: exact costs by name.
+        codes: networks [N, D] whose throughput is known.
+        throughput: images a second [N].
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Sequence[Decision]],
+        counts: BatchCosts,
+        codes: Codes,
+        throughput: NDArray[np.float64],
+    ) -> None:
+        self._counts = counts
+        self._lengths = [len(stage) for stage in stages]
+        self._shapes = [sizes(stage) for stage in stages]
+        columns = self._columns(codes)
+        widths = [math.prod(shape) for shape in self._shapes]
+        indicators = [np.eye(w)[c] for w, c in zip(widths, columns, strict=True)]
+        design = np.concatenate([np.ones((len(codes), 1)), *indicators], axis=1)
+        # Relative errors are what counts: each equation is divided by its own time.
+        design *= throughput[:, None] / PICOSECONDS
+        normal = design.T @ design / np.mean(design[:, 0] ** 2)
+        right = design.T @ np.ones(len(codes)) / np.mean(design[:, 0] ** 2)
+        solution = np.linalg.solve(normal + _RIDGE * np.eye(len(normal)), right)
+        self._constant = float(solution[0])
+        self._tables = np.split(solution[1:], np.cumsum(widths)[:-1])
+
+    def __call__(self, codes: Codes, /) -> CostArrays:
+        """Return the costs [N] of codes [N, D] by name; latency in seconds."""
+        time = np.full(len(codes), self._constant)
+        for table, column in zip(self._tables, self._columns(codes), strict=True):
+            time += table[column]
+        latency = np.maximum(np.rint(time), 1) / PICOSECONDS
+        return {**self._counts(codes), "latency": latency}
+
+    def _columns(self, codes: Codes) -> list[NDArray[np.intp]]:
+        """Return each stage's table columns [N]."""
+        parts = np.split(np.asarray(codes, np.intp), np.cumsum(self._lengths)[:-1], axis=1)
+        return [
+            np.ravel_multi_index(tuple(part.T), shape)
+            for part, shape in zip(parts, self._shapes, strict=True)
+        ]

@@ -7,9 +7,15 @@ optuna_gp+start, ...           peers that get the first 12 networks of `bayesian
 my.py:Mine                     your controller
 """
 
+import ast
 import functools
+import hashlib
+import importlib.util
+import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from mnas_search.benchmarks.discovery.peers.local_search import LocalSearch, local_search_within
@@ -19,14 +25,11 @@ from mnas_search.benchmarks.discovery.peers.reinforce import Reinforce
 from mnas_search.benchmarks.discovery.peers.started import Started
 from mnas_search.benchmarks.discovery.peers.uniform import Uniform
 from mnas_search.benchmarks.discovery.searchers import MakeSearcher, Ours, Searcher
-from mnas_search.benchmarks.discovery.sources import source_hash
 from mnas_search.common import plugins
 from mnas_search.common.errors import UnknownName, UsageError
 from mnas_search.nas.problem import Problem
 
 REFERENCE = "bayesian"
-
-
 PEERS: dict[str, MakeSearcher] = {
     "random": Uniform,
     "local_search": LocalSearch,
@@ -118,3 +121,55 @@ def _controller(name: str, plugin: str, **options: Any) -> Entry:
 def _settings(made: Any, *packages: str) -> dict[str, str]:
     used = {package: version(package) for package in packages}
     return {"mnas-search": version("mnas-search"), "source": source_hash(made), **used}
+
+
+# Packages whose code decides what a controller proposes.
+_DECIDING = (
+    "mnas_search.benchmarks.discovery.peers.",
+    "mnas_search.controllers.",
+    "mnas_search.nas.space.",
+    "mnas_search.nas.surrogate.",
+)
+
+
+def source_hash(made: Any) -> str:
+    """Hash the module that defines a class or function, and the deciding ones it imports."""
+    return source_hash_of_file(Path(inspect.getfile(made)).resolve())
+
+
+def source_hash_of_file(file: Path) -> str:
+    """Hash a file likewise; comments and docstrings do not count."""
+    trees: dict[Path, str] = {}
+    _collect(file, trees)
+    return hashlib.sha256("".join(trees.values()).encode()).hexdigest()[:16]
+
+
+def _collect(file: Path, trees: dict[Path, str]) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    names = [name for name in _imported(tree) if name.startswith(_DECIDING)]
+    trees[file] = ast.dump(_WithoutDocstrings().visit(tree))
+    for other in filter(None, map(_module_file, names)):
+        if other not in trees:
+            _collect(other, trees)
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) else node
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield f"{node.module}."
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _module_file(name: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(name.rstrip("."))
+    except ModuleNotFoundError:  # a name inside a module
+        return None
+    return Path(spec.origin).resolve() if spec is not None and spec.origin else None

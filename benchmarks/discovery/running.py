@@ -1,17 +1,22 @@
 """Which runs are wanted, and the folder that keeps them: nothing is computed twice."""
 
+import gzip
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mnas_search.benchmarks import tasks_over_processes
-from mnas_search.benchmarks.discovery import runs, scoring
+from mnas_search.benchmarks.discovery import scoring, searchers
 from mnas_search.benchmarks.discovery.problems import DiscoveryProblem
 from mnas_search.benchmarks.discovery.roster import entry, label
 from mnas_search.benchmarks.tasks_over_processes import Note
+from mnas_search.common.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +90,9 @@ class Runner:
     folder: Path
     refits: int = 0
 
-    def kept(self, task: Task) -> runs.Run | None:
+    def kept(self, task: Task) -> searchers.Run | None:
         """Read the run, cut to the task's length; None where it has to be computed."""
-        run = runs.read(self._file(task), self._fingerprint(task))
+        run = self._read(task)
         return None if run is None or len(run) < task.evaluations else run.first(task.evaluations)
 
     def compute(self, task: Task) -> None:
@@ -98,13 +103,19 @@ class Runner:
         problem = self.problems[task.problem]
         with threadpool_limits(1):
             searcher = entry(task.name).make(problem.given, task.seed)
-            run = runs.play(problem, searcher, task.seed, task.evaluations)
-        runs.save(self._file(task), run, self._fingerprint(task))
+            run = searchers.play(problem, searcher, task.seed, task.evaluations)
+        content = {
+            "fingerprint": self._fingerprint(task),
+            "codes": ["".join(map(str, row)) for row in run.codes.tolist()],
+            "told": [round(value, 7) for value in run.told.tolist()],
+            "seconds": [round(value, 5) for value in run.seconds.tolist()],
+        }
+        _write(self._file(task), content)
 
     def scored(self, task: Task) -> scoring.Scored | None:
         """Read the run with its scores; None where it has to be scored."""
         run = self.kept(task)
-        content = runs.read_packed(self._score_file(task), self._score_fingerprint(task))
+        content = _read(self._file(task, ".score"), self._score_fingerprint(task))
         if run is None or content is None or len(content["rewards"]) < len(run):
             return None
         passed = [np.inf if n is None else n for n in content["passed"]]
@@ -112,9 +123,8 @@ class Runner:
 
     def score(self, task: Task) -> None:
         """Score and keep."""
-        run = runs.read(self._file(task), self._fingerprint(task))
+        run, problem = self._read(task), self.problems[task.problem]
         assert run is not None
-        problem = self.problems[task.problem]
         with threadpool_limits(1):
             value = scoring.rewards(problem, scoring.reporting_model(), run.codes)
             passed = scoring.passes(problem, run.codes, value, self.refits)
@@ -123,20 +133,50 @@ class Runner:
             "rewards": [round(reward, 7) for reward in value.tolist()],
             "passed": [n if np.isfinite(n) else None for n in passed],
         }
-        runs.write_packed(self._score_file(task), content)
+        _write(self._file(task, ".score"), content)
 
-    def _file(self, task: Task) -> Path:
-        return runs.path(self.folder, task.problem, task.name, task.seed)
+    def _read(self, task: Task) -> searchers.Run | None:
+        content = _read(self._file(task), self._fingerprint(task))
+        if content is None:
+            return None
+        rows = content["codes"]
+        digits = np.frombuffer("".join(rows).encode(), np.uint8) - ord("0")
+        return searchers.Run(
+            codes=digits.reshape(len(rows), -1),
+            told=np.array(content["told"]),
+            seconds=np.array(content["seconds"]),
+        )
 
-    def _score_file(self, task: Task) -> Path:
-        file = self._file(task)
-        return file.with_name(file.name.replace(".json.gz", ".score.json.gz"))
+    def _file(self, task: Task, what: str = "") -> Path:
+        name = task.name
+        if ".py:" in name:  # the same class name in two files is two controllers
+            file, _, attribute = name.rpartition(":")
+            digest = hashlib.sha256(str(Path(file).resolve()).encode()).hexdigest()[:8]
+            name = f"{attribute}-{Path(file).stem}-{digest}"
+        return self.folder / "runs" / task.problem / name / f"seed-{task.seed:03d}{what}.json.gz"
 
     def _fingerprint(self, task: Task) -> str:
-        return runs.fingerprint(self.problems[task.problem], entry(task.name).settings)
+        """Hash everything that a run depends on besides its seed."""
+        problem, searcher = self.problems[task.problem].settings, entry(task.name).settings
+        everything = {"problem": problem, "searcher": searcher, "protocol": searchers.PROTOCOL}
+        return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:16]
 
     def _score_fingerprint(self, task: Task) -> str:
         return f"{self._fingerprint(task)} {scoring.reporting_probe()} {self.refits}"
+
+
+def _write(file: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, separators=(",", ":"))
+    write_atomically(file, gzip.compress(text.encode(), mtime=0))
+
+
+def _read(file: Path, fingerprint: str) -> dict[str, Any] | None:
+    """Read what was written under this fingerprint; None for anything else."""
+    try:
+        content: dict[str, Any] = json.loads(gzip.decompress(file.read_bytes()))
+        return content if content["fingerprint"] == fingerprint else None
+    except (OSError, EOFError, ValueError, LookupError, TypeError):
+        return None
 
 
 def compute(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mnas_search.benchmarks.discovery.peers.local_search import neighbours
 from mnas_search.benchmarks.discovery.problems import DiscoveryProblem, efficientnet_b0
-from mnas_search.benchmarks.discovery.runs import Run
+from mnas_search.benchmarks.discovery.searchers import Run
 from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench
 from mnas_search.evaluators.accel_nasbench.evidence import SPACE, load
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees

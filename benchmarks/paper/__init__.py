@@ -1,7 +1,8 @@
 """The figures of the EfficientNet paper, computed again, each beside the printed one."""
 
 from mnas_search.benchmarks.paper import tables, text
-from mnas_search.benchmarks.paper.lines import ROUNDING, Line, Table
+from mnas_search.benchmarks.paper.lines import Line, Table
+from mnas_search.benchmarks.paper.reasons import ROUNDING
 
 __all__ = ["ROUNDING", "Line", "Table", "all_tables"]
 

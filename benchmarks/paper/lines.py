@@ -1,17 +1,10 @@
 """A printed figure beside a computed one, and the reason where they differ."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from mnas_search.benchmarks.paper import reasons
 from mnas_search.benchmarks.paper.printed import ABOUT, Printed
-
-ROUNDING = "rounding: the figure here, rounded as the printed one, is the printed one"
-FROM_PRINTED = "the paper's ratio follows from its own figures, within their rounding"
-NO_RATIO = "not the ratio of the paper's own figures"
-NOT_PRINTED = "the paper prints none"
-NOT_TRAINED = "an accuracy: nothing is trained here"
-NOT_BUILT = "another work's network: not built here"
-NOT_TIMED = "a time: `mnas-search bench latency` takes some of them on this machine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,27 +54,18 @@ def compare(
     row: str, quantity: str, printed: Printed | None, computed: float | None, *, why: str
 ) -> Line:
     """Make a line; `why` is its reason unless the figures are equal or differ by rounding."""
-    reason = NOT_PRINTED if printed is None and computed is None else why
+    reason = reasons.NOT_PRINTED if printed is None and computed is None else why
     if printed is not None and computed is not None:
         if computed == printed.value:
             reason = ""
         elif printed.rounds(computed):
-            reason = ROUNDING
+            reason = reasons.ROUNDING
     return Line(row=row, quantity=quantity, printed=printed, computed=computed, reason=reason)
 
 
-def accuracy(
-    row: str, quantity: str, printed: Printed | None, earlier: Printed | None = None
-) -> Line:
+def accuracy(row: str, quantity: str, printed: Printed, earlier: Printed | None = None) -> Line:
     """Make the line of an accuracy, which nothing here computes."""
-    return Line(
-        row=row,
-        quantity=quantity,
-        printed=printed,
-        computed=None,
-        reason=NOT_TRAINED,
-        earlier=earlier,
-    )
+    return replace(compare(row, quantity, printed, None, why=reasons.NOT_TRAINED), earlier=earlier)
 
 
 def ratio(
@@ -93,11 +77,11 @@ def ratio(
 ) -> Line:
     """A ratio of two figures, each as (printed, counted), counted ones taken where there are."""
     if printed is None or over[0] is None or under[0] is None:
-        return compare(row, quantity, printed, None, why=NOT_PRINTED)
+        return compare(row, quantity, printed, None, why=reasons.NOT_PRINTED)
     computed = (over[1] or over[0].value) / (under[1] or under[0].value)
     if printed.follows(over[0], under[0]):
-        why = FROM_PRINTED
+        why = reasons.FROM_PRINTED
     else:
         own = f"{over[0].text} / {under[0].text} = {over[0].value / under[0].value:.2g}x"
-        why = f"{NO_RATIO}, {own}"
+        why = f"{reasons.NO_RATIO}, {own}"
     return compare(row, quantity, printed, computed, why=why)

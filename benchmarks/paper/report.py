@@ -1,25 +1,24 @@
 """`mnas-search bench paper`: the paper's figures beside this code's, as tables, JSON, page."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from markupsafe import Markup
 
 from mnas_search.architecture.cost.base import CONVENTION
 from mnas_search.benchmarks.paper import ROUNDING, Line, Table, all_tables
-from mnas_search.benchmarks.paper.figures import flops_figure, params_figure
+from mnas_search.benchmarks.paper.figures import RunFamily, flops_figure, params_figure, run_family
 from mnas_search.benchmarks.paper.printed import PAPER, Printed
-from mnas_search.benchmarks.paper.run_family import RunFamily, run_family
 from mnas_search.common.errors import UsageError
 from mnas_search.common.files import write_atomically
 from mnas_search.common.render.pages import render
 from mnas_search.common.render.tables import console, print_table
 
 _TEMPLATE = Path(__file__).parent / "templates" / "paper.html.j2"
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _LEGEND = (
     f"{PAPER}: figures as printed, and in brackets those of versions 1 to 3 where they differ; "
     "beside each, under 'here', what this code computes and by how much that is more; '-' where "
@@ -27,13 +26,14 @@ _LEGEND = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Cells:
-    """A table as text, with what its letters mean."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Section:
+    """A table as text, with what its letters mean among the notes."""
 
+    title: str
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
-    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +86,11 @@ def _line(t: Table, line: Line) -> dict[str, Any]:
 
 def show(found: Comparison) -> None:
     """Print the tables."""
-    own = found.family
-    for t in found.tables:
-        cells = _cells(t)
-        print_table(cells.columns, cells.rows, title=t.title)
-        for note in (*cells.reasons, *t.notes):
+    family = [] if found.family is None else [_family(found.family)]
+    for section in (*map(_section, found.tables), *family):
+        print_table(section.columns, section.rows, title=section.title)
+        for note in section.notes:
             console().print(note, markup=False, highlight=False)
-    if own is not None:
-        print_table(_FAMILY, _family(own), title=f"The family of {own.name}")
-        console().print(own.note, markup=False, highlight=False)
     console().print(f"\n{_LEGEND}\n{CONVENTION}", markup=False, highlight=False)
 
 
@@ -128,33 +124,26 @@ def check_output(folder: Path, *, force: bool) -> None:
 
 def _page(found: Comparison, figures: Sequence[str]) -> str:
     """Return the page; the family of a run comes before the paper's tables."""
-    own = found.family
-    sections: list[dict[str, Any]] = []
-    if own is not None:
-        members = (_FAMILY, _family(own))
-        title = f"The family of {own.name}"
-        sections.append({"title": title, "table": members, "notes": [own.note]})
-    for t in found.tables:
-        cells = _cells(t)
-        rows, notes = (cells.columns, cells.rows), [*cells.reasons, *t.notes]
-        sections.append({"title": t.title, "table": rows, "notes": notes})
+    family = [] if found.family is None else [_family(found.family)]
     values = {
         "title": "The figures of the EfficientNet paper, counted again",
         "introduction": [_LEGEND, CONVENTION],
         "figures": [Markup(svg) for svg in figures],
-        "sections": sections,
+        "sections": [*family, *map(_section, found.tables)],
     }
     return render(_TEMPLATE, values)
 
 
-_FAMILY = ("name", "params", "FLOPs")
+def _family(own: RunFamily) -> _Section:
+    return _Section(
+        title=f"The family of {own.name}",
+        columns=("name", "params", "FLOPs"),
+        rows=[(m.name, f"{m.params:,}", f"{m.macs:,}") for m in own.members],
+        notes=(own.note,),
+    )
 
 
-def _family(own: RunFamily) -> list[tuple[str, ...]]:
-    return [(m.name, f"{m.params:,}", f"{m.macs:,}") for m in own.members]
-
-
-def _cells(t: Table) -> _Cells:
+def _section(t: Table) -> _Section:
     """Return rows of the paper's table; computed figures stand beside the printed ones."""
     rows: dict[str, dict[str, Line]] = {}
     for line in t.lines:
@@ -163,7 +152,7 @@ def _cells(t: Table) -> _Cells:
     computed = {line.quantity for line in t.lines if line.computed is not None}
     printed = {line.quantity for line in t.lines if line.printed is not None}
     reasons = dict.fromkeys(line.reason for line in t.lines if _differs(line))
-    letters = dict(zip(reasons, _LETTERS, strict=False))
+    letters = dict(zip(reasons, ascii_lowercase, strict=False))
     explained = any(line.difference for line in t.lines)
     columns = [t.rows]
     for quantity in quantities:
@@ -178,12 +167,15 @@ def _cells(t: Table) -> _Cells:
             row += [_printed(found)] if quantity in printed else []
             row += [_here(found)] if quantity in computed else []
         cells.append((*row, *([_why(lines.values(), letters)] if explained else [])))
-    return _Cells(
+    missing = dict.fromkeys(x.reason for x in t.lines if x.computed is None and x.printed)
+    return _Section(
+        title=t.title,
         columns=(*columns, *(["why"] if explained else [])),
         rows=cells,
-        reasons=(
+        notes=(
             *(f"({letter}) {reason}" for reason, letter in letters.items()),
-            *_not_computed(t),
+            *([f"not computed: {'; '.join(missing)}"] if missing else []),
+            *t.notes,
         ),
     )
 
@@ -198,14 +190,6 @@ def _why(lines: Iterable[Line], letters: Mapping[str, str]) -> str:
     found = sorted({letters[line.reason] for line in lines if _differs(line)})
     rounded = any(line.reason == ROUNDING for line in lines)
     return ", ".join([*found, *(["rounding"] if rounded else [])])
-
-
-def _not_computed(t: Table) -> Iterator[str]:
-    reasons = dict.fromkeys(
-        line.reason for line in t.lines if line.computed is None and line.printed is not None
-    )
-    if reasons:
-        yield f"not computed: {'; '.join(reasons)}"
 
 
 def _printed(line: Line | None) -> str:

@@ -7,8 +7,7 @@ the same optimiser, schedule, augmentation, epochs and batch, in turn, so that a
 both. The start of processes is left out on both sides; Ray's is shown.
 """
 
-from mnas_search.benchmarks.proxy.comparison import compare
-from mnas_search.benchmarks.proxy.workers import watch
+from mnas_search.benchmarks.proxy.comparison import compare, watch
 from mnas_search.benchmarks.proxy.workloads import LARGE, QUICK, SMALL
 
 __all__ = ["LARGE", "QUICK", "SMALL", "compare", "watch"]

@@ -1,21 +1,25 @@
-"""Candidates an hour: ours over two workers, and a plain loop in its better setting."""
+"""Candidates an hour: ours over two workers, and a plain loop in its better setting; what workers
+cost: the runner's share of a candidate's time, and a worker's memory."""
 
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, final
 
 from threadpoolctl import threadpool_limits
 
 from mnas_search.architecture.traced_network import Network
 from mnas_search.benchmarks.proxy.plain import Settings, Trained, train_plainly
-from mnas_search.benchmarks.proxy.work_list import WorkList
 from mnas_search.benchmarks.proxy.workloads import Workload, candidates
 from mnas_search.common.errors import WorkFailed
+from mnas_search.evaluators.function import FunctionEvaluator
+from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.experiments.runners.ray_tune import run_on_ray
 from mnas_search.nas.evaluator import Evaluator, Resources
-from mnas_search.nas.job import EvaluationJob, TimedQueue
+from mnas_search.nas.job import EvaluationJob, JobQueue, Outcome, TimedQueue
 from mnas_search.nas.trial import Evaluation
 
 WORKERS = 2
@@ -39,28 +43,53 @@ def compare(
     return [row for workload in workloads for row in _rows(workload, count, repeats, quick, note)]
 
 
+@final
+class WorkList(JobQueue[EvaluationJob]):
+    """Hands out a list of jobs in its order."""
+
+    def __init__(self, jobs: Sequence[EvaluationJob]) -> None:
+        self._jobs, self._left = list(jobs), list(reversed(jobs))
+        self._found: dict[EvaluationJob, tuple[Outcome, float]] = {}
+
+    def next(self) -> EvaluationJob | None:
+        return self._left.pop() if self._left else None
+
+    def record(self, job: EvaluationJob, outcome: Outcome, seconds: float) -> None:
+        self._found[job] = outcome, seconds
+
+    @property
+    def finished(self) -> bool:
+        """Whether every job has its outcome."""
+        return len(self._found) == len(self._jobs)
+
+    @property
+    def outcomes(self) -> list[tuple[Outcome, float]]:
+        """Outcome and seconds of each job, in order of the list."""
+        return [self._found[job] for job in self._jobs]
+
+
 def over_ray(
-    evaluator: Evaluator, work: Sequence[EvaluationJob], *, workers: int
-) -> tuple[TimedQueue[EvaluationJob], list[Evaluation], list[float]]:
-    """Evaluate as a run does; a stopwatch, the evaluations in order of work, their seconds."""
-    queue = WorkList(work)
+    evaluator: Evaluator, jobs: Sequence[EvaluationJob], *, workers: int
+) -> tuple[TimedQueue[EvaluationJob], list[tuple[Evaluation, float]]]:
+    """Evaluate as a run does; a stopwatch, and evaluation and seconds of each job, in order."""
+    queue = WorkList(jobs)
     timed = TimedQueue(queue)
     with threadpool_limits(1):  # as a run does
         run_on_ray(timed, evaluator, workers=workers)
-    evaluations = []
-    for outcome in queue.outcomes:
+    evaluated = []
+    for outcome, seconds in queue.outcomes:
         if not isinstance(outcome, Evaluation):
             raise WorkFailed(f"a candidate of the benchmark failed: {outcome.reason}")
-        evaluations.append(outcome)
-    return timed, evaluations, queue.seconds
+        evaluated.append((outcome, seconds))
+    return timed, evaluated
 
 
 @final
-class _CpuTimed(Evaluator):
-    """Another evaluator, with the CPU seconds of its process."""
+class Gauged(Evaluator):
+    """Another evaluator, with what `gauge` reads in its process before and after."""
 
-    def __init__(self, evaluator: Evaluator) -> None:
-        self._evaluator = evaluator
+    def __init__(self, evaluator: Evaluator, gauge: Callable[[], float]) -> None:
+        self._evaluator, self._gauge = evaluator, gauge
 
     @property
     def resources(self) -> Resources | None:
@@ -68,16 +97,16 @@ class _CpuTimed(Evaluator):
         return self._evaluator.resources
 
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """Evaluate likewise, and add CPU seconds."""
-        start = time.process_time()
+        """Evaluate likewise, and add the gauge's values."""
+        before = self._gauge()
         for evaluation in self._evaluator.evaluate(network, seed=seed):
-            yield replace(evaluation, info={"cpu": time.process_time() - start})
+            yield replace(evaluation, info={"before": before, "after": self._gauge()})
 
 
 def _rows(
     workload: Workload, count: int, repeats: int, quick: bool, note: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    evaluator, networks = _CpuTimed(workload.evaluator()), candidates(count)
+    evaluator, networks = Gauged(workload.evaluator(), time.process_time), candidates(count)
     tried = _tried(workload, 1 if quick else _TRIED, note)
     better = min(tried, key=lambda settings: sum(one.seconds for one in tried[settings]))
     rates: tuple[list[float], list[float]] = ([], [])  # candidates a second, a repeat each
@@ -86,11 +115,12 @@ def _rows(
     for repeat in range(repeats):
         jobs = [(number, 1 + repeat * count + number) for number in range(count)]
         work = [EvaluationJob(number=n, network=networks[n], seed=seed) for n, seed in jobs]
-        timed, evaluations, seconds = over_ray(evaluator, work, workers=WORKERS)
+        timed, evaluated = over_ray(evaluator, work, workers=WORKERS)
         rates[0].append(count / timed.elapsed)
-        for evaluation, s in zip(evaluations, seconds, strict=True):
-            cpu = (evaluation.info or {})["cpu"]
-            ours.append(Trained(seconds=s, cpu=cpu, accuracy=evaluation.accuracy))
+        for found, seconds in evaluated:
+            read = found.info or {}
+            cpu = read["after"] - read["before"]
+            ours.append(Trained(seconds=seconds, cpu=cpu, accuracy=found.accuracy))
         results = train_plainly(workload, jobs, better)
         rates[1].append(count / sum(one.seconds for one in results))
         plain.extend(results)
@@ -181,3 +211,54 @@ def _mean(values: Sequence[float]) -> str:
     if len(values) == 1:
         return mean
     return f"{mean} ± {statistics.stdev(values) / len(values) ** 0.5:.4f}"
+
+
+_SECONDS = 2.0  # of a candidate that is long enough to keep workers busy
+_LOOKED_AT = (20, 100, 200)  # candidates after which memory is looked at
+
+
+def watch(*, quick: bool) -> list[dict[str, Any]]:
+    """Measure three sessions of Ray: no work, two seconds of it, and 200 real trainings."""
+    short, long = (10, 2) if quick else (100, 8)
+    timed, _ = over_ray(_sleeping(0.0), _work(short), workers=WORKERS)
+    overhead = timed.elapsed * WORKERS / short
+    start = time.monotonic()
+    timed, _ = over_ray(_sleeping(_SECONDS), _work(long), workers=WORKERS)
+    assert timed.first is not None
+    busy = timed.busy / (WORKERS * timed.elapsed)
+    rows = [
+        (f"overhead a candidate, s ({short} of no work)", overhead, "at most 0.15"),
+        (f"workers busy ({long} of {_SECONDS:g} s)", busy, "at least 0.90"),
+        ("start-up of Ray and workers, s", timed.first - start, "-"),
+    ]
+    looked_at = (2, 4) if quick else _LOOKED_AT
+    watched = Gauged(ProxyTraining(proxy="epochs=1,fraction=0.1"), resident)
+    _, evaluated = over_ray(watched, _work(looked_at[-1]), workers=1)
+    memory = [(found.info or {})["after"] / 2**20 for found, _ in evaluated]
+    rows += [
+        (f"a worker's memory after {n} trainings, MiB", memory[n - 1], "flat") for n in looked_at
+    ]
+    return [{"measure": name, "value": round(v, 3), "wanted": wanted} for name, v, wanted in rows]
+
+
+def _work(count: int) -> list[EvaluationJob]:
+    networks = candidates(min(count, 50))
+    return [
+        EvaluationJob(number=n, network=networks[n % len(networks)], seed=n) for n in range(count)
+    ]
+
+
+def _sleeping(seconds: float) -> FunctionEvaluator:
+    """Return an evaluator that takes a fixed time."""
+    return FunctionEvaluator(partial(_sleep, seconds))
+
+
+def _sleep(seconds: float, network: Network) -> float:
+    time.sleep(seconds)
+    return 0.5
+
+
+def resident() -> float:
+    """Return the bytes of this process in memory (Linux; 0 elsewhere)."""
+    statm = Path("/proc/self/statm")
+    return float(statm.read_text().split()[1]) * 4096 if statm.exists() else 0.0

@@ -1,14 +1,15 @@
 """What is trained: candidates, data and recipes."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mnas_search.architecture.value import Architecture
+from mnas_search.data import Dataset, digits
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.nas.space.choices import sample
 from mnas_search.search_spaces.efficientnet import EfficientNetSpace
+from mnas_search.training.loop import resize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +25,8 @@ class Workload:
         return ProxyTraining(data=self.data, proxy=self.proxy)
 
 
-_ENLARGED = f"{Path(__file__).with_name('enlarged.py')}:digits_of_32_pixels"
-
-
-SMALL, LARGE = (
-    Workload(name="digits, 8 px", data="digits"),
-    Workload(name="enlarged digits, 32 px", data=_ENLARGED),
-)
+SMALL = Workload(name="digits, 8 px", data="digits")
+LARGE = Workload(name="enlarged digits, 32 px", data=f"{__file__}:digits_of_32_pixels")
 QUICK = Workload(name="digits, 8 px", data="digits", proxy="epochs=1")
 
 
@@ -38,3 +34,11 @@ def candidates(count: int) -> tuple[Architecture, ...]:
     """Draw networks from the `efficientnet` space, the same ones each time."""
     space, rng = EfficientNetSpace(), np.random.default_rng(0)
     return tuple(space.decode(sample(space.decisions, rng)) for _ in range(count))
+
+
+def digits_of_32_pixels() -> Dataset:
+    """Enlarge the digits: they cost what 32 pixels cost, and are as easy as digits."""
+    small = digits()
+    train, validation, test = (resize(s, 32) for s in (small.train, small.validation, small.test))
+    name = "digits of 32 pixels"
+    return replace(small, name=name, train=train, validation=validation, test=test)

@@ -7,12 +7,10 @@ arXiv 2404.08005), and is judged by Kendall's tau against counting alone.
     structure    scores of the plan
     scores       scores of the untrained network
     tasks        procedural images
-    features     a linear classifier on an untrained network
-    trained      short trainings
+    trained      short trainings, and a linear classifier on an untrained network
     readings     what a trial reads
     trials       the roster
     running      readings on disk, over processes
-    statistics   tau and its intervals
     table, report, figure   what is written
 """
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
-from mnas_search.evaluators.accel_nasbench.evidence import SPACE, Evidence, load
+from mnas_search.evaluators.accel_nasbench.evidence import SPACE, load
 from mnas_search.nas.space.choices import decode
 from mnas_search.nas.space.cost import space_cost
 
@@ -47,7 +47,7 @@ def sample(draw: str, count: int) -> Sample:
         raise UsageError(f"draw must be one of {', '.join(DRAWS)}, got {draw!r}")
     if not 2 <= count <= MAX_NETWORKS:
         raise UsageError(f"--networks must be from 2 to {MAX_NETWORKS}, got {count}")
-    data = evidence()
+    data = load()
     order = _order()
     start = DRAWS.index(draw) * MAX_NETWORKS
     rows = order[start : start + count]
@@ -69,7 +69,7 @@ def sample(draw: str, count: int) -> Sample:
 
 def network(row: int) -> Architecture:
     """Decode a recorded network with the ReLU that it was trained with (gates are sigmoids)."""
-    architecture = SPACE.decode(decode(SPACE.decisions, evidence().codes[row]))
+    architecture = SPACE.decode(decode(SPACE.decisions, load().codes[row]))
     stages = tuple(replace(stage, activation="relu") for stage in architecture.stages)
     return replace(
         architecture,
@@ -87,13 +87,7 @@ def others(count: int) -> NDArray[np.int64]:
 
 
 @functools.cache
-def evidence() -> Evidence:
-    """Load the recorded networks once."""
-    return load()
-
-
-@functools.cache
 def _order() -> NDArray[np.int64]:
     """Return the distinct networks (the first of equal ones) in a random order [M]."""
-    _codes, first = np.unique(evidence().codes, axis=0, return_index=True)
+    _codes, first = np.unique(load().codes, axis=0, return_index=True)
     return np.random.default_rng(SEED).permutation(np.sort(first))

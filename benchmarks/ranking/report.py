@@ -3,17 +3,10 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from mnas_search.benchmarks.ranking import statistics
+from mnas_search.benchmarks.ranking import table as ranked
 from mnas_search.benchmarks.ranking.networks import DRAWS, sample
 from mnas_search.benchmarks.ranking.readings import Reading
-from mnas_search.benchmarks.ranking.table import (
-    BUDGET,
-    CONFIRMING,
-    Row,
-    against,
-    baselines,
-    choice,
-)
+from mnas_search.benchmarks.ranking.table import BUDGET, CONFIRMING, Row
 from mnas_search.benchmarks.ranking.trials import Trial
 from mnas_search.benchmarks.results import (
     Record,
@@ -71,7 +64,7 @@ def table(rows: Sequence[Row]) -> list[dict[str, str]]:
 
 _LEGEND = f"""\
 tau: Kendall's tau-b with recorded ImageNet accuracy, 95 % interval over networks (bootstrap,
-{statistics.RESAMPLES:,} resamples). difference: to the best of three baselines on the same
+{ranked.RESAMPLES:,} resamples). difference: to the best of three baselines on the same
 networks, paired bootstrap; the baselines are log MACs, log params, and a linear function of both
 fitted on the recorded networks outside both draws. fair: among networks with
 squeeze-and-excitation in some stage. s: process time a network, one thread. passes: on the draw
@@ -82,7 +75,7 @@ difference above zero.
 
 def verdict(rows: Sequence[Row]) -> str:
     """Describe what was chosen on the first draw, and what the second says of it."""
-    taken = choice(rows)
+    taken = ranked.choice(rows)
     if taken is None:
         return (
             f"Nothing was read on {CONFIRMING} networks of draw `{DRAWS[0]}`: nothing is chosen."
@@ -107,7 +100,7 @@ def verdict(rows: Sequence[Row]) -> str:
         others = [r for r in rows if r.draw == DRAWS[1] and r.column.kind == kind]
         if others:
             best = max(others, key=lambda r: r.tau.value).column
-            gain = against(row.column, best, DRAWS[1])
+            gain = ranked.against(row.column, best, DRAWS[1])
             told += f" Difference to `{best.name}`: {_gain(gain)}."
     return told
 
@@ -143,7 +136,7 @@ def raw(
 def baseline_taus(draw: str, count: int) -> dict[str, float]:
     """Return tau of each baseline on a draw."""
     on = sample(draw, count)
-    return {name: statistics.tau(v, on.accuracy) for name, v in baselines(on).items()}
+    return {name: ranked.tau(v, on.accuracy) for name, v in ranked.baselines(on).items()}
 
 
 def _tau(interval: Interval) -> str:

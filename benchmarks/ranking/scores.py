@@ -6,7 +6,7 @@ randomness to torch's default generator. Sources are cited; no code of theirs is
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -72,7 +72,7 @@ def nwot(network: nn.Module, images: Tensor, labels: Tensor) -> float:
         active = (output > 0).flatten(1).float()
         kernel.add_(active @ active.T + (1 - active) @ (1 - active).T)
 
-    with _hooks(network, nn.ReLU, add), torch.no_grad():
+    with _hooks(_modules(network, nn.ReLU), add), torch.no_grad():
         network.train()(images)
     return float(torch.linalg.slogdet(kernel).logabsdet)
 
@@ -82,29 +82,23 @@ def zen(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     Gaussian image, and of what each batch norm divided by, without shortcuts and gates."""
     del labels
     network = _without(network, SqueezeExcite, Residual, nn.Linear).train()
+    scales: list[Tensor] = []
+    maps: list[Tensor] = []
+
+    def add(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        scales.append(inputs[0].var((0, 2, 3)).mean().sqrt().log())
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        maps.append(output.clone())
+
     with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                module.weight.normal_()
-        scales: list[Tensor] = []
-
-        def add(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            scales.append(inputs[0].var((0, 2, 3)).mean().sqrt().log())
-
-        maps: list[Tensor] = []
+        for module in _modules(network, nn.Conv2d):
+            module.weight.normal_()  # type: ignore[operator]
         x = torch.randn_like(images)
-        last = [m for m in network.modules() if isinstance(m, nn.ReLU)][-1]
-        keep = last.register_forward_hook(lambda _m, _i, output: maps.append(output.clone()))
-        handles = [
-            m.register_forward_pre_hook(add)
-            for m in network.modules()
-            if isinstance(m, nn.BatchNorm2d)
-        ]
-        network(x)
-        for handle in handles:
-            handle.remove()
-        network(x + 0.01 * torch.randn_like(x))
-        keep.remove()
+        with _hooks(_modules(network, nn.ReLU)[-1:], keep):
+            with _hooks(_modules(network, nn.BatchNorm2d), add, before=True):
+                network(x)
+            network(x + 0.01 * torch.randn_like(x))
         change = (maps[0] - maps[1]).abs().mean()
     return float(change.log() + torch.stack(scales).sum())
 
@@ -143,7 +137,7 @@ def meco(network: nn.Module, images: Tensor, labels: Tensor) -> float:
             correlation = torch.nan_to_num(torch.corrcoef(rows))
             total += float(torch.linalg.eigvalsh(correlation)[0])
 
-    with _hooks(network, nn.Conv2d, add), torch.no_grad():
+    with _hooks(_modules(network, nn.Conv2d), add), torch.no_grad():
         network.train()(torch.randn_like(images[:1]))
     return total
 
@@ -197,14 +191,9 @@ def _block_entropies(network: nn.Module, images: Tensor) -> list[float]:
 def _block_maps(network: nn.Module, images: Tensor) -> list[Tensor]:
     """Return the outputs of all blocks."""
     maps: list[Tensor] = []
-    handles = [
-        block.register_forward_hook(lambda _m, _i, output: maps.append(output))
-        for stage in network.blocks  # type: ignore[union-attr]
-        for block in stage
-    ]
-    network(images)
-    for handle in handles:
-        handle.remove()
+    blocks = itertools.chain.from_iterable(network.blocks)  # type: ignore[arg-type]
+    with _hooks(blocks, lambda _m, _i, output: maps.append(output)):
+        network(images)
     return maps
 
 
@@ -234,9 +223,19 @@ def _without(network: nn.Module, *kinds: type[nn.Module]) -> nn.Module:
     return network
 
 
+def _modules(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, kind)]
+
+
 @contextmanager
-def _hooks(network: nn.Module, kind: type[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
-    handles = [m.register_forward_hook(hook) for m in network.modules() if isinstance(m, kind)]
+def _hooks(
+    modules: Iterable[nn.Module], hook: Callable[..., None], *, before: bool = False
+) -> Iterator[None]:
+    """Have `hook` called with what modules compute, or `before` that with their inputs."""
+    handles = [
+        m.register_forward_pre_hook(hook) if before else m.register_forward_hook(hook)
+        for m in modules
+    ]
     try:
         yield
     finally:

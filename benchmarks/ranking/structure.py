@@ -2,7 +2,7 @@
 
 import math
 
-from mnas_search.architecture.blocks import NetworkPlan, plan
+from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.kind import Layer
 from mnas_search.architecture.value import Architecture
@@ -39,10 +39,9 @@ def entropy(architecture: Architecture) -> float:
     log(r^2 c) of the last map, times the sum over convolutions of log(c_in k^2 / groups); gates of
     squeeze-and-excitation are left out.
     """
-    layers = _spatial(plan(architecture))
-    last = layers[-1]
-    widths = sum(math.log(fan_in(layer)) for layer in layers)
-    return math.log(last.out_size**2 * last.out_channels) * widths
+    layers = [layer for layer in _convs(architecture) if not layer.bias]  # gates' have one
+    widths = sum(math.log(x.in_channels // x.groups * x.kernel**2) for x in layers)
+    return math.log(layers[-1].out_size ** 2 * layers[-1].out_channels) * widths
 
 
 def log_volume(architecture: Architecture) -> float:
@@ -50,18 +49,8 @@ def log_volume(architecture: Architecture) -> float:
     return sum(math.log(layer.weights) for layer in _convs(architecture))
 
 
-def fan_in(layer: Layer) -> int:
-    """Count the inputs that one output of a convolution sees."""
-    return layer.in_channels // layer.groups * layer.kernel**2
-
-
 def _convs(architecture: Architecture) -> list[Layer]:
     return [layer for layer in plan(architecture).layers() if layer.op == "conv"]
-
-
-def _spatial(network_plan: NetworkPlan) -> list[Layer]:
-    """Return convolutions but for the gates': those without bias."""
-    return [layer for layer in network_plan.layers() if layer.op == "conv" and not layer.bias]
 
 
 SCORES = (log_macs, log_params, log_activations, depth, entropy, log_volume)

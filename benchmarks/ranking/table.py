@@ -8,23 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from mnas_search.benchmarks.ranking import statistics, structure
-from mnas_search.benchmarks.ranking.networks import (
-    DRAWS,
-    MAX_NETWORKS,
-    Sample,
-    evidence,
-    network,
-    others,
-    sample,
-)
+from mnas_search.benchmarks.ranking import networks, structure
+from mnas_search.benchmarks.ranking.networks import DRAWS, MAX_NETWORKS, Sample, sample
 from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.benchmarks.ranking.trials import Combination, Trial, asked
-from mnas_search.common.statistics import Interval, Values
+from mnas_search.common import statistics
+from mnas_search.common.statistics import Interval, Pairs, TauBootstrap, Values
+from mnas_search.evaluators.accel_nasbench.evidence import load
 
 BAND = (360e6, 440e6)  # multiply-adds
 BUDGET = 60.0  # seconds a network
 _FITTED_ON = 1_000
+RESAMPLES = 2_000
 CONFIRMING = 100  # networks from which a draw confirms
 
 
@@ -155,10 +150,10 @@ def fitted(draw: str) -> Column:
     """What is no proxy but a yardstick beside it: a linear fit of all of `structure`, on recorded
     networks outside both draws."""
     rows = sample(draw, MAX_NETWORKS).rows
-    train = others(_FITTED_ON)
+    train = networks.others(_FITTED_ON)
     features = np.array([_counts(int(row)) for row in (*train, *rows)])
     features = np.column_stack([features, np.ones(len(features))])
-    accuracy = evidence().accuracy[train]
+    accuracy = load().accuracy[train]
     weights, *_ = np.linalg.lstsq(features[: len(train)], accuracy, rcond=None)
     predicted = features[len(train) :] @ weights
     return Column(
@@ -171,7 +166,7 @@ def fitted(draw: str) -> Column:
 
 @functools.cache
 def _counts(row: int) -> tuple[float, ...]:
-    architecture = network(row)
+    architecture = networks.network(row)
     return tuple(score(architecture) for score in structure.SCORES)
 
 
@@ -181,7 +176,7 @@ def against(column: Column, other: Column, draw: str) -> Interval:
     pairs = [(column.values.get(int(r)), other.values.get(int(r))) for r in whole.rows]
     there = np.array([None not in pair for pair in pairs])
     one, two = (np.array(v, float) for v in zip(*(p for p in pairs if None not in p), strict=True))
-    return statistics.difference(one, two, whole.accuracy[there])
+    return difference(one, two, whole.accuracy[there])
 
 
 def _row(column: Column, draw: str, on: Sample) -> Row:
@@ -194,10 +189,10 @@ def _row(column: Column, draw: str, on: Sample) -> Row:
         column=column,
         draw=draw,
         networks=len(values),
-        tau=statistics.tau_interval(values, on.accuracy),
+        tau=tau_interval(values, on.accuracy),
         baseline=baseline,
-        baseline_tau=statistics.tau(best, on.accuracy),
-        difference=statistics.difference(values, best, on.accuracy),
+        baseline_tau=tau(best, on.accuracy),
+        difference=difference(values, best, on.accuracy),
         fair=fair,
         fair_baseline=fair_baseline,
         band=near,
@@ -212,15 +207,44 @@ def _within(values: Values, on: Sample, where: NDArray[np.bool_]) -> tuple[float
         return float("nan"), float("nan")
     part = on.part(where)
     _name, best = _best_baseline(part)
-    return statistics.tau(values[where], part.accuracy), statistics.tau(best, part.accuracy)
+    return tau(values[where], part.accuracy), tau(best, part.accuracy)
 
 
 def _best_baseline(on: Sample) -> tuple[str, Values]:
     known = baselines(on)
-    name = max(known, key=lambda n: statistics.tau(known[n], on.accuracy))
+    name = max(known, key=lambda n: tau(known[n], on.accuracy))
     return name, known[name]
 
 
 def baselines(on: Sample) -> dict[str, Values]:
     """Return the baselines that need no proxy, by name [N] each."""
     return {"MACs": np.log(on.macs), "params": np.log(on.params), "linear fit": on.linear}
+
+
+def tau(scores: Values, truth: Values) -> float:
+    """Return tau-b; scores that are not finite rank last, and a constant has tau 0."""
+    return float(np.nan_to_num(statistics.tau_b(*_orders(scores, truth))[0]))
+
+
+def tau_interval(scores: Values, truth: Values) -> Interval:
+    """Return tau-b of scores [N] and truth [N] with its interval."""
+    found = _bootstrap(len(truth)).tau([_orders(scores, truth)])
+    assert found is not None  # no tau is undefined
+    return found
+
+
+def difference(scores: Values, baseline: Values, truth: Values) -> Interval:
+    """Return tau of the scores minus tau of the baseline, on the same samples of networks."""
+    theirs = [_orders(baseline, truth)]
+    found = _bootstrap(len(truth)).difference([_orders(scores, truth)], theirs)
+    assert found is not None
+    return found
+
+
+def _orders(scores: Values, truth: Values) -> tuple[Pairs, Pairs]:
+    return statistics.order_missing_last(scores), statistics.order_missing_last(truth)
+
+
+@functools.lru_cache(maxsize=4)
+def _bootstrap(networks: int) -> TauBootstrap:
+    return TauBootstrap(networks, count=RESAMPLES, undefined=0.0)

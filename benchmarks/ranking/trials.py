@@ -8,74 +8,55 @@ told by the draw `confirmation`.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mnas_search.benchmarks.ranking.features import RandomFeatures
 from mnas_search.benchmarks.ranking.networks import DRAWS, MAX_NETWORKS, sample
 from mnas_search.benchmarks.ranking.readings import Measure, Structure, ZeroCost
-from mnas_search.benchmarks.ranking.trained import ShortTraining
+from mnas_search.benchmarks.ranking.trained import RandomFeatures, ShortTraining
 from mnas_search.common.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Trial:
-    """One attempt to rank networks.
+    """One attempt to rank networks."""
 
-    Attributes:
-        name: by which it is chosen.
-        kind: `structure`, `zero-cost`, `features` or `training`.
-        measure: what is read off a network; its `repr` is all of its settings.
-        selection, confirmation: most networks of these draws that it is given.
-        seed: of the networks' weights.
-    """
-
-    name: str
-    kind: str
-    measure: Measure
-    selection: int
-    confirmation: int
-    seed: int = 0
+    name: str  # by which it is chosen
+    kind: str  # `structure`, `zero-cost`, `features` or `training`
+    measure: Measure  # what is read off a network; its `repr` is all of its settings
+    selection: int  # most networks of this draw that it is given
+    confirmation: int  # the same of the other draw
+    seed: int = 0  # of the networks' weights
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Combination:
     """Networks by the mean of their ranks in several trials' readings, by no fit."""
 
-    name: str  # of the combination
+    name: str
     parts: tuple[str, ...]  # names of trials with one reading each
     logarithms: bool = False  # whether ranks count by their logarithm, as AZ-NAS adds them
 
 
+_ALL = (MAX_NETWORKS, MAX_NETWORKS)
+
+
 def _plan(score: str) -> Trial:
-    return Trial(
-        name=score,
-        kind="structure",
-        measure=Structure(score=score),
-        selection=MAX_NETWORKS,
-        confirmation=MAX_NETWORKS,
-    )
+    return Trial(score, "structure", Structure(score=score), *_ALL)
 
 
 def _zero(
     score: str,
     resolution: int,
     batch_size: int,
+    given: tuple[int, int] = (100, 0),
     *,
     name: str = "",
-    selection: int = 100,
-    confirmation: int = 0,
     seed: int = 0,
 ) -> Trial:
-    return Trial(
-        name=name or score,
-        kind="zero-cost",
-        measure=ZeroCost(score=score, resolution=resolution, batch_size=batch_size),
-        selection=selection,
-        confirmation=confirmation,
-        seed=seed,
-    )
+    measure = ZeroCost(score=score, resolution=resolution, batch_size=batch_size)
+    return Trial(name or score, "zero-cost", measure, *given, seed)
 
 
 def _screening(name: str, kind: str, measure: Measure) -> Trial:
-    return Trial(name=name, kind=kind, measure=measure, selection=24, confirmation=0)
+    return Trial(name, kind, measure, selection=24, confirmation=0)
 
 
 def _training(name: str, task: str, *, images: int = 3_840, resolution: int = 8) -> Trial:
@@ -91,6 +72,7 @@ def _training(name: str, task: str, *, images: int = 3_840, resolution: int = 8)
     return _screening(name, "training", measure)
 
 
+_FEATURES = RandomFeatures(task="figures", images=1024, resolution=64, ridge=1.0)
 TRIALS = (
     _plan("log_macs"),
     _plan("log_params"),
@@ -99,46 +81,40 @@ TRIALS = (
     _plan("depth"),
     _plan("entropy"),
     _plan("log_volume"),
-    _zero("snip", 64, 32, selection=MAX_NETWORKS, confirmation=MAX_NETWORKS),
+    _zero("snip", 64, 32, _ALL),
     _zero("grad_norm", 64, 32),
-    _zero("zen", 64, 16, selection=MAX_NETWORKS, confirmation=MAX_NETWORKS),
+    _zero("zen", 64, 16, _ALL),
     _zero("synflow", 224, 1),
-    _screening(
-        "random_features",
-        "features",
-        RandomFeatures(task="figures", images=1024, resolution=64, ridge=1.0),
-    ),
+    _screening("random_features", "features", _FEATURES),
     _training("memorise", "random-labels", images=512),
     _training("teacher", "shallow-teacher"),
     _training("figures", "figures", resolution=16),
     _zero("snip", 224, 8, name="snip_224"),
-    _zero("snip", 64, 32, name="snip_seed1", seed=1, confirmation=MAX_NETWORKS),
+    _zero("snip", 64, 32, (100, MAX_NETWORKS), name="snip_seed1", seed=1),
     _zero("nwot", 64, 32),
     _zero("jacob_cov", 64, 32),
     _zero("expressivity", 64, 32),
     _zero("progressivity", 64, 32),
     _zero("trainability", 64, 32),
-    _zero("zico", 64, 64, selection=50),
-    _zero("meco", 64, 1, selection=50),
+    _zero("zico", 64, 64, (50, 0)),
+    _zero("meco", 64, 1, (50, 0)),
 )
 
 COMBINATIONS = (
-    Combination(name="params+entropy", parts=("log_params", "entropy")),
-    Combination(name="params+depth", parts=("log_params", "depth")),
-    Combination(name="params+snip", parts=("log_params", "snip")),
-    Combination(name="params+zen", parts=("log_params", "zen")),
-    Combination(name="params+synflow", parts=("log_params", "synflow")),
-    Combination(name="params+snip_224", parts=("log_params", "snip_224")),
-    Combination(name="params+snip_seed1", parts=("log_params", "snip_seed1")),
+    Combination("params+entropy", ("log_params", "entropy")),
+    Combination("params+depth", ("log_params", "depth")),
+    Combination("params+snip", ("log_params", "snip")),
+    Combination("params+zen", ("log_params", "zen")),
+    Combination("params+synflow", ("log_params", "synflow")),
+    Combination("params+snip_224", ("log_params", "snip_224")),
+    Combination("params+snip_seed1", ("log_params", "snip_seed1")),
+    Combination("params+snip+snip_seed1", ("log_params", "log_params", "snip", "snip_seed1")),
+    Combination("snip+zen", ("snip", "zen")),
+    Combination("params+snip+zen", ("log_params", "snip", "zen")),
+    Combination("snip+zen+synflow", ("snip", "zen", "synflow")),
     Combination(
-        name="params+snip+snip_seed1", parts=("log_params", "log_params", "snip", "snip_seed1")
-    ),
-    Combination(name="snip+zen", parts=("snip", "zen")),
-    Combination(name="params+snip+zen", parts=("log_params", "snip", "zen")),
-    Combination(name="snip+zen+synflow", parts=("snip", "zen", "synflow")),
-    Combination(
-        name="az_nas",
-        parts=("expressivity", "progressivity", "trainability", "log_macs"),
+        "az_nas",
+        ("expressivity", "progressivity", "trainability", "log_macs"),
         logarithms=True,
     ),
 )

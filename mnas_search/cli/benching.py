@@ -24,6 +24,16 @@ def _quick_option(text: str) -> Callable[[_Command], _Command]:
     return click.option("--quick", is_flag=True, help=text)
 
 
+def _count_option(flag: str, default: int, text: str) -> Callable[[_Command], _Command]:
+    return click.option(flag, type=_ONE_OR_MORE, default=default, show_default=True, help=text)
+
+
+def _names_option(
+    flag: str, text: str, *, default: str = "all", metavar: str = "A,B"
+) -> Callable[[_Command], _Command]:
+    return click.option(flag, metavar=metavar, default="", show_default=default, help=text)
+
+
 def _kept_options(folder: str) -> Callable[[_Command], _Command]:
     """Return a decorator that adds the options of a benchmark that keeps its results."""
 
@@ -80,16 +90,8 @@ def evidence(form: str) -> None:
     metavar="FILE.PY:NAME",
     help="Add a controller of your own; repeatable.",
 )
-@click.option(
-    "--only-controllers", metavar="A,B", default="", show_default="all", help="Run these alone."
-)
-@click.option(
-    "--only-problems",
-    metavar="X,Y",
-    default="",
-    show_default="all",
-    help="Run on these problems alone.",
-)
+@_names_option("--only-controllers", "Run these alone.")
+@_names_option("--only-problems", "Run on these problems alone.", metavar="X,Y")
 @format_option
 def discovery(
     results: Path,
@@ -123,9 +125,7 @@ def discovery(
 @bench.command()
 @_kept_options("ranking-results")
 @_quick_option("Read 4 cheap scores of 8 networks a draw, in seconds.")
-@click.option(
-    "--only", metavar="A,B", default="", show_default="all", help="Run these trials alone."
-)
+@_names_option("--only", "Run these trials alone.")
 @click.option(
     "--networks",
     type=click.IntRange(min=2),
@@ -160,16 +160,8 @@ def ranking(
 
 
 @bench.command()
-@click.option(
-    "--candidates",
-    type=_ONE_OR_MORE,
-    default=24,
-    show_default=True,
-    help="Number of networks to train in each repeat.",
-)
-@click.option(
-    "--repeats", type=_ONE_OR_MORE, default=3, show_default=True, help="Number of repeats."
-)
+@_count_option("--candidates", 24, "Number of networks to train in each repeat.")
+@_count_option("--repeats", 3, "Number of repeats.")
 @_quick_option("Train few candidates on the digits for one epoch, in about a minute.")
 @click.option(
     "--only", type=click.Choice(["small", "large", "workers"]), help="Run this part alone."
@@ -211,13 +203,7 @@ def memory(quick: bool, form: str) -> None:
 
 
 @bench.command()
-@click.option(
-    "--runs",
-    type=_ONE_OR_MORE,
-    default=20,
-    show_default=True,
-    help="Number of timed runs of each network.",
-)
+@_count_option("--runs", 20, "Number of timed runs of each network.")
 @_quick_option("Time small networks instead, twice each, in seconds.")
 @format_option
 def latency(runs: int, quick: bool, form: str) -> None:
@@ -258,20 +244,8 @@ def paper(folder: Path | None, output: Path | None, force: bool, form: str) -> N
 
 
 @bench.command()
-@click.option(
-    "--turns",
-    type=_ONE_OR_MORE,
-    default=40,
-    show_default=True,
-    help="Number of measurements of each network.",
-)
-@click.option(
-    "--only",
-    metavar="A,B",
-    default="",
-    show_default="onnxruntime,compiled",
-    help="Devices to run on.",
-)
+@_count_option("--turns", 40, "Number of measurements of each network.")
+@_names_option("--only", "Devices to run on.", default="onnxruntime,compiled")
 @_quick_option("Measure twice at 64 pixels.")
 @format_option
 def exports(turns: int, only: str, quick: bool, form: str) -> None:

@@ -66,13 +66,8 @@ def report(folder: Path) -> None:
     click.echo(str(write_report(folder)))
 
 
-_KINDS = {
-    "spaces": "search_spaces",
-    "controllers": "controllers",
-    "evaluators": "evaluators",
-    "exporters": "exporters",
-    "datasets": "datasets",
-    "blocks": "blocks",
+_KINDS = {"spaces": "search_spaces"} | {
+    name: name for name in ("controllers", "evaluators", "exporters", "datasets", "blocks")
 }
 
 

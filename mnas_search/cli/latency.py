@@ -175,7 +175,7 @@ def _rows(
         return rows, lines
     from mnas_search.architecture.cost.latency.table import matches_this_machine
     from mnas_search.cli.console import status_line
-    from mnas_search.evaluators.latency.checking import check
+    from mnas_search.evaluators.latency.measuring import check
 
     with status_line() as note:
         checked = check(networks, table, turns=turns, note=note)

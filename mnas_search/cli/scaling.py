@@ -107,7 +107,7 @@ def scale(architecture: str, form: str, **options: Any) -> None:
     """
     from mnas_search.cli.scaling_modes import MODES, mode_of, request_of
     from mnas_search.experiments.resolve import resolve_architecture
-    from mnas_search.experiments.scaling.save_networks import check_new, save_networks
+    from mnas_search.experiments.scaling.families import check_new, save_networks
 
     given = {n: value for n, value in options.items() if value is not None and value is not False}
     mode = mode_of(given)

@@ -37,19 +37,24 @@ class FunctionEvaluator(Evaluator):
         return resources
 
     def evaluate(self, network: Network, *, seed: int) -> Iterator[Evaluation]:
-        """Yield one evaluation."""
         seeds = {"seed": seed} if self._seeded else {}
         yield Evaluation(accuracy=float(self._function(network, **seeds)))
 
 
 def as_evaluator(
-    target: Any, *, data: str | None, proxy: str | None = None, deployment: int | None = None
+    target: Any,
+    *,
+    data: str | None,
+    proxy: str | None = None,
+    init: object = None,
+    deployment: int | None = None,
 ) -> Evaluator:
     """Return an evaluator made from what a plug-in name stands for.
 
     An `Evaluator` is taken as it is; a subclass is constructed with `data=`, and with `proxy=`
-    where that is given, and with the resolution of `deployment=` where it takes one; any other
-    callable is a function of the architecture.
+    where that is given, as with `init=`, a `Pretrained` network to start from, and with the
+    resolution of `deployment=` where it takes one; any other callable is a function of the
+    architecture.
     """
     if isinstance(target, Evaluator):
         return target
@@ -60,22 +65,21 @@ def as_evaluator(
         )
     if isinstance(target, type) and issubclass(target, Evaluator):
         accepted = inspect.signature(target).parameters
-        for name, value in (("data", data), ("proxy", proxy)):
+        for name, value in (("data", data), ("proxy", proxy), ("init", init)):
             if value is not None and name not in accepted:
                 raise UsageError(
                     f"{name} {value!r} requires an evaluator that takes {name}, "
                     f"got {target.__name__}"
                 )
         given: dict[str, Any] = {"data": data} if "data" in accepted else {}
-        if proxy is not None:
-            given["proxy"] = proxy
+        given |= {n: v for n, v in (("proxy", proxy), ("init", init)) if v is not None}
         if deployment is not None and "deployment" in accepted:
             given["deployment"] = deployment
         evaluator: Evaluator = plugins.make(target, target.__name__, **given)
         return evaluator
     if not callable(target):
         raise UsageError(f"evaluator must be an Evaluator or a function, got {target!r}")
-    for name, value in (("data", data), ("proxy", proxy)):
+    for name, value in (("data", data), ("proxy", proxy), ("init", init)):
         if value is not None:
             raise UsageError(
                 f"{name} {value!r} requires an evaluator that takes {name}, got a function"

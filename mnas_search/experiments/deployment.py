@@ -70,13 +70,20 @@ class Deployment:
 
 
 def find_deployment(
-    space: str, data: str | None, resolution: int | None, recorded: Mapping[str, Any] | None = None
+    space: str,
+    data: str | None,
+    resolution: int | None,
+    *,
+    pretrained: bool = False,
+    recorded: Mapping[str, Any] | None = None,
 ) -> Deployment:
     """Return the deployment of a space's networks.
 
     Args:
         resolution: None for the space's if it fixes one, else the data's own
             (`mnas_search.data.loading.own_resolution`), else 224.
+        pretrained: whether they start from pretrained weights, which were trained on larger images
+            and with every stride: 224 pixels by default, and no stride is dropped.
         recorded: the options of the folder that is resumed; None for a new one.
     """
     resumed = recorded is not None
@@ -87,14 +94,14 @@ def find_deployment(
         resolution = own
         if not embedded:
             note = f"the space fixes its resolution, {own} pixels: its networks stay as they are"
-    elif resolution is None and not embedded:
+    elif resolution is None and not embedded and not pretrained:
         resolution = own_resolution(data)
         note = (
             f"networks are deployed at {resolution} pixels, the median shorter side of the images "
             "to a multiple of 32 (--resolution changes it)"
         )
     resolution = resolution or _DEFAULT
-    matters = not embedded or resolution < FULL_STRIDES
+    matters = not pretrained and (not embedded or resolution < FULL_STRIDES)
     return Deployment(
         space=space,
         resolution=resolution,

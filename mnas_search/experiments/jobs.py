@@ -103,11 +103,9 @@ class JournalledQueue(JobQueue[EvaluationJob]):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is in flight and nothing will come."""
         return not self._in_flight and (time.monotonic() > self._deadline or not self._open())
 
     def next(self) -> EvaluationJob | None:
-        """Return the next job."""
         if time.monotonic() > self._deadline or not self._open():
             return None
         self._in_flight += 1

@@ -160,7 +160,6 @@ class Search(JobQueue[EvaluationJob]):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is in flight and nothing will come."""
         return not self._in_flight and not self._handed_back and not self._has_room()
 
     def estimates(self) -> Mapping[int, float]:

@@ -29,13 +29,8 @@ def read_trial(asked: Asked, event: Mapping[str, Any], objective: Objective) -> 
 
 def read_asked(event: Mapping[str, Any]) -> Asked:
     """Return a proposal from its event."""
-    return Asked(
-        number=event["trial"],
-        choices=event["choices"],
-        fingerprint=event["fingerprint"],
-        duplicate_of=event["duplicate_of"],
-        seed=event["seed"],
-    )
+    names = ("choices", "fingerprint", "duplicate_of", "seed")
+    return Asked(number=event["trial"], **{name: event[name] for name in names})
 
 
 def outcome_results(

@@ -112,11 +112,9 @@ class SequentialQueue(JobQueue[AnyJob]):
         return None
 
     def should_continue(self, job: AnyJob, evaluation: Evaluation, seconds: float) -> bool:
-        """Ask the queue that handed the job out: the current one."""
         return self._queues[0].should_continue(job, evaluation, seconds)
 
     def record(self, job: AnyJob, outcome: Outcome, seconds: float) -> None:
-        """Give the outcome to the queue that handed the job out: the current one."""
         self._queues[0].record(job, outcome, seconds)
 
     @property
@@ -143,7 +141,6 @@ class TimedQueue(JobQueue[AnyJob]):
         return 0.0 if self.first is None else max(0.0, self._last - self.first)
 
     def next(self) -> AnyJob | None:
-        """Return the queue's next job."""
         asked = time.monotonic()
         job = self._queue.next()
         if job is not None and self.first is None:
@@ -152,18 +149,15 @@ class TimedQueue(JobQueue[AnyJob]):
         return job
 
     def should_continue(self, job: AnyJob, evaluation: Evaluation, seconds: float) -> bool:
-        """Ask the queue."""
         return self._queue.should_continue(job, evaluation, seconds)
 
     def record(self, job: AnyJob, outcome: Outcome, seconds: float) -> None:
-        """Give the outcome to the queue."""
         self._queue.record(job, outcome, seconds)
         self.busy += seconds
         self._last = time.monotonic()
 
     @property
     def finished(self) -> bool:
-        """Whether the queue has finished."""
         return self._queue.finished
 
 

@@ -42,11 +42,8 @@ _LARGEST = 1e300  # that arithmetic can still work with
 
 
 def exponent_of(kind: str, exponent: float | None = None) -> float:
-    """Return the exponent of a kind of reward; its default where none is given.
-
-    Raises:
-        UsageError: there is no such kind, or its reward would grow with FLOPs.
-    """
+    """Return the exponent of a kind of reward; its default where none is given. Raises
+    `UsageError` if there is no such kind, or its reward would grow with FLOPs."""
     if not isinstance(kind, str) or kind not in DEFAULT_EXPONENTS:
         raise UsageError(f"objective must be one of {', '.join(DEFAULT_EXPONENTS)}, got {kind!r}")
     if exponent is None:

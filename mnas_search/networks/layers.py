@@ -328,23 +328,3 @@ class Bottleneck(nn.Module):
         first = (self.conv1, self.bn1, self.act1)
         branch = chain(x, *first, self.conv2, self.bn2, self.act2, self.conv3, self.bn3)
         return self.act3(self.residual(branch, self.downsample(x)))
-
-
-def initialise(network: nn.Module) -> None:
-    """Initialise like TensorFlow's EfficientNet (efficientnet_model.py), in place.
-
-    Convolutions N(0, 2 / fan_out) with fan_out = k^2 * out / groups, their biases 0; linear layers
-    U(-1, 1) / sqrt(out), biases 0; batch norm keeps torch's ones and zeros.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            kernel_height, kernel_width = module.kernel_size
-            fan_out = kernel_height * kernel_width * module.out_channels // module.groups
-            nn.init.normal_(module.weight, 0.0, (2.0 / fan_out) ** 0.5)
-        elif isinstance(module, nn.Linear):
-            bound = module.out_features**-0.5
-            nn.init.uniform_(module.weight, -bound, bound)
-        else:
-            continue
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -14,7 +14,8 @@ from mnas_search.architecture.blocks import (
 )
 from mnas_search.architecture.kind import block_kind
 from mnas_search.architecture.value import Architecture
-from mnas_search.networks.layers import ACTIVATIONS, GlobalAvgPool, Norm, chain, conv, initialise
+from mnas_search.networks.initialisation import initialise
+from mnas_search.networks.layers import ACTIVATIONS, GlobalAvgPool, Norm, chain, conv
 
 
 def build(architecture: Architecture) -> "StagewiseNetwork":
@@ -26,7 +27,7 @@ def build(architecture: Architecture) -> "StagewiseNetwork":
     with `same` it is the architecture's resolution, or another with the same paddings.
     """
     network = StagewiseNetwork(plan(architecture))
-    initialise(network)
+    initialise(network, network.classifier)
     return network
 
 

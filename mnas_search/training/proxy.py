@@ -1,24 +1,19 @@
 """The proxy of a candidate: the same blocks, narrower and on smaller images.
 
 A total stride of 32 would leave maps of 1x1 on small images, on which a 5x5 kernel equals a 3x3
-one: strides are dropped until the last map is at least 4x4. From 32 pixels on, a proxy has the
-strides of a network that is deployed at its resolution (`mnas_search.architecture.adaptation`).
-On smaller images, such as the 8x8 digits, that would leave only the stem's stride, and maps of 4x4
-from the first layer on: the stem's stride is dropped first there (EfficientNet-B0 reaches 0.93 on
-digits instead of 0.80).
+one: strides are dropped from the stem and the first stages until the last map is at least 4x4.
 Batch-norm statistics with the papers' momentum of 0.01 would keep a third of their initial value
 after 110 steps: a proxy uses 0.1. Stochastic depth and dropout are off.
 """
 
 from dataclasses import replace
 
-from mnas_search.architecture.adaptation import MIN_MAP_SIZE, adapt
+from mnas_search.architecture.adaptation import MIN_MAP_SIZE
 from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.scaling import scale
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
 
-_SMALLEST_DEPLOYED = 32  # pixels
 _BN_MOMENTUM = 0.1
 
 
@@ -30,7 +25,7 @@ def proxy_architecture(
     num_classes: int,
     divisor: int = 8,
     ratio: float = 1.0,
-    as_deployed: bool = False,
+    keeps_strides: bool = False,
 ) -> Architecture:
     """Scale a candidate to proxy width and resolution, with the classes of the data.
 
@@ -39,7 +34,8 @@ def proxy_architecture(
         resolution: side of the proxy's images, at least 4 pixels.
         ratio: the candidate's resolution over that of the base it was scaled from: its images
             scale by the same factor, and it keeps the strides that the base keeps.
-        as_deployed: whether strides are dropped as from a deployed network, from 32 pixels on.
+        keeps_strides: whether all are kept: those that pretrained weights need, or that were
+            chosen for these images (`mnas_search.architecture.adaptation`).
 
     Raises:
         UsageError: the resolution is below 4 pixels.
@@ -57,8 +53,8 @@ def proxy_architecture(
     small = replace(
         small, num_classes=num_classes, stochastic_depth_rate=0.0, bn_momentum=_BN_MOMENTUM
     )
-    if as_deployed and resolution >= _SMALLEST_DEPLOYED:
-        return replace(adapt(small, resolution), resolution=small.resolution)
+    if keeps_strides:
+        return small
     halvings = (resolution // MIN_MAP_SIZE).bit_length() - 1
     return _keep_last_strides(small, halvings)
 

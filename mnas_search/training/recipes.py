@@ -1,10 +1,12 @@
 """The named recipes."""
 
+from dataclasses import replace
+
 from mnas_search.common.checks import check_choice
 from mnas_search.training.augment.auto_augment import AutoAugment, RandAugment
 from mnas_search.training.augment.pipeline import Flip, RandomResizedCrop
 from mnas_search.training.optimisers import AdamW, RmsProp, Sgd
-from mnas_search.training.recipe import PROXY, Recipe
+from mnas_search.training.recipe import PROXY, ProxyRecipe, Recipe
 from mnas_search.training.schedules import Cosine, ExponentialDecay
 
 # Kornblith et al. 2019 (arXiv 1805.08974) fine-tune with Nesterov momentum and a cosine. Small
@@ -62,6 +64,26 @@ RECIPES = {
     "scratch": SCRATCH,
     "efficientnet": EFFICIENTNET,
 }
+
+_FINETUNING_SIDE = 64  # pixels of a proxy that starts from pretrained weights
+_FINETUNING_IMAGES = 10_000  # of all its epochs
+
+
+def finetuning_proxy(side: int, count: int) -> ProxyRecipe:
+    """Return the recipe of a proxy that starts from pretrained weights, for `count` training
+    images: a short fine-tuning at full width. Images of any `side` are resized to 64 pixels, as
+    smaller objects are not what the weights have seen.
+    """
+    del side
+    epochs = min(max(round(_FINETUNING_IMAGES / count), 2), 20)
+    share = min(1.0, _FINETUNING_IMAGES / (epochs * count))
+    return ProxyRecipe(
+        resolution=_FINETUNING_SIDE,
+        width=1,
+        divisor=8,
+        fraction=float(f"{share:.3g}"),
+        training=replace(FINETUNE, epochs=epochs),
+    )
 
 
 def recipe_named(name: str) -> Recipe:

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 
 from mnas_search.benchmarks import discovery
-from mnas_search.benchmarks.discovery import roster, running, runs, scoring, sources
-from mnas_search.benchmarks.discovery.device import PICOSECONDS, DeviceCost
+from mnas_search.benchmarks.discovery import roster, running, scoring, searchers
 from mnas_search.benchmarks.discovery.peers.local_search import LocalSearch, neighbours
 from mnas_search.benchmarks.discovery.peers.started import START, Started
 from mnas_search.benchmarks.discovery.peers.uniform import Uniform
-from mnas_search.benchmarks.discovery.problems import Definition, DiscoveryProblem, problems
+from mnas_search.benchmarks.discovery.problems import (
+    PICOSECONDS,
+    Definition,
+    DeviceCost,
+    DiscoveryProblem,
+    problems,
+)
 from mnas_search.benchmarks.discovery.searchers import Ours, Searcher
 from mnas_search.common.errors import UnknownName, UsageError
 from mnas_search.nas.objective import Objective
@@ -184,7 +189,7 @@ def test_repeats_are_free_a_hundred_times():
     problem = toy()
     a, b = neighbours(sizes(problem.given.decisions), (0,) * len(problem.given.decisions))[:2]
     searcher = Fixed([a] + [a] * 99 + [b] + [a] * 300)
-    run = runs.play(problem, searcher, 0, 4)
+    run = searchers.play(problem, searcher, 0, 4)
     assert [tuple(row) for row in run.codes.tolist()] == [a, b, a, a]
     assert len(searcher.heard) == 100 + 1 + 100 + 2
     assert run.told[0] == run.told[2]
@@ -247,7 +252,7 @@ def test_every_peer_learns(name):
     found = []
     for seed in range(1 if name == "optuna_gp" else 3):
         count = 13 if name == "optuna_gp" else 60  # seconds each, and ever more repeats
-        run = runs.play(problem, roster.entry(name).make(problem.given, seed), seed, count)
+        run = searchers.play(problem, roster.entry(name).make(problem.given, seed), seed, count)
         assert len(run) == count
         found.append(run.told.max())
     best = 0.5 + 0.04 * sum(n - 1 for n in sizes(problem.given.decisions))
@@ -256,7 +261,7 @@ def test_every_peer_learns(name):
 
 def test_reinforce_moves_towards_what_is_rewarded():
     problem = toy()
-    run = runs.play(problem, roster.entry("reinforce").make(problem.given, 0), 0, 900)
+    run = searchers.play(problem, roster.entry("reinforce").make(problem.given, 0), 0, 900)
     assert run.told[-200:].mean() > run.told[:200].mean() + 0.02
 
 
@@ -264,7 +269,7 @@ def test_local_search_stays_within_and_climbs():
     decisions = toy().given.decisions
     every = np.array(list(np.ndindex(*sizes(decisions))))
     problem = toy(target=float(np.median(toy().given.costs(every)["macs"])))
-    run = runs.play(problem, LocalSearch(problem.given, 0, within=True), 0, 60)
+    run = searchers.play(problem, LocalSearch(problem.given, 0, within=True), 0, 60)
     assert (problem.given.target_cost(run.codes) <= problem.given.objective.target).all()
     around = neighbours((2, 3), (0, 1))
     assert sorted(around) == [(0, 0), (0, 2), (1, 1)]
@@ -272,10 +277,10 @@ def test_local_search_stays_within_and_climbs():
 
 def test_a_start_is_shared():
     problem = toy()
-    start = runs.play(problem, Uniform(problem.given, 7), 7, START).codes
+    start = searchers.play(problem, Uniform(problem.given, 7), 7, START).codes
     for name in ("regularized_evolution", "optuna_tpe", "local_search"):
         inner = roster.entry(name).make(problem.given, 1)
-        run = runs.play(problem, Started(inner, Uniform(problem.given, 7)), 7, START + 8)
+        run = searchers.play(problem, Started(inner, Uniform(problem.given, 7)), 7, START + 8)
         assert (run.codes[:START] == start).all()
 
 
@@ -291,7 +296,7 @@ def test_our_controllers_are_asked_and_told_as_in_a_search():
             events.append((trial.number, trial.duplicate_of, trial.feasible))
 
     problem = toy(target=1.0)
-    runs.play(problem, Ours(Recorder(), problem.given, 5), 5, 1)
+    searchers.play(problem, Ours(Recorder(), problem.given, 5), 5, 1)
     assert events == [np.random.default_rng((5, 0)).integers(10**9), (0, None, False)]
     assert roster.label("some/where/my.py:Mine") == "my.py:Mine"
 
@@ -300,7 +305,7 @@ def test_comments_change_no_hash(tmp_path):
     def hash_of(text):
         file = tmp_path / "m.py"
         file.write_text(text)
-        return sources.source_hash_of_file(file)
+        return roster.source_hash_of_file(file)
 
     plain = hash_of("def f():\n    return 1\n")
     assert hash_of('"""Doc."""\ndef f():\n    """Doc."""\n    return 1  # why\n') == plain

@@ -14,10 +14,10 @@ from mnas_search.architecture.scaling import scale
 from mnas_search.benchmarks import latency
 from mnas_search.benchmarks.paper import ROUNDING
 from mnas_search.benchmarks.paper import all_tables as everything
-from mnas_search.benchmarks.paper.lines import FROM_PRINTED
+from mnas_search.benchmarks.paper.figures import run_family
 from mnas_search.benchmarks.paper.printed import TABLE_2, TABLE_3, TABLE_7, Printed
+from mnas_search.benchmarks.paper.reasons import FROM_PRINTED
 from mnas_search.benchmarks.paper.report import as_printed
-from mnas_search.benchmarks.paper.run_family import run_family
 from mnas_search.cli.app import main
 from mnas_search.common.errors import RunFolderError
 from mnas_search.common.render.chart import Chart, Point, Series, svg

@@ -15,14 +15,14 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.published import architecture
 from mnas_search.architecture.value import Architecture
 from mnas_search.benchmarks import ranking
-from mnas_search.benchmarks.ranking import networks, scores, statistics, structure, table, tasks
-from mnas_search.benchmarks.ranking.features import RandomFeatures
+from mnas_search.benchmarks.ranking import networks, scores, structure, table, tasks
 from mnas_search.benchmarks.ranking.readings import Reading, Structure, ZeroCost
 from mnas_search.benchmarks.ranking.running import Store, Work, measure
-from mnas_search.benchmarks.ranking.trained import ShortTraining
+from mnas_search.benchmarks.ranking.trained import RandomFeatures, ShortTraining
 from mnas_search.benchmarks.ranking.trials import Combination, Trial
 from mnas_search.common.errors import UsageError
 from mnas_search.common.machine import one_thread
+from mnas_search.evaluators.accel_nasbench.evidence import load
 from mnas_search.networks import build
 
 
@@ -41,27 +41,27 @@ def small() -> Architecture:
 def test_tau_is_scipys_tau_b_with_ties():
     rng = np.random.default_rng(0)
     one, two = rng.integers(0, 6, (2, 40)).astype(float)
-    assert statistics.tau(one, two) == pytest.approx(kendalltau(one, two).statistic)
+    assert table.tau(one, two) == pytest.approx(kendalltau(one, two).statistic)
 
 
 def test_what_is_no_number_ranks_last():
-    assert statistics.tau(np.array([np.nan, 1, 2.0]), np.array([0.1, 0.2, 0.3])) == 1
-    assert statistics.tau(np.array([1, 2, np.nan]), np.array([0.1, 0.2, 0.3])) < 0
+    assert table.tau(np.array([np.nan, 1, 2.0]), np.array([0.1, 0.2, 0.3])) == 1
+    assert table.tau(np.array([1, 2, np.nan]), np.array([0.1, 0.2, 0.3])) < 0
 
 
 def test_a_constant_ranks_nothing():
-    assert statistics.tau(np.zeros(5), np.arange(5.0)) == 0
+    assert table.tau(np.zeros(5), np.arange(5.0)) == 0
 
 
 def test_intervals_hold_their_value_and_know_a_clear_difference():
     rng = np.random.default_rng(2)
     truth = rng.normal(size=120)
     good, poor = truth + 0.3 * rng.normal(size=120), truth + 2 * rng.normal(size=120)
-    interval = statistics.tau_interval(poor, truth)
+    interval = table.tau_interval(poor, truth)
     assert interval.low < interval.value < interval.high
-    assert statistics.difference(good, poor, truth).above_zero
-    assert not statistics.difference(poor, good, truth).above_zero
-    same = statistics.difference(good, good, truth)
+    assert table.difference(good, poor, truth).above_zero
+    assert not table.difference(poor, good, truth).above_zero
+    same = table.difference(good, good, truth)
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
@@ -70,7 +70,7 @@ def test_intervals_hold_their_value_and_know_a_clear_difference():
 
 def test_draws_are_disjoint_fixed_and_of_distinct_networks():
     one, two = (networks.sample(draw, networks.MAX_NETWORKS) for draw in networks.DRAWS)
-    codes = networks.evidence().codes[np.concatenate([one.rows, two.rows])]
+    codes = load().codes[np.concatenate([one.rows, two.rows])]
     assert len(np.unique(codes, axis=0)) == 2 * networks.MAX_NETWORKS
     assert networks.sample("selection", 5).rows.tolist() == one.rows[:5].tolist()
 
@@ -351,7 +351,7 @@ def test_ridge_on_features_tells_what_features_tell():
     accuracy, error = made(small(), 0)
     assert 0 <= accuracy.value < 0.3  # of 64 classes, from an untrained network
     assert error.value < 0
-    from mnas_search.benchmarks.ranking.features import _ridge
+    from mnas_search.benchmarks.ranking.trained import _ridge
 
     features = torch.randn(200, 10, dtype=torch.float64)
     answers = features @ torch.randn(10, 2, dtype=torch.float64) + 3

@@ -36,10 +36,9 @@ from mnas_search.architecture.cost.latency.table import (
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError
 from mnas_search.common.units import format_latency, parse_latency
-from mnas_search.evaluators.latency.building import build_table, drawn
-from mnas_search.evaluators.latency.checking import check
+from mnas_search.evaluators.latency.building import build_table, drawn, parts_of_space
 from mnas_search.evaluators.latency.devices import module_of, prepare, ready
-from mnas_search.evaluators.latency.space_parts import parts_of_space
+from mnas_search.evaluators.latency.measuring import check
 from mnas_search.evaluators.latency.stopwatch import measure
 from mnas_search.experiments.search.report.summary import summary
 from mnas_search.experiments.search.run import reopen

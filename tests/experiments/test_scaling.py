@@ -29,10 +29,9 @@ from mnas_search.common.errors import UsageError
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.experiments.resolve import resolve_architecture
 from mnas_search.experiments.scaling.comparison import DIMENSIONS, comparison
-from mnas_search.experiments.scaling.figures import comparison_figure, grid_figure
 from mnas_search.experiments.scaling.grid import PAPER, GridConfig, candidates, choose, triples
 from mnas_search.experiments.scaling.measured import MeasuredAccuracies
-from mnas_search.experiments.scaling.report import grid_words
+from mnas_search.experiments.scaling.report import comparison_figure, grid_figure, grid_words
 from mnas_search.training.proxy import map_sizes
 
 B0 = reference.architecture("efficientnet_b0")

@@ -15,12 +15,13 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.traced_network import TracedNetwork
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
-from mnas_search.nas.space.adapted import AdaptedNetworks, AdaptedStages, adapt_space
+from mnas_search.nas.space.adapted import AdaptedStages, adapt_space
 from mnas_search.nas.space.choices import Decision, decode
 from mnas_search.nas.space.contract import SearchSpace, fixed_resolution, make_space
 from mnas_search.nas.space.cost import space_cost
 from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.space.encoding import encode_architecture
+from mnas_search.nas.space.mapped import MappedNetworks
 from mnas_search.testing import SearchSpaceContract
 
 NAMES = ("efficientnet", "mnasnet", "mnasnet_published")
@@ -102,7 +103,7 @@ def test_adapted_networks_encode(resolution):
 
 def test_a_space_without_stages_is_adapted_as_it_decodes():
     space, sentence = adapt_space(Walked(resolution=32), 32)
-    assert isinstance(space, AdaptedNetworks)
+    assert isinstance(space, MappedNetworks)
     assert "2 of 5 strides are dropped" in sentence
     choices = decode(space.decisions, [0] * 28)
     assert space.decode(choices) == adapt(Walked(resolution=32).decode(choices), 32)

@@ -52,7 +52,6 @@ class LocalSearch(Searcher):
         return tuple(sample_codes(self._problem.decisions, 1, self._rng)[0].tolist())
 
     def tell(self, row: Row, told: Told) -> None:
-        """Climb on where it goes up."""
         self._seen.add(row)
         if self._here is None or told.penalised > self._here:
             self._here = told.penalised

@@ -31,14 +31,12 @@ class OptunaPeer(Searcher):
         self._open: tuple[Row, optuna.Trial] | None = None
 
     def ask(self) -> Row:
-        """Return what the sampler suggests."""
         trial = self._study.ask(self._distributions)
         row = tuple(int(trial.params[name]) for name in self._names)
         self._open = (row, trial)
         return row
 
     def tell(self, row: Row, told: Told) -> None:
-        """Tell the sampler the reward and the constraint."""
         if self._open is None or self._open[0] != row:
             self._study.enqueue_trial(dict(zip(self._names, row, strict=True)))
             assert self.ask() == row

@@ -37,7 +37,6 @@ class Reinforce(Searcher):
         return self._drawn.pop()
 
     def tell(self, row: Row, told: Told) -> None:
-        """Update after every sixth network."""
         self._told.append((row, 100 * told.penalised))
         if len(self._told) == BATCH:
             self._update()

@@ -19,7 +19,6 @@ class Uniform(Searcher):
         self._rng = np.random.default_rng(seed)
 
     def ask(self) -> Row:
-        """Draw uniformly."""
         return tuple(sample_codes(self._decisions, 1, self._rng)[0].tolist())
 
     def tell(self, row: Row, told: Told) -> None:

@@ -9,29 +9,17 @@ the plans, so that they cannot disagree.
     network       a whole network: stem, blocks, head
 """
 
-from mnas_search.architecture.blocks.arithmetic import (
-    drop_path_rates,
-    make_divisible,
-    padding,
-    strided,
-)
-from mnas_search.architecture.blocks.network import NetworkPlan, PartPlan, plan, plan_stage
-from mnas_search.architecture.blocks.plan_builder import PlanBuilder, finish_block
-from mnas_search.architecture.kind import BlockKind, BlockPlan, BlockSpec, Layer
+from mnas_search.architecture.blocks.arithmetic import drop_path_rates, make_divisible, padding
+from mnas_search.architecture.blocks.network import NetworkPlan, PartPlan, plan
+from mnas_search.architecture.kind import BlockPlan, Layer
 
 __all__ = [
-    "BlockKind",
     "BlockPlan",
-    "BlockSpec",
     "Layer",
     "NetworkPlan",
     "PartPlan",
-    "PlanBuilder",
     "drop_path_rates",
-    "finish_block",
     "make_divisible",
     "padding",
     "plan",
-    "plan_stage",
-    "strided",
 ]

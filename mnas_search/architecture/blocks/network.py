@@ -71,8 +71,7 @@ def plan_stem(stem: Stem, resolution: int, padding: str, activation: str) -> Par
     """Plan the stem over a 3-channel image."""
     builder = PlanBuilder(3, resolution, padding)
     builder.conv("conv_stem", stem.channels, kernel=stem.kernel, stride=stem.stride)
-    builder.batch_norm("bn1")
-    builder.activation(activation)
+    builder.batch_norm("bn1", activation)
     if stem.pool:
         builder.max_pool(2)
     return _part(builder)
@@ -86,8 +85,7 @@ def plan_head(
     builder = PlanBuilder(channels, size, "symmetric")
     if head_channels is not None:
         builder.conv("conv_head", head_channels)
-        builder.batch_norm("bn2")
-        builder.activation(activation)
+        builder.batch_norm("bn2", activation)
     builder.global_pool()
     builder.linear("classifier", num_classes)
     return _part(builder)

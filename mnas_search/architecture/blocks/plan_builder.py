@@ -74,10 +74,13 @@ class PlanBuilder:
         self._write(layer, beside=copied)
         return pad
 
-    def batch_norm(self, path: str) -> None:
-        """Add a batch norm over the current map."""
+    def batch_norm(self, path: str, activation: str | None = None) -> None:
+        """Add a batch norm over the current map, and an activation of its result where one is
+        given."""
         self._save()
         self._write(pointwise(path, "batch_norm", self.channels, self.channels, self.size))
+        if activation is not None:
+            self.activation(activation)
 
     def linear(self, path: str, out_features: int) -> None:
         """Add a linear layer with bias over a map of size 1."""

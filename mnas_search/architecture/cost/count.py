@@ -9,7 +9,7 @@ multiply-add twice.
 
 from typing import TYPE_CHECKING
 
-from mnas_search.architecture.blocks.network import plan_head, plan_stage, plan_stem
+from mnas_search.architecture.blocks.network import plan
 from mnas_search.architecture.cost.base import BYTES_PER_ELEMENT, Cost
 from mnas_search.architecture.value import Architecture
 
@@ -28,24 +28,13 @@ def cost(network: "Architecture | TracedNetwork") -> Cost:
         from mnas_search.architecture.cost.traced import traced_cost
 
         return traced_cost(network)
-    stem = plan_stem(network.stem, network.resolution, network.padding, network.activation)
-    params, macs, state, peak = stem.params, stem.macs, stem.state_bytes, 0
-    channels, size = stem.out_channels, stem.out_size
-    for stage in network.stages:
-        for block in plan_stage(stage, channels, size, network.padding):
-            params += block.params
-            macs += block.macs
-            state += block.state_bytes
-            peak = max(peak, block.peak)
-            channels, size = block.out_channels, block.out_size
-    head = plan_head(
-        network.head_channels, network.num_classes, channels, size, network.activation
-    )
-    state, peak = state + head.state_bytes, max(peak, head.peak)
+    stem, *others = parts = plan(network).parts
+    peak = max([part.peak for part in others])
     image = 3 * network.resolution**2  # the stem's input, which the caller holds
+    state = sum([part.state_bytes for part in parts])
     return Cost(
-        params=params + head.params,
-        macs=macs + head.macs,
+        params=sum([part.params for part in parts]),
+        macs=sum([part.macs for part in parts]),
         memory=max(stem.peak, peak) * BYTES_PER_ELEMENT,
         inference_memory=state + max(stem.peak, image + peak) * BYTES_PER_ELEMENT,
     )

@@ -40,35 +40,22 @@ class Coefficients:
     dropout: float  # rate before the classifier
 
 
-# efficientnet_builder.py (tensorflow/tpu): width, depth, resolution, dropout of B0 to B7.
-PUBLISHED = tuple(
-    Coefficients(width=w, depth=d, resolution=r, dropout=dropout)
-    for w, d, r, dropout in (
-        (1.0, 1.0, 224, 0.2),
-        (1.0, 1.1, 240, 0.2),
-        (1.1, 1.2, 260, 0.3),
-        (1.2, 1.4, 300, 0.3),
-        (1.4, 1.8, 380, 0.4),
-        (1.6, 2.2, 456, 0.4),
-        (1.8, 2.6, 528, 0.5),
-        (2.0, 3.1, 600, 0.5),
-    )
+def _rows(*rows: tuple[float, float, int, float]) -> tuple[Coefficients, ...]:
+    """Return coefficients of (width, depth, resolution, dropout)."""
+    return tuple(Coefficients(width=w, depth=d, resolution=r, dropout=p) for w, d, r, p in rows)
+
+
+# efficientnet_builder.py (tensorflow/tpu): B0 to B7.
+PUBLISHED = _rows(
+    *((1.0, 1.0, 224, 0.2), (1.0, 1.1, 240, 0.2), (1.1, 1.2, 260, 0.3), (1.2, 1.4, 300, 0.3)),
+    *((1.4, 1.8, 380, 0.4), (1.6, 2.2, 456, 0.4), (1.8, 2.6, 528, 0.5), (2.0, 3.1, 600, 0.5)),
 )
 # From the same file: two networks larger than B7, which the paper does not have.
-LARGER = {
-    "b8": Coefficients(width=2.2, depth=3.6, resolution=672, dropout=0.5),
-    "l2": Coefficients(width=4.3, depth=5.3, resolution=800, dropout=0.5),
-}
+LARGER = dict(zip(("b8", "l2"), _rows((2.2, 3.6, 672, 0.5), (4.3, 5.3, 800, 0.5)), strict=True))
 # efficientnet_lite_builder.py (tensorflow/tpu): Lite0 to Lite4.
-LITE = tuple(
-    Coefficients(width=w, depth=d, resolution=r, dropout=dropout)
-    for w, d, r, dropout in (
-        (1.0, 1.0, 224, 0.2),
-        (1.0, 1.1, 240, 0.2),
-        (1.1, 1.2, 260, 0.3),
-        (1.2, 1.4, 280, 0.3),
-        (1.4, 1.8, 300, 0.3),
-    )
+LITE = _rows(
+    *((1.0, 1.0, 224, 0.2), (1.0, 1.1, 240, 0.2), (1.1, 1.2, 260, 0.3), (1.2, 1.4, 280, 0.3)),
+    (1.4, 1.8, 300, 0.3),
 )
 
 

@@ -15,8 +15,7 @@ from xml.etree.ElementTree import Element
 
 from mnas_search.common.render.axis import Axis
 from mnas_search.common.render.labels import CHARACTER, LINE, Box, Labels, Place, beside, wrapped
-from mnas_search.common.render.style import STYLE
-from mnas_search.common.render.svg import document, element, text
+from mnas_search.common.render.svg import STYLE, document, element, text
 
 Colour = Literal["blue", "orange", "violet", "green", "brown", "grey"]
 

@@ -1,7 +1,7 @@
 """Tables on standard output."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -37,6 +37,12 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console().print(table)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print sentences below a table; a terminal breaks them where they are too long."""
+    for line in lines:
+        console().print(line, highlight=False, soft_wrap=True)
 
 
 def print_rows(

@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture, UsageError
-from mnas_search.evaluators.accel_nasbench.evidence import (
-    ACCURACY,
-    SEED_NOISE,
-    SPACE,
-    load,
-)
+from mnas_search.evaluators.accel_nasbench.evidence import ACCURACY, SEED_NOISE, SPACE, load
 from mnas_search.evaluators.accel_nasbench.models import BoostedTrees, GaussianProcess, Model
 from mnas_search.nas.evaluator import Evaluator, TabularResults
 from mnas_search.nas.space.choices import Codes, encode
@@ -25,6 +20,12 @@ from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
 from mnas_search.nas.space.encoding import encode_architecture
 from mnas_search.nas.surrogate.gaussian_process import Kernel
 from mnas_search.nas.trial import Evaluation
+
+_MODELS = {
+    "all": "a Gaussian process on all recorded networks",
+    "search": "a Gaussian process on one half of the recorded networks",
+    "check": "boosted trees on the other half of the recorded networks",
+}
 
 
 @final
@@ -58,7 +59,7 @@ class AccelNasBench(Evaluator):
     @property
     def label(self) -> str:
         """What the figures are."""
-        return f"{ACCURACY}, predicted by {_MODELS[self._part][0]}"
+        return f"{ACCURACY}, predicted by {_MODELS[self._part]}"
 
     def caveats(self, network: Network) -> tuple[str, ...]:
         """Return what the figure is, and that B0's own value is that of its simplified variant."""
@@ -83,7 +84,7 @@ class AccelNasBench(Evaluator):
         `efficientnet`."""
         if space.decisions != SPACE.decisions:
             return None
-        evidence = _recorded()
+        evidence = load()
         codes, own, count = np.unique(
             evidence.codes.astype(np.int64), axis=0, return_inverse=True, return_counts=True
         )
@@ -128,9 +129,6 @@ def codes_of(network: Network) -> NDArray[np.int64]:
     return np.array([encode(SPACE.decisions, choices)])
 
 
-_recorded = functools.cache(load)
-
-
 @functools.cache
 def _fitted() -> dict[str, Any]:
     fitted: dict[str, Any] = json.loads((files(__package__) / "kernels.json").read_text())
@@ -145,40 +143,25 @@ def kernel(name: str) -> Kernel:
 
 @functools.cache
 def _model(part: str) -> Model:
-    return _MODELS[part][1]()
-
-
-def _on_all() -> Model:
-    evidence = _recorded()
-    return GaussianProcess.fit(evidence.codes, evidence.accuracy, kernel=kernel("accuracy"))
-
-
-def _on_first_half() -> Model:
-    first, _ = _recorded().halves()
-    fitted = kernel("accuracy, first half")
-    return GaussianProcess.fit(first.codes, first.accuracy, kernel=fitted)
-
-
-def _on_second_half() -> Model:
-    _, second = _recorded().halves()
-    std = _fitted()["trees, second half, std"]
-    return BoostedTrees.fit(second.codes, second.accuracy, std=std)
+    networks = load()
+    if part == "all":
+        return GaussianProcess.fit(networks.codes, networks.accuracy, kernel=kernel("accuracy"))
+    first, second = networks.halves()
+    if part == "search":
+        fitted = kernel("accuracy, first half")
+        return GaussianProcess.fit(first.codes, first.accuracy, kernel=fitted)
+    return BoostedTrees.fit(
+        second.codes, second.accuracy, std=_fitted()["trees, second half, std"]
+    )
 
 
 @functools.cache
 def performance(name: str) -> GaussianProcess:
     """Return a model of the logarithm of a recorded performance, such as `throughput_a100`
     (images/s)."""
-    if name not in _recorded().performance:
-        known = ", ".join(_recorded().performance)
-        raise UsageError(f"performance must be one of {known}, got {name!r}")
-    evidence = _recorded().with_performance(name)
+    known = load().performance
+    if name not in known:
+        raise UsageError(f"performance must be one of {', '.join(known)}, got {name!r}")
+    evidence = load().with_performance(name)
     values = np.log(evidence.performance[name])
     return GaussianProcess.fit(evidence.codes, values, kernel=kernel(name))
-
-
-_MODELS = {
-    "all": ("a Gaussian process on all recorded networks", _on_all),
-    "search": ("a Gaussian process on one half of the recorded networks", _on_first_half),
-    "check": ("boosted trees on the other half of the recorded networks", _on_second_half),
-}

@@ -13,6 +13,7 @@ memory in training (expansion 6 or three layers in stage 0) are rarer.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Self
 
@@ -69,8 +70,9 @@ class Evidence:
         return self.take(fold == 0), self.take(fold == 1)
 
 
+@cache
 def load() -> Evidence:
-    """Load all recorded networks."""
+    """Load all recorded networks, once."""
     with (files(__package__) / DATA).open("rb") as file, np.load(file) as data:
         names = [n for n in data.files if n.startswith(("throughput_", "latency_"))]
         return Evidence(

@@ -12,16 +12,22 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from mnas_search.architecture.blocks.network import plan_head, plan_stage, plan_stem
 from mnas_search.architecture.cost.latency.conditions import Conditions, describe, machine
-from mnas_search.architecture.cost.latency.parts import Part, parts_of, work_of
+from mnas_search.architecture.cost.latency.parts import (
+    Part,
+    block_part,
+    end_part,
+    parts_of,
+    work_of,
+)
 from mnas_search.architecture.cost.latency.table import LatencyTable, TimedNetwork, TimedPart
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
 from mnas_search.evaluators.latency.devices import module_of, prepare, ready
 from mnas_search.evaluators.latency.measuring import network_run, reference_run
-from mnas_search.evaluators.latency.space_parts import distinct, parts_of_space
-from mnas_search.evaluators.latency.stopwatch import TURNS, Run, Session, measure
+from mnas_search.evaluators.latency.stopwatch import TURNS, Session, measure
 from mnas_search.nas.space.choices import sample
 from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
 
@@ -64,7 +70,12 @@ def build_table(
         for start in range(0, len(missing), _LOT):
             lot = missing[start : start + _LOT]
             place = f"parts {start + 1} to {start + len(lot)} of {len(missing)}"
-            runs = [_part_run(part, conditions) for part in lot]
+            runs = [
+                prepare(
+                    module_of(part), torch.randn(conditions.batch_size, *part.shape), conditions
+                )
+                for part in lot
+            ]
             session = measure(runs, reference, turns=turns, note=_prefixed(note, place))
             table = _extended(table, lot, session, conditions)
             keep(table)
@@ -90,11 +101,6 @@ def drawn(space: SearchSpace, count: int, seed: int) -> list[Network]:
     """Return networks of a space, each choice drawn uniformly."""
     rng = np.random.default_rng(seed)
     return [space.decode(sample(space.decisions, rng)) for _ in range(count)]
-
-
-def _part_run(part: Part, conditions: Conditions) -> Run:
-    images = torch.randn(conditions.batch_size, *part.shape)
-    return prepare(module_of(part), images, conditions)
 
 
 def _extended(
@@ -123,3 +129,29 @@ def _check_same(table: LatencyTable, conditions: Conditions) -> None:
 
 def _prefixed(note: Callable[[str], None], place: str) -> Callable[[str], None]:
     return lambda text: note(f"{place}: {text}")
+
+
+def parts_of_space(space: StagewiseSpace) -> list[Part]:
+    """Return the distinct parts that occur in a space, stage by stage."""
+    template = space.template
+    activation, padding = template.activation, template.padding
+    stem = plan_stem(template.stem, template.resolution, padding, activation)
+    parts = [end_part("stem", stem, template.resolution, template)]
+    states = {(stem.out_channels, stem.out_size)}
+    for index in range(len(space.stage_decisions)):
+        planned = [
+            plan_stage(stage, *state, padding)
+            for stage in space.stages_at(index)
+            for state in sorted(states)
+        ]
+        parts += [block_part(block, template) for blocks in planned for block in blocks]
+        states = {(blocks[-1].out_channels, blocks[-1].out_size) for blocks in planned}
+    for channels, size in sorted(states):
+        head = plan_head(template.head_channels, template.num_classes, channels, size, activation)
+        parts.append(end_part("head", head, size, template))
+    return distinct(parts)
+
+
+def distinct(parts: list[Part]) -> list[Part]:
+    """Keep one part per key, in order."""
+    return list({part.key: part for part in parts}.values())

@@ -6,5 +6,5 @@ trainings   the trainings and their results
 scores      agreement of each proxy with each reference
 study       all of it together
 report      the conclusions in sentences
-record      the files and tables
+record      the files, the figure and the tables
 """

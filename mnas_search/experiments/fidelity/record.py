@@ -9,20 +9,20 @@ fidelity.svg         tau against seconds
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from mnas_search.architecture.traced_network import block_string
 from mnas_search.common.files import write_atomically
 from mnas_search.common.folders import csv_text
-from mnas_search.common.render.tables import console, print_table
+from mnas_search.common.render.chart import Chart, Point, Rule, Series, svg
+from mnas_search.common.render.tables import console, print_lines, print_table
 from mnas_search.common.statistics import Interval
 from mnas_search.evaluators.defaults import DEFAULT_DATA
-from mnas_search.experiments.fidelity.figure import fidelity_figure
 from mnas_search.experiments.fidelity.plan import ComparedRecipe
 from mnas_search.experiments.fidelity.report import notes, verdict
-from mnas_search.experiments.fidelity.scores import Comparison
+from mnas_search.experiments.fidelity.scores import Comparison, Proxy
 from mnas_search.experiments.fidelity.study import Study
 
 Record = dict[str, Any]
@@ -150,14 +150,9 @@ def print_record(found: Record) -> None:
             [_cells(row) for row in _rows(c | {"proxies": proxies})],
             title=f"against {c['reference']}, {c['networks']} architectures",
         )
-        _print_lines(conclusions)
+        print_lines(conclusions)
     console().print()
-    _print_lines([f"note: {note}" for note in found["notes"]])
-
-
-def _print_lines(lines: list[str]) -> None:
-    for line in lines:
-        console().print(line, markup=False, highlight=False, soft_wrap=True)
+    print_lines([f"note: {note}" for note in found["notes"]])
 
 
 def _cells(row: Record) -> tuple[str, ...]:
@@ -181,3 +176,48 @@ def _interval_cells(row: Record, column: str, ends: str = "{:.2f} to {:.2f}") ->
 
 def _text(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
+
+
+_SHORTEST = 1e-4  # seconds; shorter trainings are drawn there
+
+
+def fidelity_figure(comparisons: Sequence[Comparison]) -> str:
+    """Draw numbered points; the key below the last chart names them."""
+    proxies = sorted(comparisons[0].proxies, key=_seconds)
+    numbers = {p.recipe.key: n for n, p in enumerate(proxies, start=1)}
+    charts = [_chart(c, numbers, key=c is comparisons[-1]) for c in comparisons]
+    return svg(charts, label="Rank correlation of proxies against their seconds")
+
+
+def _chart(c: Comparison, numbers: Mapping[str, int], *, key: bool) -> Chart:
+    rules = [Rule(value=c.target, label=f"{c.target:.2f} asked for", colour="green")]
+    if c.ceiling is not None:
+        label = f"{c.ceiling.value:.2f} reference itself"
+        rules.append(Rule(value=c.ceiling.value, label=label, colour="orange"))
+    for name, agreement in c.baselines.items():
+        if (tau := agreement.tau) is not None:
+            rules.append(Rule(value=tau.value, label=f"{tau.value:.2f} {name}"))
+    return Chart(
+        title=f"Kendall's tau against {c.reference.name}, {c.networks} architectures",
+        across="seconds a candidate",
+        series=[
+            _series(proxy, numbers[proxy.recipe.key], key=key)
+            for proxy in sorted(c.proxies, key=lambda one: numbers[one.recipe.key])
+        ],
+        rules=rules,
+        logarithmic=True,
+    )
+
+
+def _series(proxy: Proxy, number: int, *, key: bool) -> Series:
+    name, tau, seconds = proxy.recipe.name, proxy.one.tau, _seconds(proxy)
+    if tau is None:
+        return Series(points=[], name=f"{number}  {name}: undefined" if key else "")
+    title = f"{name}: {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}], {seconds:.3g} s"
+    interval = (tau.low, tau.high)
+    point = Point(x=seconds, y=tau.value, title=title, label=str(number), interval=interval)
+    return Series(points=[point], name=f"{number}  {name}" if key else "")
+
+
+def _seconds(proxy: Proxy) -> float:
+    return max(proxy.effort.seconds or 0.0, _SHORTEST)

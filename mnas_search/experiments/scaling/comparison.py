@@ -55,11 +55,8 @@ class ScaledNetwork:
 
 
 def budgets(base: Architecture, wanted: Sequence[float] = ()) -> tuple[float, ...]:
-    """Return the wanted FLOPs, or 2, 4 and 8 times the base's.
-
-    Raises:
-        UsageError: one is no more than the base has.
-    """
+    """Return the wanted FLOPs, or 2, 4 and 8 times the base's. Raises `UsageError` if one is no
+    more than the base has."""
     own = cost(base).macs
     found = tuple(wanted) or tuple(float(factor * own) for factor in (2, 4, 8))
     for budget in found:
@@ -76,11 +73,8 @@ def comparison(
     rule: CompoundRule | None = None,
     rounding: Rounding | None = None,
 ) -> tuple[ScaledNetwork, ...]:
-    """Scale the base by each dimension and by all three, to every budget.
-
-    Raises:
-        UsageError: no network comes within a quarter of a budget.
-    """
+    """Scale the base by each dimension and by all three, to every budget. Raises `UsageError` if
+    no network comes within a quarter of a budget."""
     rules = _ALONE | {"compound": rule or CompoundRule()}
     return tuple(
         _nearest(base, dimension, rules[dimension], budget, rounding)

@@ -51,11 +51,8 @@ class Triple:
 
 
 def triples(config: GridConfig) -> tuple[CompoundRule, ...]:
-    """Return the grid's triples near the constraint of equation (3), the paper's own first.
-
-    Raises:
-        UsageError: the grid has none, or more than a thousand.
-    """
+    """Return the grid's triples near the constraint of equation (3), the paper's own first. Raises
+    `UsageError` if the grid has none, or more than a thousand."""
     values = [
         round(1 + number * config.step, 9) for number in range(int(1 / config.step + _EXACT) + 1)
     ]
@@ -79,11 +76,8 @@ def candidates(
     limits: Sequence[Limit] = (),
     rounding: Rounding | None = None,
 ) -> tuple[tuple[Triple, ...], int]:
-    """Return the networks to train, and the number of triples beyond a limit.
-
-    Raises:
-        UsageError: none is left.
-    """
+    """Return the networks to train, and the number of triples beyond a limit. Raises `UsageError`
+    if none is left."""
     rules = triples(config)
     kept = [
         Triple(rule=rule, network=network)

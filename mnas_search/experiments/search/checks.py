@@ -51,6 +51,10 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
             raise UsageError(f"{name} must be a name or 'file.py:Name', got {value!r}")
         if value is not None:
             canonical[name] = plugins.absolute(value)
+    if options["init"] is not None:
+        from mnas_search.networks.weights import sources  # loads torch
+
+        canonical["init"] = sources.absolute(options["init"])
     if options["data"] is not None:
         canonical["data"] = loading.absolute(canonical["data"])
     return canonical

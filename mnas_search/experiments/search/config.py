@@ -37,7 +37,9 @@ from mnas_search.nas.space.choices import Choices
 from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
 from mnas_search.nas.space.cost import space_cost
 from mnas_search.nas.space.cost_model import CostModel
+from mnas_search.nas.space.mapped import map_space
 from mnas_search.nas.trial import Trial
+from mnas_search.networks.weights.pretrained import load_pretrained
 
 # What users would take without a search; a winner has to beat the first.
 _BASELINES = ("efficientnet_b0", "mobilenet_v2", "mnasnet_a1")
@@ -56,6 +58,7 @@ class Setup:
         tested: trains the best candidates and the baselines at the end, if the search trains on
             data with a test split.
         notes: sentences on the deployment resolution and the strides.
+        pretrained: what every network starts from; None for random weights.
     """
 
     def __init__(
@@ -70,13 +73,24 @@ class Setup:
             table_of: gives the table of latencies for the space, where latency is bounded.
             begun: the configuration of the folder that is resumed or read.
         """
-        place = find_deployment(config.space, config.data, config.resolution, begun)
+        place = find_deployment(
+            config.space,
+            config.data,
+            config.resolution,
+            pretrained=config.init is not None,
+            recorded=begun,
+        )
         config, self._deployment = replace(config, resolution=place.resolution), place
         name = config.evaluator or (EVIDENCE if _has_evidence(config) else TRAINING)
         config = replace(config, evaluator=name)
         loaded = plugins.load("evaluators", name)
+        self.pretrained = None if config.init is None else load_pretrained(config.init)
         found = as_evaluator(
-            loaded, data=config.data, proxy=config.proxy, deployment=place.of_proxies
+            loaded,
+            data=config.data,
+            proxy=config.proxy,
+            init=self.pretrained,
+            deployment=place.of_proxies,
         )
         if config.early_stopping is not None:
             found = _with_reports(found, config)
@@ -103,6 +117,8 @@ class Setup:
             config, **{n: v for n, v in defaults.items() if getattr(config, n) is None}
         )
         self.space = place.make_space(config.num_classes)
+        if self.pretrained is not None:
+            self.space = map_space(self.space, self.pretrained.style)
         names = [decision.name for decision in self.space.decisions]
         if len(set(names)) < len(names) or not names:
             raise UsageError(
@@ -177,10 +193,29 @@ class Setup:
             network = replace(
                 self._deployment.of(base), num_classes=self.config.num_classes or 1000
             )
+            if self.pretrained is not None:
+                network = self.pretrained.style(network)
             with contextlib.suppress(UsageError):  # no width is within the constraints
                 network = widest(network, self.is_feasible)
                 found.append(labelled(network, base) if self._deployment.adapts else network)
-        return found
+        return found if self.pretrained is None else [*self._pretrained_baseline(), *found]
+
+    def _pretrained_baseline(self) -> list[Architecture]:
+        """Return the pretrained network at the largest resolution within the constraints, a
+        multiple of 8 from 32 pixels to its own; nothing if there is none."""
+        assert self.pretrained is not None
+        network = self.pretrained.architecture
+        own = network.resolution
+        for resolution in range(own, min(own, 32) - 1, -8):
+            smaller = replace(
+                network,
+                resolution=resolution,
+                num_classes=self.config.num_classes or 1000,
+                name=f"{network.label} @{resolution}",
+            )
+            if self.is_feasible(smaller):
+                return [smaller]
+        return []
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:
         """Return choices to try first, and trials of earlier runs."""
@@ -194,6 +229,8 @@ class Setup:
         recorded |= self._deployment.recorded
         if self.cost_model.latency_table is not None:
             recorded["latency_table_sha256"] = self.cost_model.latency_table.sha256
+        if self.pretrained is not None:
+            recorded["init_sha256"] = self.pretrained.sha256
         return recorded | content_hashes(recorded, PLUGINS, self.evaluator)
 
 
@@ -205,6 +242,7 @@ def _has_evidence(config: RunConfig) -> bool:
     """Return whether the recorded ImageNet trainings cover the configuration."""
     return (
         config.data is None
+        and config.init is None
         and config.proxy is None
         and config.space == "efficientnet"
         and config.resolution == 224

@@ -90,6 +90,12 @@ class RunConfig:
         default="the data set's recipe",
         metavar="NAME=N,...",
     )
+    init: str | None = _option(
+        "Pretrained weights that every network starts from, remapped: a file, the folder of a "
+        "training, an installed package or a model of the Hugging Face Hub.",
+        default="random initialisation",
+        metavar="PATH|package:NAME|hf:ORG/NAME",
+    )
     prior: str | None = _option(
         "Evaluator whose predictions the controller takes as a prior.",
         default="no prior",
@@ -184,6 +190,7 @@ class RunOptions(TypedDict, total=False):
     evaluator: str | None
     data: str | None
     proxy: str | None
+    init: str | Path | None
     prior: str | None
     start_from: Sequence[str]
     baseline: str | None

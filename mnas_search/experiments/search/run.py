@@ -143,6 +143,8 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         listener.on_start(folder)
         for note in setup.notes:
             listener.on_note(note)
+        if setup.pretrained is not None:
+            listener.on_note(setup.pretrained.text)
         if search.done:
             listener.on_note(f"{search.done} trials were finished before")
         listener.on_progress(search.done, trials, _best_text(search.best))

@@ -5,14 +5,15 @@ cost tables, feasible ranges and encoding count the adapted networks.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import final
 
 from mnas_search.architecture.adaptation import FULL_STRIDES, adapt, halvings
 from mnas_search.architecture.stage import Stage
-from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.nas.space.choices import Choices, Decision
 from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace, first_network
+from mnas_search.nas.space.mapped import MappedNetworks
 
 
 @final
@@ -43,24 +44,6 @@ class AdaptedStages(StagewiseSpace):
         return replace(self._space.stage(index, choices), stride=self._strides[index])
 
 
-@final
-class AdaptedNetworks(SearchSpace):
-    """A space whose networks are adapted as they are decoded."""
-
-    def __init__(self, space: SearchSpace, resolution: int) -> None:
-        self._space, self._resolution = space, resolution
-
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
-        """The space's."""
-        return self._space.decisions
-
-    def decode(self, choices: Choices) -> Network:
-        """Return the space's network, adapted."""
-        network = self._space.decode(choices)
-        return adapt(network, self._resolution) if isinstance(network, Architecture) else network
-
-
 def adapt_space(space: SearchSpace, resolution: int) -> tuple[SearchSpace, str | None]:
     """Return the space with its networks adapted to a resolution, and a sentence on what changed.
 
@@ -88,7 +71,7 @@ def adapt_space(space: SearchSpace, resolution: int) -> tuple[SearchSpace, str |
     )
     if isinstance(space, StagewiseSpace):
         return AdaptedStages(space, adapted), sentence
-    return AdaptedNetworks(space, resolution), sentence
+    return MappedNetworks(space, partial(adapt, resolution=resolution)), sentence
 
 
 def _decides_strides(space: SearchSpace, first: Architecture) -> bool:

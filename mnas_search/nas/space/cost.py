@@ -89,7 +89,6 @@ class PerNetworkCost(SpaceCost):
         self._count = count
 
     def __call__(self, codes: Codes, /) -> CostArrays:
-        """Return the costs [N] of codes [N, D] by name."""
         costs = [self._count(tuple(row)) for row in codes.tolist()]
         names = costs[0] if costs else ("macs", "params")
         return {name: np.array([found[name] for found in costs]) for name in names}
@@ -186,7 +185,6 @@ class LookupTableCost(SpaceCost):
         self._tables["peaks"] = [BYTES_PER_ELEMENT * table for table in peaks]
 
     def __call__(self, codes: Codes, /) -> CostArrays:
-        """Return the costs [N] of codes [N, D] by name."""
         codes = np.asarray(codes)
         memory = "memory" in self._model.metrics
         names = [name for name in self._sums if memory or name != "state_bytes"]

@@ -5,6 +5,7 @@ sources            files, folders, `package:NAME`, `hf:ORG/NAME` -> files
 loading            state dicts that fit a network; the network that one belongs to
 torchvision_names  torchvision's parameter names
 settings           batch-norm epsilon and padding that weights were trained with
+pretrained         weights with the architecture that they belong to
 remap              weights of one network adapted to another
 correspondence     pairs of layers and channels of two networks
 """

@@ -97,12 +97,8 @@ class LatencyTable:
     factor: float | None = None
 
     def predict(self, network: Network) -> Prediction:
-        """Predict the latency of an `Architecture`.
-
-        Raises:
-            UsageError: the network is not a chain of stages, or has parts that the table can
-                neither look up nor estimate.
-        """
+        """Predict the latency of an `Architecture`. Raises `UsageError` if the network is not a
+        chain of stages, or has parts that the table can neither look up nor estimate."""
         if not isinstance(network, Architecture):
             raise UsageError(
                 f"the latency of {network.label!r} can only be measured: a prediction requires a "
