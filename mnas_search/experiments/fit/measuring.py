@@ -80,7 +80,7 @@ def make_prospect(setup: Setup) -> Prospect:
     if len(networks) < len(drawn):
         raise UsageError(f"fit requires a space of networks of stages, got {setup.config.space!r}")
     networks.sort(key=lambda network: setup.objective.target_cost(costs(network)))
-    baselines = tuple(setup.baselines()) or networks[-1:]
+    baselines = [one.network for one in setup.baselines()] or networks[-1:]
     return Prospect(setup=setup, baselines=tuple(baselines), networks=(networks[0], networks[-1]))
 
 

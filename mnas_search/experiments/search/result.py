@@ -172,7 +172,7 @@ class Result:
             validation=chosen.mean,
             test=None if found is None else found.value,
             interval=None if found is None else (found.low, found.high),
-            weights=chosen.weights,
+            weights=chosen.weights or self.config.init,
         )
 
     def _architecture(self, chosen: Candidate) -> Architecture | None:

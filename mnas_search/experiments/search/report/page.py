@@ -40,6 +40,7 @@ def page(result: Result, versions: Mapping[str, Any]) -> str:
         "settings": [pair for pair in _settings(result, versions) if pair[1] is not None],
         "network": block_string(network) or network.label,
         "recommended": list(_recommended(result)),
+        "searched": block_string(result.networks[best.number]) or "",
         "winner": list(_winner(result, best)),
         "discovery": discovery(result),
         "predictors": (

@@ -37,7 +37,7 @@ FIRST = 2  # repeats 0 and 1 of a network are the search's own and the seed nois
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """A network that needs no search, with the pretrained weights that it starts from, if any."""
+    """A network that needs no search, with its own pretrained weights, if it has any."""
 
     network: Architecture
     weights: str | None = None

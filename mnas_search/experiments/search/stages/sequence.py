@@ -11,7 +11,6 @@ from mnas_search.experiments.search.latency import Remeasured
 from mnas_search.experiments.search.stages.baseline_comparison import (
     TOP,
     TRAININGS,
-    Baseline,
     BaselineComparison,
 )
 from mnas_search.experiments.search.stages.finalist_check import FinalistCheck
@@ -120,7 +119,7 @@ def make_stages(
         comparison = BaselineComparison(
             search,
             objective,
-            baselines=[Baseline(network=network) for network in baselines],
+            baselines=baselines,
             random_baseline=drawn,
             seed=seed,
             journal=journal,
