@@ -32,6 +32,7 @@ _OPTIONS = (
     "max_memory",
     "space",
     "controller",
+    "init",
     "exponent",
     "workers",
     "gpus_per_trial",

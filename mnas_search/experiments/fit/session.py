@@ -119,6 +119,7 @@ def _resume(
         plan=plan,
         prospects=prospects,
         notes=(),
+        images=0,
         table=prospects[0].setup.cost_model.latency_table,
     )
     return _run(prepared, recorded, experiment, listener, begun)
