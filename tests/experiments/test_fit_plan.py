@@ -18,7 +18,6 @@ from mnas_search.experiments.fit.plan import (
     Sizes,
     StepTimes,
     make_plan,
-    remaining_epochs,
 )
 
 
@@ -88,9 +87,13 @@ def test_more_time_gives_no_shorter_search_and_faster_steps_no_shorter_training(
 
 @given(times=TIMES, sizes=SIZES, left=seconds(1e6), slowdown=st.floats(0.1, 10))
 def test_epochs_left_grow_with_the_time_and_shrink_with_slower_steps(times, sizes, left, slowdown):
-    here = remaining_epochs(times, sizes, left=left, slowdown=slowdown)
-    assert 1 <= here <= remaining_epochs(times, sizes, left=2 * left, slowdown=slowdown)
-    assert remaining_epochs(times, sizes, left=left, slowdown=2 * slowdown) <= here
+    plan = planned({32: times}, sizes)
+    assume(plan is not None)
+    here = plan.remaining_epochs(32, left=left, slowdown=slowdown)
+    assert 1 <= here <= plan.remaining_epochs(32, left=2 * left, slowdown=slowdown)
+    assert plan.remaining_epochs(32, left=left, slowdown=2 * slowdown) <= here
+    if here > 1 and slowdown <= 1:
+        assert plan.training_seconds(32, here) <= left
 
 
 PHOTOS = StepTimes(proxy=80.0, epoch=25.0, test=25.0)  # 4,000 of 32 pixels, on two CPUs
