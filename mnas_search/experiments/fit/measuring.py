@@ -92,6 +92,7 @@ def training_config(
         architecture=network,
         data=config.data,
         epochs=epochs,
+        resolution=network.resolution,
         seed=config.seed,
         init=config.init,
         remap=config.init is not None,

@@ -55,6 +55,7 @@ FIT = ExperimentKind(command="fit", noun="fit", parent="fit")
 PLAN = "plan.json"
 _RUN, _TRAINING, _EXPORT = "run", "training", "export"
 _LENGTH = "training"  # the event that fixes the length of the last training
+_SEARCHED = "searched"  # the event after a search and its comparison
 
 
 def plan_only(config: FitConfig, listener: FitListener) -> list[str]:
@@ -202,6 +203,8 @@ class _Phases:
         """Carry out all phases."""
         config, plan = self.prepared.config, self.prepared.plan
         self.clock.begin("baselines")
+        if plan.seeds:
+            self.listener.on_stage("training baselines for a short time")
         entry, seconds = choose_baseline(
             self.prepared.prospects,
             seeds=plan.seeds,
@@ -248,18 +251,25 @@ class _Phases:
 
     def _search(self, side: int) -> tuple[Recommendation, dict[str, Any] | None, float]:
         """Search at a resolution; return what the run recommends, its comparison as plain values,
-        and the mean seconds of a candidate."""
+        and the mean seconds of a candidate. A run that has ended is not entered again: there could
+        be time for one more candidate."""
         plan = self.prepared.plan
+        ended = [event for event in self.journal.events if event["event"] == _SEARCHED]
+        if ended:
+            recommended = read_recommended(self.folder / _RUN)
+            return recommended, ended[0]["comparison"], ended[0]["seconds"]
         self.clock.begin("search")
         planned = plan.seconds["search"] + plan.seconds["comparison"]
         config = self.prepared.config.run(
             resolution=side, trials=plan.trials, time_budget=(1 + SLACK) * planned
         )
         result = search_run.start(config, self.folder / _RUN, self.listener)
-        seconds = [t.seconds for t in result.trials if t.status == "ok"]
+        trained = [trial.seconds for trial in result.trials if trial.status == "ok"]
+        seconds = round(sum(trained) / max(1, len(trained)), 3)
         compared = None if result.comparison is None else result.comparison.summary()
-        recommended = read_recommended(self.folder / _RUN)
-        return recommended, compared, sum(seconds) / max(1, len(seconds))
+        event = {"event": _SEARCHED, "seconds": seconds, "comparison": compared}
+        self.journal.append(event, sync=True)
+        return read_recommended(self.folder / _RUN), compared, seconds
 
     def _train(
         self, network: Architecture, side: int, seconds: float
