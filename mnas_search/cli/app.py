@@ -14,10 +14,12 @@ import click
 
 from mnas_search.cli import (
     benching,
+    comparing,
     explaining,
     exporting,
     inspecting,
     latency,
+    predicting,
     scaling,
     searching,
     training,
@@ -50,10 +52,12 @@ _EXPERIMENTS = (*searching.COMMANDS, fidelity, *training.COMMANDS, *scaling.COMM
 for _command in _EXPERIMENTS:
     group.add_command(log_options(_command))
 for _command in (
+    *comparing.COMMANDS,
     *exporting.COMMANDS,
     *inspecting.COMMANDS,
     *latency.COMMANDS,
     *explaining.COMMANDS,
+    *predicting.COMMANDS,
     *benching.COMMANDS,
 ):
     group.add_command(_command)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.cli.options import FILE, PLUGIN, device_option, format_option, print_json
+from mnas_search.cli.options import FILE, PLUGIN, device_option, format_option, print_rows
 from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -131,7 +131,6 @@ def predict(
     is extrapolated by rates fitted to them.
     """
     from mnas_search.architecture.cost.latency.table import read_table
-    from mnas_search.common.render.tables import print_records
     from mnas_search.evaluators.latency.building import CALIBRATION_SEED, drawn
     from mnas_search.experiments.resolve import resolve_architecture
     from mnas_search.nas.space.contract import make_space
@@ -146,11 +145,8 @@ def predict(
     if not networks:
         raise UsageError("ARCH or --sample is required")
     rows, lines = _rows(networks, table, measure=measure, turns=turns)
-    if form == "json":
-        print_json(rows)
-        return
-    print_records(rows)
-    for line in lines:
+    print_rows(rows, form)
+    for line in lines if form == "table" else ():
         click.echo(line)
 
 

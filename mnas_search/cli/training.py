@@ -57,6 +57,11 @@ if TYPE_CHECKING:
     "package or a model of the Hugging Face Hub. Weights of timm and torchvision are converted.",
     show_default="random initialisation",
 )
+@click.option(
+    "--lite",
+    is_flag=True,
+    help="Train with ReLU6 and without squeeze-and-excitation, for int8 (`export --quantize`).",
+)
 @weights_of_option
 @click.option(
     "--remap",
@@ -92,7 +97,7 @@ if TYPE_CHECKING:
     show_default="trainings/<name>-<n>",
 )
 @format_option
-def train(architecture: str, output: Path | None, form: str, **options: Any) -> None:
+def train(architecture: str, lite: bool, output: Path | None, form: str, **options: Any) -> None:
     """Train an architecture by a full recipe and export it.
 
     The test accuracy is measured once, at the end.
@@ -101,11 +106,13 @@ def train(architecture: str, output: Path | None, form: str, **options: Any) -> 
     run's folder (its winner). Its classifier is given the classes of the data set. An interrupted
     training is continued by `mnas-search resume`.
     """
+    from mnas_search.architecture.adaptation import lite as as_lite
     from mnas_search.experiments.resolve import resolve_architecture
     from mnas_search.experiments.training.session import start
     from mnas_search.experiments.training.settings import TrainingConfig
 
-    config = TrainingConfig(architecture=resolve_architecture(architecture), **options)
+    network = resolve_architecture(architecture)
+    config = TrainingConfig(architecture=as_lite(network) if lite else network, **options)
     _finish(form, lambda listener: start(config, output, listener))
 
 

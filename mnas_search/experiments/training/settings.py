@@ -14,8 +14,9 @@ from mnas_search.architecture.cost.memory import check_room
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.checks import check_choice, check_integer, check_number
 from mnas_search.common.errors import RunFolderError, UsageError
-from mnas_search.data import load
+from mnas_search.data import Split, load
 from mnas_search.data.loading import DEFAULT, absolute
+from mnas_search.data.preprocessing import BICUBIC, BILINEAR, IMAGENET, Preprocessing
 from mnas_search.experiments.training.epochs import FullTraining
 from mnas_search.networks.weights import loading as weights
 from mnas_search.networks.weights import remap, sources
@@ -25,8 +26,6 @@ from mnas_search.training import loop
 from mnas_search.training.recipe import Recipe
 from mnas_search.training.recipes import recipe_named
 
-# What most published weights were trained with (torchvision, timm); in the order R, G, B.
-IMAGENET = loop.Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 _MAX_EPOCHS = 10**9
 
 
@@ -113,7 +112,7 @@ class Setup:
             architecture=architecture,
             data=data,
             recipe=recipe,
-            normalisation=IMAGENET if imagenet else loop.normalisation(data.train),
+            preprocessing=_preprocessing(data.train, resolution, imagenet=imagenet),
             seed=config.seed,
         )
         found = torch.cuda.device_count()
@@ -213,6 +212,18 @@ def _check(config: TrainingConfig) -> None:
     check_integer("seed", config.seed, 0, 2**63 - 1)
     if config.gpus_per_worker is not None:
         check_number("GPUs a worker", config.gpus_per_worker, "[0, inf)")
+
+
+def _preprocessing(train: Split, resolution: int, *, imagenet: bool) -> Preprocessing:
+    found = IMAGENET if imagenet else loop.normalisation(train)
+    # `load` resizes files by bicubic interpolation, `loop.resize` what has another size.
+    resized = train.images.shape[1:3] != (resolution, resolution)
+    return Preprocessing(
+        mean=found.mean,
+        std=found.std,
+        size=resolution,
+        interpolation=BILINEAR if resized else BICUBIC,
+    )
 
 
 def _recipe(name: str, config: TrainingConfig, images: int) -> Recipe:
