@@ -64,8 +64,9 @@ def export(
 ) -> None:
     """Export an architecture or trained network to a format.
 
-    With the folder of a run, its winner is exported. The exported network is run once and its
-    outputs are compared with those of the original; if they differ, nothing is written.
+    With the folder of a run, the network that it recommends is exported. The exported network is
+    run once and its outputs are compared with those of the original; if they differ, nothing is
+    written.
     """
     from mnas_search.common.files import atomic_directory
     from mnas_search.common.folders import read_training

@@ -16,7 +16,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @final
 class StandardError(logging.Handler):
-    """Prints log records on standard error: by default only warnings about data.
+    """Prints log records on standard error: by default only warnings about data, and about what a
+    run's folder stands for.
 
     Records of the command line itself are left out: what they say is printed in any case.
     """
@@ -26,7 +27,8 @@ class StandardError(logging.Handler):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to print a record."""
-        shown = "mnas_search." if self.verbosity else "mnas_search.data."
+        named = ("mnas_search.data.", "mnas_search.experiments.resolve")
+        shown = ("mnas_search.",) if self.verbosity else named
         threshold = logging.WARNING - 10 * self.verbosity
         return (
             not self.quiet

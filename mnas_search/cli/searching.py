@@ -105,7 +105,7 @@ def evaluate(
     """Evaluate the accuracy or latency of architectures.
 
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
-    run's folder (its winner).
+    run's folder (what it recommends).
     """
     from mnas_search.common import plugins
     from mnas_search.common.errors import WorkFailed

@@ -107,9 +107,10 @@ def train(architecture: str, lite: bool, output: Path | None, form: str, **optio
     The test accuracy is measured once, at the end.
 
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
-    run's folder (its winner). Words that tables print may follow: "efficientnet_b0 x0.44 @32".
-    Its classifier is given the classes of the data set. At a resolution below 128 pixels that is
-    not its own, it loses strides. An interrupted training is continued by `mnas-search resume`.
+    run's folder (what it recommends). Words that tables print may follow: "efficientnet_b0 x0.44
+    @32". Its classifier is given the classes of the data set. At a resolution below 128 pixels
+    that is not its own, it loses strides. An interrupted training is continued by `mnas-search
+    resume`.
     """
     from mnas_search.architecture.adaptation import lite as as_lite
     from mnas_search.common.folders import holds_experiment

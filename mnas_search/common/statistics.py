@@ -18,6 +18,7 @@ Pairs = NDArray[np.float64]
 
 RESAMPLES = 10_000
 _PERCENTILES = (2.5, 97.5)
+_NORMAL = 1.959964  # the two-sided 95 % quantile of the standard normal distribution
 
 
 @final
@@ -109,7 +110,12 @@ def interval_of_sources(value: float, *samples: Sequence[float] | Values) -> Int
     return Interval(value=value, low=value - margin, high=value + margin)
 
 
-def wilson(successes: int, count: int, *, z: float = 1.959964) -> tuple[float, float]:
+def normal_margin(std: float) -> float:
+    """Return half the width of the 95 % interval of a normal distribution."""
+    return _NORMAL * std
+
+
+def wilson(successes: int, count: int, *, z: float = _NORMAL) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a proportion (E. B. Wilson, JASA 22, 1927). `z` is the
     two-sided quantile of the standard normal distribution."""
     share, spread = successes / count, z * z / count

@@ -219,10 +219,13 @@ class ProxyTraining(Evaluator):
                     )
                     yield Evaluation(accuracy=accuracy, rung=training.epoch)
             accuracy = loop.accuracy(training.evaluated, self._images(self._validation, proxy))
-            info = None
-            if self._test is not None:
-                info = {"test": loop.accuracy(training.evaluated, self._images(self._test, proxy))}
-        yield Evaluation(accuracy=accuracy, info=info)
+            if self._test is None:
+                info, correct = None, None
+            else:
+                images = self._images(self._test, proxy)
+                correct = tuple(loop.correct(training.evaluated, images).tolist())
+                info = {"test": sum(correct) / len(correct)}
+        yield Evaluation(accuracy=accuracy, info=info, correct=correct)
 
     def _images(self, split: Split, proxy: Architecture) -> loop.Images:
         """Return images prepared for the device and the proxy's resolution, once per process."""

@@ -1,10 +1,13 @@
 """Jobs that are each done once over all sessions of an experiment, as its journal records."""
 
+import base64
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
+
+import numpy as np
 
 from mnas_search.architecture.traced_network import Network
 from mnas_search.nas.job import EvaluationJob, JobQueue, Outcome
@@ -20,11 +23,13 @@ _Key = tuple[str, str, int]  # recipe, fingerprint, seed
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
     """The result of a training: accuracies on the validation split and, if measured, on the test
-    split, or the reason of a failure; `trial` is None for a network of no trial."""
+    split, with what was `correct` there; or the reason of a failure. `trial` is None for a network
+    of no trial."""
 
     trial: int | None = None
     accuracy: float | None = None
     test: float | None = None
+    correct: tuple[bool, ...] | None = None
     seconds: float
     error: str | None = None
 
@@ -43,6 +48,7 @@ def trial_event(event: str, phase: str) -> Describe:
             "seed": job.seed,
             "accuracy": result.accuracy,
             **({} if result.test is None else {"test": result.test}),
+            **_packed(result.correct),
             "seconds": round(result.seconds, 3),
             "error": result.error,
             "phase": phase,
@@ -60,7 +66,7 @@ class JournalledQueue(JobQueue[EvaluationJob]):
         jobs: gives all jobs, done or not, different by recipe, network and seed; called when the
             first one is asked for.
         describe: gives a result's event, with `fingerprint`, `seed`, `accuracy`, `seconds`,
-            `error`, and `recipe`, `trial` and `test` where there are any.
+            `error`, and `recipe`, `trial`, `test`, `images` and `correct` where there are any.
         deadline: `time.monotonic()` after which no job is handed out.
     """
 
@@ -109,8 +115,13 @@ class JournalledQueue(JobQueue[EvaluationJob]):
         """Journal the result of a job."""
         trial = None if work.number == NO_TRIAL else work.number
         if isinstance(outcome, Evaluation):
-            test = (outcome.info or {}).get("test")
-            result = JobResult(trial=trial, accuracy=outcome.accuracy, test=test, seconds=seconds)
+            result = JobResult(
+                trial=trial,
+                accuracy=outcome.accuracy,
+                test=(outcome.info or {}).get("test"),
+                correct=outcome.correct,
+                seconds=seconds,
+            )
         else:
             result = JobResult(trial=trial, seconds=seconds, error=outcome.reason)
         event = self._describe(work, result)
@@ -141,6 +152,22 @@ def _read(event: Mapping[str, Any]) -> tuple[_Key, JobResult]:
         trial=event.get("trial"),
         accuracy=event["accuracy"],
         test=event.get("test"),
+        correct=_unpacked(event),
         seconds=event["seconds"],
         error=event["error"],
     )
+
+
+def _packed(correct: tuple[bool, ...] | None) -> dict[str, Any]:
+    """Return the fields of an event that hold what was correct: a bit an image, in base64."""
+    if correct is None:
+        return {}
+    bits = base64.b64encode(np.packbits(np.array(correct, bool)).tobytes())
+    return {"images": len(correct), "correct": bits.decode()}
+
+
+def _unpacked(event: Mapping[str, Any]) -> tuple[bool, ...] | None:
+    if "correct" not in event:
+        return None
+    packed = np.frombuffer(base64.b64decode(event["correct"]), np.uint8)
+    return tuple(np.unpackbits(packed, count=event["images"]).astype(bool).tolist())

@@ -1,10 +1,11 @@
 """Resolves architectures from text: a name, a quoted block string, a JSON file, or the folder of
-a run or a training.
+a run or a training. A run's folder stands for the network that it recommends.
 
 The words that tables print after a name are read too: `efficientnet_b0 x0.44` is scaled in width,
 and `efficientnet_b0 x0.44 @32` is also adapted to images of 32 pixels.
 """
 
+import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,10 @@ from mnas_search.common.checks import check_integer
 from mnas_search.common.errors import InvalidArchitecture, RunFolderError, UnknownName
 from mnas_search.common.files import read_json
 from mnas_search.common.folders import read_training
+from mnas_search.experiments.search import recommendation
 
+_LOG = logging.getLogger(__name__)
+_WINNER, _JOURNAL = "best.json", "journal.jsonl"
 _MAX_BYTES = 10_000_000
 _ALLOWED = "a block string, a JSON file, or a run's folder"
 
@@ -122,6 +126,8 @@ def exported_architecture(folder: Path) -> Architecture | None:
 def _from_file(path: Path) -> Architecture:
     if not path.is_file():
         raise UnknownName(f"{str(path)!r} is no ordinary file; it must be {_ALLOWED}")
+    if path.name == _WINNER and (path.parent / _JOURNAL).exists():
+        return _winner(path)
     if path.stat().st_size > _MAX_BYTES:
         raise InvalidArchitecture(
             f"{str(path)!r} must have at most {_MAX_BYTES:,} bytes, got {path.stat().st_size:,}"
@@ -141,11 +147,24 @@ def _from_run(folder: Path) -> Architecture:
         return Architecture.from_dict(training.get("architecture"))
     if (exported := exported_architecture(folder)) is not None:
         return exported
-    best = folder / "best.json"
-    if not (folder / "journal.jsonl").exists():
+    best = folder / _WINNER
+    if not (folder / _JOURNAL).exists():
         raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no journal.jsonl")
+    if (folder / recommendation.FILE).exists():
+        found = recommendation.read_recommended(folder)
+        if found.source == "baseline" and found.architecture is not None:
+            _LOG.warning(
+                "the run %s recommends the baseline %s; the search's own winner is %s",
+                *(folder, found.name, best),
+            )
+            return found.architecture
     if not best.exists():
         raise RunFolderError(f"the run {str(folder)!r} has no best.json: it has no winner yet")
+    return _winner(best)
+
+
+def _winner(best: Path) -> Architecture:
+    """Return the winner that a run's best.json holds."""
     try:
         winner = read_json(best)
         if winner["architecture"] is not None or "fingerprint" not in winner:
@@ -153,6 +172,6 @@ def _from_run(folder: Path) -> Architecture:
     except (ValueError, LookupError, TypeError) as error:
         raise RunFolderError(f"{str(best)!r} holds no architecture: {error}") from error
     raise UnknownName(
-        f"the winner of {str(folder)!r} is the traced network {winner['fingerprint']!r}; this "
-        "command requires a network of stages"
+        f"the winner of {str(best.parent)!r} is the traced network {winner['fingerprint']!r}; "
+        "this command requires a network of stages"
     )

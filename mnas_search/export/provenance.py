@@ -157,7 +157,9 @@ def _of_run(folder: Path) -> tuple[tuple[str, str], ...]:
     best = _read(folder / "best.json")
     if not config or not best:
         return ()
-    accuracy = best.get("accuracy")
+    recommended = _read(folder / "recommended.json")
+    baseline = recommended.get("source") == "baseline"
+    accuracy = recommended.get("validation") if baseline else best.get("accuracy")
     facts = [
         ("search space", str(config.get("space"))),
         ("controller", f"{config.get('controller')}, seed {config.get('seed')}"),
@@ -171,6 +173,8 @@ def _of_run(folder: Path) -> tuple[tuple[str, str], ...]:
     amounts = [METRICS[n].text(t) for n, t in targets.items() if isinstance(t, int | float)]
     if amounts:
         facts.insert(0, ("target", " and ".join(amounts)))
+    if baseline:
+        facts.append(("recommended", f"the baseline {recommended.get('name')}"))
     if isinstance(accuracy, int | float):
         facts.append(
             ("accuracy in the search", f"{accuracy:.4f}, by that evaluator: not of these weights")

@@ -87,8 +87,10 @@ class SupportsTestSplit(Protocol):
     """Can measure on a held-out test split."""
 
     def with_test_split(self) -> Evaluator | None:
-        """Return the same evaluator, measuring on the test split too (`info["test"]`), for the
-        last few networks of a run; None where its data have no such split."""
+        """Return the same evaluator, measuring on the test split too, for the last one or two
+        networks of a run; None where its data have no such split.
+
+        `info["test"]` is the accuracy. With `correct` as well, intervals count the images."""
 
 
 @runtime_checkable

@@ -125,10 +125,12 @@ class SequentialQueue(JobQueue[AnyJob]):
 
 @final
 class TimedQueue(JobQueue[AnyJob]):
-    """A queue with a stopwatch."""
+    """A queue with a stopwatch; `on_first` is called when it hands out its first job."""
 
-    def __init__(self, queue: JobQueue[AnyJob]) -> None:
-        self._queue = queue
+    def __init__(
+        self, queue: JobQueue[AnyJob], on_first: Callable[[], None] = lambda: None
+    ) -> None:
+        self._queue, self._on_first = queue, on_first
         self.first: float | None = None  # time.monotonic() when the first job was handed out
         self._last = 0.0
         self.busy = 0.0  # seconds of jobs, summed over workers
@@ -143,6 +145,7 @@ class TimedQueue(JobQueue[AnyJob]):
         job = self._queue.next()
         if job is not None and self.first is None:
             self.first = asked
+            self._on_first()
         return job
 
     def should_continue(self, job: AnyJob, evaluation: Evaluation, seconds: float) -> bool:

@@ -24,12 +24,15 @@ class Evaluation:
         std: standard deviation of the accuracy, where the evaluator knows it.
         rung: how far the evaluation had come, where more is to come; None for a result.
         info: further figures, by name.
+        correct: whether each image of the test split was classified correctly, in its order, where
+            the evaluator measures on it.
     """
 
     accuracy: float
     std: float | None = None
     rung: int | None = None
     info: Mapping[str, float] | None = None
+    correct: tuple[bool, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

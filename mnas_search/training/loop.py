@@ -224,14 +224,19 @@ def _mix_seed(seed: int, epoch: int, rank: int = 0) -> int:
 
 def accuracy(network: nn.Module, data: Images) -> float:
     """Compute the share of images classified correctly."""
+    return int(correct(network, data).sum()) / len(data)
+
+
+def correct(network: nn.Module, data: Images) -> torch.Tensor:
+    """Compute which images are classified correctly [N], on the images' device."""
     network.eval()
-    correct = torch.zeros((), dtype=torch.int64, device=data.labels.device)
+    found = []
     with torch.inference_mode(), mixed_precision(data.labels.device):
         for start in range(0, len(data), _EVALUATION_BATCH):
             part = slice(start, start + _EVALUATION_BATCH)
             logits = network(data.normalise(data.batch(part)))
-            correct += (logits.argmax(1) == data.labels[part]).sum()
-    return int(correct) / len(data)
+            found.append(logits.argmax(1) == data.labels[part])
+    return torch.cat(found)
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:

@@ -44,6 +44,7 @@ def test_files_of_a_run(done):
         "family.csv",
         "journal.jsonl",
         "pareto.csv",
+        "recommended.json",
         "report.html",
         "trials.csv",
     ]

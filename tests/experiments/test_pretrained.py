@@ -117,7 +117,7 @@ def options(trained, folder, **changes):
 
 def test_baselines_start_from_them_too_and_the_network_itself_is_one(trained, tmp_path):
     setup = Setup(options(trained, tmp_path))
-    own, *others = setup.baselines()
+    own, *others = [one.network for one in setup.baselines()]
     assert own.name == f"{NETWORK.label} @16" and own.stages == NETWORK.stages
     assert all(setup.is_feasible(network) for network in (own, *others))
     networks = [own, *others, setup.space.decode({f"kernel{i}": 5 for i in range(3)})]
@@ -127,9 +127,10 @@ def test_baselines_start_from_them_too_and_the_network_itself_is_one(trained, tm
     assert setup.recorded["init_sha256"] == setup.pretrained.sha256
     # Not where it exceeds the target.
     small = Setup(options(trained, tmp_path, target_flops=0.1e6, resolution=8))
-    assert all("@" not in network.name for network in small.baselines())
+    assert all("@" not in one.network.name for one in small.baselines())
     plain = Setup(options(trained, tmp_path, init=None, target_flops=0.5e6))
-    assert "init_sha256" not in plain.recorded and plain.baselines()[0].activation == "silu"
+    assert "init_sha256" not in plain.recorded
+    assert plain.baselines()[0].network.activation == "silu"
 
 
 def test_the_largest_resolution_of_a_pretrained_network():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def predicted(tmp_path_factory):
     setup.evaluator, setup.check, setup.trainer = Told("search"), Told("check"), Trains()
     experiment = Experiment(RUN, folder)
     experiment.make(setup.recorded, "")
-    return folder, _run(setup, experiment, Listener())
+    return folder, _run(setup, experiment, Listener(), time.monotonic())
 
 
 def test_a_run_by_predictions_shows_both_and_the_baseline(predicted):
@@ -87,7 +88,7 @@ def test_a_run_by_predictions_shows_both_and_the_baseline(predicted):
     opinion = result.opinion
     assert result.architecture.block_string in parsed.text
     for scored in (opinion.searched, opinion.checked):
-        assert f"{scored.accuracy:.4f} ± {scored.std:.4f}" in parsed.text
+        assert f"{scored.accuracy:.4f} ± {1.959964 * scored.std:.4f}" in parsed.text
     assert f"{opinion.macs:,}" in parsed.text
     for part in (
         "400M FLOPs",
@@ -187,7 +188,7 @@ def test_hostile_names_and_errors_are_escaped_and_traced_winners_have_no_family(
     setup = Setup(config)
     experiment = Experiment(RUN, folder)
     experiment.make(setup.recorded, "")
-    result = _run(setup, experiment, Listener())
+    result = _run(setup, experiment, Listener(), time.monotonic())
     text = (folder / "report.html").read_text()
     parsed, svg = checked(text)
     assert "<script" not in text

@@ -12,14 +12,19 @@ from scipy import stats
 from mnas_search import reference
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.scaling import scale, widest
+from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
 from mnas_search.controllers.random_search import RandomSearch
 from mnas_search.evaluators.proxy_training import ProxyTraining
+from mnas_search.experiments.resolve import resolve_architecture
+from mnas_search.experiments.search.recommendation import read_recommended
 from mnas_search.experiments.search.stages.baseline_comparison import (
     TOP,
     TRAININGS,
+    Baseline,
     BaselineComparison,
 )
+from mnas_search.experiments.search.stages.held_out_test import HeldOutTest
 from mnas_search.nas.core import Search
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.journal import Journal
@@ -74,18 +79,29 @@ def judged(journal, search, random_baseline=None, baselines=(B0,)):
     return BaselineComparison(
         search,
         OBJECTIVE,
-        baselines=baselines,
+        baselines=[Baseline(network=network) for network in baselines],
         random_baseline=random_baseline,
         seed=0,
         journal=journal,
     )
 
 
+def held_out(journal, verdict):
+    return HeldOutTest(verdict, seed=0, journal=journal)
+
+
 def noisy(work):
-    """Better the more params; seeds differ, and the test split from the validation split."""
+    """Better the more params; seeds differ."""
     rng = np.random.default_rng(work.seed)
-    validation, test = np.clip(by_params(work.network) + rng.normal(0, 0.01, 2), 0, 1)
-    return Evaluation(accuracy=validation, info={"test": float(test)})
+    return Evaluation(accuracy=np.clip(by_params(work.network) + rng.normal(0, 0.01), 0, 1))
+
+
+def measured(work):
+    """The same on a validation split, and on 50 images of a test split."""
+    evaluation = noisy(work)
+    rng = np.random.default_rng(work.seed)
+    correct = tuple((rng.random(50) < evaluation.accuracy).tolist())
+    return replace(evaluation, info={"test": float(np.mean(correct))}, correct=correct)
 
 
 def test_the_figures_by_hand(journals):
@@ -107,28 +123,129 @@ def test_the_figures_by_hand(journals):
             OBJECTIVE.reward(np.mean(np.delete(one.validation, seed)), one.macs)
             for one in candidates
         ]
-        chosen.append(candidates[np.argmax(means)].test[seed])
+        chosen.append(candidates[np.argmax(means)].validation[seed])
     (gain,) = verdict.improvements
-    assert gain.difference == pytest.approx(np.mean(chosen) - np.mean(baseline.test))
-    variance = np.mean([np.var(one.test, ddof=1) for one in (*candidates, baseline)])
+    assert gain.difference == pytest.approx(np.mean(chosen) - np.mean(baseline.validation))
+    variance = np.mean([np.var(one.validation, ddof=1) for one in (*candidates, baseline)])
     quantile = stats.t.ppf(0.975, 4 * (TRAININGS - 1))
     assert gain.margin == pytest.approx(quantile * np.sqrt(variance * 2 / TRAININGS))
+    assert verdict.margin == pytest.approx(quantile * np.sqrt(variance / TRAININGS))
 
 
 @pytest.mark.parametrize(("lead", "beats"), [(0.2, True), (0.0, False), (-0.2, False)])
-def test_what_is_said(journals, lead, beats):
+def test_what_is_said_and_recommended(journals, lead, beats):
     search = searched(journals("search"))
     verdict = judged(journals("verdict"), search)
 
     def outcome(work):
         mine = 0.5 + lead * (work.network != B0)
         luck = np.random.default_rng(work.seed).normal(0, 0.01)
-        return Evaluation(accuracy=mine + luck, info={"test": mine + luck})
+        return Evaluation(accuracy=mine + luck)
 
     drive(verdict.queue, outcome)
     (gain,) = verdict.improvements
     assert gain.shown is beats
     assert gain.difference == pytest.approx(lead, abs=0.03)
+    if lead:
+        assert verdict.recommended == (verdict.winner if beats else verdict.baselines[0])
+    else:  # as good: the cheaper one
+        assert verdict.recommended.macs == min(verdict.winner.macs, cost(B0).macs)
+
+
+# -- the test split -----------------------------------------------------------------------------
+
+
+MOBILENET = reference.architecture("mobilenet_v2")
+
+
+def test_only_the_recommended_network_and_the_best_baseline_are_tested(journals):
+    search, journal = searched(journals("search")), journals("verdict")
+    verdict = judged(journal, search, baselines=(B0, MOBILENET))
+    test = held_out(journal, verdict)
+
+    def luckless(work):  # the winner first, B0 second
+        lead = {B0.fingerprint: -0.2, MOBILENET.fingerprint: -0.4}
+        accuracy = 0.7 + lead.get(work.network.fingerprint, 0.0) + 0.01 * (work.seed % 3)
+        return Evaluation(accuracy=accuracy)
+
+    before = []
+    while (work := verdict.queue.next()) is not None:
+        assert not verdict.complete and verdict.recommended is None and verdict.winner is None
+        before.append(work.seed)
+        verdict.queue.record(work, luckless(work), 1.0)
+    assert verdict.complete and verdict.recommended == verdict.winner
+    assert verdict.best_baseline.network == B0
+    assert test.of(verdict.winner) is None and test.difference is None
+    assert not any("test" in json.loads(line) for line in lines(journal))
+
+    seen = []
+
+    def keep(work):
+        seen.append(work)
+        return measured(work)
+
+    assert drive(test.queue, keep) == 2 * TRAININGS
+    assert {one.network.fingerprint for one in seen} == {
+        verdict.winner.network.fingerprint,
+        B0.fingerprint,
+    }
+    assert not {one.seed for one in seen} & set(before)
+    assert test.of(verdict.candidates[1]) is None
+
+    # A difference is over seeds and paired images.
+    mine, theirs = test.of(verdict.winner), test.of(verdict.best_baseline)
+    right = {
+        name: np.array([measured(work).correct for work in seen if work.network == network])
+        for name, network in (("winner", verdict.winner.network), ("B0", B0))
+    }
+    one, two = right["winner"].astype(float), right["B0"].astype(float)
+    assert mine.accuracy.value == pytest.approx(one.mean())
+    images = (one.mean(axis=0) - two.mean(axis=0)).var(ddof=1) / 50
+    seeds = [rows.mean(axis=1).var(ddof=1) / TRAININGS for rows in (one, two)]
+    total = images + sum(seeds)
+    freedom = total**2 / (images**2 / 49 + sum(s**2 for s in seeds) / (TRAININGS - 1))
+    expected = stats.t.ppf(0.975, freedom) * np.sqrt(total)
+    assert test.difference.value == pytest.approx(one.mean() - two.mean())
+    assert test.difference.margin == pytest.approx(expected)
+    assert test.difference == mine.minus(theirs)
+
+
+def lines(journal):
+    return journal._path.read_text().splitlines()
+
+
+def test_a_recommended_baseline_is_tested_alone_and_a_resume_tests_nothing_again(journals):
+    search = searched(journals("search"))
+    verdict = judged(journals("verdict"), search)
+
+    def outcome(work):
+        return Evaluation(accuracy=0.5 + 0.3 * (work.network == B0) + 0.01 * (work.seed % 2))
+
+    drive(verdict.queue, outcome)
+    test = held_out(journals("test"), verdict)
+    assert verdict.recommended == verdict.best_baseline
+    assert drive(test.queue, measured) == TRAININGS
+    assert test.difference is None
+    again = held_out(journals("test"), verdict)
+    assert drive(again.queue, measured) == 0
+    found, first = again.of(verdict.recommended), test.of(verdict.recommended)
+    assert found.accuracy == first.accuracy
+    assert (found.by_image == first.by_image).all()
+
+
+def test_journals_that_tested_every_network_are_read(journals):
+    """As they were written before: `test` in the events of the comparison, no images."""
+    search, journal = searched(journals("search")), journals("verdict")
+    verdict = judged(journal, search)
+    drive(verdict.queue, lambda work: replace(measured(work), correct=None))
+    test = held_out(journal, verdict)
+    assert drive(test.queue, measured) == 0
+    found = test.of(verdict.recommended)
+    results = verdict.old_tests(verdict.recommended.network)
+    assert found.accuracies == tuple(one.test for one in results)
+    assert found.by_image is None
+    bounds = stats.ttest_1samp(found.accuracies, 0.0).confidence_interval(0.95)
+    assert (found.accuracy.low, found.accuracy.high) == pytest.approx((bounds.low, bounds.high))
 
 
 def test_two_equal_networks_are_hardly_ever_told_apart(journals):
@@ -141,9 +258,8 @@ def test_two_equal_networks_are_hardly_ever_told_apart(journals):
     rng = np.random.default_rng(0)
     for _ in range(200):
         for key, done in list(verdict.queue._results.items()):
-            # Luck of a training shows on both splits alike.
             accuracy = float(0.5 + rng.normal(0, 0.01))
-            verdict.queue._results[key] = replace(done, accuracy=accuracy, test=accuracy)
+            verdict.queue._results[key] = replace(done, accuracy=accuracy)
         false += verdict.improvements[0].shown
     assert false < 15
 
@@ -173,6 +289,11 @@ def test_a_random_search_beside(journals):
         "random",
     ]
     assert len(verdict.random_candidates) == TOP
+
+
+def events(folder, kind):
+    lines = (folder / "journal.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == kind]
 
 
 def within(objective, network):
@@ -238,9 +359,25 @@ def test_a_run_on_data_ends_with_a_verdict(run_cli, tmp_path):
         "random",
     ]
     assert all(one["macs"] <= 100e6 for one in said["networks"])
-    assert "beats efficientnet_b0" in said["sentence"] or "use efficientnet_b0" in said["sentence"]
     best = json.loads((folder / "best.json").read_text())
     assert best["verdict"]["gains"] == said["gains"]
+    validation = next(n["validation"] for n in said["networks"] if n["trial"] == best["trial"])
+    assert best["accuracy"] == pytest.approx(np.mean(validation))
+    assert best["searched"]["accuracy"] in [t["accuracy"] for t in events(folder, "tell")]
+    found = read_recommended(folder)
+    assert said["test"]["recommended"]["mean"] == pytest.approx(found.test)
+    assert found.interval[0] < found.test < found.interval[1]
+    tests = events(folder, "test")
+    assert len(tests) in (TRAININGS, 2 * TRAININGS)
+    assert not any("test" in event for event in events(folder, "verdict"))
+    shown = f"use {'the winner' if found.source == 'winner' else found.name}"
+    assert said["sentence"].startswith(shown)
+    taken = resolve_architecture(str(folder))
+    assert taken.fingerprint == found.architecture.fingerprint
+    family = json.loads((folder / "family" / "run-b0.json").read_text())
+    assert Architecture.from_dict(family).stages == taken.stages
+    winner = resolve_architecture(str(folder / "best.json"))
+    assert winner.fingerprint == best["fingerprint"]
     assert best["trial"] == next(
         one["trial"] for one in said["networks"] if one["trial"] is not None
     )
@@ -252,7 +389,8 @@ def test_a_run_on_data_ends_with_a_verdict(run_cli, tmp_path):
     after = [(folder / name).read_bytes() for name in ("journal.jsonl", "random.jsonl")]
     assert after[1] == journals[1]
     assert after[0].startswith(journals[0])
-    assert after[0].count(b'"verdict"') == journals[0].count(b'"verdict"')
+    for event in (b'"event": "verdict"', b'"event": "test"'):
+        assert after[0].count(event) == journals[0].count(event)
 
 
 def test_baselines_that_cannot_be(run_cli):

@@ -552,7 +552,7 @@ def test_baselines_fill_all_limits():
     """Each is as wide as target and limits allow."""
     config = RunConfig(target_flops=400e6, max_params=3e6, max_memory=20e6, evaluator=EVALUATOR)
     setup = Setup(config)
-    found = setup.baselines()
+    found = [one.network for one in setup.baselines()]
     assert len(found) == 3
     for network in found:
         assert setup.is_feasible(network)

@@ -20,6 +20,7 @@ from mnas_search.experiments.experiment import content_hashes
 from mnas_search.experiments.resolve import labelled
 from mnas_search.experiments.search.checks import PLUGINS
 from mnas_search.experiments.search.options import RunConfig
+from mnas_search.experiments.search.stages.baseline_comparison import Baseline
 from mnas_search.experiments.search.warm_start import warm_start
 from mnas_search.nas.asha import REDUCTION
 from mnas_search.nas.controller import Controller, load_controller
@@ -183,8 +184,9 @@ class Setup:
         """Return whether a network keeps the target and all limits."""
         return self.objective.is_feasible(self.cost_model.costs(network))
 
-    def baselines(self) -> list[Architecture]:
-        """Return the fixed baselines, each as wide as the constraints allow."""
+    def baselines(self) -> list[Baseline]:
+        """Return the pretrained network, if any, and the fixed baselines, each as wide as the
+        constraints allow."""
         found = []
         for name in _BASELINES:
             base = published.architecture(name)
@@ -195,10 +197,13 @@ class Setup:
                 network = self.pretrained.style(network)
             with contextlib.suppress(UsageError):  # no width is within the constraints
                 network = widest(network, self.is_feasible)
-                found.append(labelled(network, base) if self._deployment.adapts else network)
+                if self._deployment.adapts:
+                    network = labelled(network, base)
+                found.append(Baseline(network=network))
         if self.pretrained is not None:
             own = self.pretrained.largest(self.is_feasible, self.config.num_classes or 1000)
-            found = [*filter(None, [own]), *found]
+            if own is not None:
+                found.insert(0, Baseline(network=own, weights=self.config.init))
         return found
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:

@@ -6,8 +6,9 @@ journal.jsonl        every event; all that follows is derived from it and rewrit
 trials.csv           one row per distinct network, with the rung of those stopped early, and with
                      memory or latency where they are bounded
 pareto.csv           Pareto-optimal trials in accuracy and the target metric
-best.json            the winner
-family.csv, family/  the winner's family
+best.json            the search's own winner
+recommended.json     the network to use: the winner, or a baseline that is as good
+family.csv, family/  the recommended network's family
 export/              model.py, weights.pt and .safetensors, weights.json
 report.html          the run on one page
 """
@@ -61,10 +62,13 @@ def _row(result: Result, trial: Trial) -> dict[str, Any]:
 
 
 def write_best(result: Result) -> None:
-    """Write best.json: accuracy and reward are the search's, `check` is the second opinion,
-    `verdict` the comparison with the baselines."""
-    trial, winner = result.best, result.architecture or result.winner
-    assert trial is not None and winner is not None
+    """Write best.json.
+
+    Accuracy, its 95 % `interval` and reward are those of fresh seeds or of the second opinion;
+    `searched` has those by which the search found the winner, the luckiest of many. `check` is the
+    second opinion, `verdict` the comparison with the baselines."""
+    trial, winner, figures = result.best, result.architecture or result.winner, result.figures
+    assert trial is not None and winner is not None and figures is not None
     best: dict[str, Any] = {
         "name": result.name,
         "block_string": block_string(winner),
@@ -73,7 +77,9 @@ def write_best(result: Result) -> None:
         "fingerprint": trial.fingerprint,
         "trial": trial.number,
     }
-    best |= {name: getattr(trial, name) for name in ("accuracy", "macs", "params", "reward")}
+    best |= {"accuracy": figures.accuracy, "interval": figures.interval}
+    best |= {"macs": trial.macs, "params": trial.params, "reward": figures.reward}
+    best |= {"searched": {"accuracy": trial.accuracy, "reward": trial.reward}}
     best |= further_figures(trial)
     if (opinion := result.opinion) is not None:
         best["check"] = {
@@ -81,9 +87,16 @@ def write_best(result: Result) -> None:
             "std": opinion.checked.std,
             "reward": opinion.reward,
         }
-    if result.comparison is not None:
-        best["verdict"] = result.comparison.summary()
+    if (verdict := verdict_of(result)) is not None:
+        best["verdict"] = verdict
     write_atomically(result.folder / "best.json", json.dumps(best, indent=2) + "\n")
+
+
+def verdict_of(result: Result) -> dict[str, Any] | None:
+    """Return the comparison with baselines and its test as plain JSON values."""
+    if result.comparison is None or result.test is None:
+        return None
+    return {**result.comparison.summary(), "test": result.test.summary()}
 
 
 def write_family(result: Result) -> None:

@@ -35,7 +35,8 @@ class Recommendation:
         validation: mean accuracy of fresh seeds on the validation split, by which it was chosen.
         test: mean accuracy on the test split, read after the choice; None before.
         interval: lower and upper end of the test accuracy's 95 % interval.
-        weights: that it starts from, as `--init` takes them; None for random initialisation.
+        weights: that it starts from, as `--init` takes them, remapped where they are another
+            network's; None for random initialisation.
     """
 
     name: str
@@ -89,7 +90,7 @@ def read_recommended(folder: Path) -> Recommendation:
 
 class Compared(Protocol):
     """A network as the choice sees it: its validation accuracies, one of each fresh seed; its
-    multiply-adds; and the pretrained weights that it starts from."""
+    multiply-adds; and its own pretrained weights, if it has any."""
 
     @property
     def validation(self) -> Sequence[float]: ...

@@ -16,9 +16,14 @@ from mnas_search.architecture.traced_network import Network, block_string
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture
 from mnas_search.experiments.search.config import Setup
+from mnas_search.experiments.search.recommendation import Recommendation
 from mnas_search.experiments.search.report import notebook
-from mnas_search.experiments.search.stages.baseline_comparison import BaselineComparison
+from mnas_search.experiments.search.stages.baseline_comparison import (
+    BaselineComparison,
+    Candidate,
+)
 from mnas_search.experiments.search.stages.finalist_check import Finalist
+from mnas_search.experiments.search.stages.held_out_test import HeldOutTest
 from mnas_search.experiments.search.stages.sequence import Stages
 from mnas_search.nas.evaluator import caveats_of, is_noisy
 from mnas_search.nas.trial import Trial, believed, rank
@@ -40,8 +45,30 @@ class Timing:
     final: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """A winner's accuracy and reward by what did not choose it among all candidates: the mean of
+    fresh seeds, or the second opinion. Only where there is neither, as the search measured it.
+    `margin` is half the width of the accuracy's 95 % interval, where it is known."""
+
+    accuracy: float
+    reward: float
+    margin: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the accuracy, where it is known."""
+        if self.margin is None:
+            return None
+        return self.accuracy - self.margin, self.accuracy + self.margin
+
+
 class Result:
-    """What a run has found."""
+    """What a run has found.
+
+    `best` is the search's own winner; `recommendation` is the network to use, which may be a
+    baseline.
+    """
 
     def __init__(
         self, setup: Setup, folder: Path, stages: Stages, timing: Timing | None = None
@@ -55,7 +82,9 @@ class Result:
         self.exhausted, self.stalled = search.exhausted, search.stalled
         self.replicates, self.seed_noise = stages.replicates.pairs, stages.replicates.noise
         self._remeasured = stages.remeasured
+        self._ended = search.finished
         self._compared = stages.comparison if search.finished else None
+        self._test = stages.test
         # The finalists by the check, best first; those that could not be trained; the winner and
         # EfficientNet-B0 with their second opinions.
         self.finalists: tuple[Finalist, ...] = ()
@@ -110,6 +139,60 @@ class Result:
             return self._compared.winner.trial
         return self.best_under(self.objective.target)
 
+    @cached_property
+    def figures(self) -> Figures | None:
+        """The winner's accuracy and reward as they are shown; None without a winner."""
+        if (best := self.best) is None:
+            return None
+        assert best.accuracy is not None and best.reward is not None
+        compared = self._compared and self._compared.winner
+        if (opinion := self.opinion) is not None:
+            return Figures(
+                accuracy=opinion.checked.accuracy, reward=opinion.reward, margin=opinion.margin
+            )
+        if self._compared is not None and compared:
+            reward = self.objective.reward_of(compared.mean, best.costs)
+            return Figures(accuracy=compared.mean, reward=reward, margin=self._compared.margin)
+        return Figures(accuracy=best.accuracy, reward=best.reward)
+
+    @cached_property
+    def recommendation(self) -> Recommendation | None:
+        """The network to use. None before the end of the search and of the comparison with
+        baselines, where there is one, and without a winner."""
+        if not self._ended or self.best is None:
+            return None
+        compared = self._compared
+        chosen = None if compared is None else compared.recommended
+        if chosen is None:
+            if compared is not None and not compared.complete:
+                return None
+            return Recommendation(name=self.name, source="winner", architecture=self.architecture)
+        test = None if self._test is None else self._test.of(chosen)
+        found = None if test is None else test.accuracy
+        winner = chosen.trial is not None
+        return Recommendation(
+            name=self.name if winner else chosen.label,
+            source="winner" if winner else "baseline",
+            architecture=self._architecture(chosen),
+            validation=chosen.mean,
+            test=None if found is None else found.value,
+            interval=None if found is None else (found.low, found.high),
+            weights=chosen.weights or self.config.init,
+        )
+
+    def _architecture(self, chosen: Candidate) -> Architecture | None:
+        network = chosen.network
+        if chosen.trial is not None:
+            return self.architecture
+        return network if isinstance(network, Architecture) else None
+
+    @property
+    def recommended(self) -> Architecture | None:
+        """The recommended network, which the family and the export are made of: the winner until
+        there is a recommendation; None where it is no chain of stages."""
+        found = self.recommendation
+        return self.architecture if found is None else found.architecture
+
     @property
     def winner(self) -> Network | None:
         """The winner's network."""
@@ -122,9 +205,14 @@ class Result:
 
     @cached_property
     def comparison(self) -> BaselineComparison | None:
-        """The best candidates beside the baselines, where both were trained at the end."""
+        """The best candidates beside the baselines, where any of them was trained at the end."""
         found = self._compared
-        return found if found is not None and found.improvements else None
+        return found if found is not None and found.recommended else None
+
+    @property
+    def test(self) -> HeldOutTest | None:
+        """The comparison's test, as far as it has come."""
+        return None if self.comparison is None else self._test
 
     def best_under(self, most: float) -> Trial | None:
         """Return the largest reward, by estimates if there are any, of a network within the limits
@@ -217,21 +305,26 @@ class Result:
         """Show the winner and the Pareto front in a notebook."""
         facts = {"folder": str(self.folder), "trials": str(len(self.trials))}
         title = f"{self.name}: no network within {self.objective.constraint} yet"
-        if (best := self.best) is not None and (winner := self.winner) is not None:
+        best, winner, shown = self.best, self.winner, self.figures
+        if best is not None and winner is not None and shown is not None:
             title = f"{self.name}: trial {best.number} within {self.objective.constraint}"
-            figures = {"accuracy": f"{best.accuracy:.4f}", **notebook.costs(best)}
+            margin = "" if shown.margin is None else f" ± {shown.margin:.4f}"
+            figures = {"accuracy": f"{shown.accuracy:.4f}{margin}", **notebook.costs(best)}
+            if (found := self.recommendation) is not None and found.source == "baseline":
+                facts = {"recommended": f"{found.name}, a baseline", **facts}
             facts = {**figures, "network": block_string(winner) or winner.label, **facts}
         return notebook.html(title, facts, self.pareto)
 
     @cached_property
     def family(self) -> tuple[tuple[Architecture, Cost], ...]:
-        """The winner scaled by EfficientNet's published coefficients, with each member's cost;
-        those whose width, depth or resolution is beyond the valid range are left out."""
-        if (winner := self.architecture) is None:
+        """The recommended network scaled by EfficientNet's published coefficients, with each
+        member's cost; those whose width, depth or resolution is beyond the valid range are left
+        out."""
+        if (base := self.recommended) is None:
             return ()
         members = []
         for index, coefficients in enumerate(PUBLISHED):
             with contextlib.suppress(InvalidArchitecture):
-                member = published_member(winner, coefficients, name=f"{self.name}-b{index}")
+                member = published_member(base, coefficients, name=f"{self.name}-b{index}")
                 members.append((member, cost(member)))
         return tuple(members)

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mnas_search.experiments.search import folder as run_folder
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.latency import TABLE, table_of
 from mnas_search.experiments.search.options import RunConfig
+from mnas_search.experiments.search.recommendation import FILE, write_recommended
 from mnas_search.experiments.search.report.page import page
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
@@ -177,12 +179,13 @@ def _best_text(best: Trial | None) -> str:
 def _run_stages(config: RunConfig, stages: Stages, listener: Listener) -> Timing | None:
     """Run the stages in sequence; return None where nothing was left to do."""
     start, timing = time.monotonic(), None
-    workers, (searching, replicating, *_) = _drive(config, stages.searching)
+    workers, (searching, replicating, *later) = _drive(config, stages.searching, listener)
     if searching.first is not None:
         timing = Timing(
             startup=searching.first - start,
             search=searching.elapsed,
             replicates=replicating.elapsed,
+            final=0.0 if stages.comparison is None else later[-1].elapsed,
             busy=searching.busy / (max(1, workers) * max(searching.elapsed, 1e-9)),
         )
     if stages.search.best is None:
@@ -190,28 +193,36 @@ def _run_stages(config: RunConfig, stages: Stages, listener: Listener) -> Timing
     for stage in stages.final:
         begun = time.monotonic()
         _drive(config, [stage], listener)
-        timing = replace(timing or Timing(), final=time.monotonic() - begun)
+        timing = timing or Timing()
+        timing = replace(timing, final=timing.final + time.monotonic() - begun)
     return timing
 
 
 def _drive(
-    config: RunConfig, stages: Sequence[Stage], listener: Listener | None = None
+    config: RunConfig, stages: Sequence[Stage], listener: Listener
 ) -> tuple[int, list[TimedQueue[EvaluationJob]]]:
     """Run stages that share an evaluator in one session of its workers; return the number of
     workers, and the stages' queues with their times."""
-    queues, evaluator = [TimedQueue(stage.queue) for stage in stages], stages[0].evaluator
+
+    def announced(stage: Stage) -> TimedQueue[EvaluationJob]:
+        return TimedQueue(stage.queue, partial(_announce, stage.title, listener))
+
+    queues, evaluator = [announced(stage) for stage in stages], stages[0].evaluator
     work = SequentialQueue(queues)
     # Linear algebra with one thread per core is very slow beside busy workers.
     with threadpool_limits(1):
         if work.finished or evaluator is None:
             return 0, queues
-        if listener is not None:
-            _LOG.info("stage: %s", stages[0].title)
-            listener.on_stage(stages[0].title)
         workers, gpus = config.workers or 0, config.gpus_per_trial
         address = config.ray_address
         workers = drive(work, evaluator, workers=workers, gpus_per_trial=gpus, address=address)
     return workers, queues
+
+
+def _announce(title: str, listener: Listener) -> None:
+    if title:
+        _LOG.info("stage: %s", title)
+        listener.on_stage(title)
 
 
 def _write_tables(result: Result) -> None:
@@ -221,15 +232,19 @@ def _write_tables(result: Result) -> None:
     else:
         for name in ("best.json", "report.html"):  # of an earlier session
             (result.folder / name).unlink(missing_ok=True)
+    if result.recommendation is not None:
+        write_recommended(result.recommendation, result.folder)
+    else:
+        (result.folder / FILE).unlink(missing_ok=True)
 
 
 def _finish(result: Result) -> None:
     if result.best is None:
         raise WorkFailed(_why_no_winner(result))
-    if result.architecture is not None:
+    if (network := result.recommended) is not None:
         export = result.folder / "export"
         export.mkdir(exist_ok=True)
-        plugins.load("exporters", "pytorch")().export(result.architecture, None, export)
+        plugins.load("exporters", "pytorch")().export(network, None, export)
         run_folder.write_family(result)
     _write_report(result)
 

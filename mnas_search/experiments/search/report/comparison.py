@@ -1,18 +1,26 @@
 """The comparison of the winner with networks that need no search, on a user's data."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mnas_search.common.render.pages import Table
 from mnas_search.common.units import format_size
-from mnas_search.experiments.search.report.tables import candidates
+from mnas_search.experiments.search.report.tables import candidates, with_margin
 from mnas_search.experiments.search.result import Result
-from mnas_search.experiments.search.stages.baseline_comparison import TRAININGS, Improvement
+from mnas_search.experiments.search.stages.baseline_comparison import (
+    TRAININGS,
+    BaselineComparison,
+    Improvement,
+)
+from mnas_search.experiments.search.stages.held_out_test import HeldOutTest
+
+MARGIN = "± is half the width of a 95 % interval"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Whether to take the winner or the first baseline; all networks that were compared; and
-    notes on the other comparisons and the method."""
+    """What to use: the winner, or a baseline; all networks that were compared; and notes on the
+    other comparisons and the method."""
 
     sentence: str
     networks: Table
@@ -21,46 +29,72 @@ class Comparison:
 
 def comparison(result: Result) -> Comparison | None:
     """Return the comparison of a run that trained on data; None for other runs."""
-    verdict = result.comparison
-    if verdict is None or verdict.winner is None:
+    verdict, test = result.comparison, result.test
+    if verdict is None or test is None:
         return None
-    first, *others = verdict.improvements
     return Comparison(
-        sentence=_advice(first),
-        networks=candidates(verdict),
-        notes=(*map(_against, others), *_method(len(verdict.candidates))),
+        sentence=f"{_advice(verdict)}{_tested(verdict, test)}",
+        networks=candidates(verdict, test),
+        notes=(*map(_against, verdict.improvements), *_method(verdict)),
     )
 
 
-def _advice(gain: Improvement) -> str:
-    """Return `the winner beats B0 by x ± y points`, or `use B0`."""
-    name, macs = gain.over.label, format_size(gain.over.macs)
-    if gain.shown:
-        return f"the winner beats {name} ({macs} FLOPs) by {_points(gain)} on the test split"
-    word = "no better" if gain.difference + gain.margin > 0 else "worse"
+def _advice(verdict: BaselineComparison) -> str:
+    """Return `use the winner, trial 3`, or `use B0`, and why."""
+    chosen, winner = verdict.recommended, verdict.winner
+    assert chosen is not None
+    if chosen == winner:
+        return f"use the winner, {chosen.label} ({format_size(chosen.macs)} FLOPs)"
+    use = f"use {chosen.label} ({format_size(chosen.macs)} FLOPs), a baseline: "
+    if winner is None:
+        return f"{use}none of the best candidates could be trained"
     return (
-        f"use {name} ({macs} FLOPs): on the test split the winner is {word}, the difference is "
-        f"{_points(gain)}"
+        f"{use}its validation accuracy is {with_margin(chosen.mean, verdict.margin)}, and the "
+        f"winner's {with_margin(winner.mean, verdict.margin)}"
     )
+
+
+def _tested(verdict: BaselineComparison, test: HeldOutTest) -> str:
+    """Return the recommended network's test accuracy and its lead over the best baseline."""
+    if (found := test.of(verdict.recommended)) is None:
+        return ""
+    accuracy = found.accuracy
+    said = f"; on the test split it has {with_margin(accuracy.value, accuracy.margin)}"
+    if (difference := test.difference) is None or (best := verdict.best_baseline) is None:
+        return said
+    points = _points(difference.value, difference.margin)
+    return f"{said}, {points} compared with {best.label}, the best baseline"
 
 
 def _against(gain: Improvement) -> str:
     name, word = gain.over.label, "beats" if gain.shown else "does not beat"
     if gain.over.trial is not None:
         name = "the best of a random search with as many trials"
-    return f"the winner {word} {name}: the difference is {_points(gain)}"
+    points = _points(gain.difference, gain.margin)
+    return f"on the validation split, the winner {word} {name}: the difference is {points}"
 
 
-def _points(gain: Improvement) -> str:
-    return f"{100 * gain.difference:+.2f} ± {100 * gain.margin:.2f} points"
+def _points(difference: float, margin: float) -> str:
+    return f"{100 * difference:+.2f} ± {100 * margin:.2f} points"
 
 
-def _method(count: int) -> tuple[str, ...]:
-    return (
-        f"the {count} best candidates of the search and the baselines, scaled in width to the "
-        f"target, were trained {TRAININGS} times each under the same proxy, with seeds that the "
-        "search did not use; ± in the table is the standard deviation between seeds",
-        "the winner has the largest reward by mean validation accuracy; differences are on the "
-        "test split, which nothing else uses, and each seed's winner is chosen by the other "
-        "seeds; ± is Student's 95 % interval over seeds and leaves out the choice of test images",
+def _method(verdict: BaselineComparison) -> Iterator[str]:
+    yield (
+        f"the {len(verdict.candidates)} best candidates of the search and the baselines, scaled "
+        f"in width to the target, were trained {TRAININGS} times each under the same proxy, with "
+        "seeds that the search did not use; the candidate with the largest reward by its mean "
+        "validation accuracy is the winner"
+    )
+    yield (
+        "recommended is the largest mean validation accuracy among the winner and the baselines; "
+        "of networks within the interval of the largest, a pretrained one, else the one with the "
+        "fewest FLOPs"
+    )
+    yield (
+        "after this choice, the recommended network and the best baseline were trained "
+        f"{TRAININGS} times more and tested; no other network has seen the test split"
+    )
+    yield (
+        f"{MARGIN}: Student's over seeds on the validation split, over seeds and images on the "
+        "test split; in differences to the winner, each seed's winner is chosen by the other seeds"
     )

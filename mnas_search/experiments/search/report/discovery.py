@@ -9,6 +9,7 @@ import numpy as np
 
 from mnas_search.architecture.stage import Stage
 from mnas_search.common.render.pages import Table
+from mnas_search.common.statistics import normal_margin
 from mnas_search.experiments.search.report.tables import finalists, stages
 from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.finalist_check import TRAININGS, VETO, Finalist
@@ -89,17 +90,17 @@ def _chosen(result: Result, winner: Finalist) -> Iterator[str]:
 
 
 def against_baseline(result: Result) -> Iterator[str]:
-    """Yield the difference of the rewards of winner and baseline, where both have deviations."""
+    """Yield the difference of the rewards of winner and baseline, with its 95 % interval, where
+    both have deviations."""
     winner, baseline = result.opinion, result.baseline
     if winner is None or baseline is None:
         return
     if winner.checked.std and baseline.checked.std:
         gain = winner.reward - baseline.reward
         std = (winner.checked.std**2 + baseline.checked.std**2) ** 0.5
-        word = "higher" if gain >= 0 else "lower"
         yield (
-            f"by the check, the winner's reward is {abs(gain):.4f} {word} than "
-            f"{baseline.network.label}'s (standard deviation of the difference: {std:.4f})"
+            f"by the check, the winner's reward less {baseline.network.label}'s is {gain:+.4f} ± "
+            f"{normal_margin(std):.4f} (95 % interval)"
         )
 
 

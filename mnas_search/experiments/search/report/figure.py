@@ -1,11 +1,14 @@
 """Accuracy of all candidates of a run against what is targeted, for the page of the run."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.common.render.chart import Chart, Point, Rule, Series, svg
 from mnas_search.experiments.search.report.discovery import evaluator_label
+from mnas_search.experiments.search.report.tables import with_margin
 from mnas_search.experiments.search.result import Result
+from mnas_search.experiments.search.stages.baseline_comparison import Candidate
 from mnas_search.nas.trial import Trial
 
 
@@ -27,7 +30,10 @@ def figure(result: Result) -> str:
 def _series(result: Result) -> Iterator[Series]:
     best, baseline, objective = result.best, result.baseline, result.objective
     assert best is not None
-    yield Series(points=[_point(result, best, "winner")], colour="orange", strong=True)
+    yield Series(points=[_winner(result, best)], colour="orange", strong=True)
+    if (compared := result.comparison) is not None:
+        points = [_fresh(result, one) for one in compared.baselines if one.validation]
+        yield Series(points=points, colour="violet", mark="diamond", strong=True)
     if baseline is not None:
         label, accuracy = baseline.network.label, baseline.searched.accuracy
         cost = objective.target_cost(result.cost_model.costs(baseline.network))
@@ -36,6 +42,26 @@ def _series(result: Result) -> Iterator[Series]:
     front = [_point(result, trial) for trial in result.pareto]
     yield Series(points=front, colour="blue", mark="none", line="steps")
     yield Series(points=[_point(result, trial) for trial in result.good], colour="grey")
+
+
+def _winner(result: Result, best: Trial) -> Point:
+    compared = result.comparison
+    if compared is None or compared.winner is None:
+        return _point(result, best, "winner")
+    return replace(_fresh(result, compared.winner), label="winner")
+
+
+def _fresh(result: Result, one: Candidate) -> Point:
+    """Return a network that was trained with fresh seeds, with its error bar."""
+    assert result.comparison is not None
+    margin, costs = result.comparison.margin, result.cost_model.costs(one.network)
+    return Point(
+        x=result.objective.target_cost(costs),
+        y=one.mean,
+        title=f"{one.label}: {with_margin(one.mean, margin)}",
+        label=one.label,
+        interval=(one.mean - margin, one.mean + margin),
+    )
 
 
 def _point(result: Result, trial: Trial, label: str = "") -> Point:

@@ -6,13 +6,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.architecture.traced_network import block_string
 from mnas_search.common.render.pages import render
 from mnas_search.common.units import format_duration, format_latency
 from mnas_search.evaluators.defaults import DEFAULT_DATA, TRAINING
 from mnas_search.experiments.search.report import tables
-from mnas_search.experiments.search.report.comparison import comparison
+from mnas_search.experiments.search.report.comparison import MARGIN, comparison
 from mnas_search.experiments.search.report.discovery import discovery, evaluator_label
 from mnas_search.experiments.search.report.figure import figure
 from mnas_search.experiments.search.report.notes import conventions, deployment, notes
@@ -33,17 +34,18 @@ def page(result: Result, versions: Mapping[str, Any]) -> str:
     """Return the page of a run that has a winner; `versions` of packages are config.json's."""
     best = result.best
     assert best is not None
-    network, others = result.networks[best.number], budgets(result)
+    others, network = budgets(result), result.recommended or result.networks[best.number]
     values = {
         "title": f"{result.name}: a network within {result.objective.constraint}",
         "settings": [pair for pair in _settings(result, versions) if pair[1] is not None],
         "network": block_string(network) or network.label,
+        "recommended": list(_recommended(result)),
+        "searched": block_string(result.networks[best.number]) or "",
         "winner": list(_winner(result, best)),
         "discovery": discovery(result),
         "predictors": (
             f"search: {evaluator_label(result.evaluator)}; check: "
-            f"{evaluator_label(result.check)}; the reward is by the check; ± is one standard "
-            "deviation"
+            f"{evaluator_label(result.check)}; the reward is by the check; {MARGIN}"
         ),
         "comparison": comparison(result),
         "latencies": tables.latencies(result) if result.latencies else None,
@@ -87,8 +89,25 @@ def _limits(objective: Objective) -> str | None:
     return ", ".join(f"{metric.name} ≤ {metric.amount(m)}" for metric, m in limits) or None
 
 
+def _recommended(result: Result) -> Iterator[tuple[str, object]]:
+    """Yield the facts of the recommended network; of none but the winner's there are more."""
+    found = result.recommendation
+    if found is None or found.architecture is None or found.validation is None:
+        return
+    counted = cost(found.architecture)
+    yield "name", found.name
+    yield "source", "a baseline" if found.source == "baseline" else "the search's winner"
+    yield "parameters", f"{counted.params:,}"
+    yield "FLOPs", f"{counted.macs:,}"
+    margin = None if result.comparison is None else result.comparison.margin
+    yield "validation accuracy", tables.with_margin(found.validation, margin)
+    if found.test is not None and found.interval is not None:
+        low, high = found.interval
+        yield "test accuracy", tables.with_margin(found.test, (high - low) / 2)
+    yield "starts from", found.weights or "random initialisation"
+
+
 def _winner(result: Result, best: Trial) -> Iterator[tuple[str, object]]:
-    opinion = result.opinion
     yield "trial", best.number
     yield "parameters", f"{best.params:,}"
     yield "FLOPs", f"{best.macs:,}"
@@ -96,15 +115,19 @@ def _winner(result: Result, best: Trial) -> Iterator[tuple[str, object]]:
         yield "memory", f"{best.costs['inference_memory']:,} bytes"
     if "latency" in best.costs:
         yield "latency (predicted)", format_latency(best.costs["latency"])
-    if opinion is None:
+    opinion, figures = result.opinion, result.figures
+    assert figures is not None
+    if opinion is None and result.comparison is None:
         yield "accuracy", f"{best.accuracy:.4f}"
         yield "reward", f"{best.reward:.4f}"
-    else:
-        searched, checked = opinion.searched, opinion.checked
-        yield "accuracy (search)", tables.with_std(searched.accuracy, searched.std)
-        yield "accuracy (check)", tables.with_std(checked.accuracy, checked.std)
-        yield "reward (search)", f"{best.reward:.4f}"
-        yield "reward (check)", f"{opinion.reward:.4f}"
+        return
+    by = "fresh seeds" if opinion is None else "check"
+    std = None if opinion is None else opinion.searched.std
+    assert best.accuracy is not None
+    yield f"accuracy ({by})", tables.with_margin(figures.accuracy, figures.margin)
+    yield f"reward ({by})", f"{figures.reward:.4f}"
+    yield "accuracy (search)", tables.with_std(best.accuracy, std)
+    yield "reward (search)", f"{best.reward:.4f}"
 
 
 def _caption(result: Result) -> str:
@@ -112,8 +135,19 @@ def _caption(result: Result) -> str:
     dots = f"Small dots: {count} candidate{'s' * (count != 1)}"
     dots += " trained to the end" if result.stopped else ""
     within = " within the limits" if result.objective.limits else ""
-    diamond = "" if result.baseline is None else f"; diamond: {result.baseline.network.label}"
+    fresh = ""
+    if result.comparison is not None:
+        dots += ", each by one training"
+        diamond = "; diamonds: the baselines"
+        fresh = (
+            " Winner and baselines: means of fresh seeds on the validation split, with 95 % "
+            "intervals."
+        )
+    elif result.baseline is not None:
+        diamond = f"; diamond: {result.baseline.network.label}"
+    else:
+        diamond = ""
     return (
         f"{dots}; line: the Pareto front{within}; large dot: the winner{diamond}; dashed: the "
-        "target."
+        f"target.{fresh}"
     )

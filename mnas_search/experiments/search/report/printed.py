@@ -8,10 +8,11 @@ from mnas_search.architecture.traced_network import block_string
 from mnas_search.common.render.tables import console, print_table
 from mnas_search.common.units import format_duration, format_latency
 from mnas_search.experiments.search.report import tables
-from mnas_search.experiments.search.report.comparison import comparison
+from mnas_search.experiments.search.report.comparison import MARGIN, comparison
 from mnas_search.experiments.search.report.discovery import UNMEASURED, against_baseline
 from mnas_search.experiments.search.report.notes import conventions, warnings
 from mnas_search.experiments.search.result import Result
+from mnas_search.experiments.search.stages.baseline_comparison import TRAININGS
 from mnas_search.nas.trial import Trial
 
 _BUSY = 0.5  # a smaller share of busy time means that evaluations took next to none
@@ -21,8 +22,12 @@ def print_result(result: Result) -> None:
     """Print the result of a run that has a winner."""
     best = result.best
     assert best is not None  # a run without a winner has failed
-    _print(f"winner within {result.objective.constraint}: {_winner(result, best)}", bold=True)
-    network = result.networks[best.number]
+    within, compared = result.objective.constraint, comparison(result)
+    if compared is None:
+        _print(f"winner within {within}: {_winner(result, best)}", bold=True)
+    else:
+        _print(f"recommended within {within}: {compared.sentence}", bold=True)
+    network = result.recommended or result.networks[best.number]
     _print(f"  {block_string(network) or network.label}")
     _print_comparison(result)
     notes = [*_latency(result), *warnings(result), conventions(result), _time(result)]
@@ -44,19 +49,22 @@ def _winner(result: Result, best: Trial) -> str:
         if (count := best.costs.get(metric.count)) is not None
     )
     trial = f"trial {best.number} of {len(result.trials)}"
-    accuracy, reward = f"accuracy {best.accuracy:.4f}", f"reward {best.reward:.4f}"
-    return ", ".join([trial, accuracy, *costs, reward])
+    figures = result.figures
+    assert figures is not None
+    accuracy = f"accuracy {tables.with_margin(figures.accuracy, figures.margin)}"
+    return ", ".join([trial, accuracy, *costs, f"reward {figures.reward:.4f}"])
 
 
 def _print_comparison(result: Result) -> None:
     """Print what the winner was compared with: a baseline by prediction, or trained networks."""
     if (compared := comparison(result)) is not None:
-        print_table(*compared.networks, title="compared, three trainings each")
-        _print(compared.sentence, bold=True)
+        print_table(*compared.networks, title=f"compared by {TRAININGS} trainings each; {MARGIN}")
+        if result.best is not None:
+            _print(f"the search's winner: {_winner(result, result.best)}")
     elif result.opinion is not None:
         shown = [one for one in (result.opinion, result.baseline) if one is not None]
         print_table(*tables.finalists(result, shown), title="compared by predictions")
-        for line in (*against_baseline(result), UNMEASURED):
+        for line in (*against_baseline(result), UNMEASURED, MARGIN):
             _print(line)
     else:
         print_table(*tables.trials(result.good[:3]), title="compared: the largest rewards")
@@ -90,9 +98,10 @@ def _time(result: Result) -> str:
 def _files(result: Result) -> Iterator[str]:
     yield f"files: {result.folder}"
     yield "  report.html              figure, finalists, other budgets, notes"
+    yield "  recommended.json         the network to use, which commands take by this folder"
     yield "  best.json, pareto.csv    the winner; Pareto-optimal trials; all trials: trials.csv"
     if result.family:
-        yield "  family.csv, family/      the winner scaled as EfficientNet-B0 is to B1 to B7"
+        yield "  family.csv, family/      that network scaled as EfficientNet-B0 is to B1 to B7"
         yield "  export/                  model.py and weights; the network is untrained"
 
 
@@ -101,7 +110,7 @@ def _commands(result: Result) -> Iterator[str]:
     data = shlex.quote(result.config.data) if result.config.data else "DIR"
     if result.config.init is not None:
         data += f" --init {shlex.quote(result.config.init)} --remap"
-    if result.architecture is not None:
+    if result.recommended is not None:
         yield f"mnas-search train {folder} --data {data}"
         yield f"mnas-search export {folder} --to onnx --output onnx"
     yield f"mnas-search resume {folder} --trials {2 * len(result.trials)}"

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from mnas_search.experiments.search.folder import further_figures
+from mnas_search.experiments.search.folder import further_figures, verdict_of
 from mnas_search.experiments.search.report.comparison import comparison
 from mnas_search.experiments.search.report.notes import notes, spread
 from mnas_search.experiments.search.result import Result
@@ -16,7 +16,7 @@ _MAX_BUDGETS = 12
 
 def summary(result: Result) -> dict[str, Any]:
     """Return everything that the run has found, as plain JSON values."""
-    best, timing = result.best, result.timing
+    best, timing, recommended = result.best, result.timing, result.recommendation
     limits = ("target", "metric", "max_params", "max_memory", "max_latency")
     return {
         "name": result.name,
@@ -24,7 +24,8 @@ def summary(result: Result) -> dict[str, Any]:
         **{name: getattr(result.objective, name) for name in limits},
         "objective": result.objective.kind,
         "exponent": result.objective.exponent,
-        "best": None if best is None else _trial(result, best),
+        "recommended": None if recommended is None else recommended.to_dict(),
+        "best": None if best is None else _best(result, best),
         "pareto": [_trial(result, t) for t in result.pareto],
         "budgets": [
             {"budget": budget, **_trial(result, trial)} for budget, trial in budgets(result)
@@ -62,10 +63,23 @@ def summary(result: Result) -> dict[str, Any]:
 
 
 def _verdict(result: Result) -> dict[str, Any] | None:
-    found = comparison(result)
-    if found is None or result.comparison is None:
+    found, verdict = comparison(result), verdict_of(result)
+    if found is None or verdict is None:
         return None
-    return {"sentence": found.sentence, **result.comparison.summary()}
+    return {"sentence": found.sentence, **verdict}
+
+
+def _best(result: Result, best: Trial) -> dict[str, Any]:
+    """Return the winner with the accuracy and reward of fresh seeds or the second opinion."""
+    figures = result.figures
+    assert figures is not None
+    return {
+        **_trial(result, best),
+        "accuracy": figures.accuracy,
+        "interval": figures.interval,
+        "reward": figures.reward,
+        "searched": {"accuracy": best.accuracy, "reward": best.reward},
+    }
 
 
 def _trial(result: Result, trial: Trial) -> dict[str, Any]:

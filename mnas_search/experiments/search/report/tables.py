@@ -1,18 +1,17 @@
-"""Tables of a run, each a header and rows of text."""
+"""Tables of a run, each a header and rows of text. `±` is half the width of a 95 % interval."""
 
 from collections.abc import Sequence
-from statistics import fmean
-
-import numpy as np
 
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.architecture.stage import Stage
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.render.pages import Table
+from mnas_search.common.statistics import normal_margin
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.baseline_comparison import BaselineComparison
 from mnas_search.experiments.search.stages.finalist_check import Finalist
+from mnas_search.experiments.search.stages.held_out_test import HeldOutTest
 from mnas_search.nas.trial import Trial
 
 
@@ -54,7 +53,7 @@ def latencies(result: Result) -> Table:
 
 
 def family(result: Result) -> Table:
-    """Return the members of the winner's family."""
+    """Return the members of the family."""
     rows = [(m.label, str(m.resolution), f"{c.params:,}", f"{c.macs:,}") for m, c in result.family]
     return ("name", "resolution", "parameters", "FLOPs"), rows
 
@@ -84,9 +83,14 @@ def label(one: Finalist, result: Result) -> str:
     return f"{name}, winner" if one == result.opinion else name
 
 
+def with_margin(accuracy: float, margin: float | None) -> str:
+    """Return an accuracy, with half the width of its 95 % interval where it is known."""
+    return f"{accuracy:.4f}" if margin is None else f"{accuracy:.4f} ± {margin:.4f}"
+
+
 def with_std(accuracy: float, std: float | None) -> str:
-    """Return an accuracy, with its standard deviation where it is known."""
-    return f"{accuracy:.4f}" if std is None else f"{accuracy:.4f} ± {std:.4f}"
+    """Return a prediction with its standard deviation, where it is known, as an interval."""
+    return with_margin(accuracy, None if std is None else normal_margin(std))
 
 
 def stages(winner: Finalist, baseline: Finalist) -> Table | None:
@@ -112,16 +116,23 @@ def _stage(stage: Stage | None) -> str:
     )
 
 
-def candidates(verdict: BaselineComparison) -> Table:
-    """Return the best candidates, the baselines and the random search's best, as trained."""
+def candidates(verdict: BaselineComparison, test: HeldOutTest) -> Table:
+    """Return the best candidates, the baselines and the random search's best by fresh seeds."""
     rows = []
     for one in verdict.networks:
-        name = f"{one.label}, winner" if one == verdict.winner else one.label
-        accuracies = ["failed", "-"]
-        if one.validation:
-            both = (one.validation, one.test)
-            accuracies = [
-                with_std(fmean(values), float(np.std(values, ddof=1))) for values in both
-            ]
-        rows.append((name, *accuracies, format_size(one.macs), format_size(one.params)))
+        words = [one.label]
+        words += ["winner"] * (one == verdict.winner)
+        words += ["recommended"] * (one == verdict.recommended)
+        validation = with_margin(one.mean, verdict.margin) if one.validation else "failed"
+        tested = test.of(one)
+        accuracy = None if tested is None else tested.accuracy
+        rows.append(
+            (
+                ", ".join(words),
+                validation,
+                "-" if accuracy is None else with_margin(accuracy.value, accuracy.margin),
+                format_size(one.macs),
+                format_size(one.params),
+            )
+        )
     return ("", "validation", "test", "FLOPs", "params"), rows

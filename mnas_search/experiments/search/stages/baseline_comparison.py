@@ -1,13 +1,14 @@
 """Was the search worth it? Compares its best candidates with networks that need no search.
 
 After a search that trained its candidates, the best few of them and fixed baselines, scaled to the
-same budget of FLOPs, are trained three times each under the same proxy. Their means on
-the validation split choose the winner; how far it is from a baseline is read on the test split,
-which nothing has used before.
+same budget of FLOPs, are trained three times each under the same proxy, with seeds that the search
+did not use. Their means on the validation split choose the winner, and what the run recommends:
+the winner, or a baseline that is as good (`recommendation.recommend`). The test split is not
+touched here; `held_out_test` reads it after the choice.
 
-The best of three means is in part luck. So each of the winner's test accuracies is that of the
-candidate which the *other* seeds' validation accuracies choose: no training takes part in its own
-choice.
+The best of three means is in part luck. So where the winner's lead over others is stated, each of
+its accuracies is that of the candidate which the *other* seeds choose: no training takes part in
+its own choice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,8 +21,9 @@ import numpy as np
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.statistics import student_margin
-from mnas_search.experiments.jobs import NO_TRIAL
+from mnas_search.common.statistics import mean_margin, student_margin
+from mnas_search.experiments.jobs import NO_TRIAL, JobResult
+from mnas_search.experiments.search.recommendation import recommend
 from mnas_search.experiments.search.stages.trainings import SeededTrainings
 from mnas_search.nas.core import Search
 from mnas_search.nas.journal import Events
@@ -30,7 +32,15 @@ from mnas_search.nas.trial import Trial, believed, rank
 
 TOP = 3
 TRAININGS = 3
-_FIRST = 2  # repeats 0 and 1 of a network are the search's own and the seed noise's
+FIRST = 2  # repeats 0 and 1 of a network are the search's own and the seed noise's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """A network that needs no search, with its own pretrained weights, if it has any."""
+
+    network: Architecture
+    weights: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +49,8 @@ class Candidate:
 
     Attributes:
         trial: of the search, or of the random search; None for a baseline.
-        validation, test: an accuracy per training; empty where one failed or is missing.
+        validation: an accuracy per training; empty where one failed or is missing.
+        weights: a baseline's.
     """
 
     label: str
@@ -48,13 +59,18 @@ class Candidate:
     macs: int
     params: int
     validation: tuple[float, ...]
-    test: tuple[float, ...]
+    weights: str | None = None
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy on the validation split."""
+        return fmean(self.validation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Improvement:
-    """The winner's mean test accuracy less that of another network, as a fraction, and half the
-    width of the 95 % interval."""
+    """The winner's mean validation accuracy less that of another network, as a fraction, and half
+    the width of the 95 % interval."""
 
     over: Candidate
     difference: float
@@ -71,8 +87,7 @@ class BaselineComparison:
     """Trains the best candidates of a finished search beside baselines, and compares them.
 
     Args:
-        baselines: within the constraints; the first one is what a user would take without a
-            search.
+        baselines: within the constraints.
         random_baseline: a random search of the same budget.
     """
 
@@ -81,18 +96,24 @@ class BaselineComparison:
         search: Search,
         objective: Objective,
         *,
-        baselines: Sequence[Architecture],
+        baselines: Sequence[Baseline],
         random_baseline: Search | None,
         seed: int,
         journal: Events,
     ) -> None:
         self._search, self._random_baseline = search, random_baseline
         self._objective, self._baselines = objective, tuple(baselines)
-        repeats = range(_FIRST, _FIRST + TRAININGS)
+        repeats = range(FIRST, FIRST + TRAININGS)
         self._trainings = SeededTrainings(
             "verdict", "verdict", self._networks, repeats, seed=seed, journal=journal
         )
         self.queue = self._trainings.queue
+
+    @property
+    def complete(self) -> bool:
+        """Whether every network was trained with every seed, with success or without."""
+        trained = [len(self._trainings.results(network)) for _, network in self._networks()]
+        return bool(trained) and min(trained) == TRAININGS
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -108,7 +129,10 @@ class BaselineComparison:
     @property
     def baselines(self) -> tuple[Candidate, ...]:
         """The baselines, in their order."""
-        return tuple(self._candidate(a.label, None, a) for a in self._baselines)
+        return tuple(
+            self._candidate(one.network.label, None, one.network, one.weights)
+            for one in self._baselines
+        )
 
     @property
     def networks(self) -> tuple[Candidate, ...]:
@@ -117,24 +141,49 @@ class BaselineComparison:
 
     @property
     def winner(self) -> Candidate | None:
-        """The candidate with the largest reward by its mean on the validation split."""
-        return next((one for one in self.candidates if one.validation), None)
+        """The candidate with the largest reward by its mean; None before the last training."""
+        trained = (one for one in self.candidates if one.validation)
+        return next(trained, None) if self.complete else None
+
+    @property
+    def best_baseline(self) -> Candidate | None:
+        """The baseline with the largest mean; None before the last training."""
+        trained = [one for one in self.baselines if one.validation]
+        if not trained or not self.complete:
+            return None
+        return max(trained, key=lambda one: (one.mean, -one.macs))
+
+    @property
+    def recommended(self) -> Candidate | None:
+        """What is recommended among winner and baselines; None before the last training."""
+        found = [one for one in (self.winner, *self.baselines) if one and one.validation]
+        return recommend(found) if found and self.complete else None
+
+    @property
+    def margin(self) -> float:
+        """Half the width of the 95 % interval of a mean, over seeds, the deviation between which
+        is pooled over all networks."""
+        return mean_margin(self._groups(), TRAININGS)
 
     @property
     def improvements(self) -> tuple[Improvement, ...]:
         """The winner over each baseline and the random search, where both were trained."""
-        drawn = self.random_candidates
         mine = self._chosen_by_others(self.candidates)
-        if not mine:
+        if self.winner is None or not mine:
             return ()
-        margin = student_margin([one.test for one in self.networks if one.test], TRAININGS)
-        others = [(one, one.test) for one in self.baselines]
+        drawn = self.random_candidates
+        margin = student_margin(self._groups(), TRAININGS)
+        others = [(one, one.validation) for one in self.baselines]
         others += [(one, self._chosen_by_others(drawn)) for one in drawn[:1]]
         return tuple(
-            Improvement(over=one, difference=fmean(mine) - fmean(test), margin=margin)
-            for one, test in others
-            if test
+            Improvement(over=one, difference=fmean(mine) - fmean(theirs), margin=margin)
+            for one, theirs in others
+            if theirs
         )
+
+    def old_tests(self, network: Network) -> list[JobResult]:
+        """Return trainings that were measured on the test split too, as in older journals."""
+        return [one for one in self._trainings.results(network) if one.test is not None]
 
     def summary(self) -> dict[str, Any]:
         """Return the comparison as plain JSON values."""
@@ -147,7 +196,6 @@ class BaselineComparison:
                     "macs": one.macs,
                     "params": one.params,
                     "validation": list(one.validation),
-                    "test": list(one.test),
                 }
                 for one in self.networks
             ],
@@ -163,10 +211,13 @@ class BaselineComparison:
         }
 
     def _networks(self) -> Iterator[tuple[int, Network]]:
-        for trial in self._best(self._search):
+        best = self._best(self._search)
+        if not best:
+            return  # there is nothing to compare with the baselines
+        for trial in best:
             yield trial.number, self._search.network(trial)
         for baseline in self._baselines:
-            yield NO_TRIAL, baseline
+            yield NO_TRIAL, baseline.network
         if (drawn := self._random_baseline) is not None:
             for trial in self._best(drawn):
                 yield NO_TRIAL, drawn.network(trial)
@@ -179,25 +230,27 @@ class BaselineComparison:
         good.sort(key=lambda trial: believed(trial, estimates, self._objective), reverse=True)
         return good[:TOP]
 
-    def _candidate(self, label: str, trial: Trial | None, network: Network) -> Candidate:
+    def _candidate(
+        self, label: str, trial: Trial | None, network: Network, weights: str | None = None
+    ) -> Candidate:
         counted, results = cost(network), self._trainings.results(network)
         validation = tuple(one.accuracy for one in results if one.accuracy is not None)
-        test = tuple(one.test for one in results if one.test is not None)
-        if min(len(validation), len(test)) < TRAININGS:
-            validation, test = (), ()
         return Candidate(
             label=label,
             trial=trial,
             network=network,
             macs=counted.macs,
             params=counted.params,
-            validation=validation,
-            test=test,
+            validation=validation if len(validation) == TRAININGS else (),
+            weights=weights,
         )
 
+    def _groups(self) -> list[tuple[float, ...]]:
+        return [one.validation for one in self.networks if one.validation]
+
     def _ranked(self, search: Search, word: str) -> tuple[Candidate, ...]:
-        """Rank the best of a search by the reward of the mean on validation; those that were not
-        trained come last."""
+        """Rank the best of a search by the reward of the mean; those that were not trained come
+        last."""
 
         def key(one: Candidate) -> float:
             return self._reward(one.validation, one) if one.validation else float("-inf")
@@ -209,17 +262,18 @@ class BaselineComparison:
         return tuple(sorted(candidates, key=key, reverse=True))
 
     def _chosen_by_others(self, candidates: Sequence[Candidate]) -> tuple[float, ...]:
+        """Return for each seed the accuracy of the candidate that the other seeds choose."""
         trained = [one for one in candidates if one.validation]
         if not trained:
             return ()
-        test = []
+        chosen = []
         for seed in range(TRAININGS):
             rewards = [
                 self._reward(one.validation[:seed] + one.validation[seed + 1 :], one)
                 for one in trained
             ]
-            test.append(trained[int(np.argmax(rewards))].test[seed])
-        return tuple(test)
+            chosen.append(trained[int(np.argmax(rewards))].validation[seed])
+        return tuple(chosen)
 
     def _reward(self, accuracies: Sequence[float], one: Candidate) -> float:
         return self._objective.reward_of(fmean(accuracies), self._search.costs(one.network))

@@ -16,6 +16,7 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import MnasSearchError
+from mnas_search.common.statistics import normal_margin
 from mnas_search.experiments.jobs import NO_TRIAL
 from mnas_search.experiments.search.stages.trainings import SeededTrainings
 from mnas_search.nas.core import Search
@@ -49,6 +50,11 @@ class Finalist:
     checked: Evaluation
     reward: float
     trainings: tuple[float | None, ...]
+
+    @property
+    def margin(self) -> float | None:
+        """Half the width of the other one's 95 % interval, where it knows its deviation."""
+        return None if self.checked.std is None else normal_margin(self.checked.std)
 
     @property
     def trained(self) -> float | None:

@@ -14,6 +14,7 @@ from mnas_search.experiments.search.stages.baseline_comparison import (
     BaselineComparison,
 )
 from mnas_search.experiments.search.stages.finalist_check import FinalistCheck
+from mnas_search.experiments.search.stages.held_out_test import HeldOutTest
 from mnas_search.experiments.search.stages.replicates import Replicates
 from mnas_search.experiments.search.stages.trainings import Stage
 from mnas_search.experiments.search.time_limit import TimeLimit
@@ -34,8 +35,8 @@ class Stages:
     Attributes:
         searching: the first stages in sequence, all of the search's evaluator.
         final: the stages that follow where the search has a winner, in sequence.
-        search, replicates, check, comparison: of these stages; a search by predictions has a
-            check, and one that trained its candidates on data a comparison.
+        search, replicates, check, comparison, test: of these stages; a search by predictions has a
+            check, and one that trained its candidates on data a comparison and a test.
         remeasured: latencies of the best networks, where latency is bounded.
     """
 
@@ -45,6 +46,7 @@ class Stages:
     replicates: Replicates
     check: FinalistCheck | None
     comparison: BaselineComparison | None
+    test: HeldOutTest | None
     remeasured: Remeasured
 
 
@@ -69,7 +71,8 @@ def make_stages(
         seed=seed,
     )
     baselines = () if setup.tested is None else setup.baselines()
-    compared = 0 if setup.tested is None else (TOP + len(baselines)) * TRAININGS
+    # Trainings of the comparison, and of the two networks that are tested.
+    compared = 0 if setup.tested is None else (TOP + len(baselines) + 2) * TRAININGS
     reserved = 0.0 if setup.check is None else _CHECK
 
     def count() -> int:
@@ -91,12 +94,12 @@ def make_stages(
     )
     replicates = Replicates(search, count=count, seed=seed, journal=journal)
     title = "training some networks again, with other seeds"
-    searching = [Stage("searching", evaluator, search), Stage(title, evaluator, replicates.queue)]
+    searching = [Stage("", evaluator, search), Stage(title, evaluator, replicates.queue)]
     drawn = None
     if random_journal is not None:
         drawn = make_search(controller=setup.random_controller(), journal=random_journal)
         searching.append(Stage("searching at random", evaluator, drawn))
-    check, comparison, following = None, None, []
+    check, comparison, test, following = None, None, None, []
     if setup.check is not None:
         check = FinalistCheck(
             search,
@@ -119,7 +122,10 @@ def make_stages(
             journal=journal,
         )
         title = "training the best candidates and the baselines, with other seeds"
-        following.append(Stage(title, setup.tested, comparison.queue))
+        searching.append(Stage(title, evaluator, comparison.queue))
+        test = HeldOutTest(comparison, seed=seed, journal=journal)
+        title = "testing the recommended network and the best baseline, with other seeds again"
+        following.append(Stage(title, setup.tested, test.queue))
     return Stages(
         searching=tuple(searching),
         final=tuple(following),
@@ -127,5 +133,6 @@ def make_stages(
         replicates=replicates,
         check=check,
         comparison=comparison,
+        test=test,
         remeasured=Remeasured(journal),
     )

@@ -15,8 +15,8 @@ from mnas_search.nas.journal import Events
 @final
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of a run: a title for listeners, and jobs for one evaluator; a stage whose evaluator
-    is None is skipped."""
+    """A part of a run: a title for listeners, empty for none, and jobs for one evaluator; a stage
+    whose evaluator is None is skipped."""
 
     title: str
     evaluator: Evaluator | None
