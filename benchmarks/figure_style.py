@@ -16,7 +16,14 @@ _STYLE = {
     "legend.frameon": False,
     "svg.hashsalt": "mnas-search",  # and no date: equal figures are equal files
 }
-_DISTANCES = (5, 11, 18, 26)  # of a label from its point, in typographic points
+# Offsets of a label from its point in typographic points, the nearest first, and which of the
+# label's ends lies there.
+_PLACES = [
+    (across, down, side)
+    for distance in (5, 11, 18, 26)
+    for down in (0, -distance, distance, -distance / 2, distance / 2)
+    for across, side in ((distance, "left"), (-distance, "right"))
+]
 
 
 @contextmanager
@@ -51,7 +58,7 @@ def label_points(panel: Any, points: Iterable[tuple[str, float, float]], *, size
     middles = panel.transData.transform([(x, y) for _, x, y in points])
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in middles]
     for name, x, y in points:
-        for across, down, side in _places():
+        for across, down, side in _PLACES:
             label = panel.annotate(
                 name,
                 (x, y),
@@ -70,11 +77,3 @@ def label_points(panel: Any, points: Iterable[tuple[str, float, float]], *, size
                 taken.append(box)
                 break
             label.remove()
-
-
-def _places() -> Iterator[tuple[float, float, str]]:
-    """Yield offsets of a label in points, and which of its ends lies there; the nearest first."""
-    for distance in _DISTANCES:
-        for down in (0, -distance, distance, -distance / 2, distance / 2):
-            yield distance, down, "left"
-            yield -distance, down, "right"

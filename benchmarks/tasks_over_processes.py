@@ -57,7 +57,11 @@ def _outcomes(
     """Yield each task with its result or error, as they finish."""
     if processes == 1 or len(tasks) < 2:
         for task in tasks:
-            yield task, _attempt(work, task)
+            try:
+                outcome: Result | BaseException = work(task)
+            except Exception as raised:
+                outcome = raised
+            yield task, outcome
         return
     pool = ProcessPoolExecutor(
         min(processes, len(tasks)),
@@ -74,13 +78,6 @@ def _outcomes(
                 return  # a worker was killed: no more results can come
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _attempt(work: Callable[[Task], Result], task: Task) -> Result | BaseException:
-    try:
-        return work(task)
-    except Exception as error:
-        return error
 
 
 _work: Callable[[Any], Any] | None = None  # of a worker process

@@ -248,9 +248,8 @@ class _Model:
         """Continue as if the networks `codes` [N, D] had come out at their means."""
         points = self._points_of(codes)
         values = np.concatenate([self._values, self._posterior(points)[0]])
-        self._posterior = Posterior.of(
-            self._kernel, np.concatenate([self._points, points]), values
-        )
+        points = np.concatenate([self._points, points])
+        self._posterior = Posterior.of(self._kernel, points, values)
 
     def __call__(self, codes: Codes) -> tuple[Array, Array]:
         """Return mean [N] and standard deviation [N] without noise."""

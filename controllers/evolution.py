@@ -60,8 +60,7 @@ class Evolution(Controller):
         return choices
 
     def tell(self, trial: Trial) -> None:
-        """Add the trial to the population and remove the oldest; one without a reward has no
-        descendants."""
+        """Add the trial, unless it has no reward, to the population and remove the oldest."""
         codes = encode(self._problem.decisions, trial.choices)
         # One network told again is still one network; it would crowd out the others.
         again = trial.duplicate_of is not None

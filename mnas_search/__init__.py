@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from mnas_search.data.splits import assemble as assemble_dataset
     from mnas_search.data.values import Dataset, Split
     from mnas_search.evaluators.accel_nasbench.evaluator import performance as device_performance
+    from mnas_search.experiments.listener import Callback
     from mnas_search.experiments.search.api import search
     from mnas_search.export.base import Exporter, Origin
+    from mnas_search.nas.ask_tell import Proposal, Study, ask_tell
     from mnas_search.nas.controller import Controller
     from mnas_search.nas.evaluator import (
         Evaluator,
@@ -65,67 +67,54 @@ if TYPE_CHECKING:
     from mnas_search.networks.explain import activation_map, gradient_activation_map
     from mnas_search.networks.network import build
 
-# The module of each name, and its name there where it is another.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
+# Names by their module; `there:here` where a name is another one there.
+_MODULES = {
+    "architecture.cost.base": "Cost",
+    "architecture.cost.count": "cost",
+    "architecture.cost.latency.table": "read_table:read_latency_table",
+    "architecture.cost.memory": "inference_memory training_memory",
+    "architecture.stage": "Stage Stem",
+    "architecture.traced_network": "TracedNetwork",
+    "architecture.value": "Architecture",
+    "common.errors": "InvalidArchitecture MnasSearchError UsageError WorkFailed",
+    "common.plugins": "load:load_plugin",
+    "data.loading": "load:load_dataset",
+    "data.splits": "assemble:assemble_dataset",
+    "data.values": "Dataset Split",
+    "evaluators.accel_nasbench.evaluator": "performance:device_performance",
+    "experiments.listener": "Callback",
+    "experiments.search.api": "search",
+    "export.base": "Exporter Origin",
+    "nas.ask_tell": "Proposal Study ask_tell",
+    "nas.controller": "Controller",
+    "nas.evaluator": (
+        "Evaluator Resources SupportsBaseResolution SupportsBatchPrediction SupportsCaveats "
+        "SupportsIndependentPair SupportsIntermediateReports SupportsLabel SupportsNoise "
+        "SupportsTabularResults SupportsTestSplit SupportsTraining TabularResults"
+    ),
+    "nas.objective": "Objective",
+    "nas.problem": "Problem",
+    "nas.space.choices": (
+        "Choices Codes Decision decode:decode_codes encode:encode_choices sample:sample_choices"
+    ),
+    "nas.space.contract": "SearchSpace StagewiseSpace",
+    "nas.space.cost": "space_cost",
+    "nas.space.cost_model": "CostModel",
+    "nas.trial": "Evaluation Trial",
+    "networks.explain": "activation_map gradient_activation_map",
+    "networks.network": "build",
+}
 _HOMES = {
-    "Architecture": "architecture.value",
-    "Choices": "nas.space.choices",
-    "Codes": "nas.space.choices",
-    "Controller": "nas.controller",
-    "Cost": "architecture.cost.base",
-    "CostModel": "nas.space.cost_model",
-    "Dataset": "data.values",
-    "Decision": "nas.space.choices",
-    "Evaluation": "nas.trial",
-    "Evaluator": "nas.evaluator",
-    "Exporter": "export.base",
-    "InvalidArchitecture": "common.errors",
-    "MnasSearchError": "common.errors",
-    "Objective": "nas.objective",
-    "Origin": "export.base",
-    "Problem": "nas.problem",
-    "Resources": "nas.evaluator",
-    "SearchSpace": "nas.space.contract",
-    "Split": "data.values",
-    "Stage": "architecture.stage",
-    "StagewiseSpace": "nas.space.contract",
-    "Stem": "architecture.stage",
-    "SupportsBaseResolution": "nas.evaluator",
-    "SupportsBatchPrediction": "nas.evaluator",
-    "SupportsCaveats": "nas.evaluator",
-    "SupportsIndependentPair": "nas.evaluator",
-    "SupportsIntermediateReports": "nas.evaluator",
-    "SupportsLabel": "nas.evaluator",
-    "SupportsNoise": "nas.evaluator",
-    "SupportsTabularResults": "nas.evaluator",
-    "SupportsTestSplit": "nas.evaluator",
-    "SupportsTraining": "nas.evaluator",
-    "TabularResults": "nas.evaluator",
-    "TracedNetwork": "architecture.traced_network",
-    "Trial": "nas.trial",
-    "UsageError": "common.errors",
-    "WorkFailed": "common.errors",
-    "activation_map": "networks.explain",
-    "assemble_dataset": "data.splits:assemble",
-    "build": "networks.network",
-    "cost": "architecture.cost.count",
-    "decode_codes": "nas.space.choices:decode",
-    "device_performance": "evaluators.accel_nasbench.evaluator:performance",
-    "encode_choices": "nas.space.choices:encode",
-    "gradient_activation_map": "networks.explain",
-    "inference_memory": "architecture.cost.memory",
-    "load_dataset": "data.loading:load",
-    "load_plugin": "common.plugins:load",
-    "read_latency_table": "architecture.cost.latency.table:read_table",
-    "sample_choices": "nas.space.choices:sample",
-    "search": "experiments.search.api",
-    "space_cost": "nas.space.cost",
-    "training_memory": "architecture.cost.memory",
+    name.rpartition(":")[2]: (module, name.partition(":")[0])
+    for module, names in _MODULES.items()
+    for name in names.split()
 }
 
 __all__ = [
     "Architecture",
+    "Callback",
     "Choices",
     "Codes",
     "Controller",
@@ -141,12 +130,14 @@ __all__ = [
     "Objective",
     "Origin",
     "Problem",
+    "Proposal",
     "Resources",
     "SearchSpace",
     "Split",
     "Stage",
     "StagewiseSpace",
     "Stem",
+    "Study",
     "SupportsBaseResolution",
     "SupportsBatchPrediction",
     "SupportsCaveats",
@@ -163,6 +154,7 @@ __all__ = [
     "UsageError",
     "WorkFailed",
     "activation_map",
+    "ask_tell",
     "assemble_dataset",
     "build",
     "cost",
@@ -187,8 +179,8 @@ def __getattr__(name: str) -> object:
         return import_module("mnas_search.reference")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home, _, attribute = _HOMES[name].partition(":")
-    value: object = getattr(import_module(f"mnas_search.{home}"), attribute or name)
+    module, attribute = _HOMES[name]
+    value: object = getattr(import_module(f"mnas_search.{module}"), attribute)
     globals()[name] = value
     return value
 

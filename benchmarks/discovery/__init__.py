@@ -10,7 +10,7 @@ epochs on ImageNet. No controller is started with known networks.
     roster          who takes part, by name
     running         many, over processes
     scoring         held-out rewards, regret
-    report, figure  what is written
+    report          what is written
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnas_search.benchmarks.discovery import figure, report, roster, running, scoring
+from mnas_search.benchmarks.discovery import report, roster, running, scoring
 from mnas_search.benchmarks.discovery.problems import DEFINITIONS, DiscoveryProblem, problems
 from mnas_search.benchmarks.discovery.report import Scores
 from mnas_search.benchmarks.discovery.running import QUICK, Plan, Runner, Task
@@ -79,7 +79,7 @@ def run(
             "discovery.md": report.markdown(scores, rows, plan.evaluations),
             "discovery.json": {"records": rows, "failures": failures},
             "discovery-curves.csv.gz": report.curves(scores),
-            **figure.draw(scores),
+            **report.draw(scores),
         },
     )
     return Outcome(

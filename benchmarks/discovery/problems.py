@@ -46,10 +46,10 @@ _RIDGE = 1e-3  # the constant and the tables' means are not told apart by any da
 class Definition:
     """A problem in figures."""
 
-    name: str  # of the problem
-    kind: str  # of the reward
+    name: str
+    kind: str  # of the reward: `soft` or `hard`
     target: float  # multiply-adds, or images a second where there is a device
-    # whose recorded throughput bounds the search; None for multiply-adds
+    # the one whose recorded throughput bounds the search; None for multiply-adds
     device: str | None = None
     noise: float = SEED_NOISE  # standard deviation of a told accuracy
 
@@ -105,9 +105,8 @@ class DiscoveryProblem:
         codes = np.array([row], dtype=np.uint8)
         text = f"{self.name}/{seed}/{','.join(map(str, row))}"
         rng = np.random.default_rng(list(hashlib.sha256(text.encode()).digest()))
-        accuracy = float(self.searched(codes)[0]) + self.definition.noise * float(
-            rng.standard_normal()
-        )
+        noise = self.definition.noise * float(rng.standard_normal())
+        accuracy = float(self.searched(codes)[0]) + noise
         costs = {name: found[0].item() for name, found in self.given.costs(codes).items()}
         objective = self.given.objective
         cost = objective.target_cost(costs)

@@ -93,7 +93,7 @@ class Scaled:
 class Transfer:
     """A row of one half of Table 5: accuracy after transfer to another data set."""
 
-    data: str  # its name
+    data: str  # name of the data set
     # model, accuracy, params: the best network before
     model: str
     accuracy: Printed

@@ -231,21 +231,17 @@ def watch(*, quick: bool) -> list[dict[str, Any]]:
         (f"workers busy ({long} of {_SECONDS:g} s)", busy, "at least 0.90"),
         ("start-up of Ray and workers, s", timed.first - start, "-"),
     ]
-    looked_at = (2, 4) if quick else _LOOKED_AT
+    after = (2, 4) if quick else _LOOKED_AT
     watched = Gauged(ProxyTraining(proxy="epochs=1,fraction=0.1"), resident)
-    _, evaluated = over_ray(watched, _work(looked_at[-1]), workers=1)
+    _, evaluated = over_ray(watched, _work(after[-1]), workers=1)
     memory = [(found.info or {})["after"] / 2**20 for found, _ in evaluated]
-    rows += [
-        (f"a worker's memory after {n} trainings, MiB", memory[n - 1], "flat") for n in looked_at
-    ]
+    rows += [(f"a worker's memory after {n} trainings, MiB", memory[n - 1], "flat") for n in after]
     return [{"measure": name, "value": round(v, 3), "wanted": wanted} for name, v, wanted in rows]
 
 
 def _work(count: int) -> list[EvaluationJob]:
-    networks = candidates(min(count, 50))
-    return [
-        EvaluationJob(number=n, network=networks[n % len(networks)], seed=n) for n in range(count)
-    ]
+    drawn = candidates(min(count, 50))
+    return [EvaluationJob(number=n, network=drawn[n % len(drawn)], seed=n) for n in range(count)]
 
 
 def _sleeping(seconds: float) -> FunctionEvaluator:

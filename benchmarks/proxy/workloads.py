@@ -16,7 +16,7 @@ from mnas_search.training.loop import resize
 class Workload:
     """Data and a change to the recipe for it."""
 
-    name: str  # what to call it
+    name: str
     data: str  # name of a data set, as `--data` takes it
     proxy: str | None = None  # as `--proxy` takes it
 

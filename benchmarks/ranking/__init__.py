@@ -11,13 +11,13 @@ arXiv 2404.08005), and is judged by Kendall's tau against counting alone.
     readings     what a trial reads
     trials       the roster
     running      readings on disk, over processes
-    table, report, figure   what is written
+    table, report   what is written
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mnas_search.benchmarks.ranking import figure, networks, report, running, table, trials
+from mnas_search.benchmarks.ranking import networks, report, running, table, trials
 from mnas_search.benchmarks.ranking.running import Store, Work
 from mnas_search.benchmarks.ranking.trials import Trial
 from mnas_search.benchmarks.results import Outcome, write_files
@@ -77,7 +77,7 @@ def run(
                 "ranking.md": report.markdown(rows),
                 "ranking.json": report.records(rows),
                 "ranking-readings.csv.gz": report.raw(chosen, store.read),
-                "ranking.png": figure.draw(rows),
+                "ranking.png": report.draw(rows),
             },
         ),
         failures=tuple(failures),

@@ -37,9 +37,9 @@ class Column:
 class Row:
     """How a column ranks the networks of a draw."""
 
-    column: Column  # what
-    draw: str  # where
-    networks: int  # how many
+    column: Column
+    draw: str
+    networks: int  # of the draw, that the column has
     tau: Interval  # against recorded accuracy, with its interval
     # baseline, baseline_tau: the best of log macs, log params and their linear fit here
     baseline: str
@@ -118,9 +118,7 @@ def rows(found: Sequence[Column], draw: str) -> Iterator[Row]:
 def _of_trial(trial: Trial, kept: Mapping[int, Sequence[Reading]]) -> Iterator[Column]:
     names = dict.fromkeys(reading.name for readings in kept.values() for reading in readings)
     for name in names:
-        there = {
-            row: reading for row, got in kept.items() for reading in got if reading.name == name
-        }
+        there = {row: r for row, got in kept.items() for r in got if r.name == name}
         yield Column(
             name=f"{trial.name} {name}".strip(),
             kind=trial.kind,

@@ -49,9 +49,8 @@ class ShortTraining:
             if len(losses) in self.reads:
                 recent = losses[-max(1, len(losses) // 10) :]
                 value = -sum(recent) / len(recent)
-                yield Reading(
-                    name=f"loss@{len(losses)}", value=value, seconds=time.process_time() - begun
-                )
+                spent = time.process_time() - begun
+                yield Reading(name=f"loss@{len(losses)}", value=value, seconds=spent)
         yield Reading(name="loss sum", value=-sum(losses), seconds=time.process_time() - begun)
 
     def _losses(self, network: nn.Module, data: tasks.Task) -> Iterator[float]:
@@ -112,9 +111,8 @@ class RandomFeatures:
         network = build(architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.classifier = nn.Identity()
         with torch.inference_mode():
-            features = torch.cat(
-                [network.train()(p) for p in torch.split(data.images, 64)]
-            ).double()
+            parts = torch.split(data.images, 64)
+            features = torch.cat([network.train()(part) for part in parts]).double()
             half = len(features) // 2
             answers = nn.functional.one_hot(data.labels, data.outputs).double()
             predicted = _ridge(features[:half], answers[:half], self.ridge)(features[half:])

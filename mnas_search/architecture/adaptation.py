@@ -1,4 +1,4 @@
-"""Adaptation of a network to small images: which of its strides it keeps.
+"""Adaptation of a network to small images (`adapt`) and to int8 (`lite`).
 
 Networks for 224 pixels halve the side of their maps five times. On small images that would leave
 maps of 1x1, on which a 5x5 kernel equals a 3x3 one: below 128 pixels, strides are dropped until
@@ -45,3 +45,11 @@ def halvings(architecture: Architecture) -> int:
     """Count the strides of 2: how often a network halves the side of its maps."""
     stem = (architecture.stem.stride == 2) + architecture.stem.pool
     return stem + sum(stage.stride == 2 for stage in architecture.stages)
+
+
+def lite(architecture: Architecture) -> Architecture:
+    """Replace all activations by ReLU6 and remove squeeze-and-excitation, as EfficientNet-Lite
+    does: bounded activations lose less when they are quantised to int8."""
+    stages = tuple(replace(stage, se_ratio=0, activation="relu6") for stage in architecture.stages)
+    name = None if architecture.name is None else f"{architecture.name}_lite"
+    return replace(architecture, stages=stages, activation="relu6", name=name)

@@ -43,7 +43,9 @@ def format_stages(stages: tuple[Stage, ...]) -> str:
 
 def parse_stages(text: str) -> tuple[Stage, ...]:
     """Read stages from text; raises `InvalidArchitecture`, which quotes the invalid word.
-    parse_stages("ds_r1_k3_s1_c16 ir_r2_k3_s2_e6_c24_se0.25")"""
+
+    parse_stages("ds_r1_k3_s1_c16 ir_r2_k3_s2_e6_c24_se0.25")
+    """
     if len(text) > _MAX_TEXT:
         raise InvalidArchitecture(
             f"a block string must have at most {_MAX_TEXT:,} characters, got {len(text):,}"

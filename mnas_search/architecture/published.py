@@ -11,6 +11,7 @@ import functools
 from dataclasses import replace
 from typing import Any
 
+from mnas_search.architecture.adaptation import lite
 from mnas_search.architecture.scaling import (
     LARGER,
     LITE,
@@ -118,10 +119,9 @@ def architecture(name: str) -> Architecture:
 def _lite(b0: Architecture, coefficients: Coefficients, name: str) -> Architecture:
     """Return B0 with ReLU6 and without squeeze-and-excitation, scaled except for stem, head and
     the repeats of the first and last stages."""
-    stages = tuple(replace(stage, se_ratio=0, activation="relu6") for stage in b0.stages)
-    base = replace(b0, stages=stages, activation="relu6")
+    base = lite(b0)
     scaled = published_member(base, coefficients, name=name)
-    first, *middle, last = scaled.stages
+    stages, (first, *middle, last) = base.stages, scaled.stages
     ends = replace(first, repeats=stages[0].repeats), replace(last, repeats=stages[-1].repeats)
     stages = (ends[0], *middle, ends[1])
     return replace(scaled, stages=stages, stem=base.stem, head_channels=base.head_channels)

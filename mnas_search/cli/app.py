@@ -14,11 +14,13 @@ import click
 
 from mnas_search.cli import (
     benching,
+    comparing,
     explaining,
     exporting,
     fitting,
     inspecting,
     latency,
+    predicting,
     scaling,
     searching,
     training,
@@ -57,10 +59,12 @@ _EXPERIMENTS = (
 for _command in _EXPERIMENTS:
     group.add_command(log_options(_command))
 for _command in (
+    *comparing.COMMANDS,
     *exporting.COMMANDS,
     *inspecting.COMMANDS,
     *latency.COMMANDS,
     *explaining.COMMANDS,
+    *predicting.COMMANDS,
     *benching.COMMANDS,
 ):
     group.add_command(_command)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mnas_search.cli.options import FOLDER, format_option, print_json
+from mnas_search.cli.options import FOLDER, format_option, print_json, print_rows
 from mnas_search.common.errors import UsageError, WorkFailed
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -70,14 +70,14 @@ def counting(form: str) -> None:
 
     Counts params and MACs together, on one thread.
     """
-    _print(_benchmark("counting").run(), form)
+    print_rows(_benchmark("counting").run(), form)
 
 
 @bench.command()
 @format_option
 def evidence(form: str) -> None:
     """Cross-validate the predictors of the evaluator `accel_nasbench`."""
-    _print(_benchmark("evidence").run(), form)
+    print_rows(_benchmark("evidence").run(), form)
 
 
 @bench.command()
@@ -199,7 +199,7 @@ def memory(quick: bool, form: str) -> None:
     Runs inference and a training step of EfficientNet-B0 to B4, MobileNetV2 and ResNet-50 at
     their own resolutions, with up to 10 GiB; on a GPU, if there is one, too.
     """
-    _print(_benchmark("memory").run(quick=quick, note=_note), form)
+    print_rows(_benchmark("memory").run(quick=quick, note=_note), form)
 
 
 @bench.command()
@@ -256,7 +256,7 @@ def exports(turns: int, only: str, quick: bool, form: str) -> None:
     """
     benchmark = _benchmark("exports")
     devices = _listed(only) or benchmark.DEVICES
-    _print(benchmark.run(devices, turns=2 if quick else turns, quick=quick, note=_note), form)
+    print_rows(benchmark.run(devices, turns=2 if quick else turns, quick=quick, note=_note), form)
 
 
 def _print_outcome(outcome: Any, form: str, *, unit: str) -> None:
@@ -264,7 +264,7 @@ def _print_outcome(outcome: Any, form: str, *, unit: str) -> None:
     if form == "json":
         print_json({"records": outcome.records, "failures": list(outcome.failures)})
     else:
-        _print(outcome.table, form)
+        print_rows(outcome.table, form)
         for file in outcome.files:
             click.echo(str(file))
     if outcome.failures:
@@ -279,16 +279,7 @@ def _print_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]], form: str) 
         print_json(tables)
     else:
         for rows in tables.values():
-            _print(rows, form)
-
-
-def _print(rows: Sequence[Mapping[str, Any]], form: str) -> None:
-    from mnas_search.common.render.tables import print_records
-
-    if form == "json":
-        print_json(rows)
-    else:
-        print_records(rows)
+            print_rows(rows, form)
 
 
 def _note(line: str) -> None:

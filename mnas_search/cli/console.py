@@ -26,11 +26,13 @@ class Console(Listener):
 
     def on_start(self, folder: Path) -> None:
         """Print the folder."""
+        self.on_end()
         self.folder = folder
         notify(f"{self._label}: {folder}")
 
     def on_stage(self, text: str) -> None:
         """Print what begins."""
+        self.on_end()  # of the stage before
         notify(text)
 
     def on_progress(self, done: int, total: int, text: str) -> None:
@@ -79,3 +81,5 @@ def followed(
         if console.folder is not None and (also_failed or isinstance(error, KeyboardInterrupt)):
             notify(f"resume with: {command} {console.folder}")
         raise
+    finally:
+        console.on_end()

@@ -1,5 +1,6 @@
 """The command `explain`, which draws class activation maps."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,8 @@ _SUFFIX = "-map.png"
     "--output",
     type=FOLDER,
     default=Path("explanations"),
-    help="Folder of the pictures, one IMAGE-map.png for each image.",
+    help="Folder of the pictures, one IMAGE-map.png for each image; images of equal names keep "
+    "their folders.",
 )
 @click.option("--force", is_flag=True, help="Overwrite existing pictures.")
 @format_option
@@ -63,18 +65,19 @@ def explain(
 ) -> None:
     """Draw the image regions that support a prediction.
 
-    The pictures are class activation maps. ARCH is the folder of a training, which
-    supplies weights, classes, resolution and normalisation, or any architecture together with
-    --weights.
+    The pictures are class activation maps. ARCH is the folder of a training or an export, which
+    supplies weights, classes and preprocessing, or any architecture together with --weights. An
+    IMAGE is a file, or a folder, which is searched for images at any depth.
     """
     from mnas_search.common.files import write_atomically
     from mnas_search.common.render.activation_maps import SIDE, picture
     from mnas_search.data.decode import decode_one
+    from mnas_search.data.folder import image_files
     from mnas_search.experiments.training.trained import load_trained
 
     if weights_of is not None and weights is None:
         raise UsageError(f"--weights-of {weights_of} requires --weights")
-    paths = [Path(image) for image in images]
+    paths = list(image_files(Path(image) for image in images))
     targets = _targets(paths, output, force=force)
     shown = [decode_one(path, SIDE) for path in paths]  # all of them, before anything is written
     networks = [
@@ -109,21 +112,27 @@ def _targets(paths: list[Path], output: Path, *, force: bool) -> list[Path]:
     """Return the file of each image's picture; refuses to overwrite images, and pictures."""
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output must be a folder, got the file {str(output)!r}")
-    targets: dict[Path, Path] = {}
-    for path in paths:
-        file = output / f"{path.stem}{_SUFFIX}"
-        if file in targets:
-            raise UsageError(
-                f"{str(targets[file])!r} and {str(path)!r} would both become {str(file)!r}; "
-                "images must have different names"
-            )
+    targets = [output / f"{name}{_SUFFIX}" for name in _distinct_names(paths)]
+    for file in targets:
         if file.exists() and not force:
             raise UsageError(f"{str(file)!r} exists; overwriting it requires --force")
-        targets[file] = path
+    places = {file.resolve() for file in targets}
     for path in paths:
-        if any(path.resolve() == file.resolve() for file in targets):
+        if path.resolve() in places:
             raise UsageError(f"--output must not overwrite the image {str(path)!r}")
-    return list(targets)
+    return targets
+
+
+def _distinct_names(paths: list[Path]) -> list[Path]:
+    """Return a name for each image: without its suffix; if some are equal, with its folders below
+    the folder that contains all images; if some are still equal, with its suffix."""
+    whole = [Path(os.path.abspath(path)) for path in paths]  # without `..`
+    above = os.path.commonpath([path.parent for path in whole])
+    below = [path.relative_to(above) for path in whole]
+    for names in ([Path(path.stem) for path in paths], [path.with_suffix("") for path in below]):
+        if len(set(names)) == len(names):
+            return names
+    return below
 
 
 def _pair(text: str) -> tuple[str, str | None]:
@@ -166,11 +175,13 @@ def _maps(
 ) -> "list[ActivationMap]":
     """Return each network's map of one class: `target`, or the one that the first predicts."""
     from mnas_search.data.decode import decode_one
+    from mnas_search.experiments.training.trained import prepare
     from mnas_search.networks.explain import activation_map
 
     maps: list[ActivationMap] = []
     for network in networks:
-        image = network.prepared(decode_one(path, network.architecture.resolution))
+        p = network.preprocessing
+        image = prepare(p, decode_one(path, p.size, p.crop, p.interpolation)[None])
         maps.append(activation_map(network.network, image, target))
         if not bool(maps[-1].logits.isfinite().all()):
             raise UsageError(

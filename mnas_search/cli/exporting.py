@@ -12,6 +12,7 @@ from mnas_search.common.errors import UsageError, error_context
 
 if TYPE_CHECKING:
     from mnas_search.architecture.value import Architecture
+    from mnas_search.data import Dataset
     from mnas_search.export.base import Exporter
 
 
@@ -26,9 +27,28 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Weights: safetensors, a torch file, or the folder of a training or an export. Weights "
     "of timm and torchvision are converted.",
-    show_default="those of a training's folder, else random initialisation",
+    show_default="those of the folder of a training or an export, else random initialisation",
 )
 @weights_of_option
+@click.option(
+    "--quantize",
+    type=click.Choice(["int8"]),
+    help="Quantise the weights and activations of an onnx export, calibrated on training images; "
+    "the test accuracies before and after are printed.",
+    show_default="fp32",
+)
+@click.option(
+    "--data",
+    metavar="DATA",
+    help="Data of --quantize, as for `train`.",
+    show_default="those of the training",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 100),
+    default=2.0,
+    help="Points of test accuracy that --quantize may lose.",
+)
 @click.option("-o", "--output", type=FOLDER, required=True, help="New folder.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 def export(
@@ -36,6 +56,9 @@ def export(
     to: str,
     weights: Path | None,
     weights_of: str | None,
+    quantize: str | None,
+    data: str | None,
+    max_drop: float,
     output: Path,
     force: bool,
 ) -> None:
@@ -47,29 +70,58 @@ def export(
     """
     from mnas_search.common.files import atomic_directory
     from mnas_search.common.folders import read_training
-    from mnas_search.experiments.resolve import is_path, resolve_architecture
+    from mnas_search.experiments.resolve import (
+        exported_architecture,
+        is_path,
+        resolve_architecture,
+    )
+    from mnas_search.export.artefacts import write_export
     from mnas_search.export.provenance import find_origin
 
     exporter = _exporter(to)
     network = resolve_architecture(architecture)
     folder = Path(architecture) if is_path(architecture) else None
-    trained = folder is not None and read_training(folder) is not None
-    if weights is None and trained and exporter.takes_weights:
-        weights = folder
+    if weights is None and folder is not None and exporter.takes_weights:
+        trained = read_training(folder) is not None or exported_architecture(folder) is not None
+        weights = folder if trained else None
     _check_output(output, force)
     tensors = None
     if weights is not None:
         network, tensors = _with_weights(network, weights, weights_of)
     elif weights_of is not None:
         raise UsageError(f"--weights-of {weights_of} requires --weights")
-    exporter = exporter.about(find_origin(folder, weights))
+    origin = find_origin(folder, weights, network.resolution)
+    if data is not None and quantize is None:
+        raise UsageError(f"--data {data} requires --quantize")
+    images = (
+        None if quantize is None else _data(to, data, folder, weights, side=network.resolution)
+    )
     with error_context(f"exporter {to!r}"), atomic_directory(output) as temporary:
-        files = exporter.export(network, tensors, temporary)
+        files = write_export(exporter, network, tensors, origin, temporary)
+        if images is not None:
+            from mnas_search.export.quantisation import quantise
+
+            notify(quantise(temporary / "model.onnx", network, origin, images, max_drop).text)
         names = [file.relative_to(temporary) for file in files]
     for name in names:
         click.echo(str(output / name))
     for caveat in exporter.caveats():
         notify(f"note: {caveat}")
+
+
+def _data(to: str, data: str | None, *folders: Path | None, side: int) -> "Dataset":
+    """Load the data to quantise with: those given, else those of a training."""
+    from mnas_search.common.folders import read_training
+    from mnas_search.data import load
+
+    if to != "onnx":
+        raise UsageError(f"--quantize requires --to onnx, got {to!r}")
+    trainings = [read_training(folder) for folder in folders if folder is not None]
+    for training in filter(None, trainings):
+        data = data or training.get("data")
+    if data is None:
+        raise UsageError("--quantize requires --data, or the folder of a training")
+    return load(data, side=side)
 
 
 def _exporter(name: str) -> "Exporter":

@@ -1,6 +1,7 @@
 """Parameter types and options that several commands share."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -23,10 +24,10 @@ class _Parsed(click.ParamType[float]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        if isinstance(value, float):
+        if isinstance(value, float) and 0 < value < math.inf:
             return value
         try:
-            return self.parse(value)
+            return self.parse(str(value))
         except UsageError as error:
             self.fail(str(error), param, ctx)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli import fitting, training
+from mnas_search.cli.config_file import config_option
 from mnas_search.cli.options import (
     FILE,
     FOLDER,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @run_option()
+@config_option
 @click.option("--output", type=FOLDER, help="Folder of the run.", show_default="runs/<target>-<n>")
 @format_option
 def run(output: Path | None, form: str, **options: Any) -> None:

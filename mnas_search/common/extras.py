@@ -6,12 +6,12 @@ import importlib.util
 from mnas_search.common.errors import UsageError, single_line
 
 
-def require_packages(extra: str, *packages: str) -> None:
+def require_packages(extra: str, *packages: str, what: str = "this format") -> None:
     """Raise `UsageError`, with the command that installs it, if a package is missing."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise UsageError(
-                f"this format requires the package {package!r}: pip install 'mnas-search[{extra}]'"
+                f"{what} requires the package {package!r}: pip install 'mnas-search[{extra}]'"
             )
 
 

@@ -1,20 +1,22 @@
-"""Plug-ins: entry points, and `file.py:Name` for single files.
+"""Plug-ins: entry points, `file.py:Name` for single files, and Python objects of a program.
 
 The framework imports no search space, controller, evaluator, exporter, data set or block kind by
 name, not even its own: all are entry points of the groups below, loaded on first use.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mnas_search.common import objects
 from mnas_search.common.errors import UnknownName, UsageError, describe_exception
 
 GROUPS = ("search_spaces", "controllers", "evaluators", "exporters", "datasets", "blocks")
@@ -56,7 +58,10 @@ def installed(group: str) -> tuple[Plugin, ...]:
 
 
 def load(group: str, name: str) -> Any:
-    """Load the object `name`: an entry point of `group`, or `path/to/file.py:Name`."""
+    """Load the object `name`: an entry point of `group`, `path/to/file.py:Name`, or an object that
+    `name_of` named."""
+    if objects.is_object(name):
+        return objects.find(name)
     if is_file_reference(name):
         path, _, attribute = name.rpartition(":")
         module = load_file(Path(path))
@@ -73,6 +78,34 @@ def load(group: str, name: str) -> Any:
     return points[name].load()
 
 
+def name_of(group: str, value: Any) -> str:
+    """Return the name of an object: that of a plug-in of `group`, or `python:NAME`."""
+    place = f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', '')}"
+    found = (plugin.name for plugin in installed(group) if plugin.target == place)
+    return next(found, objects.name_of(value))
+
+
+@contextlib.contextmanager
+def named(options: Mapping[str, Any], groups: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Give options with names in the place of objects, which are known within the context.
+
+    Args:
+        options: values by option; texts, paths and None stay as they are.
+        groups: the plug-ins' group of each option that may be an object.
+    """
+    given: dict[str, Any] = {}
+    names = dict(options)
+    for option, group in groups.items():
+        value = options.get(option)
+        if value is None or isinstance(value, str | Path):
+            continue
+        names[option] = name = name_of(group, value)
+        if given.setdefault(name, value) is not value:
+            raise UsageError(f"{option} must have a name of its own, got {name!r} twice")
+    with objects.known(given):
+        yield names
+
+
 def make(cls: Callable[..., Any], name: str, **arguments: Any) -> Any:
     """Construct a plug-in; arguments that it does not accept raise `UsageError`."""
     try:
@@ -86,7 +119,7 @@ def make(cls: Callable[..., Any], name: str, **arguments: Any) -> Any:
 
 def is_file_reference(name: str) -> bool:
     """Tell whether `name` has the form `file.py:Name`."""
-    return name.rpartition(":")[0].endswith(".py")
+    return not objects.is_object(name) and name.rpartition(":")[0].endswith(".py")
 
 
 def absolute(name: str) -> str:
@@ -97,8 +130,15 @@ def absolute(name: str) -> str:
     return f"{Path(path).resolve()}:{attribute}"
 
 
+def has_content(name: str) -> bool:
+    """Tell whether `name` stands for what is the user's own, and may change between sessions."""
+    return is_file_reference(name) or objects.is_object(name)
+
+
 def content_hash(reference: str) -> str:
-    """Compute the SHA-256 of the file of `file.py:Name`."""
+    """Compute the SHA-256 of the file of `file.py:Name`, or of a Python object."""
+    if objects.is_object(reference):
+        return objects.digest(reference)
     return hashlib.sha256(Path(reference.rpartition(":")[0]).read_bytes()).hexdigest()
 
 

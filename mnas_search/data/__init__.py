@@ -1,12 +1,13 @@
 """Data sets as values, and their sources.
 
-values       `Dataset` and `Split`
-loading      the argument of `--data` -> `Dataset`
-source       data that are found but not yet read; cifar, folder, huggingface and npz find them
-decode       image files -> uint8 arrays
-splits       labelled images -> stratified splits
-cache        decoded data sets on disk
-presets      well-known data sets
+values         `Dataset` and `Split`
+loading        the argument of `--data` -> `Dataset`
+source         data that are found but not yet read; cifar, folder, huggingface and npz find them
+decode         image files -> uint8 arrays
+preprocessing  how test images become the input of a network, as one value
+splits         labelled images -> stratified splits
+cache          decoded data sets on disk
+presets        well-known data sets
 """
 
 from mnas_search.data.digits import digits

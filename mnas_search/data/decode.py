@@ -64,18 +64,12 @@ class Decoded:
     notes: tuple[str, ...]
 
 
-def decode(encoded: Encoded, side: int) -> Pixels:
+def decode(
+    encoded: Encoded, side: int, crop: float = 1.0, interpolation: str = "bicubic"
+) -> Pixels:
     """Decode one image to uint8 [side, side, 3]; raises Pillow's exceptions if that fails."""
     with _opened(encoded) as image:
-        # A large JPEG is decoded at a fraction of its size, but at least twice the side.
-        image.draft(image.mode, (2 * side, 2 * side))
-        kind = image.format
-        image.load()
-        try:
-            upright = ImageOps.exif_transpose(image)
-        except (SyntaxError, ValueError, TypeError, KeyError, OverflowError, struct.error):
-            upright = image  # only its EXIF block is broken
-        return square(_rgb(upright, kind), side)
+        return to_pixels(image, side, crop, interpolation)
 
 
 def median_shorter_side(encoded: Sequence[Encoded]) -> int:
@@ -100,17 +94,29 @@ def _opened(encoded: Encoded) -> Image.Image:
     return Image.open(source, formats=[f for f in _FORMATS if f in _installed()])
 
 
-def decode_one(path: Path, side: int) -> Pixels:
+def decode_one(path: Path, side: int, crop: float = 1.0, interpolation: str = "bicubic") -> Pixels:
     """Decode the image of a path to uint8 [side, side, 3]; raises `UsageError` if that fails."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of files that it can read
-            return decode(path, side)
-    except _UNREADABLE as error:
-        raise UsageError(
-            f"image {str(path)!r} cannot be read ({_describe_failure(error)}): expected "
-            f"{alternatives(_FORMATS)}"
-        ) from None
+    (found,) = decode_each([path], side, crop, interpolation)
+    if isinstance(found, UsageError):
+        raise found
+    return found
+
+
+def decode_each(
+    paths: Iterable[Path], side: int, crop: float = 1.0, interpolation: str = "bicubic"
+) -> Iterator[Pixels | UsageError]:
+    """Decode images in several threads, in order; for one that cannot be read, yield why."""
+
+    def one(path: Path) -> Pixels | UsageError:
+        try:
+            return decode(path, side, crop, interpolation)
+        except _UNREADABLE as error:
+            return UsageError(
+                f"image {str(path)!r} cannot be read ({_describe_failure(error)}): expected "
+                f"{alternatives(_FORMATS)}"
+            )
+
+    return _map(one, paths)
 
 
 def _describe_failure(error: BaseException) -> str:
@@ -125,7 +131,25 @@ def _installed() -> Iterable[str]:
     return Image.OPEN
 
 
-def _rgb(image: Image.Image, kind: str | None) -> Image.Image:
+# `predict.py` of an export contains the source of the next three functions, so that it prepares
+# images as a test does.
+def to_pixels(
+    image: Image.Image, side: int, crop: float = 1.0, interpolation: str = "bicubic"
+) -> Pixels:
+    """Decode an opened image: upright, RGB, cropped and resized to uint8 [side, side, 3]."""
+    # A large JPEG is decoded at a fraction of its size, but at least twice what is needed.
+    needed = round(2 * side / crop)
+    image.draft(image.mode, (needed, needed))
+    kind = image.format
+    image.load()
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except (SyntaxError, ValueError, TypeError, KeyError, OverflowError, struct.error):
+        upright = image  # only its EXIF block is broken
+    return square(to_rgb(upright, kind), side, crop, interpolation)
+
+
+def to_rgb(image: Image.Image, kind: str | None) -> Image.Image:
     """Convert to 8-bit RGB: transparency over white, 16 bits scaled."""
     if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PPM"):
         levels = np.asarray(image).astype(np.float64)
@@ -139,14 +163,18 @@ def _rgb(image: Image.Image, kind: str | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def square(image: Image.Image, side: int) -> Pixels:
-    """Crop an RGB image to its largest centred square and resize it: uint8 [side, side, 3]."""
-    shorter = min(image.size)
-    left, top = ((length - shorter) // 2 for length in image.size)
-    if shorter == side:
-        return np.asarray(image.crop((left, top, left + side, top + side)))
-    box = (left, top, left + shorter, top + shorter)
-    return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC, box=box))
+def square(
+    image: Image.Image, side: int, crop: float = 1.0, interpolation: str = "bicubic"
+) -> Pixels:
+    """Crop an RGB image to a centred square, `crop` times its shorter side, and resize it: uint8
+    [side, side, 3]."""
+    length = max(1, round(crop * min(image.size)))
+    left, top = ((whole - length) // 2 for whole in image.size)
+    box = (left, top, left + length, top + length)
+    if length == side:
+        return np.asarray(image.crop(box))
+    method = Image.Resampling[interpolation.upper()]
+    return np.asarray(image.resize((side, side), method, box=box))
 
 
 def decode_all(

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -148,6 +148,21 @@ def _entries(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))
     except OSError as error:
         raise UsageError(f"cannot read {str(folder)!r}: {error.strerror}") from None
+
+
+def image_files(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Return the given files, and the images below the given folders, each once.
+
+    Raises:
+        UsageError: a folder cannot be read, or has no images.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        below = list(_images(path, Counter())) if path.is_dir() else [path]
+        if not below:
+            raise UsageError(f"the folder {str(path)!r} must have images, got none")
+        found |= {os.path.abspath(file): file for file in below}
+    return tuple(found.values())
 
 
 def _images(

@@ -67,7 +67,7 @@ def absolute(data: str) -> str:
     if data.startswith(huggingface.PREFIX):
         path = data.removeprefix(huggingface.PREFIX)
         return f"{huggingface.PREFIX}{Path(path).resolve()}" if os.path.exists(path) else data
-    if plugins.is_file_reference(data):
+    if plugins.has_content(data):
         return plugins.absolute(data)
     if _is_installed(data) or not os.path.exists(data):
         return data
@@ -80,8 +80,8 @@ def is_embedded(data: str | None) -> bool:
 
 
 def is_outside(data: str) -> bool:
-    """Tell whether the data are neither an installed name nor `file.py:Name`."""
-    return not _is_installed(data) and not plugins.is_file_reference(data)
+    """Tell whether the data are neither an installed name nor a plug-in of the user's."""
+    return not _is_installed(data) and not plugins.has_content(data)
 
 
 def _is_installed(data: str) -> bool:
@@ -104,7 +104,7 @@ def _source(data: str) -> Source | None:
     """Find the data; None for an installed name and `file.py:Name`, which give a `Dataset`."""
     if data.startswith(huggingface.PREFIX):
         return huggingface.find(data.removeprefix(huggingface.PREFIX))
-    if _is_installed(data) or plugins.is_file_reference(data):
+    if _is_installed(data) or plugins.has_content(data):
         return None
     return _find(data)
 

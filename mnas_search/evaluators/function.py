@@ -1,7 +1,7 @@
 """A plain function `architecture -> accuracy` as an evaluator."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, final
 
 from mnas_search.architecture.traced_network import Network
@@ -51,12 +51,14 @@ def as_evaluator(
 ) -> Evaluator:
     """Return an evaluator made from what a plug-in name stands for.
 
-    An `Evaluator` is taken as it is; a subclass is constructed with `data=`, and with `proxy=`
-    where that is given, as with `init=`, a `Pretrained` network to start from, and with the
-    resolution of `deployment=` where it takes one; any other callable is a function of the
-    architecture.
+    An `Evaluator` is taken as it is, with data of its own; a subclass is constructed with
+    `data=`, and with `proxy=` where that is given, as with `init=`, a `Pretrained` network to
+    start from, and with the resolution of `deployment=` where it takes one; any other callable
+    is a function of the architecture.
     """
+    options = {"data": data, "proxy": proxy, "init": init}
     if isinstance(target, Evaluator):
+        _refuse(f"the instance {type(target).__name__}", options)
         return target
     if isinstance(target, Profiler) or (isinstance(target, type) and issubclass(target, Profiler)):
         raise UsageError(
@@ -65,12 +67,7 @@ def as_evaluator(
         )
     if isinstance(target, type) and issubclass(target, Evaluator):
         accepted = inspect.signature(target).parameters
-        for name, value in (("data", data), ("proxy", proxy), ("init", init)):
-            if value is not None and name not in accepted:
-                raise UsageError(
-                    f"{name} {value!r} requires an evaluator that takes {name}, "
-                    f"got {target.__name__}"
-                )
+        _refuse(target.__name__, options, accepted)
         given: dict[str, Any] = {"data": data} if "data" in accepted else {}
         given |= {n: v for n, v in (("proxy", proxy), ("init", init)) if v is not None}
         if deployment is not None and "deployment" in accepted:
@@ -79,9 +76,14 @@ def as_evaluator(
         return evaluator
     if not callable(target):
         raise UsageError(f"evaluator must be an Evaluator or a function, got {target!r}")
-    for name, value in (("data", data), ("proxy", proxy), ("init", init)):
-        if value is not None:
-            raise UsageError(
-                f"{name} {value!r} requires an evaluator that takes {name}, got a function"
-            )
+    _refuse("a function", options)
     return FunctionEvaluator(target)
+
+
+def _refuse(what: str, options: Mapping[str, object], accepted: Container[str] = ()) -> None:
+    """Raise `UsageError` for options that an evaluator does not take."""
+    for name, value in options.items():
+        if value is not None and name not in accepted:
+            raise UsageError(
+                f"{name} {value!r} requires an evaluator that takes {name}, got {what}"
+            )

@@ -21,7 +21,7 @@ from mnas_search.networks import build
 from mnas_search.networks.weights.pretrained import Pretrained
 from mnas_search.training import devices, loop
 from mnas_search.training.proxy import map_sizes, proxy_architecture
-from mnas_search.training.recipe import MAX_PROXY_SIDE, Recipe, proxy_recipe
+from mnas_search.training.recipe import MAX_PROXY_SIDE, ProxyRecipe, Recipe, proxy_recipe
 from mnas_search.training.recipes import finetuning_proxy
 
 _OLDER_SIDE = 32  # pixels: the largest side of proxies that follow no deployment
@@ -58,15 +58,14 @@ class ProxyTraining(Evaluator):
         init: Pretrained | None = None,
         deployment: int | None = None,
     ) -> None:
-        recipe_of = proxy_recipe if init is None else finetuning_proxy
         side = _largest_side(data, deployment)
         # Images of no fixed size are read at the side that the recipe wants, asked for or not.
-        dataset = load(data, side=recipe_of(side, 1).override(proxy).resolution)
+        dataset = load(data, side=_recipe(side, 1, init).override(proxy).resolution)
         self.num_classes = dataset.num_classes
         count, found = dataset.train.images.shape[:2]
         if side != deployment:
             side = min(side, found)  # images of a fixed size may be smaller
-        recipe = recipe_of(side, count)
+        recipe = _recipe(side, count, init)
         if init is None and deployment is not None:
             recipe = replace(recipe, resolution=side)
         self.recipe = recipe.override(proxy)
@@ -250,3 +249,7 @@ def _largest_side(data: str | None, deployment: int | None) -> int:
     if deployment <= MAX_PROXY_SIDE:
         return deployment
     return min(MAX_PROXY_SIDE, own_resolution(data) or MAX_PROXY_SIDE)
+
+
+def _recipe(side: int, count: int, init: Pretrained | None) -> ProxyRecipe:
+    return proxy_recipe(side, count) if init is None else finetuning_proxy(count)

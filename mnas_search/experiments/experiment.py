@@ -139,7 +139,7 @@ def existing(kind: ExperimentKind, folder: Path) -> Experiment:
 def content_hashes(
     options: Mapping[str, Any], names: Sequence[str], evaluator: Evaluator | None = None
 ) -> dict[str, str]:
-    """Return `<name>_sha256` of the options that name a user's file.
+    """Return `<name>_sha256` of the options that name a user's file or Python object.
 
     The data's is that of the decoded images where `evaluator` has it: files that were copied or
     touched are the same data.
@@ -147,7 +147,7 @@ def content_hashes(
     hashes = {
         f"{name}_sha256": plugins.content_hash(options[name])
         for name in names
-        if options[name] is not None and plugins.is_file_reference(options[name])
+        if options[name] is not None and plugins.has_content(options[name])
     }
     data = options.get("data")
     outside = data is not None and loading.is_outside(data)

@@ -108,6 +108,21 @@ def is_path(text: str) -> bool:
         return False
 
 
+def exported_architecture(folder: Path) -> Architecture | None:
+    """Return the architecture of an export with safetensors weights; None for other folders."""
+    from safetensors import SafetensorError, safe_open
+
+    for name in ("weights.safetensors", "model.safetensors"):
+        try:
+            with safe_open(folder / name, "np") as file:
+                text = (file.metadata() or {}).get("architecture")
+        except (OSError, SafetensorError):  # missing or broken
+            continue
+        if text is not None:
+            return Architecture.from_json(text)
+    return None
+
+
 def _from_file(path: Path) -> Architecture:
     if not path.is_file():
         raise UnknownName(f"{str(path)!r} is no ordinary file; it must be {_ALLOWED}")
@@ -130,6 +145,8 @@ def _from_run(folder: Path) -> Architecture:
     training = read_training(folder)
     if training is not None:
         return Architecture.from_dict(training.get("architecture"))
+    if (exported := exported_architecture(folder)) is not None:
+        return exported
     best = folder / _WINNER
     if not (folder / _JOURNAL).exists():
         raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no journal.jsonl")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from mnas_search.architecture.value import Architecture
+from mnas_search.data.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import torch
@@ -19,14 +20,25 @@ class Origin:
         weights: untrained, or how and on what they were trained.
         facts: how the architecture was found and what was measured, as (name, text).
         class_names: of the classifier's outputs, in order; empty if unknown.
-        mean, std: normalisation of the channels R, G, B of images in [0, 1]; None if unknown.
+        preprocessing: of the images that the weights were tested on; None if unknown.
     """
 
     weights: str
     facts: tuple[tuple[str, str], ...] = ()
     class_names: tuple[str, ...] = ()
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    preprocessing: Preprocessing | None = None
+
+
+def torch_runtime(load: str) -> str:
+    """Return a `runtime` of an exporter from source that defines the module `NETWORK`."""
+    return f"{load}\n\n\n{_LOGITS}"
+
+
+_LOGITS = """\
+def logits(images):
+    with torch.no_grad():
+        return NETWORK(torch.from_numpy(images)).numpy()
+"""
 
 
 class Exporter(ABC):
@@ -34,9 +46,13 @@ class Exporter(ABC):
 
     Attributes:
         takes_weights: whether the format contains weights.
+        runtime: for `predict.py` beside the files: Python source that defines `logits(images)`,
+            from float32 [N, 3, R, R] to [N, classes], both of numpy, with the files in the folder
+            `HERE`; None for a format without `predict.py`.
     """
 
     takes_weights: ClassVar[bool] = True
+    runtime: ClassVar[str | None] = None
 
     @abstractmethod
     def export(

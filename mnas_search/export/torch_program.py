@@ -2,14 +2,14 @@
 
 import io
 from pathlib import Path
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.files import write_atomically
-from mnas_search.export.base import Exporter
+from mnas_search.export.base import Exporter, torch_runtime
 from mnas_search.export.comparison import compare_module, images_for
 from mnas_search.export.weights import build_with_weights
 
@@ -17,6 +17,10 @@ from mnas_search.export.weights import build_with_weights
 @final
 class TorchExportExporter(Exporter):
     """Writes `model.pt2`: images [N, 3, R, R] to logits for any N, in inference mode."""
+
+    runtime: ClassVar[str | None] = torch_runtime(
+        'import torch\n\nNETWORK = torch.export.load(HERE / "model.pt2").module()'
+    )
 
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path

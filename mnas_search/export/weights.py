@@ -52,12 +52,14 @@ def build_with_weights(
 
 
 def safetensors(weights: Mapping[str, Tensor], architecture: Architecture) -> bytes:
-    """Return a safetensors file with the settings that a state dict lacks as metadata."""
+    """Return a safetensors file whose metadata hold what a state dict lacks: the architecture, and
+    its settings by name."""
     from safetensors.torch import save
 
     told = {
         name: str(getattr(architecture, name)) for name in ("bn_eps", "bn_momentum", "padding")
     }
+    told["architecture"] = architecture.to_json()
     tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
     return _sorted(save(tensors, {"format": "pt", "written_by": "mnas-search", **told}))
 

@@ -6,6 +6,8 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from mnas_search.common import plugins
+from mnas_search.common.errors import UsageError
 from mnas_search.nas.space.choices import Choices, Codes
 from mnas_search.nas.trial import Asked, Trial
 
@@ -49,3 +51,11 @@ class Controller(ABC):
         override where there is a model. The winner among noisy measurements is chosen by these."""
         del codes
         return None
+
+
+def load_controller(name: str) -> type[Controller]:
+    """Return the controller class of a name or `file.py:Name`."""
+    found = plugins.load("controllers", name)
+    if not (isinstance(found, type) and issubclass(found, Controller)):
+        raise UsageError(f"controller must name a Controller class, got {name!r}")
+    return found

@@ -74,6 +74,7 @@ class Search(JobQueue[EvaluationJob]):
         has_time: whether there is time for one more candidate; asked before each.
         stopping: stops trials at their rungs; None stops none.
         on_trial: called with every newly finished trial that is no duplicate.
+        on_rung: called with the number of a trial and what was measured at a rung, each once.
     """
 
     def __init__(
@@ -89,11 +90,13 @@ class Search(JobQueue[EvaluationJob]):
         has_time: Callable[[], bool] = lambda: True,
         stopping: Asha | None = None,
         on_trial: Callable[[Trial], None] = lambda trial: None,
+        on_rung: Callable[[int, Evaluation], None] = lambda trial, evaluation: None,
     ) -> None:
         self._space, self._objective, self._controller = space, objective, controller
         self._cost_model = cost_model or CostModel(metrics=tuple(objective.bounds))
         self._budget, self._seed, self._has_time = trials, seed, has_time
-        self._journal, self._stopping, self._on_trial = journal, stopping, on_trial
+        self._journal, self._stopping = journal, stopping
+        self._on_trial, self._on_rung = on_trial, on_rung
         self._asked: list[Asked] = []
         self._trials: dict[int, Trial] = {}  # by number, duplicates included
         self._best: Trial | None = None
@@ -129,9 +132,8 @@ class Search(JobQueue[EvaluationJob]):
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Finished trials without duplicates, by number."""
-        return tuple(
-            trial for _, trial in sorted(self._trials.items()) if trial.duplicate_of is None
-        )
+        by_number = sorted(self._trials.items())
+        return tuple(trial for _, trial in by_number if trial.duplicate_of is None)
 
     @property
     def best(self) -> Trial | None:
@@ -210,11 +212,15 @@ class Search(JobQueue[EvaluationJob]):
 
     def should_continue(self, work: EvaluationJob, evaluation: Evaluation, seconds: float) -> bool:
         """Journal what was measured at a rung, and hold its reward against the others' there."""
-        if self._stopping is None or evaluation.rung is None:
+        if evaluation.rung is None:
+            return True
+        if self._stopping is None:
+            self._on_rung(work.number, evaluation)
             return True
         reward = self._objective.reward_of(evaluation.accuracy, self.costs(work.network))
         if not self._stopping.has_decided(work.number, evaluation.rung):
             self._journal.append(rung_event(work.number, evaluation, reward, seconds))
+            self._on_rung(work.number, evaluation)
         return self._stopping.should_continue(work.number, evaluation.rung, reward)
 
     def record(self, work: EvaluationJob, outcome: Outcome, seconds: float) -> None:

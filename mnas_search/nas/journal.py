@@ -5,12 +5,12 @@ synced to disk. Complete lines never change; a torn last line, left by a crash, 
 journal is opened again.
 """
 
+import contextlib
 import json
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Protocol, final
 
 from mnas_search.common.errors import RunFolderError, WorkFailed
@@ -38,6 +38,19 @@ class ReadJournal:
         """Refuse to write."""
         del event, sync
         raise WorkFailed(f"{self._path} is only read")
+
+
+@final
+class MemoryJournal:
+    """A journal without a file."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def append(self, event: Mapping[str, Any], *, sync: bool = False) -> None:
+        """Keep one event."""
+        del sync
+        self.events.append(dict(event))
 
 
 class Journal:
@@ -69,20 +82,13 @@ class Journal:
 
     def close(self) -> None:
         """Release the file and its lock."""
-        try:
+        with contextlib.suppress(OSError):  # what could not be written was reported by append
             self._file.close()
-        except OSError:
-            pass  # what could not be written was reported by append
 
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _read(self) -> list[dict[str, Any]]:

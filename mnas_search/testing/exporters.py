@@ -15,6 +15,7 @@ import pytest
 from mnas_search.architecture.stage import Stem
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture, UsageError
+from mnas_search.data.preprocessing import Preprocessing
 from mnas_search.export.base import Exporter, Origin
 
 if TYPE_CHECKING:
@@ -142,8 +143,9 @@ def _origin(architecture: Architecture) -> Origin:
         weights='trained on """\n{0}\\',
         facts=(("a 'fact' | <b>", "${x}\n---"),),
         class_names=tuple(f'"kind" {i}' for i in range(architecture.num_classes)),
-        mean=(0.1, 0.2, 0.3),
-        std=(0.4, 0.5, 0.6),
+        preprocessing=Preprocessing(
+            mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), size=architecture.resolution
+        ),
     )
 
 

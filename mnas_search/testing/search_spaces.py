@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mnas_search.architecture.cost.count import cost
-from mnas_search.nas.space.choices import decode, encode, sample
+from mnas_search.nas.space.choices import decode, encode, sample, sample_codes
 from mnas_search.nas.space.contract import SearchSpace
 from mnas_search.nas.space.cost import PerNetworkCost, space_cost
 from mnas_search.nas.space.cost_model import CostModel
@@ -46,9 +46,7 @@ class SearchSpaceContract:
     def test_batch_cost_is_each_networks(self, space: SearchSpace) -> None:
         """The counter of batches agrees with the count of each network."""
         rng = np.random.default_rng(0)
-        codes = rng.integers(
-            0, [len(d.options) for d in space.decisions], (20, len(space.decisions))
-        )
+        codes = sample_codes(space.decisions, 20, rng)
         batch, walked = space_cost(space)(codes), PerNetworkCost(space)(codes)
         assert set(batch) == set(walked)
         for name, found in batch.items():
@@ -57,9 +55,7 @@ class SearchSpaceContract:
     def test_batch_memory_is_each_networks(self, space: SearchSpace) -> None:
         """And so do both about memory, where it is known."""
         rng = np.random.default_rng(0)
-        codes = np.array(
-            [encode(space.decisions, sample(space.decisions, rng)) for _ in range(20)]
-        )
+        codes = sample_codes(space.decisions, 20, rng)
         networks = (space.decode(decode(space.decisions, row)) for row in codes)
         memory = [cost(network).inference_memory for network in networks]
         if None in memory:

@@ -1,7 +1,6 @@
 """The training loop: one network, one recipe, images in memory, no Python loop over images."""
 
 import warnings
-from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnas_search.data import Split
+from mnas_search.data.preprocessing import Normalisation
 from mnas_search.training.augment import mixup
 from mnas_search.training.ema import make_ema
 from mnas_search.training.recipe import Recipe
@@ -19,14 +19,6 @@ from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
 
 _EVALUATION_BATCH = 512
 _RESIZE_BATCH = 1024  # as floats, images are four times as large
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Normalisation:
-    """Mean and standard deviation of each channel, of images in [0, 1]."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
 
 
 def normalisation(split: Split) -> Normalisation:

@@ -1,6 +1,8 @@
 """The commands in the examples' own docstrings."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -64,3 +66,26 @@ def test_examples_custom_space_and_block_kind(tmp_path):
     done = subprocess.run([*PYTHON, main, "profile", text], capture_output=True, text=True)
     assert done.returncode == 2
     assert "block kind must be basic, bottleneck, cn, ds, dsa, er or ir, got 'gc'" in done.stderr
+
+
+@pytest.mark.full
+def test_the_notebook_runs_as_it_is_stored(tmp_path):
+    nbformat = pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    pytest.importorskip("nbconvert")
+    stored = ROOT / "examples" / "search_in_a_notebook.ipynb"
+    shutil.copy(stored, tmp_path)  # its runs go beside it
+    command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "notebook"]
+    command += ["--output", "executed.ipynb", tmp_path / stored.name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    books = [nbformat.read(path, 4) for path in (stored, tmp_path / "executed.ipynb")]
+    texts = [[printed(cell) for cell in book.cells if cell.cell_type == "code"] for book in books]
+    assert texts[0] == texts[1]
+    assert any(texts[0])
+
+
+def printed(cell):
+    """What a cell of a notebook shows as text, without addresses of objects."""
+    shown = [one.get("text") or one.data.get("text/html", "") for one in cell.outputs]
+    return re.sub(r"0x[0-9a-f]+", "", "".join(shown))

@@ -24,6 +24,7 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError, WorkFailed
 from mnas_search.common.machine import one_thread
 from mnas_search.data import digits
+from mnas_search.data.preprocessing import Preprocessing
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.training import checkpoints
 from mnas_search.experiments.training.epochs import FullTraining, score, train_epochs
@@ -88,12 +89,13 @@ def whole(tmp_path_factory):
 def small():
     """A job of one short epoch after the other."""
     data = digits()
+    images = loop.normalisation(data.train)
     architecture = Architecture.from_block_string(NETWORK)
     return FullTraining(
         architecture=replace(architecture, resolution=8, num_classes=10, head_channels=32),
         data=replace(data, train=data.train.part(0.3)),
         recipe=Recipe(epochs=3, batch_size=64),
-        normalisation=loop.normalisation(data.train),
+        preprocessing=Preprocessing(mean=images.mean, std=images.std, size=8),
         seed=0,
     )
 

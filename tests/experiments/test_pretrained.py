@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mnas_search import reference
+from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.stage import Stem
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.options import RunConfig
-from mnas_search.networks.weights.pretrained import load_pretrained
+from mnas_search.networks.weights.pretrained import Pretrained, load_pretrained
 
 NETWORK = Architecture.from_block_string(
     "ds_r1_k3_s1_e1_c8_nr6 ir_r2_k3_s2_e3_c16_nr6 ir_r1_k3_s2_e3_c24_nr6",
@@ -126,15 +128,27 @@ def test_baselines_start_from_them_too_and_the_network_itself_is_one(trained, tm
     # Not where it exceeds the target.
     small = Setup(options(trained, tmp_path, target_flops=0.1e6, resolution=8))
     assert all("@" not in one.network.name for one in small.baselines())
-    plain = Setup(options(trained, tmp_path, init=None))
-    assert (
-        "init_sha256" not in plain.recorded and plain.baselines()[0].network.activation == "silu"
-    )
+    plain = Setup(options(trained, tmp_path, init=None, target_flops=0.5e6))
+    assert "init_sha256" not in plain.recorded
+    assert plain.baselines()[0].network.activation == "silu"
+
+
+def test_the_largest_resolution_of_a_pretrained_network():
+    """With all strides: a network with fewer would compute another function."""
+    lite0 = reference.architecture("efficientnet_lite0")
+    pretrained = Pretrained(source="x", architecture=lite0, weights={}, sha256="")
+    found = pretrained.largest(lambda network: cost(network).macs <= 100e6, 10)
+    assert found == replace(lite0, resolution=96, num_classes=10, name="efficientnet_lite0 @96")
+    assert cost(found).macs <= 100e6 < cost(replace(found, resolution=104)).macs
+    assert pretrained.largest(lambda network: True, 1000).resolution == 224
+    assert pretrained.largest(lambda network: False, 1000) is None
 
 
 def test_what_cannot_start_from_weights_is_refused(trained, tmp_path):
     evaluator = tmp_path / "mine.py"
     evaluator.write_text("def score(network):\n    return 0.5\n")
+    with pytest.raises(UsageError, match="init must be text, got 3"):
+        options(trained, tmp_path, init=3)
     with pytest.raises(UsageError, match=r"init .* requires an evaluator that takes init, got a"):
         Setup(options(trained, tmp_path, evaluator=f"{evaluator}:score", proxy=None, data=None))
 
@@ -157,6 +171,7 @@ def test_a_run_on_pretrained_weights(trained, tmp_path, run_cli):
     best = json.loads((tmp_path / "run" / "best.json").read_text())
     assert "_nr6" in best["block_string"] and best["accuracy"] > 0.3
     assert "@16" in out
+    assert f"mnas-search train {tmp_path / 'run'} --data digits --init {trained} --remap" in out
     # Other weights are another run.
     other = torch.load(trained / "export" / "weights.pt", weights_only=True)
     torch.save({n: t + 1 for n, t in other.items()}, trained / "export" / "weights.pt")

@@ -265,7 +265,7 @@ def test_a_published_network_under_foreign_names():
     assert all(torch.equal(ours[n], theirs[n]) for n in ours)
     del foreign["features.3.weight"]
     with pytest.raises(
-        UsageError, match=r"weights must have timm's names or be those of .*, got "
+        UsageError, match=r"weights must be those of a training's folder or of .*, got "
     ):
         remap(foreign, wider)
 

@@ -125,6 +125,7 @@ WRAPPED = {
         "args": argparse.Namespace(lr=0.1, data="photos"),
         "best": np.float64(0.5),
         "seen": np.int64(3),
+        "random state": np.random.RandomState(0).get_state(),
         "state_dict": s,
     },
 }
@@ -160,7 +161,7 @@ def test_weights_of_another_network_are_named(state):
     other = {f"encoder.{i}.weight": torch.zeros(3) for i in range(5)}
     with pytest.raises(UsageError, match=r"do not fit: .*; unused are encoder\.0\.weight, enc"):
         fit(other, NETWORK)
-    with pytest.raises(UsageError, match=r"or be those of .*, got encoder\.0\.weight"):
+    with pytest.raises(UsageError, match=r"must be those of .*, got encoder\.0\.weight"):
         identify(other)
 
 

@@ -562,7 +562,7 @@ SMALL = Architecture.from_block_string(
 SHORT = {
     # The batch norms of a proxy have this momentum.
     "proxy": (replace(PROXY.training, bn_momentum=0.1).override(epochs=3, batch_size=16), 0.6),
-    "finetune": (FINETUNE.override(epochs=3, batch_size=16, learning_rate=0.1), 0.6),
+    "finetune": (FINETUNE.override(epochs=3, batch_size=16, learning_rate=0.01), 0.6),
     "scratch": (SCRATCH.override(epochs=3, batch_size=16, learning_rate=0.01), 0.5),
     "efficientnet": (EFFICIENTNET.override(epochs=5, batch_size=16, learning_rate=0.01), 0.4),
 }

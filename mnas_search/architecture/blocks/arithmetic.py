@@ -23,8 +23,7 @@ def squeeze_channels(in_channels: int, se_ratio: float) -> int:
 
 
 def strided(size: int, stride: int) -> int:
-    """Compute the output size of a layer with an odd kernel: ceil(size / stride), for both
-    paddings."""
+    """Compute the output size of a layer with an odd kernel: ceil(size / stride)."""
     return -(-size // stride)
 
 
@@ -41,6 +40,5 @@ def padding(mode: str, size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def drop_path_rates(last_rate: float, blocks: int) -> tuple[float, ...]:
-    """Compute each block's stochastic-depth rate: last_rate * i / N, i from 0 (EfficientNet's
-    code)."""
+    """Compute blocks' stochastic-depth rates: last_rate * i / N, i from 0 (EfficientNet)."""
     return tuple(last_rate * i / blocks for i in range(blocks))

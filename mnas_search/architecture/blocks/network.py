@@ -30,7 +30,7 @@ class PartPlan:
 class NetworkPlan:
     """Every layer of a network."""
 
-    architecture: Architecture  # the network
+    architecture: Architecture
     stem: PartPlan  # `conv_stem`, `bn1`
     stages: tuple[tuple[BlockPlan, ...], ...]  # the blocks of each stage
     head: PartPlan  # `conv_head` and `bn2` where the architecture has them, `classifier`

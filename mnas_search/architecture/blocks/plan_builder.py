@@ -75,8 +75,7 @@ class PlanBuilder:
         return pad
 
     def batch_norm(self, path: str, activation: str | None = None) -> None:
-        """Add a batch norm over the current map, and an activation of its result where one is
-        given."""
+        """Add a batch norm over the current map, and an activation where one is given."""
         self._save()
         self._write(pointwise(path, "batch_norm", self.channels, self.channels, self.size))
         if activation is not None:

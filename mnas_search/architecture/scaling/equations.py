@@ -236,8 +236,7 @@ def last_true(holds: Callable[[int], bool], low: int, high: int) -> int:
 def published_member(
     architecture: Architecture, coefficients: Coefficients, *, name: str
 ) -> Architecture:
-    """Scale the base by one row of the published table; the resolution by the row's ratio to
-    224."""
+    """Scale the base by one row of the published table; the resolution by its ratio to 224."""
     ratio = coefficients.resolution / BASE_RESOLUTION
     return scale(
         architecture,

@@ -38,8 +38,7 @@ class Panel:
 
 
 def picture(image: Pixels, title: str, lines: Sequence[str], panels: Sequence[Panel]) -> bytes:
-    """Return a PNG: the image uint8 [SIDE, SIDE, 3], then the image below the map of each
-    panel."""
+    """Return a PNG: the image uint8 [SIDE, SIDE, 3], then the image below each panel's map."""
     drawn = [(title, tuple(lines), image)]
     drawn += [(panel.title, panel.lines, overlaid(image, panel.values)) for panel in panels]
     strip = _GAP + _LINE * (1 + max(len(below) for _, below, _ in drawn))

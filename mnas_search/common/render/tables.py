@@ -48,8 +48,7 @@ def print_lines(lines: Iterable[str]) -> None:
 def print_rows(
     rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, title: str | None = None
 ) -> None:
-    """Print records as a table; `columns` are a format of the record by header: {"MACs":
-    "{macs:,}"}."""
+    """Print records as a table; `columns` are formats by header: {"MACs": "{macs:,}"}."""
     cells = [tuple(form.format_map(row) for form in columns.values()) for row in rows]
     print_table(tuple(columns), cells, title=title)
 

@@ -150,15 +150,13 @@ def _model(part: str) -> Model:
     if part == "search":
         fitted = kernel("accuracy, first half")
         return GaussianProcess.fit(first.codes, first.accuracy, kernel=fitted)
-    return BoostedTrees.fit(
-        second.codes, second.accuracy, std=_fitted()["trees, second half, std"]
-    )
+    std = _fitted()["trees, second half, std"]
+    return BoostedTrees.fit(second.codes, second.accuracy, std=std)
 
 
 @functools.cache
 def performance(name: str) -> GaussianProcess:
-    """Return a model of the logarithm of a recorded performance, such as `throughput_a100`
-    (images/s)."""
+    """Return a model of the log of a recorded performance: `throughput_a100` (images/s), ..."""
     known = load().performance
     if name not in known:
         raise UsageError(f"performance must be one of {', '.join(known)}, got {name!r}")

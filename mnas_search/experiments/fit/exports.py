@@ -7,6 +7,7 @@ from mnas_search.common import plugins
 from mnas_search.common.errors import InvalidArchitecture, UsageError
 from mnas_search.common.files import atomic_directory
 from mnas_search.experiments.training.trained import load_trained
+from mnas_search.export.artefacts import write_export
 from mnas_search.export.provenance import find_origin
 
 ONNX = "onnx"  # the format, and the folder
@@ -24,9 +25,12 @@ def write_exports(training: Path, folder: Path) -> tuple[str, ...]:
         shutil.copytree(training / "export", temporary, dirs_exist_ok=True)
         target = temporary / ONNX
         target.mkdir()
-        exporter = plugins.load("exporters", ONNX)().about(find_origin(training, training))
+        origin = find_origin(training, training, trained.architecture.resolution)
+        weights = trained.network.state_dict()
         try:
-            exporter.export(trained.architecture, trained.network.state_dict(), target)
+            write_export(
+                plugins.load("exporters", ONNX)(), trained.architecture, weights, origin, target
+            )
         except (UsageError, InvalidArchitecture) as error:
             notes = (f"no ONNX file: {error}",)
             shutil.rmtree(target)

@@ -53,9 +53,7 @@ class Triple:
 def triples(config: GridConfig) -> tuple[CompoundRule, ...]:
     """Return the grid's triples near the constraint of equation (3), the paper's own first. Raises
     `UsageError` if the grid has none, or more than a thousand."""
-    values = [
-        round(1 + number * config.step, 9) for number in range(int(1 / config.step + _EXACT) + 1)
-    ]
+    values = [round(1 + n * config.step, 9) for n in range(int(1 / config.step + _EXACT) + 1)]
     near = [
         rule
         for a, b, c in itertools.product(values, values, values)

@@ -52,6 +52,8 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
         if value is not None:
             canonical[name] = plugins.absolute(value)
     if options["init"] is not None:
+        if not isinstance(options["init"], str):
+            raise UsageError(f"init must be text, got {options['init']!r}")
         from mnas_search.networks.weights import sources  # loads torch
 
         canonical["init"] = sources.absolute(options["init"])

@@ -23,7 +23,7 @@ from mnas_search.experiments.search.options import RunConfig
 from mnas_search.experiments.search.stages.baseline_comparison import Baseline
 from mnas_search.experiments.search.warm_start import warm_start
 from mnas_search.nas.asha import REDUCTION
-from mnas_search.nas.controller import Controller
+from mnas_search.nas.controller import Controller, load_controller
 from mnas_search.nas.evaluator import (
     Evaluator,
     SupportsBatchPrediction,
@@ -127,9 +127,7 @@ class Setup:
                 f"{', '.join(names) or 'none'}"
             )
         self.space, self.notes = place.adapt_space(self.space)
-        controller = plugins.load("controllers", config.controller)
-        if not (isinstance(controller, type) and issubclass(controller, Controller)):
-            raise UsageError(f"controller must name a Controller class, got {config.controller!r}")
+        controller = load_controller(config.controller)
         if config.prior is not None and not controller.uses_prior:
             raise UsageError(
                 f"prior {config.prior!r} requires a controller that uses it, such as bayesian, "
@@ -202,24 +200,11 @@ class Setup:
                 if self._deployment.adapts:
                     network = labelled(network, base)
                 found.append(Baseline(network=network))
-        return found if self.pretrained is None else [*self._pretrained_baseline(), *found]
-
-    def _pretrained_baseline(self) -> list[Baseline]:
-        """Return the pretrained network at the largest resolution within the constraints, a
-        multiple of 8 from 32 pixels to its own; nothing if there is none."""
-        assert self.pretrained is not None
-        network = self.pretrained.architecture
-        own = network.resolution
-        for resolution in range(own, min(own, 32) - 1, -8):
-            smaller = replace(
-                network,
-                resolution=resolution,
-                num_classes=self.config.num_classes or 1000,
-                name=f"{network.label} @{resolution}",
-            )
-            if self.is_feasible(smaller):
-                return [Baseline(network=smaller, weights=self.config.init)]
-        return []
+        if self.pretrained is not None:
+            own = self.pretrained.largest(self.is_feasible, self.config.num_classes or 1000)
+            if own is not None:
+                found.insert(0, Baseline(network=own, weights=self.config.init))
+        return found
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:
         """Return choices to try first, and trials of earlier runs."""

@@ -3,10 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self, TypedDict, final
+from typing import TYPE_CHECKING, Any, Self, TypedDict, final
 
 from mnas_search.architecture.cost.metrics import TARGETS
 from mnas_search.common.units import parse_bytes, parse_duration, parse_latency, parse_size
+
+if TYPE_CHECKING:
+    from mnas_search.data.values import Dataset
+    from mnas_search.nas.controller import Controller
+    from mnas_search.nas.evaluator import Evaluator
+    from mnas_search.nas.space.contract import SearchSpace
 
 PLUGIN = "NAME|FILE.py:NAME"
 
@@ -185,13 +191,13 @@ class RunOptions(TypedDict, total=False):
     latency_table: str | Path | None
     max_params: float | str | None
     max_memory: float | str | None
-    space: str
-    controller: str
-    evaluator: str | None
-    data: str | None
+    space: "str | SearchSpace | type[SearchSpace]"
+    controller: "str | type[Controller]"
+    evaluator: "str | Evaluator | type[Evaluator] | Callable[..., float] | None"
+    data: "str | Path | Dataset | Callable[[], Dataset] | None"
     proxy: str | None
     init: str | Path | None
-    prior: str | None
+    prior: "str | Evaluator | type[Evaluator] | None"
     start_from: Sequence[str]
     baseline: str | None
     objective: str

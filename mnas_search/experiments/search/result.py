@@ -5,17 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mnas_search.architecture.cost.base import Cost
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.latency.table import Latency
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.architecture.scaling import PUBLISHED, published_member
-from mnas_search.architecture.traced_network import Network
+from mnas_search.architecture.traced_network import Network, block_string
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.recommendation import Recommendation
+from mnas_search.experiments.search.report import notebook
 from mnas_search.experiments.search.stages.baseline_comparison import (
     BaselineComparison,
     Candidate,
@@ -25,6 +27,9 @@ from mnas_search.experiments.search.stages.held_out_test import HeldOutTest
 from mnas_search.experiments.search.stages.sequence import Stages
 from mnas_search.nas.evaluator import caveats_of, is_noisy
 from mnas_search.nas.trial import Trial, believed, rank
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +285,35 @@ class Result:
         """The winner's architecture, named after the run; None where it is no chain of stages."""
         winner = self.winner
         return replace(winner, name=self.name) if isinstance(winner, Architecture) else None
+
+    def to_dataframe(self) -> Any:
+        """Return all trials as a pandas data frame, a row a trial, with a column a decision.
+
+            result.to_dataframe().groupby("block3.kernel")["accuracy"].mean()
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return notebook.data_frame(self.trials)
+
+    def plot_front(self, axes: "Axes | None" = None) -> "Axes":
+        """Draw accuracy against the target's metric with matplotlib, and return the axes: all
+        candidates, the Pareto front, the winner and the target."""
+        return notebook.plot_front(axes, self.objective, self.good, self.pareto, self.best)
+
+    def _repr_html_(self) -> str:
+        """Show the winner and the Pareto front in a notebook."""
+        facts = {"folder": str(self.folder), "trials": str(len(self.trials))}
+        title = f"{self.name}: no network within {self.objective.constraint} yet"
+        best, winner, shown = self.best, self.winner, self.figures
+        if best is not None and winner is not None and shown is not None:
+            title = f"{self.name}: trial {best.number} within {self.objective.constraint}"
+            margin = "" if shown.margin is None else f" ± {shown.margin:.4f}"
+            figures = {"accuracy": f"{shown.accuracy:.4f}{margin}", **notebook.costs(best)}
+            if (found := self.recommendation) is not None and found.source == "baseline":
+                facts = {"recommended": f"{found.name}, a baseline", **facts}
+            facts = {**figures, "network": block_string(winner) or winner.label, **facts}
+        return notebook.html(title, facts, self.pareto)
 
     @cached_property
     def family(self) -> tuple[tuple[Architecture, Cost], ...]:

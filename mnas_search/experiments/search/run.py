@@ -17,13 +17,13 @@ from threadpoolctl import threadpool_limits
 
 from mnas_search.architecture.cost.latency.table import read_table
 from mnas_search.architecture.cost.metrics import METRICS
-from mnas_search.common import folders, plugins
+from mnas_search.common import folders, objects, plugins
 from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
 from mnas_search.common.files import write_atomically
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
 from mnas_search.experiments.listener import Listener
-from mnas_search.experiments.runners import drive
+from mnas_search.experiments.runners import check_portable, drive
 from mnas_search.experiments.search import folder as run_folder
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.latency import TABLE, table_of
@@ -37,7 +37,7 @@ from mnas_search.experiments.search.time_limit import TimeLimit
 from mnas_search.nas.job import EvaluationJob, SequentialQueue, TimedQueue
 from mnas_search.nas.journal import Journal, ReadJournal
 from mnas_search.nas.objective import Objective
-from mnas_search.nas.trial import Trial
+from mnas_search.nas.trial import Evaluation, Trial
 
 RUN = ExperimentKind(command="run", noun="run", parent="runs", may_grow=("trials", "time_budget"))
 _LOG = logging.getLogger(__name__)
@@ -49,11 +49,10 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     """Run a search into a new folder, or resume one that holds the same run."""
     listener, begun = listener or Listener(), time.monotonic()
     experiment = Experiment(RUN, output)  # before a table is built, for minutes
-    try:
-        recorded = experiment.recorded if experiment.resumed else None
-        setup = Setup(config, table_of(config, output, listener), recorded)
-    finally:
-        listener.on_end()
+    recorded = experiment.recorded if experiment.resumed else None
+    setup = Setup(config, table_of(config, output, listener), recorded)
+    if objects.is_object(setup.config.evaluator or "") and setup.config.workers:
+        check_portable(setup.evaluator, setup.config.evaluator)
     if not experiment.resumed:
         setup.warm_start()
     table = setup.cost_model.latency_table
@@ -79,7 +78,7 @@ def reopen(folder: Path) -> Result:
     limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
     with threadpool_limits(1):
         drawn = ReadJournal(folder / _RANDOM) if setup.config.baseline else None
-        stages = make_stages(setup, journal, drawn, limit, lambda trial: None)
+        stages = make_stages(setup, journal, drawn, limit)
         return Result(setup, folder, stages)
 
 
@@ -133,14 +132,20 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
             if time.monotonic() - written > _REWRITE_EVERY:
                 _write_tables(Result(setup, folder, stages))
                 written = time.monotonic()
+            listener.on_trial(trial)
 
-        stages = make_stages(setup, journal, drawn, limit, on_trial)
+        def on_rung(trial: int, evaluation: Evaluation) -> None:
+            assert evaluation.rung is not None
+            listener.on_rung(trial, evaluation.rung, evaluation.accuracy)
+
+        stages = make_stages(setup, journal, drawn, limit, on_trial, on_rung)
         search = stages.search
         fresh = not any(event["event"] in ("ask", "warm start") for event in journal.events)
         journal.append({"event": "session", "phase": "start-up"})
         if fresh and config.start_from:
             search.warm_start(*setup.warm_start())
         listener.on_start(folder)
+        files.callback(listener.on_end)
         for note in setup.notes:
             listener.on_note(note)
         if setup.pretrained is not None:
@@ -156,7 +161,6 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
                 leading = tuple(Result(setup, folder, stages).leading.values())
                 stages.remeasured.measure(leading, table)
         finally:
-            listener.on_end()
             _write_tables(Result(setup, folder, stages))
         result = Result(setup, folder, stages, timing)
         _finish(result)
@@ -218,7 +222,6 @@ def _drive(
 def _announce(title: str, listener: Listener) -> None:
     if title:
         _LOG.info("stage: %s", title)
-        listener.on_end()  # of the search's progress
         listener.on_stage(title)
 
 

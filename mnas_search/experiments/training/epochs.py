@@ -14,6 +14,7 @@ from mnas_search.common.errors import WorkFailed
 from mnas_search.common.machine import one_thread
 from mnas_search.common.statistics import wilson
 from mnas_search.data import Dataset, Split
+from mnas_search.data.preprocessing import Preprocessing
 from mnas_search.experiments.training import checkpoints
 from mnas_search.experiments.training.checkpoints import Checkpoint, Epoch
 from mnas_search.networks import build
@@ -49,7 +50,7 @@ class FullTraining:
     architecture: Architecture
     data: Dataset
     recipe: Recipe
-    normalisation: loop.Normalisation
+    preprocessing: Preprocessing
     seed: int
     start: dict[str, Tensor] | None = None
 
@@ -57,8 +58,8 @@ class FullTraining:
         """Return a split as the network takes it."""
         return loop.Images(
             split,
-            resolution=self.architecture.resolution,
-            normalisation=self.normalisation,
+            resolution=self.preprocessing.size,
+            normalisation=self.preprocessing.normalisation,
             flips=self.data.flips,
             device=device,
         )

@@ -6,7 +6,7 @@ before a folder is made. A training's folder:
 config.json          the options, resolved, with versions
 checkpoint-last.pt, checkpoint-best.pt, metrics.jsonl     see `checkpoints`
 tensorboard/         the same metrics, if tensorboard is installed
-export/              model.py, weights.pt and .safetensors, weights.json
+export/              model.py, weights.pt and .safetensors, weights.json; see `export.artefacts`
 result.json          the result, with the single measurement on the test split
 """
 
@@ -39,6 +39,9 @@ from mnas_search.experiments.training.settings import (
     settings_to_start_from,
 )
 from mnas_search.experiments.training.tensorboard import TensorBoard
+from mnas_search.export.artefacts import write_export
+from mnas_search.export.base import Origin
+from mnas_search.export.provenance import DESCRIPTION, describe
 from mnas_search.networks.weights.reading import BEST
 
 _LOG = logging.getLogger(__name__)
@@ -122,7 +125,9 @@ def resume(
 
 def _resume(config: TrainingConfig, experiment: Experiment, listener: Listener) -> TrainingResult:
     recorded, folder = experiment.recorded, experiment.folder
-    _, settings = from_recorded(folder, recorded)
+    begun, settings = from_recorded(folder, recorded)
+    own = begun.resolution if config.resolution is None else config.resolution
+    config = replace(config, resolution=own, adapted=begun.adapted)
     setup = Setup(config, settings)
     experiment.make(setup.recorded(), "")
     result = _result(folder)
@@ -149,6 +154,8 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener) -> TrainingRe
         _report_start(listener, folder, done, job.recipe.epochs)
         if note is not None:
             listener.on_note(note)
+        if setup.adaptation is not None and checkpoint is None:
+            listener.on_note(setup.adaptation)
         if fitted is not None:
             job = replace(job, start=fitted.weights)
             for text in (*setup.notes, f"weights of {setup.config.init}: {fitted.text}"):
@@ -224,27 +231,31 @@ def _finish(setup: Setup, folder: Path, listener: Listener) -> TrainingResult:
 def _export(setup: Setup, path: Path, best: Checkpoint, epochs: int) -> None:
     config, job, epoch = setup.config, setup.job, best.history[-1]
     path.mkdir(exist_ok=True)
-    plugins.load("exporters", "pytorch")().export(job.architecture, best.weights, path)
     start = "random weights" if config.init is None else config.init
     remapped = ", remapped" if config.remap else ""
     averaged = ", their moving average" if job.recipe.ema_decay is not None else ""
-    provenance = {
-        "weights": (
+    origin = Origin(
+        weights=(
             f"trained on {job.data.name} by the recipe {config.recipe!r} from "
             f"{start}{remapped}: those after epoch "
             f"{epoch.epoch} of {epochs}{averaged}, the best on the validation split"
         ),
+        class_names=job.data.class_names,
+        preprocessing=job.preprocessing,
+    )
+    exporter = plugins.load("exporters", "pytorch")()
+    write_export(exporter, job.architecture, best.weights, origin, path)
+    provenance = {
+        "weights": origin.weights,
         "architecture": job.architecture.label,
-        "resolution": job.architecture.resolution,
         "num_classes": job.data.num_classes,
-        "class_names": list(job.data.class_names),
-        "normalisation": asdict(job.normalisation),  # of images in [0, 1]
+        **describe(origin),
         "validation": {"top1": epoch.top1, "top5": epoch.top5},
         "batch_size": config.batch_size,
         "learning_rate": config.learning_rate,
         "seed": config.seed,
     }
-    write_atomically(path / "weights.json", json.dumps(provenance, indent=2) + "\n")
+    write_atomically(path / DESCRIPTION, json.dumps(provenance, indent=2) + "\n")
 
 
 def _workers(setup: Setup) -> contextlib.AbstractContextManager[object]:

@@ -4,17 +4,25 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.files import write_atomically
-from mnas_search.export.base import RecordsOrigin
+from mnas_search.export.base import RecordsOrigin, torch_runtime
 from mnas_search.export.comparison import compare_module, images_for
 from mnas_search.export.model_py.model_source import model_source
+from mnas_search.export.provenance import DESCRIPTION, describe
 from mnas_search.export.weights import GIVEN, UNTRAINED, build_with_weights, safetensors
+
+_LOAD = """\
+import torch
+from model import Model
+
+NETWORK = Model().eval()
+NETWORK.load_state_dict(torch.load(HERE / "weights.pt", weights_only=True))"""
 
 
 @final
@@ -22,6 +30,8 @@ from mnas_search.export.weights import GIVEN, UNTRAINED, build_with_weights, saf
 class PyTorchExporter(RecordsOrigin):
     """Writes `model.py`, `weights.pt` (loads with `weights_only=True`), the same weights as
     `weights.safetensors`, and `weights.json`, which describes them."""
+
+    runtime: ClassVar[str | None] = torch_runtime(_LOAD)
 
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
@@ -40,7 +50,7 @@ class PyTorchExporter(RecordsOrigin):
             write_atomically(path / "model.py", source),
             write_atomically(path / "weights.pt", state.getvalue()),
             write_atomically(path / "weights.safetensors", safetensors(own, architecture)),
-            write_atomically(path / "weights.json", self._description(architecture, weights)),
+            write_atomically(path / DESCRIPTION, self._description(architecture, weights)),
         )
 
     def _description(self, architecture: Architecture, weights: dict[str, Tensor] | None) -> str:
@@ -49,8 +59,6 @@ class PyTorchExporter(RecordsOrigin):
             "weights": what if self.origin is None else self.origin.weights,
             "architecture": architecture.label,
         }
-        if self.origin is not None and self.origin.class_names:
-            description["class_names"] = list(self.origin.class_names)
-        if self.origin is not None and self.origin.mean is not None:
-            description["normalisation"] = {"mean": self.origin.mean, "std": self.origin.std}
+        if self.origin is not None:
+            description |= describe(self.origin)
         return json.dumps(description, indent=2) + "\n"

@@ -8,33 +8,40 @@ contains `model.py`, which registers it.
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from torch import Tensor, nn
 
 from mnas_search.architecture import published
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import WorkFailed
-from mnas_search.common.extras import can_import, describe_missing
-from mnas_search.common.files import atomic_directory, write_atomically
-from mnas_search.export.base import Origin, RecordsOrigin
-from mnas_search.export.comparison import compare_module, images_for
+from mnas_search.common.extras import can_import
+from mnas_search.export.base import Origin, RecordsOrigin, torch_runtime
 from mnas_search.export.timm.block_args import timm_block_args
 from mnas_search.export.timm.model import (
-    EXTRA,
+    WEIGHTS,
     build_written,
     entry_point,
     executed,
-    normalisation,
+    preprocessing,
+    timm_caveats,
     timm_source,
+    write_compared,
 )
 from mnas_search.export.timm.model_card import model_card
-from mnas_search.export.weights import UNTRAINED, build_with_weights, safetensors
+from mnas_search.export.weights import UNTRAINED
 
 _NOT_RUN = (
     "so the folder was not loaded by timm: a network built from its block strings was compared "
     "with the weights in the folder"
 )
+_LOAD = """\
+import timm
+import torch
+
+if (HERE / "model.py").exists():
+    import model  # registers the network
+NETWORK = timm.create_model(f"local-dir:{HERE}", pretrained=True).eval()"""
 _IN_TIMM = {
     **{f"efficientnet_b{i}": f"efficientnet_b{i}" for i in range(8)},
     **{f"efficientnet_lite{i}": f"efficientnet_lite{i}" for i in range(5)},
@@ -51,35 +58,31 @@ class HuggingFaceExporter(RecordsOrigin):
     """Writes `config.json`, `model.safetensors`, the model card `README.md`, and `model.py` unless
     timm has the network by name."""
 
+    runtime: ClassVar[str | None] = torch_runtime(_LOAD)
+
     def caveats(self) -> tuple[str, ...]:
         """Say if timm was not available to run."""
-        return () if can_import("timm") else (f"{describe_missing('timm', EXTRA)}, {_NOT_RUN}",)
+        return timm_caveats(_NOT_RUN)
 
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
     ) -> tuple[Path, ...]:
         """Write the files, load the folder by timm and compare; on failure no file remains."""
         block_args = timm_block_args(architecture)
-        network = build_with_weights(architecture, weights)
         name = timm_name(architecture)
         origin = self.origin if self.origin is not None else Origin(weights=UNTRAINED)
         source = timm_source(architecture, block_args, origin)
-        with atomic_directory(path) as folder:
-            texts = {
-                "config.json": json.dumps(_config(architecture, origin), indent=2) + "\n",
-                "README.md": model_card(architecture, origin, registered=name is None),
-            }
-            if name is None:
-                texts["model.py"] = source
-            for file, text in texts.items():
-                write_atomically(folder / file, text)
-            write_atomically(
-                folder / "model.safetensors", safetensors(network.state_dict(), architecture)
-            )
-            written = _written(architecture, block_args, source, folder)
-            images = images_for(architecture, any_size=True)
-            compare_module(network, written, images, trained=weights is not None)
-        return tuple(path / file for file in (*texts, "model.safetensors"))
+        texts = {
+            "config.json": json.dumps(_config(architecture, origin), indent=2) + "\n",
+            "README.md": model_card(architecture, origin, registered=name is None),
+        }
+        if name is None:
+            texts["model.py"] = source
+
+        def load(folder: Path) -> nn.Module:
+            return _written(architecture, block_args, source, folder)
+
+        return write_compared(architecture, weights, path, texts, load)
 
 
 def timm_name(architecture: Architecture) -> str | None:
@@ -94,7 +97,7 @@ def timm_name(architecture: Architecture) -> str | None:
 
 
 def _config(architecture: Architecture, origin: Origin) -> dict[str, Any]:
-    mean, std = normalisation(origin)
+    images = preprocessing(architecture, origin)
     name = timm_name(architecture)
     arguments: dict[str, Any] = {}
     if name is not None:
@@ -117,11 +120,11 @@ def _config(architecture: Architecture, origin: Origin) -> dict[str, Any]:
             "custom_load": False,
             "input_size": [3, side, side],
             "fixed_input_size": False,
-            "interpolation": "bicubic",
-            "crop_pct": 0.875,
+            "interpolation": images.interpolation,
+            "crop_pct": images.crop,
             "crop_mode": "center",
-            "mean": list(mean),
-            "std": list(std),
+            "mean": list(images.mean),
+            "std": list(images.std),
             "num_classes": architecture.num_classes,
             "first_conv": "conv_stem",
             "classifier": "classifier",
@@ -140,7 +143,7 @@ def _written(
         from safetensors.torch import load_file
 
         written = build_written(architecture, block_args, source)
-        written.load_state_dict(load_file(folder / "model.safetensors"))
+        written.load_state_dict(load_file(folder / WEIGHTS))
         return written
     import timm
 

@@ -3,19 +3,22 @@
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, final
+from typing import Any, ClassVar, final
 
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import WorkFailed
 from mnas_search.common.extras import can_import, describe_missing
-from mnas_search.common.files import write_atomically
-from mnas_search.export.base import Origin, RecordsOrigin
+from mnas_search.common.files import atomic_directory, write_atomically
+from mnas_search.data.preprocessing import IMAGENET, Preprocessing
+from mnas_search.export.base import Origin, RecordsOrigin, torch_runtime
 from mnas_search.export.comparison import compare_module, images_for
 from mnas_search.export.model_py.model_source import comment
 from mnas_search.export.timm.block_args import parse_block_args, timm_block_args
@@ -23,8 +26,15 @@ from mnas_search.export.weights import build_with_weights, safetensors
 from mnas_search.networks import build
 
 EXTRA = "'mnas-search[timm]'"
-_NOT_RUN = "so model.py was not run: a network built from its block strings was compared"
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # timm's default
+WEIGHTS = "model.safetensors"
+_CROP = 0.875  # timm's default, for weights of unknown preprocessing
+_LOAD = """\
+import model
+import timm
+import torch
+
+(NAME,) = model.default_cfgs
+NETWORK = timm.create_model(NAME, pretrained=True).eval()"""
 
 
 @final
@@ -32,28 +42,53 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # timm's default
 class TimmExporter(RecordsOrigin):
     """Writes `blocks.txt`, `model.py` and `model.safetensors`."""
 
+    runtime: ClassVar[str | None] = torch_runtime(_LOAD)
+
     def caveats(self) -> tuple[str, ...]:
         """Say if timm was not available to run."""
-        return () if can_import("timm") else (f"{describe_missing('timm', EXTRA)}, {_NOT_RUN}",)
+        return timm_caveats(
+            "so model.py was not run: a network built from its block strings was compared"
+        )
 
     def export(
         self, architecture: Architecture, weights: dict[str, Tensor] | None, path: Path
     ) -> tuple[Path, ...]:
         """Build the network by timm, compare it, and write the three files."""
-        from safetensors.torch import load
-
         block_args = timm_block_args(architecture)
-        network = build_with_weights(architecture, weights)
         source = timm_source(architecture, block_args, self.origin)
-        content = safetensors(network.state_dict(), architecture)
-        written = build_written(architecture, block_args, source)
+        texts = {"blocks.txt": "\n".join(block_args) + "\n", "model.py": source}
+
+        def load(folder: Path) -> nn.Module:
+            written = build_written(architecture, block_args, source)
+            written.load_state_dict(load_file(folder / WEIGHTS))
+            return written
+
+        return write_compared(architecture, weights, path, texts, load)
+
+
+def timm_caveats(consequence: str) -> tuple[str, ...]:
+    """Say that timm was not available to run, and the consequence."""
+    missing = describe_missing("timm", EXTRA)
+    return () if can_import("timm") else (f"{missing}, {consequence}",)
+
+
+def write_compared(
+    architecture: Architecture,
+    weights: dict[str, Tensor] | None,
+    path: Path,
+    texts: dict[str, str],
+    load: Callable[[Path], nn.Module],
+) -> tuple[Path, ...]:
+    """Write texts by name and `model.safetensors`, load the folder, and compare; on failure no
+    file remains."""
+    network = build_with_weights(architecture, weights)
+    with atomic_directory(path) as folder:
+        for name, text in texts.items():
+            write_atomically(folder / name, text)
+        write_atomically(folder / WEIGHTS, safetensors(network.state_dict(), architecture))
         images = images_for(architecture, any_size=True)
-        compare_module(network, written, images, trained=weights is not None, own=load(content))
-        return (
-            write_atomically(path / "blocks.txt", "\n".join(block_args) + "\n"),
-            write_atomically(path / "model.py", source),
-            write_atomically(path / "model.safetensors", content),
-        )
+        compare_module(network, load(folder), images, trained=weights is not None)
+    return tuple(path / name for name in (*texts, WEIGHTS))
 
 
 def entry_point(architecture: Architecture) -> str:
@@ -98,7 +133,7 @@ def timm_source(
 ) -> str:
     """Return the text of `model.py`."""
     counted = cost(architecture)
-    mean, std = normalisation(origin)
+    images = preprocessing(architecture, origin)
     return _TEMPLATE.format(
         name=comment(architecture.label),
         params=f"{counted.params:,}",
@@ -108,16 +143,19 @@ def timm_source(
         settings="\n".join(f"        {line}," for line in settings(architecture)),
         resolution=architecture.resolution,
         classes=architecture.num_classes,
-        mean=mean,
-        std=std,
+        interpolation=images.interpolation,
+        crop=images.crop,
+        mean=images.mean,
+        std=images.std,
     )
 
 
-def normalisation(origin: Origin | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of the input channels."""
-    if origin is None or origin.mean is None or origin.std is None:
-        return IMAGENET
-    return origin.mean, origin.std
+def preprocessing(architecture: Architecture, origin: Origin | None) -> Preprocessing:
+    """Return the preprocessing of the origin, else timm's default."""
+    if origin is not None and origin.preprocessing is not None:
+        return origin.preprocessing
+    size = architecture.resolution
+    return Preprocessing(mean=IMAGENET.mean, std=IMAGENET.std, size=size, crop=_CROP)
 
 
 def settings(architecture: Architecture) -> list[str]:
@@ -170,7 +208,8 @@ default_cfgs = {{
         "file": str(Path(__file__).with_name("model.safetensors")),
         "num_classes": {classes},
         "input_size": (3, {resolution}, {resolution}),
-        "interpolation": "bicubic",
+        "interpolation": "{interpolation}",
+        "crop_pct": {crop},
         "mean": {mean},
         "std": {std},
         "first_conv": "conv_stem",

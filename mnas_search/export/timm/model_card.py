@@ -25,8 +25,8 @@ def model_card(architecture: Architecture, origin: Origin, *, registered: bool) 
         ("classes", str(architecture.num_classes)),
         *origin.facts,
     ]
-    if origin.mean is not None:
-        facts.append(("normalisation", f"mean {origin.mean}, std {origin.std}"))
+    if (images := origin.preprocessing) is not None:
+        facts.append(("preprocessing", ", ".join(f"{k} {v}" for k, v in images.to_dict().items())))
     return _TEMPLATE.format(
         title=_plain(comment(architecture.label)),
         warning=_UNTRAINED if untrained else "",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from torch import Tensor, nn
 
@@ -15,7 +15,7 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture, WorkFailed
 from mnas_search.common.extras import can_import, describe_missing
 from mnas_search.common.files import write_atomically
-from mnas_search.export.base import Exporter
+from mnas_search.export.base import Exporter, torch_runtime
 from mnas_search.export.comparison import compare_module, images_for
 from mnas_search.export.model_py.model_source import comment
 from mnas_search.export.weights import build_with_weights, safetensors
@@ -29,11 +29,21 @@ _SUPPORTED = (
     "shortcuts, symmetric padding, widths in multiples of 8, a stem 3x3 of stride 2, a head"
 )
 
+_LOAD = """\
+import torch
+from model import model
+from safetensors.torch import load_file
+
+NETWORK = model().eval()
+NETWORK.load_state_dict(load_file(HERE / "model.safetensors"))"""
+
 
 @final
 class TorchvisionExporter(Exporter):
     """Writes `model.py` with the settings of `torchvision.models.efficientnet`, and
     `model.safetensors`."""
+
+    runtime: ClassVar[str | None] = torch_runtime(_LOAD)
 
     def caveats(self) -> tuple[str, ...]:
         """Say if torchvision was not available to run."""

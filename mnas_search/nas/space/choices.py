@@ -105,7 +105,6 @@ def mutate(
     if not open_decisions:
         return dict(choices)
     decision = open_decisions[rng.integers(len(open_decisions))]
-    others = [
-        o for i, o in enumerate(decision.options) if i != decision.code(choices[decision.name])
-    ]
+    old = decision.code(choices[decision.name])
+    others = [option for code, option in enumerate(decision.options) if code != old]
     return {**choices, decision.name: others[rng.integers(len(others))]}

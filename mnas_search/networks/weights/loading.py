@@ -106,7 +106,7 @@ def identify(weights: Mapping[str, Tensor]) -> tuple[Architecture, FittedWeights
             continue
         return replace(architecture, num_classes=classes or 1000), fitted
     raise UsageError(
-        f"weights must have timm's names or be those of {', '.join(published.names())}, got "
+        f"weights must be those of a training's folder or of {', '.join(published.names())}, got "
         f"{abbreviate(weights)}"
     )
 

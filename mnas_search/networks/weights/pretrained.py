@@ -6,6 +6,7 @@ function.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.folders import read_training
-from mnas_search.networks.weights.loading import count_classes, fit, identify
+from mnas_search.networks.weights.loading import fit, identify
 from mnas_search.networks.weights.reading import read_file
 from mnas_search.networks.weights.remap import remap
 from mnas_search.networks.weights.settings import find_settings
@@ -64,6 +65,23 @@ class Pretrained:
             bn_momentum=mine.bn_momentum,
         )
 
+    def largest(
+        self, is_feasible: Callable[[Architecture], bool], num_classes: int
+    ) -> Architecture | None:
+        """Return the network at the largest feasible resolution, its own less a multiple of 8
+        pixels, and with all its strides; None if no resolution from 32 pixels on is feasible."""
+        own = self.architecture.resolution
+        for resolution in range(own, min(own, 32) - 1, -8):
+            network = replace(
+                self.architecture,
+                resolution=resolution,
+                num_classes=num_classes,
+                name=f"{self.architecture.label} @{resolution}",
+            )
+            if is_feasible(network):
+                return network
+        return None
+
     def start(self, network: Architecture, *, seed: int) -> dict[str, Tensor]:
         """Return initial weights for a network; raises `UsageError` if no layer fits."""
         return remap(self.weights, network, seed=seed).weights
@@ -72,14 +90,15 @@ class Pretrained:
 def load_pretrained(source: str) -> Pretrained:
     """Load what `source` names (`sources`), with the architecture that the weights belong to.
 
-    It is that of a training's folder, else the published one that they fit by names and shapes.
+    It is that of the training that made them, else the published one that they fit by names and
+    shapes.
 
     Raises:
         UsageError: there are no usable weights, or they belong to no published architecture.
     """
     file = weights_file(source)
     given = read_file(file)
-    architecture, weights = _owner(Path(source), given)
+    architecture, weights = _owner(file, given)
     settings = find_settings(file, given)
     return Pretrained(
         source=source,
@@ -89,14 +108,14 @@ def load_pretrained(source: str) -> Pretrained:
     )
 
 
-def _owner(source: Path, given: dict[str, Tensor]) -> tuple[Architecture, dict[str, Tensor]]:
-    training = read_training(source) if source.is_dir() else None
-    if training is None:
-        architecture, fitted = identify(given)
-        return architecture, fitted.weights
-    trained = Architecture.from_dict(training.get("architecture"))
-    architecture = replace(trained, num_classes=count_classes(given) or trained.num_classes)
-    return architecture, fit(given, architecture).weights
+def _owner(file: Path, given: dict[str, Tensor]) -> tuple[Architecture, dict[str, Tensor]]:
+    """Return the architecture of a file's weights, and these under its names."""
+    for folder in (file.parent, file.parent.parent):  # of a training, or its export
+        if (training := read_training(folder)) is not None:
+            architecture = Architecture.from_dict(training.get("architecture"))
+            return architecture, fit(given, architecture).weights
+    architecture, fitted = identify(given)
+    return architecture, fitted.weights
 
 
 def _sha256(weights: dict[str, Tensor]) -> str:

@@ -38,8 +38,13 @@ _PLAIN: list[Any] = [
     argparse.Namespace,
     np.dtype,
     *(type(np.dtype(code)) for code in "?bBhHiIlLqQefdU"),
-    # What makes a scalar of its dtype and bytes, under the names of numpy 1 and 2.
+    # What makes scalars and arrays of their dtype and bytes, under the names of numpy 1 and 2.
+    np.ndarray,
     *((np.float64(0).__reduce__()[0], f"numpy.{c}.multiarray.scalar") for c in ("core", "_core")),
+    *(
+        (np.zeros(0).__reduce__()[0], f"numpy.{c}.multiarray._reconstruct")
+        for c in ("core", "_core")
+    ),
 ]
 
 

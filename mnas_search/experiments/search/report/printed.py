@@ -108,6 +108,8 @@ def _files(result: Result) -> Iterator[str]:
 def _commands(result: Result) -> Iterator[str]:
     folder = shlex.quote(str(result.folder))
     data = shlex.quote(result.config.data) if result.config.data else "DIR"
+    if result.config.init is not None:
+        data += f" --init {shlex.quote(result.config.init)} --remap"
     if result.recommended is not None:
         yield f"mnas-search train {folder} --data {data}"
         yield f"mnas-search export {folder} --to onnx --output onnx"

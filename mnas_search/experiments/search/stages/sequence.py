@@ -22,7 +22,7 @@ from mnas_search.nas.asha import Asha
 from mnas_search.nas.core import Search
 from mnas_search.nas.evaluator import is_noisy
 from mnas_search.nas.journal import Events
-from mnas_search.nas.trial import Trial
+from mnas_search.nas.trial import Evaluation, Trial
 
 _CHECK = 30.0  # seconds that are kept for the finalists' short trainings on digits
 
@@ -61,7 +61,8 @@ def make_stages(
     journal: Events,
     random_journal: Events | None,
     limit: TimeLimit,
-    on_trial: Callable[[Trial], None],
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+    on_rung: Callable[[int, Evaluation], None] = lambda trial, evaluation: None,
 ) -> Stages:
     """Make the stages of a run, with everything that the journals hold replayed."""
     config, objective, evaluator = setup.config, setup.objective, setup.evaluator
@@ -94,6 +95,7 @@ def make_stages(
         has_time=lambda: limit.allows_candidate(count() + compared, reserved),
         stopping=None if config.early_stopping is None else Asha(),
         on_trial=on_finished,
+        on_rung=on_rung,
     )
     replicates = Replicates(search, count=count, seed=seed, journal=journal)
     title = "training some networks again, with other seeds"
