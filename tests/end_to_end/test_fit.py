@@ -21,7 +21,7 @@ from mnas_search.experiments.search.recommendation import read_recommended
 
 COMMAND = [sys.executable, "-c", "from mnas_search.cli import main; main()"]
 SPACE = f"{Path(__file__).parents[1] / 'small_space.py'}:SmallSpace"
-TARGET = "400K"
+TARGET = "800K"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def arguments(photos, seconds, folder, *more):
 def needed(photos):
     """Seconds with which there is a search."""
     config = FitConfig(
-        data=str(photos), time=1e5, target_flops=4e5, space=SPACE, workers=0, resolution=32
+        data=str(photos), time=1e5, target_flops=8e5, space=SPACE, workers=0, resolution=32
     )
     return prepare(config, FitListener(), time.monotonic()).plan.needed
 
@@ -63,7 +63,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
     assert code == 0, err
     assert not list(tmp_path.iterdir())
     lines = out.splitlines()
-    assert lines[0] == "plan: the best network within 400K FLOPs, in 1 min 00 s"
+    assert lines[0] == "plan: the best network within 800K FLOPs, in 1 min 00 s"
     assert [line.split(":")[0] for line in lines[-2:]] == ["training", "finish"]
 
 
