@@ -44,12 +44,13 @@ class Prospect:
     Attributes:
         setup: of its run.
         baselines: within the target; the first one is what a user would take without a search.
-        networks: the smallest and the largest of some networks of the space within the target.
+        networks: to measure: the smallest and the largest of some networks of the space within
+            the target, and the pretrained network, if any.
     """
 
     setup: Setup
     baselines: tuple[Architecture, ...]
-    networks: tuple[Architecture, Architecture]
+    networks: tuple[Architecture, ...]
 
     @property
     def resolution(self) -> int:
@@ -81,7 +82,12 @@ def make_prospect(setup: Setup) -> Prospect:
         raise UsageError(f"fit requires a space of networks of stages, got {setup.config.space!r}")
     networks.sort(key=lambda network: setup.objective.target_cost(costs(network)))
     baselines = [one.network for one in setup.baselines()] or networks[-1:]
-    return Prospect(setup=setup, baselines=tuple(baselines), networks=(networks[0], networks[-1]))
+    pretrained = [] if setup.pretrained is None else baselines[:1]
+    return Prospect(
+        setup=setup,
+        baselines=tuple(baselines),
+        networks=(networks[0], networks[-1], *pretrained),
+    )
 
 
 def training_config(
@@ -129,7 +135,7 @@ def measure_steps(prospect: Prospect, training: TrainingSetup, workers: int) -> 
 
 
 def _proxy(prospect: Prospect, images: int) -> float:
-    """Return the seconds of the slower network's whole proxy training, from those of one epoch on
+    """Return the seconds of the slowest network's whole proxy training, from those of one epoch on
     few images and on more."""
     recipe = prospect.proxies
     batch = recipe.training.batch_size
