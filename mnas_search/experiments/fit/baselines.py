@@ -1,7 +1,7 @@
 """The phase before a search: baselines trained as proxies, at each resolution of the plan.
 
 With a search, EfficientNet-B0 within the target decides at which resolution it takes place.
-Without one, the best of all baselines at all resolutions is what the last training trains.
+Without one, the best of the baselines at all resolutions is what the last training trains.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,8 +42,8 @@ class Entry:
 def choose_baseline(
     prospects: Sequence[Prospect],
     *,
+    count: int,
     seeds: int,
-    searching: bool,
     seed: int,
     journal: Events,
     listener: Listener,
@@ -52,15 +52,13 @@ def choose_baseline(
     a training, 0 without one.
 
     Args:
+        count: of baselines at each resolution.
         seeds: of each; with 0, the first baseline at the first resolution is taken.
-        searching: whether a search follows, which needs only the resolution.
 
     Raises:
         WorkFailed: none could be trained.
     """
-    networks = {
-        str(one.resolution): one.baselines[:1] if searching else one.baselines for one in prospects
-    }
+    networks = {str(one.resolution): one.baselines[:count] for one in prospects}
     jobs = [
         EvaluationJob(
             number=NO_TRIAL,

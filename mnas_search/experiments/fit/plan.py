@@ -83,7 +83,8 @@ class Plan:
 
     Attributes:
         resolutions: that are compared; the first one is taken where there is no comparison.
-        seeds: of each baseline's proxy; 0 for no such phase.
+        baselines: that are trained as proxies at each resolution.
+        seeds: of each of these proxies; 0 for no such phase.
         trials: candidates of the search; 0 for no search.
         epochs: of the last training, by resolution; the training itself counts them anew from the
             time that is left when it begins.
@@ -93,6 +94,7 @@ class Plan:
     """
 
     resolutions: tuple[int, ...]
+    baselines: int
     seeds: int
     trials: int
     epochs: dict[int, int]
@@ -164,7 +166,7 @@ def make_plan(times: Mapping[int, StepTimes], sizes: Sizes, *, measuring: float 
             f"time must be at least {format_duration(math.ceil(least / (1 - SLACK)))} to train "
             f"one candidate for an epoch, test and export it, got {format_duration(sizes.time)}"
         )
-    before = parts.fixed + parts.baselines(MAX_SEEDS, searching=True)
+    before = parts.fixed + parts.baselines(1, MAX_SEEDS)
     shortest = before + parts.whole_search(MIN_TRIALS)
     # The training has its share, or all that it can use.
     longest = MAX_LENGTH * sizes.recipe_epochs * parts.epoch
@@ -172,11 +174,13 @@ def make_plan(times: Mapping[int, StepTimes], sizes: Sizes, *, measuring: float 
     needed = min(shortest / (1 - SLACK - TRAINING_SHARE), (shortest + longest) / (1 - SLACK))
     if sizes.time < needed:
         room = min(BASELINES_SHARE * sizes.time, parts.usable - least)
-        seeds = _most(lambda k: parts.baselines(k, searching=False) <= room, 0, MAX_SEEDS)
-        return parts.plan(trials=0, seeds=seeds, needed=needed)
+        # All of them where there is time, rather than more seeds of the first one.
+        lengths = [(n, k) for n in (1, sizes.baselines) for k in range(1, MAX_SEEDS + 1)]
+        fitting = [(n, k) for n, k in lengths if parts.baselines(n, k) <= room]
+        return parts.plan(0, *max(fitting, default=(1, 0)), needed=needed)
     room = spare - before
     trials = _most(lambda count: parts.whole_search(count) <= room, MIN_TRIALS, MAX_TRIALS)
-    return parts.plan(trials=trials, seeds=MAX_SEEDS, needed=needed)
+    return parts.plan(trials, 1, MAX_SEEDS, needed=needed)
 
 
 def _most(fits: Callable[[int], bool], low: int, high: int) -> int:
@@ -201,9 +205,9 @@ class _Durations:
         busy = CONTENTION if sizes.workers > 1 else 1.0
         self.proxy = busy * max(one.proxy for one in times.values())
 
-    def baselines(self, seeds: int, *, searching: bool) -> float:
-        """Seconds of the baselines' proxies; with a search, of the first one's only."""
-        networks = len(self._times) * (1 if searching else self._sizes.baselines)
+    def baselines(self, count: int, seeds: int) -> float:
+        """Seconds of the proxies of `count` baselines at each resolution; 0 for one network."""
+        networks = len(self._times) * count
         return self._proxies(seeds * networks) if networks > 1 else 0.0
 
     def search(self, trials: int) -> float:
@@ -224,14 +228,15 @@ class _Durations:
         most = MAX_LENGTH * self._sizes.recipe_epochs
         return max(1, min(most, math.floor(seconds / self._epoch(times))))
 
-    def plan(self, *, trials: int, seeds: int, needed: float) -> Plan:
+    def plan(self, trials: int, count: int, seeds: int, *, needed: float) -> Plan:
         """Return the plan of these lengths; the last training gets what they leave."""
-        baselines = self.baselines(seeds, searching=trials > 0)
+        baselines = self.baselines(count, seeds)
         left = self.usable - self.fixed - baselines - self.whole_search(trials)
         epochs = {side: self.epochs(left, one) for side, one in self._times.items()}
         training = max(epochs[side] * self._epoch(one) for side, one in self._times.items())
         return Plan(
             resolutions=tuple(self._times),
+            baselines=count,
             seeds=seeds if baselines else 0,
             trials=trials,
             epochs=epochs,

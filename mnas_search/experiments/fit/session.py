@@ -207,8 +207,8 @@ class _Phases:
             self.listener.on_stage("training baselines for a short time")
         entry, seconds = choose_baseline(
             self.prepared.prospects,
+            count=plan.baselines,
             seeds=plan.seeds,
-            searching=plan.trials > 0,
             seed=config.seed,
             journal=self.journal,
             listener=self.listener,
