@@ -72,7 +72,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
     [
         (("--time", "1s"), "time must be at least "),
         (("--target-flops", "1K"), "no network in space "),
-        (("--time", "0"), "expected a positive duration"),
+        (("--time", "0"), "invalid value for '--time': expected a positive duration"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(run_cli, photos, tmp_path, options, message):
