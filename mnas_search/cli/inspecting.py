@@ -40,8 +40,8 @@ def profile(
     Counts are given for whole networks, stages and, on request, layers. MACs are multiply-adds.
 
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
-    run's folder (what it recommends). Words that tables print may follow: "efficientnet_b0 x0.44
-    @32".
+    run's folder (what it recommends). Words that tables print may follow:
+    "efficientnet_b0 x0.44 @32".
     """
     from mnas_search.experiments.profile.tables import print_profiles, profiles
     from mnas_search.experiments.resolve import resolve_architecture

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
+from functools import partial
 from types import CellType, CodeType, MappingProxyType
 from typing import Any
 
@@ -56,13 +57,16 @@ def digest(name: str) -> str:
     of its class for other values) and of the plain values that it captures or holds."""
     value = find(name)
     own = getattr(value, "sha256", None)
-    return (
-        own if isinstance(own, str) else hashlib.sha256(repr(_parts(value)).encode()).hexdigest()
-    )
+    if isinstance(own, str):
+        return own
+    return hashlib.sha256(repr(_parts(value)).encode()).hexdigest()
 
 
 def _parts(value: Any) -> list[Any]:
     """Return what decides how an object behaves, as far as two programs can compare it."""
+    if isinstance(value, partial):
+        given = (*value.args, *sorted(value.keywords.items()))
+        return [*_parts(value.func), *filter(_is_plain, given)]
     code = getattr(value, "__code__", None)
     if isinstance(code, CodeType):
         captured = (*(value.__closure__ or ()), *(value.__defaults__ or ()))

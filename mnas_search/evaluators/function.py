@@ -53,8 +53,8 @@ def as_evaluator(
 
     An `Evaluator` is taken as it is, with data of its own; a subclass is constructed with
     `data=`, and with `proxy=` where that is given, as with `init=`, a `Pretrained` network to
-    start from, and with the resolution of `deployment=` where it takes one; any other callable
-    is a function of the architecture.
+    start from, and with the resolution of `deployment=` where it takes one; any other callable is
+    a function of the architecture.
     """
     options = {"data": data, "proxy": proxy, "init": init}
     if isinstance(target, Evaluator):

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from mnas_search.architecture.adaptation import FULL_STRIDES, adapt
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import error_context
+from mnas_search.common.errors import MnasSearchError, error_context
 from mnas_search.data.loading import is_embedded, own_resolution
 from mnas_search.nas.space.adapted import adapt_space
 from mnas_search.nas.space.contract import SearchSpace, fixed_resolution, make_space
@@ -94,8 +94,8 @@ def find_deployment(
         resolution = own
         if not embedded:
             note = f"the space fixes its resolution, {own} pixels: its networks stay as they are"
-    elif resolution is None and not embedded and not pretrained:
-        resolution = own_resolution(data)
+    elif resolution is None and not pretrained and (side := _of_data(data)) is not None:
+        resolution = side
         note = (
             f"networks are deployed at {resolution} pixels, the median shorter side of the images "
             "to a multiple of 32 (--resolution changes it)"
@@ -109,3 +109,12 @@ def find_deployment(
         adapts=bool(recorded.get(ADAPTED)) if recorded is not None else matters,
         note=None if resumed else note,
     )
+
+
+def _of_data(data: str | None) -> int | None:
+    """Return the data's own resolution; None where they are no images for us. Whoever reads them
+    then says what is wrong: an evaluator may take data of another kind."""
+    try:
+        return own_resolution(data)
+    except MnasSearchError:
+        return None

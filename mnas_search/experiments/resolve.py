@@ -31,7 +31,11 @@ _WORDS = re.compile(r"(?P<base>.*?\S)(?: +x(?P<width>\d*\.?\d+))?(?: +@(?P<resol
 
 
 def resolve_architecture(
-    text: str, *, resolution: int | None = None, num_classes: int | None = None
+    text: str,
+    *,
+    resolution: int | None = None,
+    num_classes: int | None = None,
+    adapts: bool = True,
 ) -> Architecture:
     """Return the architecture that `text` names or holds.
 
@@ -40,13 +44,15 @@ def resolve_architecture(
     Args:
         resolution: to adapt it to; None for the one that `text` says, else its own.
         num_classes: None for its own.
+        adapts: whether a network for small images loses strides; False for pretrained weights.
     """
     what, width, words = _split(text)
     network = base = _resolve(what)
     resolution = words if resolution is None else resolution
     if resolution is not None:
         check_integer("resolution", resolution, 1, MAX_RESOLUTION)
-        network = adapt(network, resolution)
+        network = replace(network, resolution=resolution)
+        network = adapt(network, resolution) if adapts else network
     if width is not None:
         network = scale(network, width=width, name=f"{network.label} x{width:g}")
     if network.name is not None or words is not None:

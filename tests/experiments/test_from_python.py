@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -104,7 +105,10 @@ def test_what_a_closure_or_an_instance_holds_is_part_of_its_digest(tmp_path):
     def scaled(factor):
         return lambda architecture: factor * score(architecture)
 
-    for name, make in (("closure", scaled), ("instance", Scaled)):
+    def given(factor):
+        return partial(lambda architecture, factor: factor * score(architecture), factor=factor)
+
+    for name, make in (("closure", scaled), ("instance", Scaled), ("partial", given)):
         folder = tmp_path / name
         search(folder, evaluator=make(0.5))
         search(folder, evaluator=make(0.5), trials=5)

@@ -117,8 +117,8 @@ def make_plan(config: FidelityConfig, begun: Mapping[str, Any] | None = None) ->
         return as_evaluator(target, data=config.data, proxy=recipe, deployment=place.of_proxies)
 
     plain = make(None)
-    trains = place.adapts and isinstance(plain, SupportsTraining)
-    space = place.make_space(plain.num_classes if trains else None)
+    classes = plain.num_classes if isinstance(plain, SupportsTraining) else None
+    space = place.make_space(classes if place.adapts else None)
     space, notes = place.adapt_space(space)
     if place.adapts:
         config = replace(config, resolution=place.resolution)

@@ -101,7 +101,7 @@ def start(
     setup = Setup(config, settings_to_start_from(config))
     _ = setup.fitted  # weights that do not fit are refused before a folder is made
     with _workers(setup):
-        experiment.make(setup.recorded(), _stem(setup.job.architecture.label))
+        experiment.make(setup.recorded(), _stem(setup.job.architecture.name or ""))
         return _run(setup, experiment, listener)
 
 
@@ -267,10 +267,9 @@ def _workers(setup: Setup) -> contextlib.AbstractContextManager[object]:
     return cluster(address, cpus=workers, gpus=setup.gpus, what="a worker")
 
 
-def _stem(label: str) -> str:
-    """Return a folder's name for an architecture; a block string is no name."""
-    name = "network" if " " in label else re.sub(r"[^\w.-]+", "-", label).strip("-.")
-    return name[:_MAX_NAME] or "network"
+def _stem(name: str) -> str:
+    """Return a folder's name for an architecture of this name, which may be empty."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_MAX_NAME] or "network"
 
 
 def _result(folder: Path) -> TrainingResult | None:
