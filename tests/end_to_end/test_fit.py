@@ -151,13 +151,13 @@ def test_killed_in_every_phase_a_fit_keeps_its_lengths(run_cli, photos, needed, 
         return sum(f'"event": "{event}"' in line for line in lines_of(run))
 
     metrics = folder / "training" / "metrics.jsonl"
-    phases = (
-        lambda: told("tell") >= 3,
-        lambda: told("verdict") >= 2,
-        lambda: len(lines_of(metrics)) >= 2,
-    )
-    for phase in phases:
-        assert until_killed(folder, phase)
+    phases = {
+        "search": lambda: told("tell") >= 3,
+        "comparison": lambda: told("verdict") >= 2,
+        "training": lambda: len(lines_of(metrics)) >= 2,
+    }
+    for phase, started in phases.items():
+        assert until_killed(folder, started), phase
     length = [event for event in events(folder) if event["event"] == "training"]
     assert len(length) == 1
     code, out, err = run_cli("resume", folder)

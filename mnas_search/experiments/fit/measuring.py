@@ -5,6 +5,7 @@ smallest and of the largest of some networks within the target; the slower count
 training is measured by a few steps of the network that spends the whole target.
 """
 
+import io
 import time
 from dataclasses import dataclass, replace
 from typing import final
@@ -32,6 +33,7 @@ from mnas_search.training.recipe import ProxyRecipe
 _DRAWS = 16  # networks of the space, of which the smallest and the largest are measured
 _FEW, _MORE = 2, 6  # batches of a proxy
 _STEPS = 2  # of the last training
+_CHECKPOINTS = 2  # after an epoch, at most
 _UNBOUND = 1e18  # FLOPs
 _MIN_PART = 16  # images of a batch that a worker of the last training gets, for batch norm
 
@@ -175,7 +177,8 @@ def _seconds(evaluator: Evaluator, network: Architecture) -> float:
 
 
 def _training(job: FullTraining, workers: int, device: str) -> tuple[float, float]:
-    """Return seconds of an epoch by one of the workers, and of the test by one process."""
+    """Return seconds of an epoch by one of the workers, with its checkpoints, and of the test by
+    one process."""
     data, batch = job.data, job.recipe.batch_size
     part = batch // workers
     with torch.random.fork_rng():
@@ -191,8 +194,12 @@ def _training(job: FullTraining, workers: int, device: str) -> tuple[float, floa
         begun = time.perf_counter()
         score(training.evaluated, images)
         scored = (time.perf_counter() - begun) / len(images)
+        begun = time.perf_counter()
+        for _ in range(_CHECKPOINTS):
+            torch.save(training.state(), io.BytesIO())
+        saved = time.perf_counter() - begun
     steps = max(1, len(data.train.labels) // batch)
-    epoch = steps * step + len(data.validation.labels) * scored / workers
+    epoch = steps * step + len(data.validation.labels) * scored / workers + saved
     return epoch, len(data.test.labels) * scored
 
 

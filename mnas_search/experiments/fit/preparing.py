@@ -156,7 +156,8 @@ def describe(prepared: Prepared) -> list[str]:
         lines.append(_line(plan, "baselines", f"{what}: {each}"))
     if plan.trials:
         lines.append(_line(plan, "search", f"{plan.trials} candidates, as proxies"))
-        what = f"the best candidates and {plan.sizes.baselines} baselines, with fresh seeds"
+        count = plan.sizes.baselines
+        what = f"the best candidates and {count} baseline{'s' * (count > 1)}, with fresh seeds"
         lines.append(_line(plan, "comparison", what))
     else:
         lines.append(

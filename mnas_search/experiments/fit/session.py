@@ -226,15 +226,17 @@ class _Phases:
         network = recommended.architecture
         if network is None:
             raise WorkFailed(f"{recommended.name} is no network of stages, and cannot be trained")
+        if recommended.source == "winner":  # named after the run
+            network = replace(network, name=self.folder.resolve().name)
         trained = self._train(network, side, seconds)
         self.clock.begin("finish")
         self.listener.on_stage("exporting")
         for note in write_exports(self.folder / _TRAINING, self.folder / _EXPORT):
             self.listener.on_note(note)
-        own = self.folder.resolve().name
         final = replace(
             recommended,
-            name=own if recommended.source == "winner" else recommended.name,
+            name=network.label,
+            architecture=network,
             validation=trained.accuracy,
             test=trained.test.top1,
             interval=trained.test.interval,
