@@ -118,7 +118,7 @@ def options(trained, folder, **changes):
 def test_baselines_start_from_them_too_and_the_network_itself_is_one(trained, tmp_path):
     setup = Setup(options(trained, tmp_path))
     own, *others = [one.network for one in setup.baselines()]
-    assert own.name == f"{NETWORK.label} @16" and own.stages == NETWORK.stages
+    assert own.name == f"{NETWORK.label} with all strides at 16" and own.stages == NETWORK.stages
     assert all(setup.is_feasible(network) for network in (own, *others))
     networks = [own, *others, setup.space.decode({f"kernel{i}": 5 for i in range(3)})]
     assert {(n.activation, n.stages[0].activation, n.padding) for n in networks} == {
@@ -127,7 +127,7 @@ def test_baselines_start_from_them_too_and_the_network_itself_is_one(trained, tm
     assert setup.recorded["init_sha256"] == setup.pretrained.sha256
     # Not where it exceeds the target.
     small = Setup(options(trained, tmp_path, target_flops=0.1e6, resolution=8))
-    assert all("@" not in one.network.name for one in small.baselines())
+    assert all("all strides" not in one.network.name for one in small.baselines())
     plain = Setup(options(trained, tmp_path, init=None, target_flops=2e6))
     assert (
         "init_sha256" not in plain.recorded and plain.baselines()[0].network.activation == "silu"
@@ -139,9 +139,11 @@ def test_the_largest_resolution_of_a_pretrained_network():
     lite0 = reference.architecture("efficientnet_lite0")
     pretrained = Pretrained(source="x", architecture=lite0, weights={}, sha256="")
     found = pretrained.largest(lambda network: cost(network).macs <= 100e6, 10)
-    assert found == replace(lite0, resolution=96, num_classes=10, name="efficientnet_lite0 @96")
+    assert found == replace(
+        lite0, resolution=96, num_classes=10, name="efficientnet_lite0 with all strides at 96"
+    )
     assert cost(found).macs <= 100e6 < cost(replace(found, resolution=104)).macs
-    assert pretrained.largest(lambda network: True, 1000).resolution == 224
+    assert pretrained.largest(lambda network: True, 1000).name == "efficientnet_lite0 @224"
     assert pretrained.largest(lambda network: False, 1000) is None
 
 
@@ -171,7 +173,7 @@ def test_a_run_on_pretrained_weights(trained, tmp_path, run_cli):
     assert recorded["init"] == str(trained) and len(recorded["init_sha256"]) == 64
     best = json.loads((tmp_path / "run" / "best.json").read_text())
     assert "_nr6" in best["block_string"] and best["accuracy"] > 0.3
-    assert "@16" in out
+    assert "with all strides at 16" in out
     assert f"mnas-search train {tmp_path / 'run'} --data digits --init {trained} --remap" in out
     # Other weights are another run.
     other = torch.load(trained / "export" / "weights.pt", weights_only=True)

@@ -72,7 +72,7 @@ def test_errors_in_one_line(text, message):
 @pytest.mark.parametrize(("resolution", "target"), [(32, 40e6), (64, 90e6), (224, 150e6)])
 def test_every_baseline_is_read_back_from_its_label(resolution, target):
     setup = Setup(RunConfig(target_flops=target, data="digits", resolution=resolution))
-    baselines = setup.baselines()
+    baselines = [one.network for one in setup.baselines()]
     assert len(baselines) == 3
     for network in baselines:
         read = resolve_architecture(network.label, num_classes=1000)

@@ -13,6 +13,7 @@ from typing import final
 
 from torch import Tensor
 
+from mnas_search.architecture.adaptation import adapt
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.folders import read_training
 from mnas_search.networks.weights.loading import fit, identify
@@ -70,16 +71,14 @@ class Pretrained:
     ) -> Architecture | None:
         """Return the network at the largest feasible resolution, its own less a multiple of 8
         pixels, and with all its strides; None if no resolution from 32 pixels on is feasible."""
-        own = self.architecture.resolution
+        own, label = self.architecture.resolution, self.architecture.label
         for resolution in range(own, min(own, 32) - 1, -8):
-            network = replace(
-                self.architecture,
-                resolution=resolution,
-                num_classes=num_classes,
-                name=f"{self.architecture.label} @{resolution}",
-            )
+            network = replace(self.architecture, resolution=resolution, num_classes=num_classes)
             if is_feasible(network):
-                return network
+                # `NAME @96` as an ARCH is adapted: strides may be dropped.
+                as_named = adapt(network, resolution) == network
+                words = f"@{resolution}" if as_named else f"with all strides at {resolution}"
+                return replace(network, name=f"{label} {words}")
         return None
 
     def start(self, network: Architecture, *, seed: int) -> dict[str, Tensor]:
