@@ -17,6 +17,7 @@ from mnas_search.experiments.fit.clock import FitListener
 from mnas_search.experiments.fit.config import FitConfig
 from mnas_search.experiments.fit.plan import MIN_TRIALS
 from mnas_search.experiments.fit.preparing import prepare
+from mnas_search.experiments.resolve import resolve_architecture
 from mnas_search.experiments.search.recommendation import read_recommended
 
 COMMAND = [sys.executable, "-c", "from mnas_search.cli import main; main()"]
@@ -170,6 +171,7 @@ def test_killed_in_every_phase_a_fit_keeps_its_lengths(run_cli, photos, needed, 
     assert len(out.splitlines()) == 5
     result = read_recommended(folder)
     assert result.test is not None and result.weights == str(folder / "training")
+    assert resolve_architecture(str(folder)) == result.architecture
     done = subprocess.run(
         [sys.executable, "model.py"], cwd=folder / "export", capture_output=True, text=True
     )
