@@ -12,7 +12,7 @@ from mnas_search.architecture.blocks.arithmetic import strided
 from mnas_search.architecture.value import Architecture
 
 MIN_MAP_SIZE = 4
-_FULL_STRIDES = 128  # pixels from which all strides are kept
+FULL_STRIDES = 128  # pixels from which all strides are kept
 
 
 def adapt(architecture: Architecture, resolution: int) -> Architecture:
@@ -25,9 +25,8 @@ def adapt(architecture: Architecture, resolution: int) -> Architecture:
     pixels on, all are kept.
     """
     stem, stages = architecture.stem, list(architecture.stages)
-    strides = (stem.stride == 2) + stem.pool + sum(stage.stride == 2 for stage in stages)
-    excess = 0
-    if resolution < _FULL_STRIDES:
+    strides, excess = halvings(architecture), 0
+    if resolution < FULL_STRIDES:
         while excess < strides and strided(resolution, 2 ** (strides - excess)) < MIN_MAP_SIZE:
             excess += 1
     for index, stage in enumerate(stages):
@@ -40,6 +39,12 @@ def adapt(architecture: Architecture, resolution: int) -> Architecture:
     if excess:
         stem = replace(stem, stride=1)
     return replace(architecture, stem=stem, stages=tuple(stages), resolution=resolution)
+
+
+def halvings(architecture: Architecture) -> int:
+    """Count the strides of 2: how often a network halves the side of its maps."""
+    stem = (architecture.stem.stride == 2) + architecture.stem.pool
+    return stem + sum(stage.stride == 2 for stage in architecture.stages)
 
 
 def lite(architecture: Architecture) -> Architecture:

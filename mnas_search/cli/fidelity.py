@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from mnas_search.cli.options import (
+    FILE,
     FOLDER,
     PLUGIN,
     address_option,
@@ -14,6 +15,7 @@ from mnas_search.cli.options import (
     format_option,
     gpus_option,
     print_json,
+    run_option,
     workers_option,
 )
 
@@ -49,13 +51,20 @@ _RESUME = "mnas-search fidelity --output"
 @click.option(
     "--architectures",
     type=int,
-    help="Number of architectures, drawn uniformly from the space.",
+    help="Number of architectures, drawn uniformly from those of the space within the targets.",
     show_default="24",
 )
 @click.option("--seeds", type=int, help="Trainings per architecture and recipe.", show_default="2")
 @click.option(
     "--tau", "target", type=float, default=0.6, help="Kendall's tau that a proxy should reach."
 )
+@run_option("target_flops", "target_latency", "target_memory")
+@click.option(
+    "--latency-table",
+    type=FILE,
+    help="Table made by `mnas-search latency build`, for --target-latency.",
+)
+@run_option("resolution")
 @budget_option
 @workers_option
 @gpus_option
@@ -81,9 +90,10 @@ def fidelity(
     """Measure how well cheap proxy trainings rank architectures.
 
     Each recipe trains the same architectures with several seeds; the result is Kendall's tau
-    between its ranking and a reference ranking, and the seconds it takes. With the --output of an
-    earlier call, finished trainings are reused, and recipes, references, architectures and seeds
-    may be added.
+    between its ranking and a reference ranking, and the seconds it takes. Architectures are drawn
+    from those of the space that keep the targets, which are the options of `run`. With the
+    --output of an earlier call, finished trainings are reused, and recipes, references,
+    architectures and seeds may be added.
     """
     from mnas_search.cli.console import followed
     from mnas_search.experiments.fidelity.config import FidelityConfig

@@ -10,6 +10,16 @@ from mnas_search.common.errors import UsageError, WorkFailed
 
 @click.command()
 @click.argument("architectures", nargs=-1, required=True, metavar="ARCH...")
+@click.option(
+    "--resolution",
+    type=int,
+    help="Input resolution in pixels, to which the networks are adapted: below 128, they lose "
+    "strides.",
+    show_default="the architecture's",
+)
+@click.option(
+    "--num-classes", type=int, help="Number of classes.", show_default="the architecture's"
+)
 @click.option("--layers", is_flag=True, help="List every layer.")
 @click.option("--verify", is_flag=True, help="Compare with the counts of fvcore and PyTorch.")
 @click.option("--draw", type=FILE, help="Draw the network (one ARCH) as an SVG file.")
@@ -17,6 +27,8 @@ from mnas_search.common.errors import UsageError, WorkFailed
 @format_option
 def profile(
     architectures: tuple[str, ...],
+    resolution: int | None,
+    num_classes: int | None,
     layers: bool,
     verify: bool,
     draw: Path | None,
@@ -28,7 +40,8 @@ def profile(
     Counts are given for whole networks, stages and, on request, layers. MACs are multiply-adds.
 
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
-    run's folder (what it recommends).
+    run's folder (what it recommends). Words that tables print may follow:
+    "efficientnet_b0 x0.44 @32".
     """
     from mnas_search.experiments.profile.tables import print_profiles, profiles
     from mnas_search.experiments.resolve import resolve_architecture
@@ -37,7 +50,10 @@ def profile(
         raise UsageError(f"--draw requires a single ARCH, got {len(architectures)}")
     if draw is not None and draw.exists() and not (force and draw.is_file()):
         raise UsageError(f"{str(draw)!r} exists; overwriting it requires --force")
-    networks = [resolve_architecture(text) for text in architectures]
+    networks = [
+        resolve_architecture(text, resolution=resolution, num_classes=num_classes)
+        for text in architectures
+    ]
     rows = profiles(networks, layers=layers, verify=verify)
     if draw is not None:
         from mnas_search.common.files import write_atomically

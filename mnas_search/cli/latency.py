@@ -71,6 +71,7 @@ def build(
     from mnas_search.evaluators.latency.building import build_table
     from mnas_search.evaluators.latency.stopwatch import TURNS
     from mnas_search.experiments.resolve import resolve_architecture
+    from mnas_search.nas.space.adapted import adapt_space
     from mnas_search.nas.space.contract import make_space
 
     conditions = Conditions(device=device or "cpu", threads=threads, batch_size=batch_size)
@@ -81,7 +82,8 @@ def build(
         space = "efficientnet"
     searched = None
     if space is not None:
-        searched = make_space(space, resolution=resolution, num_classes=num_classes)
+        found = make_space(space, resolution=resolution, num_classes=num_classes)
+        searched, _ = adapt_space(found, resolution)
     with status_line() as note:
         table = build_table(
             searched,
@@ -133,6 +135,7 @@ def predict(
     from mnas_search.architecture.cost.latency.table import read_table
     from mnas_search.evaluators.latency.building import CALIBRATION_SEED, drawn
     from mnas_search.experiments.resolve import resolve_architecture
+    from mnas_search.nas.space.adapted import adapt_space
     from mnas_search.nas.space.contract import make_space
 
     table = read_table(file)
@@ -141,7 +144,7 @@ def predict(
         if seed == CALIBRATION_SEED:
             raise UsageError(f"--seed must not be {seed}, the seed with which tables are built")
         found = make_space(space, resolution=resolution, num_classes=num_classes)
-        networks += drawn(found, sample, seed)
+        networks += drawn(adapt_space(found, resolution)[0], sample, seed)
     if not networks:
         raise UsageError("ARCH or --sample is required")
     rows, lines = _rows(networks, table, measure=measure, turns=turns)

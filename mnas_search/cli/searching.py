@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.cli import training
+from mnas_search.cli import fitting, training
 from mnas_search.cli.config_file import config_option
 from mnas_search.cli.options import (
     FILE,
@@ -53,15 +53,17 @@ def run(output: Path | None, form: str, **options: Any) -> None:
 @run_option("time_budget", "workers", "gpus_per_trial", "ray_address")
 @format_option
 def resume(folder: Path, form: str, **larger: Any) -> None:
-    """Resume an interrupted run or training.
+    """Resume an interrupted run, training or fit.
 
     Works after a crash or power loss too: finished trials and epochs are not repeated.
     """
-    from mnas_search.common.folders import read_training
+    from mnas_search.common.folders import read_record
     from mnas_search.experiments.search.run import resume as resume_run
 
-    if read_training(folder) is not None:
-        training.resume_training(folder, form, **larger)
+    others = {"train": training.resume_training, "fit": fitting.resume_fit}
+    command = read_record(folder).command
+    if command in others:
+        others[command](folder, form, **larger)
         return
     _finish(form, lambda listener: resume_run(folder, listener, **larger))
 
@@ -109,6 +111,7 @@ def evaluate(
     """
     from mnas_search.common import plugins
     from mnas_search.common.errors import WorkFailed
+    from mnas_search.data.loading import is_embedded
     from mnas_search.evaluators.function import as_evaluator
     from mnas_search.experiments.resolve import resolve_architecture
     from mnas_search.nas.evaluator import Profiler
@@ -136,7 +139,8 @@ def evaluate(
         return
     if device is not None:
         raise UsageError(f"--device {device!r} requires --evaluator latency, got {evaluator!r}")
-    chosen = as_evaluator(target, data=data, proxy=proxy)
+    deployment = None if is_embedded(data) else max(one.resolution for one in networks)
+    chosen = as_evaluator(target, data=data, proxy=proxy, deployment=deployment)
     for number, network in enumerate(networks):
         with _at(texts[number][0]):
             outcome, seconds = measure(

@@ -48,7 +48,11 @@ if TYPE_CHECKING:
     show_default="the recipe's",
 )
 @click.option(
-    "--resolution", type=int, help="Input resolution in pixels.", show_default="the architecture's"
+    "--resolution",
+    type=int,
+    help="Input resolution in pixels.",
+    show_default="the data set's own, for a name or a block string without --init; else the "
+    "architecture's",
 )
 @click.option(
     "--init",
@@ -103,16 +107,27 @@ def train(architecture: str, lite: bool, output: Path | None, form: str, **optio
     The test accuracy is measured once, at the end.
 
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
-    run's folder (what it recommends). Its classifier is given the classes of the data set. An
+    run's folder (what it recommends). Words that tables print may follow:
+    "efficientnet_b0 x0.44 @32". Its classifier is given the classes of the data set. At a
+    resolution below 128 pixels that is not its own, it loses strides, but not with --init. An
     interrupted training is continued by `mnas-search resume`.
     """
     from mnas_search.architecture.adaptation import lite as as_lite
-    from mnas_search.experiments.resolve import resolve_architecture
+    from mnas_search.common.folders import holds_experiment
+    from mnas_search.data.loading import own_resolution
+    from mnas_search.experiments.resolve import resolve_architecture, says_resolution
     from mnas_search.experiments.training.session import start
     from mnas_search.experiments.training.settings import TrainingConfig
 
-    network = resolve_architecture(architecture)
-    config = TrainingConfig(architecture=as_lite(network) if lite else network, **options)
+    random = options["init"] is None  # pretrained weights need all the strides
+    network = resolve_architecture(architecture, adapts=random)
+    begun = output is not None and holds_experiment(output)
+    if options["resolution"] is None and random and not begun:
+        if not says_resolution(architecture):
+            options["resolution"] = own_resolution(options["data"])
+    adapted = random and options["resolution"] is not None
+    network = as_lite(network) if lite else network
+    config = TrainingConfig(architecture=network, adapted=adapted, **options)
     _finish(form, lambda listener: start(config, output, listener))
 
 

@@ -91,7 +91,8 @@ def _source(layout: _Layout, place: Path, files: Sequence[Path]) -> Source:
     def read(side: int) -> Dataset:
         return _read(layout, place, {file.name: file.read_bytes() for file in files}, side)
 
-    return Source(name=layout.name, identity=("cifar", *stamps(place, files)), read=read)
+    identity = ("cifar", *stamps(place, files))
+    return Source(name=layout.name, identity=identity, read=read, shorter_side=lambda: _SIDE)
 
 
 def find_archive(file: Path) -> Source:
@@ -100,6 +101,7 @@ def find_archive(file: Path) -> Source:
         name=file.name,
         identity=("cifar", *stamps(file, [file])),
         read=lambda side: _read_archive(file, side),
+        shorter_side=lambda: _SIDE,
     )
 
 

@@ -5,13 +5,14 @@ resized by bicubic interpolation with antialiasing; equal to scaling the shorter
 the centre, with less work.
 """
 
+import contextlib
 import io
 import logging
 import os
 import stat
 import struct
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -35,7 +36,11 @@ _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _BATCH = 512  # images whose encoded bytes are in memory at once
 _MAX_BAD_SHARE, _MAX_BAD = 0.01, 10  # unreadable images that are skipped; the larger counts
 _MAX_NAMED = 3  # unreadable images named in a message
+_MEASURED = 1_000  # images whose sizes are enough for a median
 _ANNOUNCED = 5_000  # images, from which on decoding is logged
+
+# Pillow's readers raise many exceptions on broken files.
+_UNREADABLE = (Exception, Image.DecompressionBombError)
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -63,11 +68,30 @@ def decode(
     encoded: Encoded, side: int, crop: float = 1.0, interpolation: str = "bicubic"
 ) -> Pixels:
     """Decode one image to uint8 [side, side, 3]; raises Pillow's exceptions if that fails."""
+    with _opened(encoded) as image:
+        return to_pixels(image, side, crop, interpolation)
+
+
+def median_shorter_side(encoded: Sequence[Encoded]) -> int:
+    """Return the median shorter side in pixels of at most 1,000 images, by their headers.
+
+    Images that cannot be read are left out: `decode_all` names them. 0 where none can.
+    """
+    sides = []
+    for source in encoded[:: max(1, len(encoded) // _MEASURED)]:
+        with warnings.catch_warnings(), contextlib.suppress(*_UNREADABLE):
+            warnings.simplefilter("ignore")  # Pillow warns of files that it can read
+            with _opened(source) as image:
+                sides.append(min(image.size))
+    return int(np.median(sides)) if sides else 0
+
+
+def _opened(encoded: Encoded) -> Image.Image:
+    """Open an image without decoding it; raises Pillow's exceptions."""
     if isinstance(encoded, Path) and not stat.S_ISREG(os.stat(encoded).st_mode):
         raise OSError("not an ordinary file")  # a pipe may never end
     source = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
-    with Image.open(source, formats=[f for f in _FORMATS if f in _installed()]) as image:
-        return to_pixels(image, side, crop, interpolation)
+    return Image.open(source, formats=[f for f in _FORMATS if f in _installed()])
 
 
 def decode_one(path: Path, side: int, crop: float = 1.0, interpolation: str = "bicubic") -> Pixels:
@@ -86,7 +110,7 @@ def decode_each(
     def one(path: Path) -> Pixels | UsageError:
         try:
             return decode(path, side, crop, interpolation)
-        except (Exception, Image.DecompressionBombError) as error:
+        except _UNREADABLE as error:
             return UsageError(
                 f"image {str(path)!r} cannot be read ({_describe_failure(error)}): expected "
                 f"{alternatives(_FORMATS)}"
@@ -172,8 +196,7 @@ def decode_all(
         called, source = item
         try:
             return decode(source, side)
-        except (Exception, Image.DecompressionBombError) as error:
-            # Pillow's readers raise many exceptions on broken files; the next file may be fine.
+        except _UNREADABLE as error:  # the next file may be fine
             return f"{called} ({_describe_failure(error)})"
 
     check_memory(name, count, side)

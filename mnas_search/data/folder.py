@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mnas_search.common.errors import UsageError
-from mnas_search.data.decode import SUFFIXES, decode_all
+from mnas_search.data.decode import SUFFIXES, decode_all, median_shorter_side
 from mnas_search.data.source import Source, stamps
 from mnas_search.data.splits import assemble, named
 from mnas_search.data.values import Dataset
@@ -76,6 +76,7 @@ def find(root: Path) -> Source:
         name=root.name or str(root),
         identity=("folder", *stamps(root, files), *listing.notes),
         read=lambda side: _read(root, listing, side),
+        shorter_side=lambda: median_shorter_side(files),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mnas_search.common.errors import UnknownName, UsageError, WorkFailed, describe_exception
-from mnas_search.data.decode import Encoded, decode_all
+from mnas_search.data.decode import Encoded, decode_all, median_shorter_side
 from mnas_search.data.source import Source, stamps
 from mnas_search.data.splits import assemble
 from mnas_search.data.values import Dataset
@@ -23,6 +23,7 @@ _SPLITS = {
     "test": "test",
 }
 _BATCH = 512
+_SAMPLE = 256  # images whose size is read
 
 
 def find(text: str) -> Source:
@@ -35,6 +36,7 @@ def find(text: str) -> Source:
             name=root.stem if root.is_file() else root.name,
             identity=("hf", *stamps(root, files)),
             read=lambda side: _read(root.name, _from_disk(root), side),
+            shorter_side=lambda: _shorter_side(root.name, _from_disk(root)),
         )
     name, _, config = text.partition(":")
     if not name or path.is_absolute():
@@ -45,7 +47,10 @@ def find(text: str) -> Source:
     parts = _from_hub(name, config or None)
     prints = [f"{split} {part._fingerprint}" for split, part in sorted(parts.items())]
     return Source(
-        name=text, identity=("hf", text, *prints), read=lambda side: _read(text, parts, side)
+        name=text,
+        identity=("hf", text, *prints),
+        read=lambda side: _read(text, parts, side),
+        shorter_side=lambda: _shorter_side(text, parts),
     )
 
 
@@ -120,6 +125,14 @@ def _read(name: str, parts: Mapping[str, Any], side: int) -> Dataset:
         given[split] = (found.images[first:last], whole[found.kept[first:last]])
     names = known["train"].features[label].names
     return assemble(name, given, class_names=names, notes=(*notes, *found.notes))
+
+
+def _shorter_side(name: str, parts: Mapping[str, Any]) -> int:
+    """Return the median shorter side of a sample of the first split."""
+    part = next(iter(parts.values()))
+    image, _ = _columns(name, part)
+    sample = part.select(range(0, len(part), max(1, len(part) // _SAMPLE)))
+    return median_shorter_side([one for _, one in _encoded({"sample": sample}, image)])
 
 
 def _columns(name: str, part: Any) -> tuple[str, str]:

@@ -17,6 +17,7 @@ _FORMS = (
     "a folder of images (one folder a class), a folder or archive of CIFAR's binary files, an "
     ".npz file, hf:NAME, or file.py:Name"
 )
+_MULTIPLE, _LARGEST = 32, 224  # pixels
 _LOG = logging.getLogger(__name__)
 
 
@@ -35,17 +36,30 @@ def load(data: str | None, *, side: int) -> Dataset:
         UsageError: the data do not exist or cannot be read.
     """
     data = DEFAULT if data is None else data
-    if data.startswith(huggingface.PREFIX):
-        dataset = cached(huggingface.find(data.removeprefix(huggingface.PREFIX)), side)
-    elif _is_installed(data) or plugins.has_content(data):
-        dataset = _plugged_in(data)
-    else:
-        dataset = cached(_find(data), side)
+    source = _source(data)
+    dataset = _plugged_in(data) if source is None else cached(source, side)
     images = len(dataset.train.labels)
     _LOG.info("data %s: %d classes, %d training images", dataset.name, dataset.num_classes, images)
     for note in dataset.notes:
         _LOG.warning("%s", single_line(f"data {dataset.name}: {note}"))
     return dataset
+
+
+def own_resolution(data: str | None) -> int | None:
+    """Return the resolution at which networks for these data are deployed by default: the median
+    shorter side of the images, rounded to a multiple of 32 and within 32 and 224 pixels.
+
+    None for the embedded digits, a demonstration.
+    """
+    if data is None or is_embedded(data):
+        return None
+    source = _source(data)
+    if source is None:
+        side = min(_plugged_in(data).train.images.shape[1:3])
+    else:
+        side = source.shorter_side()
+    rounded = _MULTIPLE * int(side / _MULTIPLE + 0.5)
+    return min(max(rounded, _MULTIPLE), _LARGEST)
 
 
 def absolute(data: str) -> str:
@@ -58,6 +72,11 @@ def absolute(data: str) -> str:
     if _is_installed(data) or not os.path.exists(data):
         return data
     return str(Path(data).resolve())
+
+
+def is_embedded(data: str | None) -> bool:
+    """Tell whether the data are the embedded digits, a demonstration."""
+    return data in (None, DEFAULT)
 
 
 def is_outside(data: str) -> bool:
@@ -79,6 +98,15 @@ def _plugged_in(data: str) -> Dataset:
             f"{type(dataset).__name__}"
         )
     return dataset
+
+
+def _source(data: str) -> Source | None:
+    """Find the data; None for an installed name and `file.py:Name`, which give a `Dataset`."""
+    if data.startswith(huggingface.PREFIX):
+        return huggingface.find(data.removeprefix(huggingface.PREFIX))
+    if _is_installed(data) or plugins.has_content(data):
+        return None
+    return _find(data)
 
 
 def _find(data: str) -> Source:

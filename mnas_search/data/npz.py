@@ -33,7 +33,15 @@ def find(file: Path) -> Source:
         name=file.stem,
         identity=("npz", *stamps(file, [file])),
         read=lambda side: _read(file, side),
+        shorter_side=lambda: _shorter_side(file),
     )
+
+
+def _shorter_side(file: Path) -> int:
+    """Return the shorter side of the training images; 0 where `_read` refuses the file."""
+    arrays = _arrays(file)
+    found = (arrays[f"{p}images"].shape for p in _PREFIXES["train"] if f"{p}images" in arrays)
+    return min(next(found, ())[1:3], default=0)
 
 
 def _read(file: Path, side: int) -> Dataset:

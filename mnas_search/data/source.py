@@ -17,11 +17,13 @@ class Source:
         identity: texts that change whenever the content may have changed.
         read: reads the data set; its argument is the side in pixels, exact for images of variable
             size and an upper bound for images of a fixed size.
+        shorter_side: finds the median shorter side of the images in pixels, without decoding them.
     """
 
     name: str
     identity: tuple[str, ...]
     read: Callable[[int], Dataset]
+    shorter_side: Callable[[], int]
 
 
 def stamps(root: Path, files: Iterable[Path]) -> tuple[str, ...]:

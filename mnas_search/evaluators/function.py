@@ -42,13 +42,19 @@ class FunctionEvaluator(Evaluator):
 
 
 def as_evaluator(
-    target: Any, *, data: str | None, proxy: str | None = None, init: object = None
+    target: Any,
+    *,
+    data: str | None,
+    proxy: str | None = None,
+    init: object = None,
+    deployment: int | None = None,
 ) -> Evaluator:
     """Return an evaluator made from what a plug-in name stands for.
 
     An `Evaluator` is taken as it is, with data of its own; a subclass is constructed with
     `data=`, and with `proxy=` where that is given, as with `init=`, a `Pretrained` network to
-    start from; any other callable is a function of the architecture.
+    start from, and with the resolution of `deployment=` where it takes one; any other callable is
+    a function of the architecture.
     """
     options = {"data": data, "proxy": proxy, "init": init}
     if isinstance(target, Evaluator):
@@ -64,6 +70,8 @@ def as_evaluator(
         _refuse(target.__name__, options, accepted)
         given: dict[str, Any] = {"data": data} if "data" in accepted else {}
         given |= {n: v for n, v in (("proxy", proxy), ("init", init)) if v is not None}
+        if deployment is not None and "deployment" in accepted:
+            given["deployment"] = deployment
         evaluator: Evaluator = plugins.make(target, target.__name__, **given)
         return evaluator
     if not callable(target):

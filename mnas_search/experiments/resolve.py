@@ -1,11 +1,20 @@
 """Resolves architectures from text: a name, a quoted block string, a JSON file, or the folder of
-a run or a training. A run's folder stands for the network that it recommends."""
+a run or a training. A run's folder stands for the network that it recommends.
+
+The words that tables print after a name are read too: `efficientnet_b0 x0.44` is scaled in width,
+and `efficientnet_b0 x0.44 @32` is also adapted to images of 32 pixels.
+"""
 
 import logging
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from mnas_search.architecture import published
-from mnas_search.architecture.value import Architecture
+from mnas_search.architecture.adaptation import adapt
+from mnas_search.architecture.scaling import scale
+from mnas_search.architecture.value import MAX_RESOLUTION, Architecture
+from mnas_search.common.checks import check_integer
 from mnas_search.common.errors import InvalidArchitecture, RunFolderError, UnknownName
 from mnas_search.common.files import read_json
 from mnas_search.common.folders import read_training
@@ -17,8 +26,69 @@ _MAX_BYTES = 10_000_000
 _ALLOWED = "a block string, a JSON file, or a run's folder"
 
 
-def resolve_architecture(text: str) -> Architecture:
-    """Return the architecture that `text` names or holds."""
+# What follows an architecture: its width factor, and the resolution that it is adapted to.
+_WORDS = re.compile(r"(?P<base>.*?\S)(?: +x(?P<width>\d*\.?\d+))?(?: +@(?P<resolution>\d+))?")
+
+
+def resolve_architecture(
+    text: str,
+    *,
+    resolution: int | None = None,
+    num_classes: int | None = None,
+    adapts: bool = True,
+) -> Architecture:
+    """Return the architecture that `text` names or holds.
+
+        resolve_architecture("efficientnet_b0 x0.44 @32")
+
+    Args:
+        resolution: to adapt it to; None for the one that `text` says, else its own.
+        num_classes: None for its own.
+        adapts: whether a network for small images loses strides; False for pretrained weights.
+    """
+    what, width, words = _split(text)
+    network = base = _resolve(what)
+    resolution = words if resolution is None else resolution
+    if resolution is not None:
+        check_integer("resolution", resolution, 1, MAX_RESOLUTION)
+        network = replace(network, resolution=resolution)
+        network = adapt(network, resolution) if adapts else network
+    if width is not None:
+        network = scale(network, width=width, name=f"{network.label} x{width:g}")
+    if network.name is not None or words is not None:
+        network = labelled(network, base)
+    return network if num_classes is None else replace(network, num_classes=num_classes)
+
+
+def labelled(network: Architecture, base: Architecture) -> Architecture:
+    """Name a network as `resolve_architecture` reads it: with the resolution that it is adapted
+    to, where that is not the base's."""
+    if network.resolution == base.resolution:
+        return network
+    return replace(network, name=f"{network.label} @{network.resolution}")
+
+
+def says_resolution(text: str) -> bool:
+    """Return whether an architecture comes with a resolution that was chosen: by a word such as
+    `@32`, in a JSON file, or in a folder. Those of names and block strings are the papers'."""
+    base, _, resolution = _split(text)
+    return resolution is not None or (base not in published.names() and is_path(base))
+
+
+def _split(text: str) -> tuple[str, float | None, int | None]:
+    """Return what names an architecture, and the width factor and resolution that follow."""
+    found = _WORDS.fullmatch(text)
+    if found is None or is_path(text):
+        return text, None, None
+    width, resolution = found["width"], found["resolution"]
+    return (
+        found["base"],
+        None if width is None else float(width),
+        None if resolution is None else int(resolution),
+    )
+
+
+def _resolve(text: str) -> Architecture:
     if not text.strip():
         raise UnknownName(f"architecture must be a name, {_ALLOWED}, got {text!r}")
     if text in published.names():
@@ -88,6 +158,8 @@ def _from_run(folder: Path) -> Architecture:
         raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no journal.jsonl")
     if (folder / recommendation.FILE).exists():
         found = recommendation.read_recommended(folder)
+        if found.architecture is not None and not best.exists():
+            return found.architecture  # of a fit, whose winner is named in its run
         if found.source == "baseline" and found.architecture is not None:
             _LOG.warning(
                 "the run %s recommends the baseline %s; the search's own winner is %s",

@@ -103,6 +103,7 @@ def test_a_run_by_predictions_shows_both_and_the_baseline(predicted):
     ):
         assert part in parsed.text
     assert len(marks(svg, "grey")) == 8
+    assert len(marks(svg, "orange bar")) == len(marks(svg, "violet bar")) == 1
     assert len(marks(svg, "orange")) == len(marks(svg, "violet diamond")) == 1
     assert {"winner", "efficientnet_b0", "target 400M", "FLOPs (multiply-adds)"} <= set(said(svg))
     assert said(svg)[0] == "made-up accuracy <by search>"

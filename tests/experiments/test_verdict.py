@@ -327,7 +327,7 @@ def test_the_test_split_stays_at_home():
 
 def test_rungs_keep_the_test_split():
     """Else a run with early stopping would end without a verdict."""
-    evaluator = ProxyTraining(proxy="epochs=3,fraction=0.1,width=0.05").with_intermediate_reports(
+    evaluator = ProxyTraining(proxy="epochs=3,fraction=0.1,width=0.125").with_intermediate_reports(
         3
     )
     *rungs, result = evaluator.with_test_split().evaluate(B0, seed=0)
@@ -381,7 +381,10 @@ def test_a_run_on_data_ends_with_a_verdict(run_cli, tmp_path):
     assert best["trial"] == next(
         one["trial"] for one in said["networks"] if one["trial"] is not None
     )
-    assert "need no search" in (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert "need no search" in page
+    assert page.count('class="violet diamond"') == page.count('class="violet bar"') == 3
+    assert page.count('class="orange bar"') == 1
     journals = [(folder / name).read_bytes() for name in ("journal.jsonl", "random.jsonl")]
 
     code, _, err = run_cli("resume", folder)  # nothing is trained again

@@ -3,8 +3,9 @@
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 
 from mnas_search.architecture.cost.base import Cost
 from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.cost.latency.table import read_table
 from mnas_search.architecture.traced_network import Network
 from mnas_search.common import plugins
 from mnas_search.common.errors import UnknownName, UsageError
 from mnas_search.evaluators.function import as_evaluator
+from mnas_search.experiments.deployment import Deployment, find_deployment
 from mnas_search.experiments.fidelity.config import FidelityConfig
 from mnas_search.nas.core import training_seed
 from mnas_search.nas.evaluator import (
@@ -23,14 +26,20 @@ from mnas_search.nas.evaluator import (
     SupportsTabularResults,
     SupportsTraining,
     TabularResults,
+    check_space,
     is_noisy,
 )
+from mnas_search.nas.problem import Problem, check_feasible
 from mnas_search.nas.space.choices import Codes, decode, sample_codes
-from mnas_search.nas.space.contract import SearchSpace, make_space
+from mnas_search.nas.space.contract import SearchSpace
+from mnas_search.nas.space.cost import space_cost
+from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.training.recipe import ProxyRecipe
 
 DEFAULT = "default"  # name of the unchanged recipe
 _PATIENCE = 1_000  # draws in a row that repeat earlier networks
+_MIN_WIDTH = 0.125  # at which spaces with widths in multiples of 8 keep their options apart
+_MISSES, _BATCH = 100_000, 1_000  # draws in a row beyond a target; draws that are counted together
 _LONGER = 3  # the default reference has this multiple of the default recipe's epochs
 
 
@@ -79,11 +88,14 @@ class Plan:
     proxies: tuple[ComparedRecipe, ...]
     references: tuple[Reference, ...]
     evaluator: Evaluator  # of the default recipe
+    deployment: Deployment
+    notes: tuple[str, ...]  # on the deployment
 
     @property
     def recorded(self) -> dict[str, Any]:
         """The options as config.json holds them."""
-        return self.config.recorded(self.evaluator) | {"networks_of": self.networks_of}
+        own = {"networks_of": self.networks_of} | self.deployment.recorded
+        return self.config.recorded(self.evaluator) | own
 
     @property
     def recipes(self) -> tuple[ComparedRecipe, ...]:
@@ -96,16 +108,22 @@ class Plan:
         return next((r.name for r in self.references if isinstance(r, Records)), "the space")
 
 
-def make_plan(config: FidelityConfig) -> Plan:
-    """Resolve all names and draw the networks."""
+def make_plan(config: FidelityConfig, begun: Mapping[str, Any] | None = None) -> Plan:
+    """Resolve all names and draw the networks; `begun` is the configuration of the folder that is
+    resumed."""
     assert config.space is not None and config.evaluator is not None
-    space = make_space(config.space)
+    place = find_deployment(config.space, config.data, config.resolution, recorded=begun)
     target = plugins.load("evaluators", config.evaluator)
 
     def make(recipe: str | None) -> Evaluator:
-        return as_evaluator(target, data=config.data, proxy=recipe)
+        return as_evaluator(target, data=config.data, proxy=recipe, deployment=place.of_proxies)
 
     plain = make(None)
+    classes = plain.num_classes if isinstance(plain, SupportsTraining) else None
+    space = place.make_space(classes if place.adapts else None)
+    space, notes = place.adapt_space(space)
+    if place.adapts:
+        config = replace(config, resolution=place.resolution)
     usual = _proxy_recipe(plain)
     config = _with_defaults(config, usual)
     proxies = [_training_recipe(text, make, usual, config) for text in config.proxies]
@@ -115,13 +133,17 @@ def make_plan(config: FidelityConfig) -> Plan:
         else _evaluator_reference(text, config, space)
         for text in config.references
     ]
+    for recipe in (*proxies, *references):
+        if isinstance(recipe, ComparedRecipe):
+            check_space(recipe.evaluator, space)
     records = [reference for reference in references if isinstance(reference, Records)]
     if len(records) > 1:
         raise UsageError(
             "at most one reference may bring networks of its own, got "
             f"{records[0].name!r} and {records[1].name!r}"
         )
-    networks, accuracy = _draw_networks(space, records[0].results if records else None, config)
+    drawn = _drawn(space, records[0].results if records else None, config)
+    networks, accuracy = _draw_networks(space, drawn, config)
     return Plan(
         config=config,
         networks=networks,
@@ -131,6 +153,8 @@ def make_plan(config: FidelityConfig) -> Plan:
             replace(r, accuracy=accuracy) if isinstance(r, Records) else r for r in references
         ),
         evaluator=plain,
+        deployment=place,
+        notes=notes,
     )
 
 
@@ -141,7 +165,7 @@ def default_proxies(usual: ProxyRecipe) -> tuple[str, ...]:
         f"epochs={math.ceil(epochs / 5)}",
         f"epochs={math.ceil(2 * epochs / 5)}",
         f"resolution={max(4, resolution // 2)}",
-        f"width={usual.width / 2:g}",
+        f"width={max(_MIN_WIDTH, usual.width / 2):g}",
         f"fraction={usual.fraction / 2:g}",
     )
     return (*(t for t in texts if usual.override(t) != usual), DEFAULT)
@@ -213,13 +237,13 @@ def _evaluator_reference(name: str, config: FidelityConfig, space: SearchSpace) 
 
 
 def _draw_networks(
-    space: SearchSpace, results: TabularResults | None, config: FidelityConfig
+    space: SearchSpace, drawn: Iterator[tuple[Codes, float]], config: FidelityConfig
 ) -> tuple[tuple[Network, ...], NDArray[np.float64]]:
-    """Draw distinct networks with their recorded accuracies [N]; more begin with the same."""
+    """Take distinct networks with their recorded accuracies [N]; more begin with the same."""
     count = config.architectures
     found: dict[str, tuple[Network, float]] = {}
     repeated = 0
-    for codes, accuracy in _drawn(space, results, np.random.default_rng(config.seed)):
+    for codes, accuracy in drawn:
         network = space.decode(decode(space.decisions, codes))
         repeated = repeated + 1 if network.fingerprint in found else 0
         found.setdefault(network.fingerprint, (network, accuracy))
@@ -232,6 +256,33 @@ def _draw_networks(
 
 
 def _drawn(
+    space: SearchSpace, results: TabularResults | None, config: FidelityConfig
+) -> Iterator[tuple[Codes, float]]:
+    """Yield random codes within the targets, with recorded accuracies where there are any."""
+    objective, rng = config.objective, np.random.default_rng(config.seed)
+    everything = _all_drawn(space, results, rng)
+    if objective is None:
+        return everything
+    table = None if config.latency_table is None else read_table(Path(config.latency_table))
+    model = CostModel(metrics=tuple(objective.bounds), latency_table=table)
+    counter = space_cost(space, model)
+    check_feasible(objective, counter, str(config.space))
+    asked = Problem(decisions=space.decisions, objective=objective, costs=counter)
+    return _feasible(everything, asked)
+
+
+def _feasible(
+    drawn: Iterator[tuple[Codes, float]], problem: Problem
+) -> Iterator[tuple[Codes, float]]:
+    """Yield those within the targets; end after 100,000 in a row that are not."""
+    missed = 0
+    while missed < _MISSES and (batch := list(itertools.islice(drawn, _BATCH))):
+        kept = problem.is_feasible(np.array([codes for codes, _ in batch]))
+        missed = 0 if kept.any() else missed + len(batch)
+        yield from itertools.compress(batch, kept)
+
+
+def _all_drawn(
     space: SearchSpace, results: TabularResults | None, rng: np.random.Generator
 ) -> Iterator[tuple[Codes, float]]:
     if results is None:

@@ -62,7 +62,8 @@ def study(
         check_integer("workers", workers, 0)
     listener = listener or Listener()
     experiment = Experiment(FIDELITY, output)
-    plan = make_plan(wanted.over(experiment.recorded))
+    begun = experiment.recorded if experiment.resumed else None
+    plan = make_plan(wanted.over(experiment.recorded), begun)
     folder = experiment.make(plan.recorded, _stem(plan.config.data))
     deadline = float("inf") if time_budget is None else time.monotonic() + time_budget
 
@@ -74,6 +75,8 @@ def study(
     with experiment.session(plan.recorded) as journal:
         trainings = Trainings(plan, journal, deadline=deadline, on_result=on_result)
         listener.on_start(folder)
+        for note in plan.notes:
+            listener.on_note(note)
         listener.on_note(
             f"{len(plan.networks)} architectures of {plan.networks_of}; trained by "
             f"{', '.join(recipe.name for recipe in plan.recipes)}: {trainings.total} trainings, "

@@ -58,7 +58,8 @@ class Measuring:
     def make_evaluator(self, base: Architecture) -> Evaluator:
         """Return the evaluator, which keeps the ratios of resolutions to the base's."""
         target = plugins.load("evaluators", self.evaluator)
-        evaluator = as_evaluator(target, data=self.data, proxy=self.proxy)
+        deployment = None if loading.is_embedded(self.data) else base.resolution
+        evaluator = as_evaluator(target, data=self.data, proxy=self.proxy, deployment=deployment)
         if isinstance(evaluator, SupportsBaseResolution):
             return evaluator.at_base_resolution(base.resolution)
         return evaluator

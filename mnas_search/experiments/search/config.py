@@ -1,11 +1,12 @@
 """A run's configuration with every name resolved and checked."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from mnas_search.architecture import published
+from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.latency import LatencyTable
 from mnas_search.architecture.scaling import widest
 from mnas_search.architecture.traced_network import Network
@@ -15,7 +16,9 @@ from mnas_search.common.errors import UsageError, error_context
 from mnas_search.common.machine import cpu_count
 from mnas_search.evaluators.defaults import DEFAULT_DATA, EVIDENCE, TRAINING
 from mnas_search.evaluators.function import as_evaluator
+from mnas_search.experiments.deployment import find_deployment
 from mnas_search.experiments.experiment import content_hashes
+from mnas_search.experiments.resolve import labelled
 from mnas_search.experiments.search.checks import PLUGINS
 from mnas_search.experiments.search.options import RunConfig
 from mnas_search.experiments.search.stages.baseline_comparison import Baseline
@@ -29,16 +32,17 @@ from mnas_search.nas.evaluator import (
     SupportsIntermediateReports,
     SupportsTestSplit,
     SupportsTraining,
+    check_space,
 )
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, check_feasible
 from mnas_search.nas.space.choices import Choices
-from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace, make_space
+from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
 from mnas_search.nas.space.cost import space_cost
 from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.space.mapped import map_space
 from mnas_search.nas.trial import Trial
-from mnas_search.networks.weights.pretrained import load_pretrained
+from mnas_search.networks.weights.pretrained import Pretrained, load_pretrained
 
 # What users would take without a search; a winner has to beat the first.
 _BASELINES = ("efficientnet_b0", "mobilenet_v2", "mnasnet_a1")
@@ -56,18 +60,41 @@ class Setup:
         trainer: trains such finalists, if they are chains of stages.
         tested: trains the best candidates and the baselines at the end, if the search trains on
             data with a test split.
+        notes: sentences on the deployment resolution and the strides.
         pretrained: what every network starts from; None for random weights.
     """
 
     def __init__(
-        self, config: RunConfig, table_of: Callable[[SearchSpace], LatencyTable] | None = None
+        self,
+        config: RunConfig,
+        table_of: Callable[[SearchSpace], LatencyTable] | None = None,
+        begun: Mapping[str, Any] | None = None,
     ) -> None:
-        """`table_of` gives the table of latencies for the space, where latency is bounded."""
+        """Resolve and check.
+
+        Args:
+            table_of: gives the table of latencies for the space, where latency is bounded.
+            begun: the configuration of the folder that is resumed or read.
+        """
+        self.pretrained = None if config.init is None else load_pretrained(config.init)
+        place = find_deployment(
+            config.space,
+            config.data,
+            config.resolution,
+            pretrained=None if self.pretrained is None else _affordable(config, self.pretrained),
+            recorded=begun,
+        )
+        config, self._deployment = replace(config, resolution=place.resolution), place
         name = config.evaluator or (EVIDENCE if _has_evidence(config) else TRAINING)
         config = replace(config, evaluator=name)
         loaded = plugins.load("evaluators", name)
-        self.pretrained = None if config.init is None else load_pretrained(config.init)
-        found = as_evaluator(loaded, data=config.data, proxy=config.proxy, init=self.pretrained)
+        found = as_evaluator(
+            loaded,
+            data=config.data,
+            proxy=config.proxy,
+            init=self.pretrained,
+            deployment=place.of_proxies,
+        )
         if config.early_stopping is not None:
             found = _with_reports(found, config)
         self.evaluator: Evaluator = found
@@ -92,9 +119,7 @@ class Setup:
         config = replace(
             config, **{n: v for n, v in defaults.items() if getattr(config, n) is None}
         )
-        self.space = make_space(
-            config.space, resolution=config.resolution, num_classes=config.num_classes
-        )
+        self.space = place.make_space(config.num_classes)
         if self.pretrained is not None:
             self.space = map_space(self.space, self.pretrained.style)
         names = [decision.name for decision in self.space.decisions]
@@ -103,12 +128,15 @@ class Setup:
                 f"space {config.space!r} must have decisions, all with different names, got "
                 f"{', '.join(names) or 'none'}"
             )
+        self.space, self.notes = place.adapt_space(self.space)
         controller = load_controller(config.controller)
         if config.prior is not None and not controller.uses_prior:
             raise UsageError(
                 f"prior {config.prior!r} requires a controller that uses it, such as bayesian, "
                 f"got {config.controller!r}"
             )
+        with error_context("the search space's decode"):
+            check_space(self.evaluator, self.space)
         self._controller = controller
         latency = None  # after what can be refused without it: to build a table takes minutes
         if config.target_latency is not None:
@@ -165,15 +193,17 @@ class Setup:
         constraints allow."""
         found = []
         for name in _BASELINES:
+            base = published.architecture(name)
             network = replace(
-                published.architecture(name),
-                resolution=self.config.resolution,
-                num_classes=self.config.num_classes or 1000,
+                self._deployment.of(base), num_classes=self.config.num_classes or 1000
             )
             if self.pretrained is not None:
                 network = self.pretrained.style(network)
             with contextlib.suppress(UsageError):  # no width is within the constraints
-                found.append(Baseline(network=widest(network, self.is_feasible)))
+                network = widest(network, self.is_feasible)
+                if self._deployment.adapts:
+                    network = labelled(network, base)
+                found.append(Baseline(network=network))
         if self.pretrained is not None:
             own = self.pretrained.largest(self.is_feasible, self.config.num_classes or 1000)
             if own is not None:
@@ -189,11 +219,21 @@ class Setup:
     def recorded(self) -> dict[str, Any]:
         """The configuration as config.json holds it, with hashes of the user's own files."""
         recorded = asdict(self.config) | {"start_from": list(self.config.start_from)}
+        recorded |= self._deployment.recorded
         if self.cost_model.latency_table is not None:
             recorded["latency_table_sha256"] = self.cost_model.latency_table.sha256
         if self.pretrained is not None:
             recorded["init_sha256"] = self.pretrained.sha256
         return recorded | content_hashes(recorded, PLUGINS, self.evaluator)
+
+
+def _affordable(config: RunConfig, pretrained: Pretrained) -> int:
+    """Return the largest resolution at which the pretrained network has the target's FLOPs or
+    fewer; its own if there is none, or no target for FLOPs."""
+    target = config.target_flops or float("inf")
+    classes = config.num_classes or 1000
+    found = pretrained.largest(lambda network: cost(network).macs <= target, classes)
+    return (found or pretrained.architecture).resolution
 
 
 def _least(*bounds: float | None) -> float | None:

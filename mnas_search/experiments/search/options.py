@@ -153,8 +153,10 @@ class RunConfig:
         "Ray cluster to join.", default="a private one on this machine", metavar="ADDRESS"
     )
     seed: int = _option("Seed of all random numbers.", 0)
-    resolution: int = _option(
-        "Input resolution at deployment, in pixels, at which FLOPs are counted.", 224
+    resolution: int | None = _option(
+        "Input resolution at deployment, in pixels, at which FLOPs are counted.",
+        default="the data set's: the median shorter side to a multiple of 32, at most 224; 224 "
+        "for digits",
     )
     num_classes: int | None = _option(
         "Number of classes at deployment.", default="the data set's; 1000 for digits"
@@ -207,7 +209,7 @@ class RunOptions(TypedDict, total=False):
     gpus_per_trial: float | None
     ray_address: str | None
     seed: int
-    resolution: int
+    resolution: int | None
     num_classes: int | None
 
 

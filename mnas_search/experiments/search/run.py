@@ -49,7 +49,8 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     """Run a search into a new folder, or resume one that holds the same run."""
     listener, begun = listener or Listener(), time.monotonic()
     experiment = Experiment(RUN, output)  # before a table is built, for minutes
-    setup = Setup(config, table_of(config, output, listener))
+    recorded = experiment.recorded if experiment.resumed else None
+    setup = Setup(config, table_of(config, output, listener), recorded)
     if objects.is_object(setup.config.evaluator or "") and setup.config.workers:
         check_portable(setup.evaluator, setup.config.evaluator)
     if not experiment.resumed:
@@ -101,7 +102,7 @@ def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
             f"{str(folder / 'config.json')!r} is no run's configuration: "
             f"{describe_exception(error)}"
         ) from error
-    setup = Setup(config, lambda space: read_table(folder / TABLE))
+    setup = Setup(config, lambda space: read_table(folder / TABLE), recorded)
     check_same(RUN, folder, recorded, setup.recorded)
     return setup
 
@@ -145,6 +146,8 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
             search.warm_start(*setup.warm_start())
         listener.on_start(folder)
         files.callback(listener.on_end)
+        for note in setup.notes:
+            listener.on_note(note)
         if setup.pretrained is not None:
             listener.on_note(setup.pretrained.text)
         if search.done:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mnas_search.architecture import published
+from mnas_search.architecture.adaptation import adapt
 from mnas_search.common.errors import (
     InvalidArchitecture,
     MnasSearchError,
@@ -12,9 +13,11 @@ from mnas_search.common.errors import (
     UsageError,
 )
 from mnas_search.common.folders import holds_experiment, read_config
+from mnas_search.experiments.deployment import ADAPTED
 from mnas_search.experiments.resolve import is_path, resolve_architecture
 from mnas_search.nas.journal import read_events
 from mnas_search.nas.objective import Objective
+from mnas_search.nas.space.adapted import AdaptedStages
 from mnas_search.nas.space.choices import Choices, encode
 from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
 from mnas_search.nas.space.cost_model import CostModel
@@ -23,7 +26,7 @@ from mnas_search.nas.trial import Trial
 
 # What accuracies depend on, and so what an earlier run must share.
 _NAMES = ("space", "evaluator", "data", "proxy", "space_sha256", "evaluator_sha256", "data_sha256")
-_SAME = (*_NAMES, "resolution", "num_classes")
+_SAME = (*_NAMES, "resolution", "num_classes", ADAPTED)
 
 
 def warm_start(
@@ -65,7 +68,10 @@ def _choices(text: str, space: SearchSpace) -> Choices:
             "architecture; any space can start from a run's folder"
         )
     try:
-        return encode_architecture(space, resolve_architecture(text), any_activation=True)
+        network = resolve_architecture(text)
+        if isinstance(space, AdaptedStages):
+            network = adapt(network, space.template.resolution)
+        return encode_architecture(space, network, any_activation=True)
     except InvalidArchitecture as error:
         raise InvalidArchitecture(f"start from {text!r}: {error}") from None
 

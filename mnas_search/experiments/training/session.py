@@ -125,7 +125,9 @@ def resume(
 
 def _resume(config: TrainingConfig, experiment: Experiment, listener: Listener) -> TrainingResult:
     recorded, folder = experiment.recorded, experiment.folder
-    _, settings = from_recorded(folder, recorded)
+    begun, settings = from_recorded(folder, recorded)
+    own = begun.resolution if config.resolution is None else config.resolution
+    config = replace(config, resolution=own, adapted=begun.adapted)
     setup = Setup(config, settings)
     experiment.make(setup.recorded(), "")
     result = _result(folder)
@@ -152,6 +154,8 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener) -> TrainingRe
         _report_start(listener, folder, done, job.recipe.epochs)
         if note is not None:
             listener.on_note(note)
+        if setup.adaptation is not None and checkpoint is None:
+            listener.on_note(setup.adaptation)
         if fitted is not None:
             job = replace(job, start=fitted.weights)
             for text in (*setup.notes, f"weights of {setup.config.init}: {fitted.text}"):

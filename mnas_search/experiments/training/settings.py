@@ -10,6 +10,7 @@ from typing import Any, final
 
 import torch
 
+from mnas_search.architecture.adaptation import adapt, halvings
 from mnas_search.architecture.cost.memory import check_room
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.checks import check_choice, check_integer, check_number
@@ -41,6 +42,8 @@ class TrainingConfig:
         epochs, batch_size, learning_rate: override the recipe's; the learning rate is the peak at
             this batch size.
         resolution: by default the architecture's.
+        adapted: whether strides are dropped where the resolution is too small for them
+            (`mnas_search.architecture.adaptation`).
         init: weights to start from (`mnas_search.networks.weights.sources`).
         weights_of: the library whose settings they were trained with
             (`mnas_search.networks.weights.settings`).
@@ -58,6 +61,7 @@ class TrainingConfig:
     batch_size: int | None = None
     learning_rate: float | None = None
     resolution: int | None = None
+    adapted: bool = False
     init: str | None = None
     weights_of: str | None = None
     remap: bool = False
@@ -78,6 +82,7 @@ class Setup:
     Attributes:
         config: with nothing left open but what a resume may change.
         job: the training, without weights to start from.
+        adaptation: a sentence on resolution and strides; None where they are the architecture's.
         notes: sentences on what the settings changed in the architecture.
         gpus: that each worker takes.
         device: of a training in this process.
@@ -92,6 +97,9 @@ class Setup:
         data = load(config.data, side=resolution)
         recipe = _recipe(name, config, len(data.train.labels))
         plain = replace(config.architecture, resolution=resolution, num_classes=data.num_classes)
+        fitting = adapt(plain, resolution) if config.adapted else plain
+        self.adaptation = _describe(plain, fitting) if config.adapted else None
+        plain = fitting
         architecture = plain if settings is None else settings.apply_to(plain)
         self._settings = settings
         self.notes = (settings.text,) if settings is not None and architecture != plain else ()
@@ -166,6 +174,8 @@ class Setup:
             )
 
 
+# Of trainings that are older than these options.
+_OLDER = {"remap": False, "weights_of": None, "weight_settings": None, "adapted": False}
 _NAMES = [field.name for field in fields(TrainingConfig) if field.name != "architecture"]
 
 
@@ -182,8 +192,7 @@ def from_recorded(
 ) -> tuple[TrainingConfig, WeightSettings | None]:
     """Return the configuration of a training's folder, and the settings of its first weights."""
     try:
-        # Trainings that are older than these options lack them.
-        recorded = {"remap": False, "weights_of": None, "weight_settings": None} | dict(recorded)
+        recorded = _OLDER | dict(recorded)
         config = TrainingConfig(
             architecture=Architecture.from_dict(recorded["architecture"]),
             **{name: recorded[name] for name in _NAMES},
@@ -194,6 +203,12 @@ def from_recorded(
         raise RunFolderError(
             f"{str(folder / 'config.json')!r} is no training's configuration: {error}"
         ) from error
+
+
+def _describe(plain: Architecture, fitting: Architecture) -> str:
+    whole, kept = halvings(plain), halvings(fitting)
+    strides = f"{whole - kept} of {whole} strides are dropped" if kept < whole else "all strides"
+    return f"trained at {plain.resolution} pixels: {strides}"
 
 
 def _check(config: TrainingConfig) -> None:

@@ -45,11 +45,13 @@ def _advice(verdict: BaselineComparison) -> str:
     assert chosen is not None
     if chosen == winner:
         return f"use the winner, {chosen.label} ({format_size(chosen.macs)} FLOPs)"
-    use = f"use {chosen.label} ({format_size(chosen.macs)} FLOPs), a baseline: "
+    use = f"use {chosen.label} ({format_size(chosen.macs)} FLOPs), a baseline"
     if winner is None:
-        return f"{use}none of the best candidates could be trained"
+        return f"{use}: none of the best candidates could be trained"
+    if chosen.mean < winner.mean:
+        use += f" that is as good and {'is pretrained' if chosen.weights else 'has fewer FLOPs'}"
     return (
-        f"{use}its validation accuracy is {with_margin(chosen.mean, verdict.margin)}, and the "
+        f"{use}: its validation accuracy is {with_margin(chosen.mean, verdict.margin)}, and the "
         f"winner's {with_margin(winner.mean, verdict.margin)}"
     )
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.common.render.chart import Chart, Point, Rule, Series, svg
+from mnas_search.common.statistics import normal_margin
 from mnas_search.experiments.search.report.discovery import evaluator_label
 from mnas_search.experiments.search.report.tables import with_margin
 from mnas_search.experiments.search.result import Result
@@ -38,17 +39,27 @@ def _series(result: Result) -> Iterator[Series]:
         label, accuracy = baseline.network.label, baseline.searched.accuracy
         cost = objective.target_cost(result.cost_model.costs(baseline.network))
         point = Point(x=cost, y=accuracy, title=f"{label}: {accuracy:.4f}", label=label)
-        yield Series(points=[point], colour="violet", mark="diamond", strong=True)
+        points = [_with_bar(point, baseline.searched.std)]
+        yield Series(points=points, colour="violet", mark="diamond", strong=True)
     front = [_point(result, trial) for trial in result.pareto]
     yield Series(points=front, colour="blue", mark="none", line="steps")
     yield Series(points=[_point(result, trial) for trial in result.good], colour="grey")
 
 
 def _winner(result: Result, best: Trial) -> Point:
-    compared = result.comparison
-    if compared is None or compared.winner is None:
-        return _point(result, best, "winner")
-    return replace(_fresh(result, compared.winner), label="winner")
+    compared, opinion = result.comparison, result.opinion
+    if compared is not None and compared.winner is not None:
+        return replace(_fresh(result, compared.winner), label="winner")
+    point = _point(result, best, "winner")
+    return point if opinion is None else _with_bar(point, opinion.searched.std)
+
+
+def _with_bar(point: Point, std: float | None) -> Point:
+    """Return a prediction's point with its error bar, where its deviation is known."""
+    if std is None or point.y is None:
+        return point
+    margin = normal_margin(std)
+    return replace(point, interval=(point.y - margin, point.y + margin))
 
 
 def _fresh(result: Result, one: Candidate) -> Point:

@@ -90,7 +90,7 @@ def _limits(objective: Objective) -> str | None:
 
 
 def _recommended(result: Result) -> Iterator[tuple[str, object]]:
-    """Yield the facts of the recommended network; of none but the winner's there are more."""
+    """Yield the facts of the recommended network of a run with a comparison."""
     found = result.recommendation
     if found is None or found.architecture is None or found.validation is None:
         return
@@ -99,6 +99,7 @@ def _recommended(result: Result) -> Iterator[tuple[str, object]]:
     yield "source", "a baseline" if found.source == "baseline" else "the search's winner"
     yield "parameters", f"{counted.params:,}"
     yield "FLOPs", f"{counted.macs:,}"
+    yield "resolution", f"{found.architecture.resolution} pixels"
     margin = None if result.comparison is None else result.comparison.margin
     yield "validation accuracy", tables.with_margin(found.validation, margin)
     if found.test is not None and found.interval is not None:
@@ -135,19 +136,21 @@ def _caption(result: Result) -> str:
     dots = f"Small dots: {count} candidate{'s' * (count != 1)}"
     dots += " trained to the end" if result.stopped else ""
     within = " within the limits" if result.objective.limits else ""
-    fresh = ""
+    bars = ""
     if result.comparison is not None:
         dots += ", each by one training"
         diamond = "; diamonds: the baselines"
-        fresh = (
+        bars = (
             " Winner and baselines: means of fresh seeds on the validation split, with 95 % "
             "intervals."
         )
     elif result.baseline is not None:
         diamond = f"; diamond: {result.baseline.network.label}"
+        if result.baseline.searched.std is not None:
+            bars = " Bars are 95 % intervals."
     else:
         diamond = ""
     return (
         f"{dots}; line: the Pareto front{within}; large dot: the winner{diamond}; dashed: the "
-        f"target.{fresh}"
+        f"target.{bars}"
     )
