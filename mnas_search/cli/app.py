@@ -17,6 +17,7 @@ from mnas_search.cli import (
     comparing,
     explaining,
     exporting,
+    fitting,
     inspecting,
     latency,
     predicting,
@@ -48,7 +49,13 @@ def group() -> None:
     """
 
 
-_EXPERIMENTS = (*searching.COMMANDS, fidelity, *training.COMMANDS, *scaling.COMMANDS)
+_EXPERIMENTS = (
+    *fitting.COMMANDS,
+    *searching.COMMANDS,
+    fidelity,
+    *training.COMMANDS,
+    *scaling.COMMANDS,
+)
 for _command in _EXPERIMENTS:
     group.add_command(log_options(_command))
 for _command in (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnas_search.cli import training
+from mnas_search.cli import fitting, training
 from mnas_search.cli.config_file import config_option
 from mnas_search.cli.options import (
     FILE,
@@ -53,15 +53,17 @@ def run(output: Path | None, form: str, **options: Any) -> None:
 @run_option("time_budget", "workers", "gpus_per_trial", "ray_address")
 @format_option
 def resume(folder: Path, form: str, **larger: Any) -> None:
-    """Resume an interrupted run or training.
+    """Resume an interrupted run, training or fit.
 
     Works after a crash or power loss too: finished trials and epochs are not repeated.
     """
-    from mnas_search.common.folders import read_training
+    from mnas_search.common.folders import read_record
     from mnas_search.experiments.search.run import resume as resume_run
 
-    if read_training(folder) is not None:
-        training.resume_training(folder, form, **larger)
+    others = {"train": training.resume_training, "fit": fitting.resume_fit}
+    command = read_record(folder).command
+    if command in others:
+        others[command](folder, form, **larger)
         return
     _finish(form, lambda listener: resume_run(folder, listener, **larger))
 

@@ -74,7 +74,7 @@ def find_deployment(
     data: str | None,
     resolution: int | None,
     *,
-    pretrained: bool = False,
+    pretrained: int | None = None,
     recorded: Mapping[str, Any] | None = None,
 ) -> Deployment:
     """Return the deployment of a space's networks.
@@ -82,8 +82,8 @@ def find_deployment(
     Args:
         resolution: None for the space's if it fixes one, else the data's own
             (`mnas_search.data.loading.own_resolution`), else 224.
-        pretrained: whether they start from pretrained weights, which were trained on larger images
-            and with every stride: 224 pixels by default, and no stride is dropped.
+        pretrained: the resolution for networks that start from pretrained weights, which were
+            trained on larger images and with every stride: no stride is dropped.
         recorded: the options of the folder that is resumed; None for a new one.
     """
     resumed = recorded is not None
@@ -94,14 +94,20 @@ def find_deployment(
         resolution = own
         if not embedded:
             note = f"the space fixes its resolution, {own} pixels: its networks stay as they are"
-    elif resolution is None and not pretrained and (side := _of_data(data)) is not None:
+    elif resolution is None and pretrained is not None:
+        resolution = pretrained
+        note = (
+            f"networks are deployed at {resolution} pixels, the largest resolution at which the "
+            "pretrained network is within the target (--resolution changes it)"
+        )
+    elif resolution is None and (side := _of_data(data)) is not None:
         resolution = side
         note = (
             f"networks are deployed at {resolution} pixels, the median shorter side of the images "
             "to a multiple of 32 (--resolution changes it)"
         )
     resolution = resolution or _DEFAULT
-    matters = not pretrained and (not embedded or resolution < FULL_STRIDES)
+    matters = pretrained is None and (not embedded or resolution < FULL_STRIDES)
     return Deployment(
         space=space,
         resolution=resolution,

@@ -158,6 +158,8 @@ def _from_run(folder: Path) -> Architecture:
         raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no journal.jsonl")
     if (folder / recommendation.FILE).exists():
         found = recommendation.read_recommended(folder)
+        if found.architecture is not None and not best.exists():
+            return found.architecture  # of a fit, whose winner is named in its run
         if found.source == "baseline" and found.architecture is not None:
             _LOG.warning(
                 "the run %s recommends the baseline %s; the search's own winner is %s",

@@ -125,6 +125,9 @@ def test_baselines_start_from_them_too_and_the_network_itself_is_one(trained, tm
         ("relu6", "relu6", "same")
     }
     assert setup.recorded["init_sha256"] == setup.pretrained.sha256
+    # By default all have the largest resolution at which it is within the target.
+    setup = Setup(options(trained, tmp_path, resolution=None))
+    assert setup.config.resolution == 16 and "16 pixels, the largest" in setup.notes[0]
     # Not where it exceeds the target.
     small = Setup(options(trained, tmp_path, target_flops=0.1e6, resolution=8))
     assert all("all strides" not in one.network.name for one in small.baselines())

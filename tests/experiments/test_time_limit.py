@@ -33,30 +33,38 @@ def limit(seconds, journal, *, workers=2, ago=0.0):
     ],
 )
 def test_a_candidate_is_allowed_where_what_follows_fits(budget, following, allowed):
-    one = limit(budget, tells(10.0, 10.0), ago=5.0)
+    one = limit(budget, tells(50.0, 40.0, 10.0, 10.0), ago=5.0)  # two of them began workers
     assert one.allows_candidate(following) is allowed
 
 
 def test_nothing_is_known_before_the_first_candidate():
     assert limit(1.0, Events()).allows_candidate(100)
+    assert limit(1.0, tells(30.0, 30.0)).allows_candidate(100)
     assert not limit(1.0, Events(), ago=2.0).allows_candidate(0)
 
 
 def test_a_refusal_is_final():
-    one = limit(15.0, tells(10.0))
+    one = limit(15.0, tells(10.0, 10.0, 10.0))
     assert not one.allows_candidate(4)
     assert not one.allows_candidate(0)
 
 
 def test_other_work_gets_half_of_the_limit_at_most():
-    assert limit(10.0, tells(0.1)).allows_candidate(0, reserved=30.0)
-    assert not limit(10.0, tells(0.1), ago=5.0).allows_candidate(0, reserved=30.0)
+    short = tells(0.1, 0.1, 0.1)
+    assert limit(10.0, short).allows_candidate(0, reserved=30.0)
+    assert not limit(10.0, short, ago=5.0).allows_candidate(0, reserved=30.0)
 
 
 def test_durations_of_finished_candidates_are_learned():
     one = limit(100.0, Events())
     assert one.allows_candidate(0) and one.mean is None
-    for status, seconds in (("ok", 30.0), ("stopped", 1.0), ("ok", 50.0)):
+    for status, seconds in (
+        ("ok", 90.0),
+        ("ok", 80.0),
+        ("ok", 30.0),
+        ("stopped", 1.0),
+        ("ok", 50.0),
+    ):
         one.record(trial(status, seconds))
     assert one.mean == 40.0
     assert one.duration(3) == pytest.approx(80.0, abs=1.0)

@@ -2,11 +2,17 @@
 
 import sys
 import time
+from collections.abc import Callable
 
+from rich.console import RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
 from rich.status import Status
+from rich.table import Table
 
 from mnas_search.common.render.tables import console
+from mnas_search.common.units import format_duration
 
 _QUIET = 10.0  # seconds between lines where there is no terminal to draw a bar on
 
@@ -46,6 +52,51 @@ class Bar:
             self._bar.add_task(text, total=total, completed=done)
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], completed=done, description=text)
+
+
+class Countdown:
+    """A bar over the whole of some work. On a terminal it moves by itself, between results too;
+    elsewhere, a line is printed now and then.
+
+    Args:
+        state: gives the share that is done, from 0 to 1, the seconds left, and a text.
+    """
+
+    def __init__(self, state: Callable[[], tuple[float, float, str]]) -> None:
+        self._state = state
+        self._live: Live | None = None
+        self._spoken = 0.0
+
+    def show(self) -> None:
+        """Begin to draw, or print a line."""
+        if sys.stderr.isatty():
+            if self._live is None:
+                self._live = Live(
+                    get_renderable=self._draw,
+                    console=console(stderr=True),
+                    refresh_per_second=2,
+                    transient=True,
+                )
+                self._live.start()
+        elif time.monotonic() - self._spoken > _QUIET:
+            self._spoken = time.monotonic()
+            print(self._line(), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _line(self) -> str:
+        _, left, text = self._state()
+        return f"{format_duration(left)} left; {text}"
+
+    def _draw(self) -> RenderableType:
+        share, _, _ = self._state()
+        row = Table.grid(padding=(0, 1))
+        row.add_row(ProgressBar(total=1.0, completed=share, width=20), self._line())
+        return row
 
 
 class Note:

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from mnas_search.architecture import published
+from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.latency import LatencyTable
 from mnas_search.architecture.scaling import widest
 from mnas_search.architecture.traced_network import Network
@@ -31,6 +32,7 @@ from mnas_search.nas.evaluator import (
     SupportsIntermediateReports,
     SupportsTestSplit,
     SupportsTraining,
+    check_space,
 )
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, check_feasible
@@ -40,7 +42,7 @@ from mnas_search.nas.space.cost import space_cost
 from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.space.mapped import map_space
 from mnas_search.nas.trial import Trial
-from mnas_search.networks.weights.pretrained import load_pretrained
+from mnas_search.networks.weights.pretrained import Pretrained, load_pretrained
 
 # What users would take without a search; a winner has to beat the first.
 _BASELINES = ("efficientnet_b0", "mobilenet_v2", "mnasnet_a1")
@@ -74,18 +76,18 @@ class Setup:
             table_of: gives the table of latencies for the space, where latency is bounded.
             begun: the configuration of the folder that is resumed or read.
         """
+        self.pretrained = None if config.init is None else load_pretrained(config.init)
         place = find_deployment(
             config.space,
             config.data,
             config.resolution,
-            pretrained=config.init is not None,
+            pretrained=None if self.pretrained is None else _affordable(config, self.pretrained),
             recorded=begun,
         )
         config, self._deployment = replace(config, resolution=place.resolution), place
         name = config.evaluator or (EVIDENCE if _has_evidence(config) else TRAINING)
         config = replace(config, evaluator=name)
         loaded = plugins.load("evaluators", name)
-        self.pretrained = None if config.init is None else load_pretrained(config.init)
         found = as_evaluator(
             loaded,
             data=config.data,
@@ -133,6 +135,8 @@ class Setup:
                 f"prior {config.prior!r} requires a controller that uses it, such as bayesian, "
                 f"got {config.controller!r}"
             )
+        with error_context("the search space's decode"):
+            check_space(self.evaluator, self.space)
         self._controller = controller
         latency = None  # after what can be refused without it: to build a table takes minutes
         if config.target_latency is not None:
@@ -221,6 +225,15 @@ class Setup:
         if self.pretrained is not None:
             recorded["init_sha256"] = self.pretrained.sha256
         return recorded | content_hashes(recorded, PLUGINS, self.evaluator)
+
+
+def _affordable(config: RunConfig, pretrained: Pretrained) -> int:
+    """Return the largest resolution at which the pretrained network has the target's FLOPs or
+    fewer; its own if there is none, or no target for FLOPs."""
+    target = config.target_flops or float("inf")
+    classes = config.num_classes or 1000
+    found = pretrained.largest(lambda network: cost(network).macs <= target, classes)
+    return (found or pretrained.architecture).resolution
 
 
 def _least(*bounds: float | None) -> float | None:

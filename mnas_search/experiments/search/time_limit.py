@@ -13,7 +13,8 @@ class TimeLimit:
     """Decides whether a search has time for another candidate.
 
     Trainings after the search are taken to last as long as the candidates did on average, and a
-    second start of the workers as long as the first.
+    second start of the workers as long as the first. The first candidate of each worker is left
+    out: it may have waited for imports.
 
     Args:
         seconds: of the whole run over all its sessions; None for no limit.
@@ -40,8 +41,9 @@ class TimeLimit:
 
     @property
     def mean(self) -> float | None:
-        """Mean seconds of a candidate's whole training; None before the first one."""
-        return sum(self._seconds) / len(self._seconds) if self._seconds else None
+        """Mean seconds of a candidate's whole training; None as long as it is not known."""
+        known = self._seconds[self._workers :]
+        return sum(known) / len(known) if known else None
 
     def record(self, trial: Trial) -> None:
         """Take the duration of a finished candidate."""
@@ -57,8 +59,8 @@ class TimeLimit:
 
     def allows_candidate(self, following: int, reserved: float = 0.0) -> bool:
         """Return whether one more candidate, and what follows the search, end within the limit;
-        once refused, all later ones are. Before the first one has finished, nothing is known of
-        their duration, and all are allowed.
+        once refused, all later ones are. As long as nothing is known of their duration, all are
+        allowed.
 
         Args:
             following: number of trainings like a candidate's.

@@ -50,6 +50,12 @@ class Stages:
     remeasured: Remeasured
 
 
+def trainings_after(baselines: int) -> int:
+    """Return the number of trainings of a comparison with so many baselines, and of the test of
+    the two networks that it chooses."""
+    return (TOP + baselines + 2) * TRAININGS
+
+
 def make_stages(
     setup: Setup,
     journal: Events,
@@ -71,8 +77,7 @@ def make_stages(
         seed=seed,
     )
     baselines = () if setup.tested is None else setup.baselines()
-    # Trainings of the comparison, and of the two networks that are tested.
-    compared = 0 if setup.tested is None else (TOP + len(baselines) + 2) * TRAININGS
+    compared = 0 if setup.tested is None else trainings_after(len(baselines))
     reserved = 0.0 if setup.check is None else _CHECK
 
     def count() -> int:

@@ -1,0 +1,137 @@
+"""The command `fit`."""
+
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnas_search.cli.options import (
+    DURATION,
+    FOLDER,
+    format_option,
+    print_json,
+    run_option,
+)
+from mnas_search.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from mnas_search.cli.fit_console import FitConsole
+    from mnas_search.experiments.fit.clock import FitListener
+    from mnas_search.experiments.fit.result import FitResult
+
+_OPTIONS = (
+    "target_flops",
+    "target_latency",
+    "target_memory",
+    "device",
+    "latency_table",
+    "max_params",
+    "max_memory",
+    "space",
+    "controller",
+    "init",
+    "exponent",
+    "workers",
+    "gpus_per_trial",
+    "ray_address",
+    "seed",
+    "resolution",
+)
+
+
+@click.command()
+@click.argument("data")
+@click.option(
+    "--time",
+    type=DURATION,
+    default="30m",
+    help="Time for everything, from the plan to the export, e.g. 30m or 2h.",
+)
+@run_option(*_OPTIONS)
+@click.option(
+    "--objective",
+    metavar="NAME",
+    default="hard",
+    help="Reward: hard, the best accuracy within the target; soft and absolute as for `run`.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan, and stop; nothing is written.")
+@click.option(
+    "--output", type=FOLDER, help="New folder, or one to resume.", show_default="fit/<data>-<n>"
+)
+@format_option
+def fit(data: str, dry_run: bool, output: Path | None, form: str, **options: Any) -> None:
+    """Turn images into a trained, exported network within a time.
+
+    DATA is a folder of images with one subfolder per class, or another form of --data of `run`.
+    The time is divided among a search, where it suffices for one, its comparison with published
+    networks, and the training of what that recommends. Without a target, the network has
+    EfficientNet-B0's FLOPs at the data's resolution. An interrupted fit is continued by
+    `mnas-search resume`.
+    """
+    from mnas_search.experiments.fit.config import FitConfig
+    from mnas_search.experiments.fit.session import plan_only, start
+
+    config = FitConfig(data=data, **options)
+    if dry_run:
+        for line in plan_only(config, _console()):
+            click.echo(line)
+        return
+    _finish(form, lambda listener: start(config, output, listener))
+
+
+def resume_fit(
+    folder: Path,
+    form: str,
+    *,
+    trials: int | None,
+    time_budget: float | None,
+    workers: int | None,
+    gpus_per_trial: float | None,
+    ray_address: str | None,
+) -> None:
+    """Resume a fit (`mnas-search resume`)."""
+    from mnas_search.experiments.fit.session import resume
+
+    for name, value in {"trials": trials, "time-budget": time_budget}.items():
+        if value is not None:
+            raise UsageError(
+                f"--{name} {value:g} requires the folder of a run, got the fit {str(folder)!r}, "
+                "whose plan is fixed"
+            )
+    given = {
+        "workers": workers,
+        "gpus_per_trial": gpus_per_trial,
+        "ray_address": ray_address,
+    }
+    _finish(form, lambda listener: resume(folder, listener, given))
+
+
+def _finish(form: str, work: "Callable[[FitListener], FitResult]") -> None:
+    from mnas_search.common.errors import WorkFailed
+    from mnas_search.experiments.fit.result import lines
+
+    console = _console()
+    try:
+        with redirect_stdout(sys.stderr):  # what Ray prints; the result stands alone
+            result = work(console)
+    except (KeyboardInterrupt, WorkFailed):
+        console.on_end()
+        console.say_how_to_resume()
+        raise
+    if form == "json":
+        print_json(result.to_dict())
+    else:
+        for line in lines(result):
+            click.echo(line)
+
+
+def _console() -> "FitConsole":
+    from mnas_search.cli.fit_console import FitConsole
+
+    return FitConsole()
+
+
+COMMANDS = (fit,)

@@ -1,0 +1,178 @@
+"""Whole fits: images to an exported network within a time, killed in every phase."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from runs import PATIENCE, events
+
+from mnas_search.experiments.fit.clock import FitListener
+from mnas_search.experiments.fit.config import FitConfig
+from mnas_search.experiments.fit.plan import MIN_TRIALS
+from mnas_search.experiments.fit.preparing import prepare
+from mnas_search.experiments.resolve import resolve_architecture
+from mnas_search.experiments.search.recommendation import read_recommended
+
+COMMAND = [sys.executable, "-c", "from mnas_search.cli import main; main()"]
+SPACE = f"{Path(__file__).parents[1] / 'small_space.py'}:SmallSpace"
+TARGET = "800K"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two classes of 32 pixels, one of them darker."""
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for name, level in (("dark", 80), ("light", 170)):
+        (folder / name).mkdir()
+        for number in range(30):
+            pixels = np.clip(rng.normal(level, 60, (32, 32, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def arguments(photos, seconds, folder, *more):
+    options = ("--target-flops", TARGET, "--space", SPACE, "--workers", 0, "--resolution", 32)
+    named = ("--time", f"{seconds:.0f}s", "--output", folder)
+    return [str(one) for one in ("fit", photos, *options, *named, *more)]
+
+
+@pytest.fixture(scope="module")
+def needed(photos):
+    """Seconds with which there is a search."""
+    config = FitConfig(
+        data=str(photos), time=1e5, target_flops=8e5, space=SPACE, workers=0, resolution=32
+    )
+    return prepare(config, FitListener(), time.monotonic()).plan.needed
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
+    run_cli, photos, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run_cli(*arguments(photos, 60, tmp_path / "new", "--dry-run"))
+    assert code == 0, err
+    assert not list(tmp_path.iterdir())
+    lines = out.splitlines()
+    assert lines[0] == "plan: the best network within 800K FLOPs, in 1 min 00 s"
+    assert [line.split(":")[0] for line in lines[-2:]] == ["training", "finish"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--time", "1s"), "time must be at least "),
+        (("--target-flops", "1K"), "no network in space "),
+        (("--time", "0"), "invalid value for '--time': expected a positive duration"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(run_cli, photos, tmp_path, options, message):
+    code, _, err = run_cli(*arguments(photos, 60, tmp_path / "new"), *options)
+    assert code == 2
+    assert err.splitlines()[-1].startswith(f"error: {message}")
+    assert not (tmp_path / "new").exists()
+
+
+def test_one_class_is_refused(run_cli, photos, tmp_path):
+    one = tmp_path / "one"
+    (one / "dark").mkdir(parents=True)
+    for file in (photos / "dark").iterdir():
+        (one / "dark" / file.name).write_bytes(file.read_bytes())
+    code, _, err = run_cli("fit", one, "--output", tmp_path / "new")
+    assert code == 2
+    assert "must have images of two classes or more, got one (dark)" in err.splitlines()[-1]
+
+
+@pytest.mark.full
+def test_without_time_for_a_search_a_baseline_is_trained(run_cli, photos, tmp_path):
+    folder = tmp_path / "fit"
+    code, out, err = run_cli(*arguments(photos, 40, folder), "--format", "json")
+    assert code == 0, err
+    plan, found = read(folder / "plan.json"), json.loads(out)
+    assert plan["trials"] == 0
+    assert not (folder / "run").exists()
+    assert found["source"] == "baseline"
+    assert found["test"] == read_recommended(folder).test == found["training"]["test"]["top1"]
+    before = (folder / "journal.jsonl").read_text(), read(folder / "plan.json")
+    code, again, err = run_cli(*arguments(photos, 40, folder), "--format", "json")
+    assert code == 0, err
+    assert json.loads(again)["test"] == found["test"]
+    new = (folder / "journal.jsonl").read_text()
+    assert new.startswith(before[0])
+    assert {event["event"] for event in events(folder)[len(before[0].splitlines()) :]} == {
+        "session"
+    }
+    assert read(folder / "plan.json") == before[1]
+    code, _, err = run_cli(*arguments(photos, 41, folder))
+    assert (code, "time must be 40.0 to resume" in err) == (2, True)
+
+
+def until_killed(folder, started):
+    """Start or resume the fit, and kill it once `started`; returns whether it was killed."""
+    arguments = (*COMMAND, "resume", str(folder))
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    limit = time.monotonic() + PATIENCE
+    while process.poll() is None and not started() and time.monotonic() < limit:
+        time.sleep(0.02)
+    if process.poll() is None:
+        os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+def lines_of(path):
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+@pytest.mark.full
+def test_killed_in_every_phase_a_fit_keeps_its_lengths(run_cli, photos, needed, tmp_path):
+    folder = tmp_path / "fit"
+    first = subprocess.Popen(
+        [*COMMAND, *arguments(photos, 1.3 * needed + 20, folder)], stderr=subprocess.PIPE
+    )
+    journal, run = folder / "journal.jsonl", folder / "run" / "journal.jsonl"
+    while first.poll() is None and not lines_of(journal):
+        time.sleep(0.02)
+    first.kill()
+    first.communicate()
+    plan = read(folder / "plan.json")
+    assert plan["trials"] >= MIN_TRIALS
+
+    def told(event):
+        return sum(f'"event": "{event}"' in line for line in lines_of(run))
+
+    metrics = folder / "training" / "metrics.jsonl"
+    phases = {
+        "search": lambda: told("tell") >= 3,
+        "comparison": lambda: told("verdict") >= 2,
+        "training": lambda: len(lines_of(metrics)) >= 2,
+    }
+    for phase, started in phases.items():
+        assert until_killed(folder, started), phase
+    length = [event for event in events(folder) if event["event"] == "training"]
+    assert len(length) == 1
+    code, out, err = run_cli("resume", folder)
+    assert code == 0, err
+    assert read(folder / "plan.json") == plan
+    assert read(folder / "run" / "config.json")["config"]["trials"] == plan["trials"]
+    assert 3 <= told("tell") == told("ask") <= plan["trials"]  # fewer where steps became slower
+    assert read(folder / "training" / "config.json")["config"]["epochs"] == length[0]["epochs"]
+    assert len(lines_of(metrics)) == length[0]["epochs"]
+    assert len(out.splitlines()) == 5
+    result = read_recommended(folder)
+    assert result.test is not None and result.weights == str(folder / "training")
+    assert resolve_architecture(str(folder)) == result.architecture
+    done = subprocess.run(
+        [sys.executable, "model.py"], cwd=folder / "export", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,118 @@
+"""Plans of fits: pure functions of measured times."""
+
+import json
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from mnas_search.common.errors import UsageError
+from mnas_search.experiments.fit.plan import (
+    BASELINES_SHARE,
+    MAX_LENGTH,
+    MAX_TRIALS,
+    MIN_TRIALS,
+    SLACK,
+    TRAINING_SHARE,
+    Plan,
+    Sizes,
+    StepTimes,
+    make_plan,
+)
+
+
+def seconds(high):
+    return st.floats(1e-3, high, allow_nan=False)
+
+
+TIMES = st.builds(StepTimes, proxy=seconds(600), epoch=seconds(3600), test=seconds(600))
+SIDES = st.dictionaries(st.sampled_from((32, 64, 224)), TIMES, min_size=1, max_size=2)
+SIZES = st.builds(
+    Sizes,
+    time=st.floats(1, 1e6),
+    workers=st.integers(0, 64),
+    training_workers=st.sampled_from((1, 2, 4)),
+    recipe_epochs=st.integers(1, 300),
+    baselines=st.integers(1, 3),
+    compared=st.integers(0, 18),
+)
+MEASURING = seconds(60)
+
+
+def planned(times, sizes, measuring=0.0):
+    try:
+        return make_plan(times, sizes, measuring=measuring)
+    except UsageError:
+        return None
+
+
+def changed(sizes, **changes):
+    return Sizes(**{name: getattr(sizes, name) for name in Sizes.__slots__} | changes)
+
+
+@given(times=SIDES, sizes=SIZES, measuring=MEASURING)
+def test_a_plan_keeps_the_time_and_every_phase_has_its_minimum(times, sizes, measuring):
+    plan = planned(times, sizes, measuring)
+    assume(plan is not None)
+    assert plan.total <= (1 - SLACK) * sizes.time * (1 + 1e-9)
+    assert set(plan.epochs) == set(times)
+    assert all(1 <= n <= MAX_LENGTH * sizes.recipe_epochs for n in plan.epochs.values())
+    assert plan.trials == 0 or MIN_TRIALS <= plan.trials <= MAX_TRIALS
+    assert (plan.trials > 0) == (sizes.time >= plan.needed)
+    assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+
+
+@given(times=SIDES, sizes=SIZES, measuring=MEASURING)
+def test_the_training_has_its_share(times, sizes, measuring):
+    plan = planned(times, sizes, measuring)
+    assume(plan is not None)
+    epoch = max(one.epoch for one in times.values()) * 1.25
+    most = min(plan.epochs.values()) == MAX_LENGTH * sizes.recipe_epochs
+    if plan.trials and not most:
+        assert plan.seconds["training"] >= TRAINING_SHARE * sizes.time - epoch - 1e-6
+    assert plan.trials or plan.seconds["baselines"] <= BASELINES_SHARE * sizes.time * (1 + 1e-9)
+
+
+@given(times=SIDES, sizes=SIZES, more=st.floats(1, 10))
+def test_more_time_gives_no_shorter_search_and_faster_steps_no_shorter_training(
+    times, sizes, more
+):
+    plan, longer = planned(times, sizes), planned(times, changed(sizes, time=more * sizes.time))
+    assume(plan is not None)
+    assert longer.trials >= plan.trials
+    assert longer.needed == plan.needed
+    if not plan.trials and not longer.trials:
+        assert (longer.baselines, longer.seeds) >= (plan.baselines, plan.seeds)
+
+
+@given(times=TIMES, sizes=SIZES, left=seconds(1e6), slowdown=st.floats(0.1, 10))
+def test_epochs_left_grow_with_the_time_and_shrink_with_slower_steps(times, sizes, left, slowdown):
+    plan = planned({32: times}, sizes)
+    assume(plan is not None)
+    here = plan.remaining_epochs(32, left=left, slowdown=slowdown)
+    assert 1 <= here <= plan.remaining_epochs(32, left=2 * left, slowdown=slowdown)
+    assert plan.remaining_epochs(32, left=left, slowdown=2 * slowdown) <= here
+    if here > 1 and slowdown <= 1:
+        assert plan.training_seconds(32, here) <= left
+
+
+PHOTOS = StepTimes(proxy=80.0, epoch=25.0, test=25.0)  # 4,000 of 32 pixels, on two CPUs
+USUAL = Sizes(
+    time=1800.0, workers=2, training_workers=2, recipe_epochs=100, baselines=3, compared=18
+)
+
+
+def test_half_an_hour_for_4000_photos_on_two_cpus_is_a_training():
+    plan = make_plan({32: PHOTOS}, USUAL)
+    assert (plan.trials, plan.baselines, plan.seeds) == (0, 3, 1)
+    assert plan.seconds["training"] > 0.75 * USUAL.time
+    both = make_plan({32: PHOTOS, 64: PHOTOS}, USUAL)  # six proxies would be too many
+    assert (both.trials, both.baselines, both.seeds) == (0, 1, 2)
+    plan = make_plan({32: PHOTOS}, changed(USUAL, time=plan.needed))
+    assert plan.trials == MIN_TRIALS
+
+
+def test_a_time_too_short_for_one_candidate_says_what_it_needs():
+    with pytest.raises(UsageError, match=r"time must be at least 1 min 27 s .*, got 20.0 s"):
+        make_plan({32: PHOTOS}, changed(USUAL, time=20.0), measuring=2.0)
+    assert make_plan({32: PHOTOS}, changed(USUAL, time=87.0), measuring=2.0).epochs == {32: 1}
