@@ -16,11 +16,12 @@ from mnas_search.common.machine import one_thread
 from mnas_search.data import Split, load
 from mnas_search.data.loading import own_resolution
 from mnas_search.nas.evaluator import Evaluator, Resources
+from mnas_search.nas.space.contract import SearchSpace
 from mnas_search.nas.trial import Evaluation
 from mnas_search.networks import build
 from mnas_search.networks.weights.pretrained import Pretrained
 from mnas_search.training import devices, loop
-from mnas_search.training.proxy import map_sizes, proxy_architecture
+from mnas_search.training.proxy import check_distinct, map_sizes, proxy_architecture
 from mnas_search.training.recipe import MAX_PROXY_SIDE, ProxyRecipe, Recipe, proxy_recipe
 from mnas_search.training.recipes import finetuning_proxy
 
@@ -132,6 +133,10 @@ class ProxyTraining(Evaluator):
         if self._name == "digits":
             proxy += "; digits are a demonstration and say nothing about ImageNet"
         return (proxy, *(single_line(f"data {self._name}: {note}") for note in self._notes))
+
+    def check_space(self, space: SearchSpace) -> None:
+        """Raise `UsageError` for a space two of whose options become one proxy."""
+        check_distinct(space, width=self.recipe.width, divisor=self.recipe.divisor)
 
     def proxy(self, network: Network) -> Architecture:
         """Return the small network that is trained for a candidate."""

@@ -168,6 +168,20 @@ class SupportsTraining(Protocol):
     recipe: object
 
 
+@runtime_checkable
+class SupportsSpaceCheck(Protocol):
+    """Knows search spaces that it cannot rank."""
+
+    def check_space(self, space: SearchSpace) -> None:
+        """Raise `UsageError` for such a space."""
+
+
+def check_space(evaluator: Evaluator, space: SearchSpace) -> None:
+    """Raise `UsageError` for a space that the evaluator knows it cannot rank."""
+    if isinstance(evaluator, SupportsSpaceCheck):
+        evaluator.check_space(space)
+
+
 def is_noisy(evaluator: Evaluator) -> bool:
     """Return whether another seed could give another accuracy."""
     return evaluator.noisy if isinstance(evaluator, SupportsNoise) else True

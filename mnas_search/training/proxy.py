@@ -13,6 +13,7 @@ from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.scaling import scale
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
+from mnas_search.nas.space.contract import SearchSpace
 
 _BN_MOMENTUM = 0.1
 
@@ -76,6 +77,33 @@ def _keep_last_strides(architecture: Architecture, count: int) -> Architecture:
     return replace(
         architecture, stages=tuple(stages), stem=replace(stem, pool=stem.pool and count > 0)
     )
+
+
+def check_distinct(space: SearchSpace, *, width: float, divisor: int) -> None:
+    """Check that no two options of a decision become one network at this width.
+
+    The other decisions have their first options, then their last.
+
+    Raises:
+        UsageError: two do, and a proxy could not rank them.
+    """
+    for end in (0, -1):
+        others = {decision.name: decision.options[end] for decision in space.decisions}
+        for decision in space.decisions:
+            seen: dict[object, tuple[object, object]] = {}
+            for option in decision.options:
+                network = space.decode({**others, decision.name: option})
+                if not isinstance(network, Architecture):
+                    return
+                whole = plan(network).parts
+                narrow = plan(scale(network, width=width, divisor=divisor)).parts
+                other, its_whole = seen.setdefault(narrow, (option, whole))
+                if its_whole != whole:
+                    raise UsageError(
+                        f"proxy width must keep the options of {decision.name} apart, got "
+                        f"width={width:g},divisor={divisor}, at which {other!r} and {option!r} "
+                        "become one network"
+                    )
 
 
 def map_sizes(architecture: Architecture) -> tuple[int, ...]:

@@ -95,14 +95,15 @@ class ProxyRecipe:
     Attributes:
         resolution: side of the images, in pixels.
         width: multiplier of the candidate's channels.
-        divisor: those channels become multiples of it.
+        divisor: those channels become multiples of it. The widths of spaces are multiples of
+            8: at a quarter of them, a divisor above 2 makes some equal.
         fraction: share of the training split, the same images for every candidate.
         training: the training recipe of the proxy.
     """
 
     resolution: int = 8
-    width: float = 0.125
-    divisor: int = 4
+    width: float = 0.25
+    divisor: int = 1
     fraction: float = 1.0
     training: Recipe = field(default_factory=Recipe)
 
@@ -160,15 +161,19 @@ MAX_PROXY_IMAGES = 40_000  # images of all epochs of a candidate, by default
 def proxy_recipe(side: int, count: int) -> ProxyRecipe:
     """Return the proxy recipe for `count` training images of `side` pixels.
 
-    On large data a candidate sees a fraction of the images, which bounds its cost.
+    Beyond 8 pixels, a candidate sees `MAX_PROXY_IMAGES` of any data: many epochs of few images, or
+    four of a fraction of many. Images of up to 8 pixels are learnt in five epochs.
     """
     recipe = PROXY
     if side > PROXY.resolution:
         recipe = ProxyRecipe(
             resolution=min(MAX_PROXY_SIDE, side),
-            width=0.25,
-            divisor=4,
-            training=Recipe(epochs=4, batch_size=128, augmentations=(Shift(most=2), Flip())),
+            training=Recipe(epochs=4, batch_size=64, augmentations=(Shift(most=2), Flip())),
         )
-    share = MAX_PROXY_IMAGES / (recipe.training.epochs * count)
-    return replace(recipe, fraction=float(f"{min(1.0, share):.3g}"))
+    training = recipe.training
+    batch = min(training.batch_size, count)
+    per_epoch = count // batch * batch  # a smaller last batch is dropped
+    if side > PROXY.resolution:
+        training = training.override(epochs=max(training.epochs, MAX_PROXY_IMAGES // per_epoch))
+    share = min(1.0, MAX_PROXY_IMAGES / (training.epochs * per_epoch))
+    return replace(recipe, fraction=float(f"{share:.3g}"), training=training)

@@ -390,7 +390,7 @@ def test_default_recipes_are_cheaper_ones_and_the_usual_one():
         "epochs=1",
         "epochs=2",
         "resolution=4",
-        "width=0.0625",
+        "width=0.125",
         "fraction=0.5",
         "default",
     )
@@ -413,7 +413,7 @@ def test_real_trainings(tmp_path, run_cli):
     by_name = {p["proxy"]: p for p in told["comparisons"][0]["proxies"]}
     # What is given and the default anyway is not part of the name, but of the recipe.
     assert list(by_name) == ["fraction=0.05,epochs=1", "fraction=0.1,epochs=2"]
-    assert "resolution=8,width=0.125" in by_name["fraction=0.05,epochs=1"]["recipe"]
+    assert "resolution=8,width=0.25" in by_name["fraction=0.05,epochs=1"]["recipe"]
     assert len({t["accuracy"] for t in trained(folder)}) > 4
     short, same = by_name.values()
     assert 0 < short["seconds"] < same["seconds"]

@@ -327,7 +327,7 @@ def test_the_test_split_stays_at_home():
 
 def test_rungs_keep_the_test_split():
     """Else a run with early stopping would end without a verdict."""
-    evaluator = ProxyTraining(proxy="epochs=3,fraction=0.1,width=0.05").with_intermediate_reports(
+    evaluator = ProxyTraining(proxy="epochs=3,fraction=0.1,width=0.125").with_intermediate_reports(
         3
     )
     *rungs, result = evaluator.with_test_split().evaluate(B0, seed=0)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -201,6 +202,29 @@ def test_untrained_exports_have_nothing_beside_them(run_cli, tmp_path):
     assert not {"labels.json", "preprocess.json", "predict.py"} & {
         path.name for path in (tmp_path / "x").iterdir()
     }
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore:Overwriting mnas_")  # in timm's registry
+def test_200_images_in_every_format(trained, run_cli, tmp_path, monkeypatch):
+    """By `predict.py` of each export, without mnas-search; timm loads in this process only."""
+    need("onnx", "onnxruntime", "onnxscript", "timm", "torchvision")
+    write_images(tmp_path / "test", 67, seed=2)
+    expected = predicted(run_cli, trained, tmp_path / "test")
+    files = sorted(expected)[:200]
+    for form in ("onnx", "pytorch", "torch-export", "huggingface", "timm", "torchvision"):
+        folder = tmp_path / form
+        code, _, err = run_cli("export", trained, "--to", form, "-o", folder)
+        assert code == 0, err
+        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.delitem(sys.modules, "model", raising=False)  # of another format
+        script = runpy.run_path(str(folder / "predict.py"))
+        for file in files:
+            found, row = script["predict"](file), expected[file]
+            assert script["LABELS"][found.argmax()] == row["class"], (form, file)
+            given = dict(zip(script["LABELS"], found, strict=True))
+            for entry in row["top"]:
+                assert given[entry["class"]] == pytest.approx(entry["probability"], abs=1e-4)
 
 
 # -- int8 ----------------------------------------------------------------------------------------

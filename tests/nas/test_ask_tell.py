@@ -69,6 +69,15 @@ def test_wrong_values_are_refused():
         mnas_search.ask_tell(ToySpace, "400K", seed=-1)
 
 
+def test_a_space_that_fixes_an_option_takes_its_own_value_alone():
+    for space in (ToySpace, ToySpace()):
+        mnas_search.ask_tell(space, "400K", num_classes=10, resolution=32)
+        for option in ("num_classes", "resolution"):
+            message = f"{option} is fixed by space 'python:ToySpace', got 64"
+            with pytest.raises(mnas_search.UsageError, match=message):
+                mnas_search.ask_tell(space, "400K", **{option: 64})
+
+
 def test_an_exhausted_space_ends_the_asks():
     study = mnas_search.ask_tell(ToySpace, 1e6, controller="random_search")
     with pytest.raises(mnas_search.WorkFailed, match="the space is exhausted"):

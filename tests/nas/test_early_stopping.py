@@ -610,7 +610,7 @@ def test_killed_at_a_rung_and_resumed_by_the_same_bars(tmp_path):
 @pytest.mark.full
 def test_digits_are_really_trained_and_really_stopped(tmp_path):
     folder = tmp_path / "run"
-    more = ["--data", "digits", "--proxy", "epochs=4,fraction=0.1,width=0.05"]
+    more = ["--data", "digits", "--proxy", "epochs=4,fraction=0.1,width=0.125"]
     done = call(command(folder, *more, evaluator=None, trials=6))
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

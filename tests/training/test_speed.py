@@ -270,15 +270,34 @@ def test_capturing_leaves_the_network_as_it_was(monkeypatch):
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
-def test_a_candidate_sees_a_bounded_number_of_images_whatever_the_data():
+def test_a_candidate_sees_as_many_images_of_any_data():
     for side in (8, 28, 32, 224):
-        for count in (100, 1_000, 12_345, 50_000, 1_281_167):
+        for count in (1, 100, 255, 900, 1_000, 12_345, 50_000, 1_281_167):
             recipe = proxy_recipe(side, count)
-            seen = recipe.training.epochs * count * recipe.fraction
+            training, whole = recipe.training, round(recipe.fraction * count)
+            batch = min(training.batch_size, whole)
+            seen = training.epochs * (whole // batch * batch)
             assert seen <= 1.005 * MAX_PROXY_IMAGES  # a fraction has three digits
-            assert recipe.fraction == 1 or seen > 0.995 * MAX_PROXY_IMAGES
+            if side > 8:
+                assert seen > 0.97 * MAX_PROXY_IMAGES
     assert proxy_recipe(32, 50_000).override("fraction=1").fraction == 1
     assert "of 1,077 images" in ProxyTraining().caveats(B0)[0]
+
+
+@pytest.mark.parametrize(
+    ("side", "count", "epochs", "fraction"),
+    [
+        (32, 900, 44, 1),
+        (32, 1_200, 34, 1),
+        (32, 4_000, 10, 1),
+        (32, 50_000, 4, 0.2),
+        (8, 900, 5, 1),
+        (8, 80_000, 5, 0.1),
+    ],
+)
+def test_small_data_are_trained_for_more_epochs(side, count, epochs, fraction):
+    recipe = proxy_recipe(side, count)
+    assert (recipe.training.epochs, recipe.fraction) == (epochs, fraction)
 
 
 def test_a_worker_keeps_the_memory_it_frees():

@@ -26,6 +26,7 @@ from mnas_search.nas.evaluator import (
     SupportsTabularResults,
     SupportsTraining,
     TabularResults,
+    check_space,
     is_noisy,
 )
 from mnas_search.nas.problem import Problem, check_feasible
@@ -37,6 +38,7 @@ from mnas_search.training.recipe import ProxyRecipe
 
 DEFAULT = "default"  # name of the unchanged recipe
 _PATIENCE = 1_000  # draws in a row that repeat earlier networks
+_MIN_WIDTH = 0.125  # at which spaces with widths in multiples of 8 keep their options apart
 _MISSES, _BATCH = 100_000, 1_000  # draws in a row beyond a target; draws that are counted together
 _LONGER = 3  # the default reference has this multiple of the default recipe's epochs
 
@@ -131,6 +133,9 @@ def make_plan(config: FidelityConfig, begun: Mapping[str, Any] | None = None) ->
         else _evaluator_reference(text, config, space)
         for text in config.references
     ]
+    for recipe in (*proxies, *references):
+        if isinstance(recipe, ComparedRecipe):
+            check_space(recipe.evaluator, space)
     records = [reference for reference in references if isinstance(reference, Records)]
     if len(records) > 1:
         raise UsageError(
@@ -160,7 +165,7 @@ def default_proxies(usual: ProxyRecipe) -> tuple[str, ...]:
         f"epochs={math.ceil(epochs / 5)}",
         f"epochs={math.ceil(2 * epochs / 5)}",
         f"resolution={max(4, resolution // 2)}",
-        f"width={usual.width / 2:g}",
+        f"width={max(_MIN_WIDTH, usual.width / 2):g}",
         f"fraction={usual.fraction / 2:g}",
     )
     return (*(t for t in texts if usual.override(t) != usual), DEFAULT)

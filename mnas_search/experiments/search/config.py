@@ -32,6 +32,7 @@ from mnas_search.nas.evaluator import (
     SupportsIntermediateReports,
     SupportsTestSplit,
     SupportsTraining,
+    check_space,
 )
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, check_feasible
@@ -134,6 +135,8 @@ class Setup:
                 f"prior {config.prior!r} requires a controller that uses it, such as bayesian, "
                 f"got {config.controller!r}"
             )
+        with error_context("the search space's decode"):
+            check_space(self.evaluator, self.space)
         self._controller = controller
         latency = None  # after what can be refused without it: to build a table takes minutes
         if config.target_latency is not None:

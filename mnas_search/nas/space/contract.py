@@ -86,6 +86,9 @@ class BatchAccuracy(Protocol):
         """Return fractions [N]."""
 
 
+_DEFAULTS = {"resolution": 224, "num_classes": 1000}
+
+
 def first_network(space: SearchSpace) -> Network:
     """Return the network of every decision's first option."""
     return space.decode({d.name: d.options[0] for d in space.decisions})
@@ -104,18 +107,24 @@ def make_space(
     name: str, *, resolution: int | None = 224, num_classes: int | None = 1000
 ) -> SearchSpace:
     """Return the search space of a name, for deployment at a resolution and number of classes;
-    None for the space's own."""
-    target = plugins.load("search_spaces", name)
-    if isinstance(target, SearchSpace):
-        return target
-    if not (isinstance(target, type) and issubclass(target, SearchSpace)):
-        raise UsageError(f"space must be a SearchSpace class, got {name!r}")
-    accepted = inspect.signature(target).parameters
+    None for the space's own.
+
+    Raises:
+        UsageError: a space that takes no such option, or is an instance, has other networks.
+    """
+    target = space = plugins.load("search_spaces", name)
     given = {"resolution": resolution, "num_classes": num_classes}
-    defaults = {"resolution": 224, "num_classes": 1000}
+    accepted: set[str] = set()
+    if isinstance(target, type) and issubclass(target, SearchSpace):
+        accepted = given.keys() & inspect.signature(target).parameters.keys()
+        fitting = {o: v for o, v in given.items() if o in accepted and v is not None}
+        space = plugins.make(target, name, **fitting)
+    if not isinstance(space, SearchSpace):
+        raise UsageError(f"space must be a SearchSpace class, got {name!r}")
     for option, value in given.items():
-        if option not in accepted and value not in (None, defaults[option]):
-            raise UsageError(f"{option} is fixed by space {name!r}, got {value}")
-    fitting = {o: value for o, value in given.items() if o in accepted and value is not None}
-    space: SearchSpace = plugins.make(target, name, **fitting)
+        if option not in accepted and value not in (None, _DEFAULTS[option]):
+            with error_context("the search space's decode"):
+                own = getattr(first_network(space), option, None)
+            if value != own:
+                raise UsageError(f"{option} is fixed by space {name!r}, got {value}")
     return space
