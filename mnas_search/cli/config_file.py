@@ -20,10 +20,7 @@ def _take(context: click.Context, parameter: click.Parameter, file: Path | None)
     win."""
     del parameter
     if file is not None:
-        known = [
-            p.name for p in context.command.params if p.name not in ("config", "help", "form")
-        ]
-        options = _read(file, [name for name in known if name is not None])
+        options = _read(file, [*_OPTIONS, "output"])
         context.default_map = {name: _typed(file, name, v) for name, v in options.items()}
 
 

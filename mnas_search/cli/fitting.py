@@ -55,7 +55,8 @@ _OPTIONS = (
     "--objective",
     metavar="NAME",
     default="hard",
-    help="Reward: hard, the best accuracy within the target; soft and absolute as for `run`.",
+    help="Reward: hard, the best accuracy within the target; soft, which gives up accuracy for "
+    "fewer FLOPs, and absolute as for `run`.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan, and stop; nothing is written.")
 @click.option(

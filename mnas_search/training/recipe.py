@@ -168,7 +168,7 @@ def proxy_recipe(side: int, count: int) -> ProxyRecipe:
     if side > PROXY.resolution:
         recipe = ProxyRecipe(
             resolution=min(MAX_PROXY_SIDE, side),
-            training=Recipe(epochs=4, batch_size=128, augmentations=(Shift(most=2), Flip())),
+            training=Recipe(epochs=4, batch_size=64, augmentations=(Shift(most=2), Flip())),
         )
     training = recipe.training
     batch = min(training.batch_size, count)

@@ -61,6 +61,7 @@ def test_an_exponent_that_follows_from_the_objective_is_not_kept_for_another(run
     [
         ("target_flop: 400M", "unknown option 'target_flop' in {} (did you mean target_flops?)"),
         ("colour: red", "unknown option 'colour' in {}; options: target_flops, target_latency"),
+        ("verbose: 2", "unknown option 'verbose' in {}; options: target_flops"),
         ("target_flops: 400X", "'--target-flops': expected a positive size"),
         ("target_flops: -4", "'--target-flops': expected a positive size"),
         ("target_flops: true", "'--target-flops': expected a positive size"),

@@ -7,6 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mnas_search.common.errors import UsageError
+from mnas_search.experiments.fit.config import FitConfig
 from mnas_search.experiments.fit.plan import (
     BASELINES_SHARE,
     MAX_LENGTH,
@@ -19,6 +20,7 @@ from mnas_search.experiments.fit.plan import (
     StepTimes,
     make_plan,
 )
+from mnas_search.experiments.fit.preparing import resolve_target, second_resolution
 
 
 def seconds(high):
@@ -116,3 +118,28 @@ def test_a_time_too_short_for_one_candidate_says_what_it_needs():
     with pytest.raises(UsageError, match=r"time must be at least 1 min 27 s .*, got 20.0 s"):
         make_plan({32: PHOTOS}, changed(USUAL, time=20.0), measuring=2.0)
     assert make_plan({32: PHOTOS}, changed(USUAL, time=87.0), measuring=2.0).epochs == {32: 1}
+
+
+def test_the_second_resolution():
+    assert [second_resolution(side) for side in (32, 64, 96, 128, 224)] == [64, 128, 64, 96, 160]
+
+
+def test_without_a_target_it_is_that_of_efficientnet_b0():
+    config, notes = resolve_target(FitConfig(data="digits", resolution=32))
+    assert config.objective == "hard"
+    assert notes == (
+        "no target was given: 102M FLOPs, those of EfficientNet-B0 at 32 pixels "
+        "(--target-flops changes it)",
+    )
+    assert config.target_flops == pytest.approx(102e6, rel=0.01)
+    given = FitConfig(data="digits", target_memory=2e7)
+    assert resolve_target(given) == (given, ())
+
+
+def test_a_configuration_survives_its_folder():
+    config = FitConfig(data="digits", target_flops=1e8, workers=1, seed=3)
+    assert FitConfig.from_dict({**config.to_dict(), "data_sha256": "x"}) == config
+    with pytest.raises(UsageError, match="time must be"):
+        FitConfig(data="digits", time=0.0)
+    with pytest.raises(UsageError, match="require --target-latency"):
+        FitConfig(data="digits", device="cpu")

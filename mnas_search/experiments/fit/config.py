@@ -80,4 +80,3 @@ class FitConfig:
 
 _RUN = {one.name for one in fields(RunConfig)}
 _SHARED = [one.name for one in fields(FitConfig) if one.name in _RUN]
-FIT_OPTIONS = tuple(name for name in _SHARED if name not in ("data", "objective"))

@@ -162,7 +162,7 @@ def describe(prepared: Prepared) -> list[str]:
     else:
         lines.append(
             f"no search: one that can be trusted, with its comparison, requires --time "
-            f"{_minutes(plan.needed)}; without one, the time trains a scaled baseline longer"
+            f"{_minutes(plan.needed)}; without one, the training has the time"
         )
     what = prepared.prospects[0].baselines[0].label
     if plan.trials or plan.seeds:

@@ -20,8 +20,7 @@ class FitResult:
         recommended: the network, with the accuracies of the last training.
         trained: the last training.
         seconds: of all sessions.
-        compared: short name, source and mean validation accuracy of what was compared by short
-            trainings: the recommended network and the best baseline.
+        comparison: of the run, as `BaselineComparison.summary` gives it; None without a search.
     """
 
     recommended: Recommendation

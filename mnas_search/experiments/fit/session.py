@@ -3,7 +3,8 @@
 config.json       the options, with versions
 plan.json         the plan, made before anything was trained
 latency.json      the table of latencies, where latency is bounded
-journal.jsonl     sessions, the baselines' trainings, the length of the last training, the end
+journal.jsonl     sessions, the baselines' trainings, the end of the search, the length of the last
+                  training
 run/              the search and its comparison (`mnas-search run`), if the plan has one
 training/         the last training (`mnas-search train`)
 export/           the trained network: files of the training's export; onnx/ if onnx is installed

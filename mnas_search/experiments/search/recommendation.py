@@ -14,7 +14,6 @@ from typing import Any, Literal, Protocol, TypeVar, final
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import RunFolderError
 from mnas_search.common.files import read_json, write_atomically
-from mnas_search.common.statistics import mean_margin
 
 FILE = "recommended.json"
 Source = Literal["winner", "baseline"]
@@ -103,18 +102,17 @@ class Compared(Protocol):
 AnyCompared = TypeVar("AnyCompared", bound=Compared)
 
 
-def recommend(compared: Sequence[AnyCompared]) -> AnyCompared:
+def recommend(compared: Sequence[AnyCompared], margin: float) -> AnyCompared:
     """Choose a network by its mean validation accuracy over fresh seeds.
 
-    Differences within the 95 % interval of the best mean are no reason to choose; among such
-    networks a pretrained one comes first, then the one with the fewest multiply-adds. The interval
-    is Student's, with the deviation between seeds pooled over all networks: three values of one
-    network would say little of it. It leaves out the choice of images, which is the same for all.
+    Differences within the interval of the best mean are no reason to choose: among such networks a
+    pretrained one comes first, then the one with the fewest multiply-adds.
 
     Args:
-        compared: at least one; all with the same number of seeds, at least two.
+        compared: at least one.
+        margin: half the width of the 95 % interval of a mean over seeds. It leaves out the choice
+            of images, which is the same for all.
     """
     best = max(fmean(one.validation) for one in compared)
-    margin = mean_margin([one.validation for one in compared], len(compared[0].validation))
     equal = [one for one in compared if fmean(one.validation) >= best - margin]
     return min(equal, key=lambda one: (one.weights is None, one.macs, -fmean(one.validation)))

@@ -157,12 +157,12 @@ class BaselineComparison:
     def recommended(self) -> Candidate | None:
         """What is recommended among winner and baselines; None before the last training."""
         found = [one for one in (self.winner, *self.baselines) if one and one.validation]
-        return recommend(found) if found and self.complete else None
+        return recommend(found, self.margin) if found and self.complete else None
 
     @property
     def margin(self) -> float:
-        """Half the width of the 95 % interval of a mean, over seeds, the deviation between which
-        is pooled over all networks."""
+        """Half the width of Student's 95 % interval of a mean over seeds. The deviation between
+        them is pooled over all networks: three values of one network would say little of it."""
         return mean_margin(self._groups(), TRAININGS)
 
     @property
