@@ -167,7 +167,8 @@ def describe(prepared: Prepared) -> list[str]:
     what = prepared.prospects[0].baselines[0].label
     if plan.trials or plan.seeds:
         what = "what is recommended" if plan.trials else "the best of them"
-    epochs = " or ".join(str(n) for n in sorted(set(plan.epochs.values())))
+    sides = plan.resolutions if plan.seeds else plan.resolutions[:1]
+    epochs = " or ".join(map(str, sorted({plan.epochs[side] for side in sides})))
     lines.append(_line(plan, "training", f"{what}, about {epochs} epochs"))
     lines.append(_line(plan, "finish", "test and export"))
     return lines
