@@ -112,8 +112,7 @@ def test_the_command_and_what_the_folder_holds(whole, tmp_path, run_cli, monkeyp
     folder = Path("trainings/network-1")
     assert err.startswith(f"training folder: {folder}\n")
     report = json.loads(out)
-    name = NETWORK.replace("s2", "s1")  # at 8 pixels, the stem's stride is the one that is kept
-    assert (report["name"], report["epochs"], report["folder"]) == (name, 4, str(folder))
+    assert (report["name"], report["epochs"], report["folder"]) == (NETWORK, 4, str(folder))
     assert json.loads((folder / "result.json").read_text()) == report
     lines = untimed(folder)
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
