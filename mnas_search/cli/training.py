@@ -51,8 +51,7 @@ if TYPE_CHECKING:
     "--resolution",
     type=int,
     help="Input resolution in pixels.",
-    show_default="the data set's own, for a name or a block string without --init; else the "
-    "architecture's",
+    show_default="the data set's own, for a name without --init; else the architecture's",
 )
 @click.option(
     "--init",
@@ -108,24 +107,24 @@ def train(architecture: str, lite: bool, output: Path | None, form: str, **optio
 
     ARCH is a name (`mnas-search list architectures`), a quoted block string, a JSON file, or a
     run's folder (what it recommends). Words that tables print may follow:
-    "efficientnet_b0 x0.44 @32". Its classifier is given the classes of the data set. At a
-    resolution below 128 pixels that is not its own, it loses strides, but not with --init. An
+    "efficientnet_b0 x0.44 @32". Its classifier is given the classes of the data set. Without
+    --init, a name is trained at the data's resolution; below 128 pixels, it loses strides. An
     interrupted training is continued by `mnas-search resume`.
     """
     from mnas_search.architecture.adaptation import lite as as_lite
     from mnas_search.common.folders import holds_experiment
     from mnas_search.data.loading import own_resolution
-    from mnas_search.experiments.resolve import resolve_architecture, says_resolution
+    from mnas_search.experiments.resolve import is_published, resolve_architecture
     from mnas_search.experiments.training.session import start
     from mnas_search.experiments.training.settings import TrainingConfig
 
     network = resolve_architecture(architecture)
     random = options["init"] is None  # pretrained weights need all the strides
+    fits = random and is_published(architecture)
     begun = output is not None and holds_experiment(output)
-    if options["resolution"] is None and random and not begun:
-        if not says_resolution(architecture):
-            options["resolution"] = own_resolution(options["data"])
-    adapted = random and options["resolution"] is not None
+    if fits and options["resolution"] is None and not begun:
+        options["resolution"] = own_resolution(options["data"])
+    adapted = fits and options["resolution"] is not None
     network = as_lite(network) if lite else network
     config = TrainingConfig(architecture=network, adapted=adapted, **options)
     _finish(form, lambda listener: start(config, output, listener))

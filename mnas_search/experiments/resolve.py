@@ -62,11 +62,11 @@ def labelled(network: Architecture, base: Architecture) -> Architecture:
     return replace(network, name=f"{network.label} @{network.resolution}")
 
 
-def says_resolution(text: str) -> bool:
-    """Return whether an architecture comes with a resolution that was chosen: by a word such as
-    `@32`, in a JSON file, or in a folder. Those of names and block strings are the papers'."""
+def is_published(text: str) -> bool:
+    """Return whether an architecture is a published one, whose resolution and strides are those
+    of its paper: a name, perhaps with a width factor, but without a resolution such as `@32`."""
     base, _, resolution = _split(text)
-    return resolution is not None or (base not in published.names() and is_path(base))
+    return resolution is None and base in published.names()
 
 
 def _split(text: str) -> tuple[str, float | None, int | None]:

@@ -9,7 +9,7 @@ from mnas_search.architecture.adaptation import adapt
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.scaling import scale
 from mnas_search.common.errors import MnasSearchError
-from mnas_search.experiments.resolve import resolve_architecture, says_resolution
+from mnas_search.experiments.resolve import is_published, resolve_architecture
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.options import RunConfig
 
@@ -44,13 +44,12 @@ def test_other_forms_take_the_words_too(tmp_path):
     assert resolve_architecture(str(spaced)) == B0
 
 
-def test_which_texts_say_a_resolution(tmp_path):
+def test_which_texts_say_no_resolution_and_strides(tmp_path):
     file = tmp_path / "network.json"
     file.write_text(B0.to_json())
-    assert says_resolution("efficientnet_b0 x0.44 @32")
-    assert says_resolution(str(file))
-    assert not says_resolution("efficientnet_b0 x0.44")
-    assert not says_resolution("ds_r1_k3_s1_c16")
+    assert is_published("efficientnet_b0") and is_published("efficientnet_b0 x0.44")
+    for text in ("efficientnet_b0 x0.44 @32", str(file), "ds_r1_k3_s1_c16"):
+        assert not is_published(text)
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,12 @@ def fixed_resolution(name: str) -> int | None:
     target = plugins.load("search_spaces", name)
     if isinstance(target, type) and "resolution" in inspect.signature(target).parameters:
         return None
+    space = make_space(name)
+    if not space.decisions:  # refused later
+        return None
     with error_context("the search space's decode"):
-        return first_network(make_space(name)).resolution
+        network: Network | None = first_network(space)
+    return None if network is None else network.resolution
 
 
 def make_space(
