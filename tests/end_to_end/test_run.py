@@ -268,7 +268,7 @@ def test_a_missing_target_and_a_missing_command(run_cli):
     assert "--target-flops" in err
     code, _, err = run_cli("search")
     assert code == 2
-    assert "commands: bench, compare, evaluate, explain, export, fidelity, latency, list" in err
+    assert "commands: bench, compare, evaluate, explain, export, fidelity, fit, latency" in err
 
 
 def test_every_candidate_fails(run_cli, tmp_path):

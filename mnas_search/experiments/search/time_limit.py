@@ -31,8 +31,9 @@ class TimeLimit:
         self._end = begun + self._total - seconds_spent(journal)
         self._startup: float | None = None  # seconds until the first candidate is asked for
         self._over = False
-        told = (event for event in journal.events if event["event"] == "tell")
-        self._seconds = [e["seconds"] for e in told if e["status"] == "ok" and e["seconds"]]
+        # A broken event is refused later, where the trials are read.
+        told = (e for e in journal.events if e["event"] == "tell" and e.get("status") == "ok")
+        self._seconds = [e["seconds"] for e in told if e.get("seconds")]
 
     @property
     def left(self) -> float:
