@@ -319,14 +319,14 @@ def test_a_training_learns_and_repeats():
         task="random-labels",
         images=64,
         resolution=8,
-        steps=8,
+        steps=16,
         batch_size=32,
         learning_rate=3e-3,
         optimiser="adam",
-        reads=(2, 8),
+        reads=(2, 16),
     )
     readings = list(training(small(), 0))
-    assert [r.name for r in readings] == ["loss@2", "loss@8", "loss sum"]
+    assert [r.name for r in readings] == ["loss@2", "loss@16", "loss sum"]
     early, late, _sum = (r.value for r in readings)
     assert late > early + 0.3
     assert [r.value for r in training(small(), 0)] == [r.value for r in readings]
