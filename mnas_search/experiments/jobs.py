@@ -2,7 +2,6 @@
 
 import base64
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -67,7 +66,7 @@ class JournalledQueue(JobQueue[EvaluationJob]):
             first one is asked for.
         describe: gives a result's event, with `fingerprint`, `seed`, `accuracy`, `seconds`,
             `error`, and `recipe`, `trial`, `test`, `images` and `correct` where there are any.
-        deadline: `time.monotonic()` after which no job is handed out.
+        has_time: whether another job may be handed out.
     """
 
     def __init__(
@@ -77,11 +76,11 @@ class JournalledQueue(JobQueue[EvaluationJob]):
         jobs: Callable[[], Sequence[EvaluationJob]],
         journal: Events,
         describe: Describe,
-        deadline: float = float("inf"),
+        has_time: Callable[[], bool] = lambda: True,
         on_result: Callable[[EvaluationJob, JobResult], None] = lambda job, result: None,
     ) -> None:
         self._jobs, self._journal, self._describe = jobs, journal, describe
-        self._deadline, self._on_result = deadline, on_result
+        self._has_time, self._on_result = has_time, on_result
         self._todo: list[EvaluationJob] | None = None
         self._in_flight = 0
         found = (found for found in journal.events if found["event"] == event)
@@ -103,10 +102,10 @@ class JournalledQueue(JobQueue[EvaluationJob]):
 
     @property
     def finished(self) -> bool:
-        return not self._in_flight and (time.monotonic() > self._deadline or not self._open())
+        return not self._in_flight and not (self._open() and self._has_time())
 
     def next(self) -> EvaluationJob | None:
-        if time.monotonic() > self._deadline or not self._open():
+        if not (self._open() and self._has_time()):
             return None
         self._in_flight += 1
         return self._open().pop(0)

@@ -1,5 +1,6 @@
 """The trainings of a plan, and their results."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
@@ -50,7 +51,7 @@ class Trainings:
             jobs=lambda: jobs,
             journal=journal,
             describe=_event,
-            deadline=deadline,
+            has_time=lambda: time.monotonic() <= deadline,
             on_result=lambda job, result: on_result(plan.recipes[job.evaluator_index], result),
         )
 

@@ -84,7 +84,7 @@ class Result:
         self._remeasured = stages.remeasured
         self._ended = search.finished
         self._compared = stages.comparison if search.finished else None
-        self._test = stages.test
+        self._test, self._limit = stages.test, stages.limit
         # The finalists by the check, best first; those that could not be trained; the winner and
         # EfficientNet-B0 with their second opinions.
         self.finalists: tuple[Finalist, ...] = ()
@@ -158,13 +158,13 @@ class Result:
     @cached_property
     def recommendation(self) -> Recommendation | None:
         """The network to use. None before the end of the search and of the comparison with
-        baselines, where there is one, and without a winner."""
+        baselines, where there is one and time for it, and without a winner."""
         if not self._ended or self.best is None:
             return None
         compared = self._compared
         chosen = None if compared is None else compared.recommended
         if chosen is None:
-            if compared is not None and not compared.complete:
+            if compared is not None and not (compared.complete or self._limit.left_out):
                 return None
             return Recommendation(name=self.name, source="winner", architecture=self.architecture)
         test = None if self._test is None else self._test.of(chosen)

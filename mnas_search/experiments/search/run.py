@@ -141,7 +141,8 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         stages = make_stages(setup, journal, drawn, limit, on_trial, on_rung)
         search = stages.search
         fresh = not any(event["event"] in ("ask", "warm start") for event in journal.events)
-        journal.append({"event": "session", "phase": "start-up"})
+        before = round(time.monotonic() - begun, 3)
+        journal.append({"event": "session", "seconds": before, "phase": "start-up"})
         if fresh and config.start_from:
             search.warm_start(*setup.warm_start())
         listener.on_start(folder)
@@ -160,6 +161,7 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
                 listener.on_stage("measuring the best networks on the device")
                 leading = tuple(Result(setup, folder, stages).leading.values())
                 stages.remeasured.measure(leading, table)
+            _note_what_is_left_out(stages, folder, listener)
         finally:
             _write_tables(Result(setup, folder, stages))
         result = Result(setup, folder, stages, timing)
@@ -179,6 +181,7 @@ def _best_text(best: Trial | None) -> str:
 def _run_stages(config: RunConfig, stages: Stages, listener: Listener) -> Timing | None:
     """Run the stages in sequence; return None where nothing was left to do."""
     start, timing = time.monotonic(), None
+    stages.limit.start()
     workers, (searching, replicating, *later) = _drive(config, stages.searching, listener)
     if searching.first is not None:
         timing = Timing(
@@ -196,6 +199,25 @@ def _run_stages(config: RunConfig, stages: Stages, listener: Listener) -> Timing
         timing = timing or Timing()
         timing = replace(timing, final=timing.final + time.monotonic() - begun)
     return timing
+
+
+def _note_what_is_left_out(stages: Stages, folder: Path, listener: Listener) -> None:
+    """Say what the time budget did not suffice for; without its comparison with baselines, the
+    search's winner is recommended."""
+    compared, test = stages.comparison, stages.test
+    if compared is None or test is None or stages.search.best is None:
+        return
+    if not compared.complete:
+        stages.limit.leave_out_comparison()
+        what = "comparison with baselines: the search's winner is recommended as it is"
+    elif test.queue.remaining and test.of(compared.recommended) is None:
+        what = "test of what is recommended"
+    else:
+        return
+    listener.on_note(
+        f"no time was left for the {what}; `mnas-search resume {folder}` with a larger "
+        "--time-budget makes up for it"
+    )
 
 
 def _drive(

@@ -11,7 +11,7 @@ its accuracies is that of the candidate which the *other* seeds choose: no train
 its own choice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, final
@@ -89,6 +89,7 @@ class BaselineComparison:
     Args:
         baselines: within the constraints.
         random_baseline: a random search of the same budget.
+        has_time: whether another training may begin.
     """
 
     def __init__(
@@ -100,12 +101,19 @@ class BaselineComparison:
         random_baseline: Search | None,
         seed: int,
         journal: Events,
+        has_time: Callable[[], bool] = lambda: True,
     ) -> None:
         self._search, self._random_baseline = search, random_baseline
         self._objective, self._baselines = objective, tuple(baselines)
         repeats = range(FIRST, FIRST + TRAININGS)
         self._trainings = SeededTrainings(
-            "verdict", "verdict", self._networks, repeats, seed=seed, journal=journal
+            "verdict",
+            "verdict",
+            self._networks,
+            repeats,
+            seed=seed,
+            journal=journal,
+            has_time=has_time,
         )
         self.queue = self._trainings.queue
 

@@ -6,7 +6,7 @@ has used, and these trainings are measured on the test split; no other network i
 has no part in any choice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, final
@@ -59,11 +59,24 @@ class Tested:
 class HeldOutTest:
     """Trains what the comparison recommends, and its best baseline, and tests them."""
 
-    def __init__(self, comparison: BaselineComparison, *, seed: int, journal: Events) -> None:
+    def __init__(
+        self,
+        comparison: BaselineComparison,
+        *,
+        seed: int,
+        journal: Events,
+        has_time: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._comparison = comparison
         repeats = range(FIRST + TRAININGS, FIRST + 2 * TRAININGS)
         self._trainings = SeededTrainings(
-            "test", "test", self._networks, repeats, seed=seed, journal=journal
+            "test",
+            "test",
+            self._networks,
+            repeats,
+            seed=seed,
+            journal=journal,
+            has_time=has_time,
         )
         self.queue = self._trainings.queue
 

@@ -21,11 +21,23 @@ class Replicates:
     """Evaluates at most `count()` trials of a finished search once more."""
 
     def __init__(
-        self, search: Search, *, count: Callable[[], int], seed: int, journal: Events
+        self,
+        search: Search,
+        *,
+        count: Callable[[], int],
+        seed: int,
+        journal: Events,
+        has_time: Callable[[], bool] = lambda: True,
     ) -> None:
         self._search, self._count = search, count
         self._trainings = SeededTrainings(
-            "repeat", "seed noise", self._networks, (1,), seed=seed, journal=journal
+            "repeat",
+            "seed noise",
+            self._networks,
+            (1,),
+            seed=seed,
+            journal=journal,
+            has_time=has_time,
         )
         self.queue = self._trainings.queue
 

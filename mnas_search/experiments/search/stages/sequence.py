@@ -24,6 +24,7 @@ from mnas_search.nas.evaluator import is_noisy
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Evaluation, Trial
 
+_TESTED = 2  # networks on the test split
 _CHECK = 30.0  # seconds that are kept for the finalists' short trainings on digits
 
 
@@ -38,6 +39,7 @@ class Stages:
         search, replicates, check, comparison, test: of these stages; a search by predictions has a
             check, and one that trained its candidates on data a comparison and a test.
         remeasured: latencies of the best networks, where latency is bounded.
+        limit: the run's time.
     """
 
     searching: tuple[Stage, ...]
@@ -48,12 +50,13 @@ class Stages:
     comparison: BaselineComparison | None
     test: HeldOutTest | None
     remeasured: Remeasured
+    limit: TimeLimit
 
 
 def trainings_after(baselines: int) -> int:
     """Return the number of trainings of a comparison with so many baselines, and of the test of
     the two networks that it chooses."""
-    return (TOP + baselines + 2) * TRAININGS
+    return (TOP + baselines + _TESTED) * TRAININGS
 
 
 def make_stages(
@@ -89,22 +92,29 @@ def make_stages(
         limit.record(trial)
         on_trial(trial)
 
+    def has_time_to_compare() -> bool:
+        assert comparison is not None
+        return limit.allows_comparison(comparison.queue.remaining + _TESTED * TRAININGS)
+
     search = make_search(
         controller=setup.controller(),
         journal=journal,
-        has_time=lambda: limit.allows_candidate(count() + compared, reserved),
+        has_time=lambda: limit.allows_candidate(count(), compared, reserved),
         stopping=None if config.early_stopping is None else Asha(),
         on_trial=on_finished,
         on_rung=on_rung,
     )
-    replicates = Replicates(search, count=count, seed=seed, journal=journal)
+    replicates = Replicates(
+        search, count=count, seed=seed, journal=journal, has_time=lambda: not limit.is_late
+    )
     title = "training some networks again, with other seeds"
     searching = [Stage("", evaluator, search), Stage(title, evaluator, replicates.queue)]
     drawn = None
     if random_journal is not None:
         drawn = make_search(controller=setup.random_controller(), journal=random_journal)
         searching.append(Stage("searching at random", evaluator, drawn))
-    check, comparison, test, following = None, None, None, []
+    check, test, following = None, None, []
+    comparison: BaselineComparison | None = None
     if setup.check is not None:
         check = FinalistCheck(
             search,
@@ -125,10 +135,13 @@ def make_stages(
             random_baseline=drawn,
             seed=seed,
             journal=journal,
+            has_time=has_time_to_compare,
         )
         title = "training the best candidates and the baselines, with other seeds"
         searching.append(Stage(title, evaluator, comparison.queue))
-        test = HeldOutTest(comparison, seed=seed, journal=journal)
+        test = HeldOutTest(
+            comparison, seed=seed, journal=journal, has_time=lambda: not limit.is_late
+        )
         title = "testing the recommended network and the best baseline, with other seeds again"
         following.append(Stage(title, setup.tested, test.queue))
     return Stages(
@@ -140,4 +153,5 @@ def make_stages(
         comparison=comparison,
         test=test,
         remeasured=Remeasured(journal),
+        limit=limit,
     )

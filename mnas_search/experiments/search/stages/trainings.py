@@ -30,6 +30,7 @@ class SeededTrainings:
     Args:
         networks: gives (trial or NO_TRIAL, network) of all, when the first job is asked for.
         repeats: which repeats of a network these are: a seed each, derived from the run's `seed`.
+        has_time: whether another one may begin.
     """
 
     def __init__(
@@ -41,10 +42,15 @@ class SeededTrainings:
         *,
         seed: int,
         journal: Events,
+        has_time: Callable[[], bool] = lambda: True,
     ) -> None:
         self._networks, self._repeats, self._seed = networks, repeats, seed
         self.queue = JournalledQueue(
-            event, jobs=self._jobs, journal=journal, describe=trial_event(event, phase)
+            event,
+            jobs=self._jobs,
+            journal=journal,
+            describe=trial_event(event, phase),
+            has_time=has_time,
         )
 
     def results(self, network: Network) -> list[JobResult]:
