@@ -73,12 +73,20 @@ def fit(data: str, dry_run: bool, output: Path | None, form: str, **options: Any
     `mnas-search resume`.
     """
     from mnas_search.experiments.fit.config import FitConfig
+    from mnas_search.experiments.fit.preparing import describe
     from mnas_search.experiments.fit.session import plan_only, start
 
     config = FitConfig(data=data, **options)
     if dry_run:
-        for line in plan_only(config, _console()):
-            click.echo(line)
+        if output is not None:
+            raise UsageError(
+                f"--output {output} requires a fit, got --dry-run, which writes nothing"
+            )
+        prepared = plan_only(config, _console())
+        if form == "json":
+            print_json(prepared.plan.to_dict())
+        else:
+            click.echo("\n".join(describe(prepared)))
         return
     _finish(form, lambda listener: start(config, output, listener))
 

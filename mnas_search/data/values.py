@@ -41,8 +41,14 @@ class Split:
         for label in np.flatnonzero(size):
             members = order[self.labels[order] == label]
             rank[members] = np.arange(len(members))
-        kept = rank < np.maximum(1, np.round(fraction * size))[self.labels]
+        kept = rank < _kept(size, fraction)[self.labels]
         return Split(images=self.images[kept], labels=self.labels[kept])
+
+    def share(self, fraction: float) -> float:
+        """Return the share of the images that `part(fraction)` has; with many classes it is
+        larger than the fraction."""
+        size = np.bincount(self.labels)
+        return float(np.minimum(size, _kept(size, fraction)).sum()) / len(self.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,3 +108,8 @@ class Dataset:
             found.update(np.ascontiguousarray(split.images).data)
             found.update(np.ascontiguousarray(split.labels).data)
         return found.hexdigest()
+
+
+def _kept(size: NDArray[np.int64], fraction: float) -> NDArray[np.float64]:
+    """Return how many images of each class are in a fraction of a split."""
+    return np.maximum(1, np.round(fraction * size))

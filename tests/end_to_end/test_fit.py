@@ -60,7 +60,12 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
     run_cli, photos, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    code, out, err = run_cli(*arguments(photos, 60, tmp_path / "new", "--dry-run"))
+    given = arguments(photos, 60, tmp_path / "new", "--dry-run")
+    code, _, err = run_cli(*given)
+    assert (code, "requires a fit, got --dry-run" in err) == (2, True)
+    at = given.index("--output")
+    del given[at : at + 2]
+    code, out, err = run_cli(*given)
     assert code == 0, err
     assert not list(tmp_path.iterdir())
     lines = out.splitlines()

@@ -2,12 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from mnas_search.architecture.published import architecture
 from mnas_search.common.errors import UsageError
+from mnas_search.data import Split
 from mnas_search.experiments.fit.config import FitConfig
+from mnas_search.experiments.fit.measuring import shares_to_measure, training_config
 from mnas_search.experiments.fit.plan import (
     BASELINES_SHARE,
     MAX_LENGTH,
@@ -56,7 +60,7 @@ def changed(sizes, **changes):
 def test_a_plan_keeps_the_time_and_every_phase_has_its_minimum(times, sizes, measuring):
     plan = planned(times, sizes, measuring)
     assume(plan is not None)
-    assert plan.total <= (1 - SLACK) * sizes.time * (1 + 1e-9)
+    assert sum(plan.seconds.values()) <= (1 - SLACK) * sizes.time * (1 + 1e-9)
     assert set(plan.epochs) == set(times)
     assert all(1 <= n <= MAX_LENGTH * sizes.recipe_epochs for n in plan.epochs.values())
     assert plan.trials == 0 or MIN_TRIALS <= plan.trials <= MAX_TRIALS
@@ -96,6 +100,30 @@ def test_epochs_left_grow_with_the_time_and_shrink_with_slower_steps(times, size
     assert plan.remaining_epochs(32, left=left, slowdown=2 * slowdown) <= here
     if here > 1 and slowdown <= 1:
         assert plan.training_seconds(32, here) <= left
+
+
+@given(times=SIDES, sizes=SIZES, measuring=MEASURING, late=st.floats(0, 1))
+def test_a_search_that_begins_late_leaves_the_training_its_time(times, sizes, measuring, late):
+    plan = planned(times, sizes, measuring)
+    assume(plan is not None and plan.trials)
+    before = plan.seconds["measuring"] + plan.seconds["baselines"]
+    search = plan.seconds["search"] + plan.seconds["comparison"]
+    assert search <= plan.search_budget(before) * (1 + 1e-9)
+    elapsed = before + late * search
+    later = plan.seconds["training"] + plan.seconds["finish"]
+    budget = plan.search_budget(elapsed)
+    assert budget == 1 or elapsed + budget + later <= sizes.time * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(("classes", "each"), [(10, 100), (1000, 20), (1000, 1), (7, 3)])
+def test_the_shares_to_measure_differ_with_many_classes(classes, each):
+    labels = np.repeat(np.arange(classes), each)
+    images = Split(images=np.zeros((len(labels), 1, 1, 3), np.uint8), labels=labels)
+    few, more = shares_to_measure(images, 64)
+    assert 0 < few < more <= 1
+    for share in (few, more):
+        assert images.share(share) == len(images.part(share).labels) / len(labels)
+    assert each == 1 or images.share(more) - images.share(few) >= min(0.3, 256 / len(labels))
 
 
 PHOTOS = StepTimes(proxy=80.0, epoch=25.0, test=25.0)  # 4,000 of 32 pixels, on two CPUs
@@ -143,3 +171,10 @@ def test_a_configuration_survives_its_folder():
         FitConfig(data="digits", time=0.0)
     with pytest.raises(UsageError, match="require --target-latency"):
         FitConfig(data="digits", device="cpu")
+
+
+def test_the_last_training_is_told_where_to_train():
+    network = architecture("efficientnet_b0")
+    told = training_config(FitConfig(data="digits", ray_address="auto", gpus_per_trial=0), network)
+    assert (told.ray_address, told.gpus_per_worker) == ("auto", 0.0)
+    assert training_config(FitConfig(data="digits"), network).gpus_per_worker is None

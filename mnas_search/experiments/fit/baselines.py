@@ -4,6 +4,8 @@ With a search, EfficientNet-B0 within the target decides at which resolution it 
 Without one, the best of the baselines at all resolutions is what the last training trains.
 """
 
+import itertools
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -21,6 +23,7 @@ from mnas_search.nas.job import EvaluationJob, EvaluatorPool
 from mnas_search.nas.journal import Events
 
 EVENT = "baseline"
+_CHOSEN = "chosen"  # the event after the last of them
 
 
 @final
@@ -45,15 +48,18 @@ def choose_baseline(
     count: int,
     seeds: int,
     seed: int,
+    deadline: float,
     journal: Events,
     listener: Listener,
 ) -> tuple[Entry, float]:
     """Train what the journal does not hold yet; return the best baseline, and the mean seconds of
-    a training, 0 without one.
+    a training at its resolution, 0 without one. Once chosen, nothing is trained again: what
+    follows is the chosen one's.
 
     Args:
         count: of baselines at each resolution.
         seeds: of each; with 0, the first baseline at the first resolution is taken.
+        deadline: `time.monotonic()` after which no training begins.
 
     Raises:
         WorkFailed: none could be trained.
@@ -77,8 +83,45 @@ def choose_baseline(
         listener.on_progress(len(jobs) - queue.remaining, len(jobs), text)
 
     queue = JournalledQueue(
-        EVENT, jobs=lambda: jobs, journal=journal, describe=_describe, on_result=on_result
+        EVENT,
+        jobs=lambda: jobs,
+        journal=journal,
+        describe=_describe,
+        has_time=lambda: time.monotonic() <= deadline,
+        on_result=on_result,
     )
+    chosen = any(event["event"] == _CHOSEN for event in journal.events)
+    if not chosen:
+        _train(queue, prospects, listener)
+    if not queue.results:  # none was wanted, or the workers' start took all the time
+        first = prospects[0]
+        return Entry(prospect=first, network=first.baselines[0], validation=()), 0.0
+    entries = []
+    for one in prospects:
+        for network in networks[str(one.resolution)]:
+            mine = [job for job in jobs if job.network == network]
+            results = [queue.result(network, job.seed, job.recipe) for job in mine]
+            good = tuple(r for r in results if r and r.accuracy is not None)
+            found = tuple(r.accuracy for r in good if r.accuracy is not None)
+            entry = Entry(prospect=one, network=network, validation=found)
+            entries.append((entry, [r.seconds for r in good]))
+    trained = [(entry, seconds) for entry, seconds in entries if entry.validation]
+    if not trained:
+        raise WorkFailed(f"no baseline can be trained; the first: {queue.results[0].error}")
+    best = max((entry for entry, _ in trained), key=_goodness)
+    if not chosen:
+        event = {"event": _CHOSEN, "network": best.network.label}
+        journal.append({**event, "resolution": best.prospect.resolution}, sync=True)
+    # Seconds of another resolution say nothing of what follows.
+    same = [seconds for entry, seconds in trained if entry.prospect is best.prospect]
+    return best, fmean(itertools.chain.from_iterable(same))
+
+
+def _goodness(entry: Entry) -> tuple[float, int]:
+    return entry.mean, -cost(entry.network).macs
+
+
+def _train(queue: JournalledQueue, prospects: Sequence[Prospect], listener: Listener) -> None:
     config = prospects[0].setup.config
     drive_study(
         queue,
@@ -88,22 +131,6 @@ def choose_baseline(
         gpus_per_trial=config.gpus_per_trial,
         address=config.ray_address,
     )
-    if not jobs:
-        first = prospects[0]
-        return Entry(prospect=first, network=first.baselines[0], validation=()), 0.0
-    entries = []
-    for one in prospects:
-        for network in networks[str(one.resolution)]:
-            mine = [job for job in jobs if job.network == network]
-            results = [queue.result(network, job.seed, job.recipe) for job in mine]
-            found = tuple(r.accuracy for r in results if r and r.accuracy is not None)
-            entries.append(Entry(prospect=one, network=network, validation=found))
-    trained = [entry for entry in entries if entry.validation]
-    if not trained:
-        raise WorkFailed(f"no baseline can be trained; the first: {queue.results[0].error}")
-    best = max(trained, key=lambda entry: (entry.mean, -cost(entry.network).macs))
-    seconds = [result.seconds for result in queue.results if result.accuracy is not None]
-    return best, fmean(seconds)
 
 
 def _describe(job: EvaluationJob, result: JobResult) -> Mapping[str, Any]:

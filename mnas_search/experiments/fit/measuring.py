@@ -104,6 +104,8 @@ def training_config(
         seed=config.seed,
         init=config.init,
         remap=config.init is not None,
+        gpus_per_worker=0.0 if config.gpus_per_trial == 0 else None,
+        ray_address=config.ray_address,
     )
 
 
@@ -129,30 +131,43 @@ def measure_steps(prospect: Prospect, training: TrainingSetup, workers: int) -> 
     Raises:
         WorkFailed: a network could not be trained.
     """
-    images = len(training.job.data.train.labels)
     with one_thread():
-        proxy = _proxy(prospect, images)
+        proxy = _proxy(prospect, training.job.data.train)
         epoch, test = _training(training.job, workers, training.device)
     return StepTimes(proxy=proxy, epoch=epoch, test=test)
 
 
-def _proxy(prospect: Prospect, images: int) -> float:
+def _proxy(prospect: Prospect, images: Split) -> float:
     """Return the seconds of the slowest network's whole proxy training, from those of one epoch on
     few images and on more."""
     recipe = prospect.proxies
-    batch = recipe.training.batch_size
-    few, more = (min(1.0, count * batch / images) for count in (_FEW, _MORE))
-    if few == more:
-        few /= 2
-    little, much = (_evaluator(prospect, share) for share in (few, more))
+    shares = shares_to_measure(images, recipe.training.batch_size)
+    little, much = (_evaluator(prospect, share) for share in shares)
+    few, more = (images.share(share) for share in shares)
+    used = recipe.training.epochs * images.share(recipe.fraction)
+    _seconds(much, prospect.networks[0])  # resizes the images
     found = []
     for network in prospect.networks:
         _seconds(little, network)  # warms up
         short, long = _seconds(little, network), _seconds(much, network)
-        each = max(0.0, long - short) / (more - few)  # of the whole split, once
+        # Seconds of the whole split, once; validation is in the rest.
+        each = max(0.0, long - short) / (more - few) if more > few else short / few
         rest = max(0.0, short - few * each)
-        found.append(recipe.training.epochs * recipe.fraction * each + rest)
+        found.append(used * each + rest)
     return max(found)
+
+
+def shares_to_measure(images: Split, batch: int) -> tuple[float, float]:
+    """Return two shares of a split, of a few batches and of several more; of each class there is
+    one image at least, so that with many classes these are larger shares."""
+    count = len(images.labels)
+    few, more = (min(1.0, batches * batch / count) for batches in (_FEW, _MORE))
+    if few == more:
+        few /= 2
+    apart = min((_MORE - _FEW) * batch / count, more - few)
+    while more < 1 and images.share(more) - images.share(few) < apart:
+        more = min(1.0, 2 * more)
+    return few, more
 
 
 def _evaluator(prospect: Prospect, share: float) -> Evaluator:

@@ -33,6 +33,7 @@ MAX_SEEDS = 3  # of each baseline's proxy
 MAX_LENGTH = 3  # times the recipe's epochs: a longer training gains little
 STARTUP = 10.0  # seconds until Ray's workers have imported torch
 EXPORT = 15.0  # seconds to write and check the exports
+LATEST = 1.5  # times the planned seconds, after which no more baselines are trained
 SLACK = 0.04  # of the time, kept for what was not foreseen
 CONTENTION = 1.25  # how much longer a step takes beside other busy workers
 
@@ -103,11 +104,6 @@ class Plan:
     times: dict[int, StepTimes]
     sizes: Sizes
 
-    @property
-    def total(self) -> float:
-        """Expected seconds of everything."""
-        return sum(self.seconds.values())
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
@@ -134,6 +130,17 @@ class Plan:
         times, durations = self.times[resolution], self._durations(resolution)
         spare = left - SLACK * self.sizes.time - durations.fixed
         return durations.epochs(spare / max(1.0, slowdown), times)
+
+    def search_budget(self, elapsed: float) -> float:
+        """Compute the seconds of the search with its comparison, at least one: as planned, or
+        less where the phases before took longer, so that the training keeps its share.
+
+        Args:
+            elapsed: seconds since the fit began.
+        """
+        planned = (1 + SLACK) * (self.seconds["search"] + self.seconds["comparison"])
+        later = self.seconds["training"] + self.seconds["finish"]
+        return max(1.0, min(planned, self.sizes.time - elapsed - later))
 
     def training_seconds(self, resolution: int, epochs: int) -> float:
         """Return the seconds that the last training is expected to take, its start included."""

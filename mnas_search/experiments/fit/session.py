@@ -3,8 +3,8 @@
 config.json       the options, with versions
 plan.json         the plan, made before anything was trained
 latency.json      the table of latencies, where latency is bounded
-journal.jsonl     sessions, the baselines' trainings, the end of the search, the length of the last
-                  training
+journal.jsonl     sessions, the baselines' trainings and which was chosen, the end of the search,
+                  the length of the last training
 run/              the search and its comparison (`mnas-search run`), if the plan has one
 training/         the last training (`mnas-search train`)
 export/           the trained network: files of the training's export; onnx/ if onnx is installed
@@ -21,6 +21,7 @@ from typing import Any, final
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import RunFolderError, WorkFailed
 from mnas_search.common.files import read_json
+from mnas_search.common.folders import holds_experiment
 from mnas_search.experiments.experiment import (
     Experiment,
     ExperimentKind,
@@ -33,7 +34,7 @@ from mnas_search.experiments.fit.clock import Clock, FitListener, PhaseListener
 from mnas_search.experiments.fit.config import FitConfig
 from mnas_search.experiments.fit.exports import write_exports
 from mnas_search.experiments.fit.measuring import Prospect, training_config
-from mnas_search.experiments.fit.plan import SLACK, Plan
+from mnas_search.experiments.fit.plan import LATEST, Plan
 from mnas_search.experiments.fit.preparing import (
     Prepared,
     describe,
@@ -59,10 +60,10 @@ _LENGTH = "training"  # the event that fixes the length of the last training
 _SEARCHED = "searched"  # the event after a search and its comparison
 
 
-def plan_only(config: FitConfig, listener: FitListener) -> list[str]:
-    """Return the description of the plan; nothing is written."""
+def plan_only(config: FitConfig, listener: FitListener) -> Prepared:
+    """Measure and plan; nothing is written."""
     try:
-        return describe(prepare(config, listener, time.monotonic()))
+        return prepare(config, listener, time.monotonic())
     finally:
         listener.on_end()
 
@@ -159,7 +160,8 @@ def _run(
     prepared = replace(prepared, config=_with_table(prepared.config, folder))
     with experiment.session(recorded) as journal:
         spent = _spent(journal, folder)
-        journal.append({"event": "session", "spent": round(spent, 3)})
+        before = spent + time.monotonic() - begun  # of this session, too
+        journal.append({"event": "session", "spent": round(before, 3)})
         listener.on_start(folder)
         if not experiment.resumed:
             for line in describe(prepared):
@@ -174,8 +176,8 @@ def _run(
 
 
 def _spent(journal: Journal, folder: Path) -> float:
-    """Compute the seconds of earlier sessions. The last one ended with the last sign of life of
-    its run or training; sessions before it are in the events."""
+    """Compute the seconds of earlier sessions. The last one began after `spent` seconds, and
+    ended with the last sign of life of its run or training."""
     events = [event for event in journal.events if event["event"] == "session"]
     if not events:
         return 0.0
@@ -211,6 +213,7 @@ class _Phases:
             count=plan.baselines,
             seeds=plan.seeds,
             seed=config.seed,
+            deadline=time.monotonic() + LATEST * plan.seconds["baselines"],
             journal=self.journal,
             listener=self.listener,
         )
@@ -262,11 +265,19 @@ class _Phases:
             recommended = read_recommended(self.folder / _RUN)
             return recommended, ended[0]["comparison"], ended[0]["seconds"]
         self.clock.begin("search")
-        planned = plan.seconds["search"] + plan.seconds["comparison"]
-        config = self.prepared.config.run(
-            resolution=side, trials=plan.trials, time_budget=(1 + SLACK) * planned
-        )
-        result = search_run.start(config, self.folder / _RUN, self.listener)
+        config, folder = self.prepared.config, self.folder / _RUN
+        if holds_experiment(folder):  # with its own time, and its own table of latencies
+            result = search_run.resume(
+                folder,
+                self.listener,
+                workers=config.workers,
+                gpus_per_trial=config.gpus_per_trial,
+                ray_address=config.ray_address,
+            )
+        else:
+            budget = plan.search_budget(self.clock.elapsed)
+            wanted = config.run(resolution=side, trials=plan.trials, time_budget=budget)
+            result = search_run.start(wanted, folder, self.listener)
         trained = [trial.seconds for trial in result.trials if trial.status == "ok"]
         seconds = round(sum(trained) / max(1, len(trained)), 3)
         compared = None if result.comparison is None else result.comparison.summary()
