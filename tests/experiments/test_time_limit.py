@@ -78,7 +78,7 @@ def test_what_has_begun_may_end_a_little_late():
     journal = tells(10.0)
     late = limit(100.0, journal, ago=103.0)
     assert not late.is_late and late.left < 0
-    assert limit(100.0, journal, ago=106.0).is_late
+    assert limit(100.0, journal, ago=109.0).is_late
     assert not limit(None, journal, ago=1e6).is_late
 
 

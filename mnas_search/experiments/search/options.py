@@ -138,7 +138,7 @@ class RunConfig:
     )
     time_budget: float | None = _option(
         "Time for the whole command, e.g. 10m; a search ends in time for the comparison that "
-        "follows it.",
+        "follows it, which is left out where it does not fit.",
         default="no limit",
         parse=parse_duration,
     )

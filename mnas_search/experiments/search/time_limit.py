@@ -7,7 +7,7 @@ from typing import final
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Trial
 
-LATE = 0.05  # of the limit: by how much what follows the search may end late
+LATE = 0.08  # of the limit: by how much what follows the search may end late
 _EVENT = "time over"
 _SEARCH, _COMPARISON = "search", "comparison"
 
