@@ -19,6 +19,7 @@ from mnas_search.controllers.random_search import RandomSearch
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.experiments.resolve import resolve_architecture
 from mnas_search.experiments.search.recommendation import read_recommended
+from mnas_search.experiments.search.result import Figures
 from mnas_search.experiments.search.stages import held_out_test
 from mnas_search.experiments.search.stages.baseline_comparison import (
     TOP,
@@ -259,6 +260,8 @@ def test_the_interval_of_an_accuracy_lies_within_0_and_1_and_has_a_width():
     shares[0] = 0.0
     near = held_out_test.Tested(accuracies=(0.95, 1.0, 1.0), by_image=shares).accuracy
     assert 0.9 < near.low < near.value < near.high == 1.0
+    figures = Figures(accuracy=0.98, reward=1.0, margin=0.04)
+    assert figures.interval == (pytest.approx(0.94), 1.0)
 
 
 def test_two_equal_networks_are_hardly_ever_told_apart(journals):
