@@ -1,5 +1,6 @@
 """What a command prints on standard error while an experiment is under way."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,7 +80,7 @@ def followed(
     except (KeyboardInterrupt, WorkFailed) as error:
         console.on_end()
         if console.folder is not None and (also_failed or isinstance(error, KeyboardInterrupt)):
-            notify(f"resume with: {command} {console.folder}")
+            notify(f"resume with: {command} {shlex.quote(str(console.folder))}")
         raise
     finally:
         console.on_end()

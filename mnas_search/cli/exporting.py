@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Weights: safetensors, a torch file, or the folder of a training or an export. Weights "
     "of timm and torchvision are converted.",
-    show_default="those of the folder of a training or an export, else random initialisation",
+    show_default="those of the folder of a training, a fit or an export, else random "
+    "initialisation",
 )
 @weights_of_option
 @click.option(
@@ -64,17 +65,13 @@ def export(
 ) -> None:
     """Export an architecture or trained network to a format.
 
-    With the folder of a run, the network that it recommends is exported. The exported network is
+    With the folder of a run, the network that it recommends is exported, untrained; with that of a
+    fit, its trained network. The exported network is
     run once and its outputs are compared with those of the original; if they differ, nothing is
     written.
     """
     from mnas_search.common.files import atomic_directory
-    from mnas_search.common.folders import read_training
-    from mnas_search.experiments.resolve import (
-        exported_architecture,
-        is_path,
-        resolve_architecture,
-    )
+    from mnas_search.experiments.resolve import is_path, resolve_architecture, trained_folder
     from mnas_search.export.artefacts import write_export
     from mnas_search.export.provenance import find_origin
 
@@ -82,8 +79,7 @@ def export(
     network = resolve_architecture(architecture)
     folder = Path(architecture) if is_path(architecture) else None
     if weights is None and folder is not None and exporter.takes_weights:
-        trained = read_training(folder) is not None or exported_architecture(folder) is not None
-        weights = folder if trained else None
+        weights = trained_folder(folder)
     _check_output(output, force)
     tensors = None
     if weights is not None:

@@ -1,5 +1,6 @@
 """What `mnas-search fit` prints on standard error: one display of all phases."""
 
+import shlex
 from pathlib import Path
 from typing import final
 
@@ -54,7 +55,7 @@ class FitConsole(FitListener):
     def say_how_to_resume(self) -> None:
         """Print the command that resumes the fit, once there is a folder."""
         if self._folder is not None:
-            notify(f"resume with: mnas-search resume {self._folder}")
+            notify(f"resume with: mnas-search resume {shlex.quote(str(self._folder))}")
 
     def _show(self) -> None:
         if self._countdown is not None and not is_quiet():

@@ -6,6 +6,7 @@ while the call lasts (`known`). `config.json` holds the name and a digest of the
 """
 
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -54,7 +55,8 @@ def find(name: str) -> Any:
 
 def digest(name: str) -> str:
     """Compute a SHA-256 of the object: its own `sha256` where it has one, else of its code (that
-    of its class for other values) and of the plain values that it captures or holds."""
+    of its class for other values, with the bases that are the user's) and of the plain values that
+    it captures or holds."""
     value = find(name)
     own = getattr(value, "sha256", None)
     if isinstance(own, str):
@@ -69,16 +71,31 @@ def _parts(value: Any) -> list[Any]:
         return [*_parts(value.func), *filter(_is_plain, given)]
     code = getattr(value, "__code__", None)
     if isinstance(code, CodeType):
-        captured = (*(value.__closure__ or ()), *(value.__defaults__ or ()))
+        captured = (
+            *(value.__closure__ or ()),
+            *(value.__defaults__ or ()),
+            *sorted((value.__kwdefaults__ or {}).items()),
+        )
         return [_code(code), *filter(_is_plain, map(_content, captured))]
     if not isinstance(value, type):
         held = getattr(value, "__dict__", {})
         names = [one.name for one in fields(value)] if is_dataclass(value) else held
         state = [(name, getattr(value, name)) for name in sorted(names)]
         return [*_parts(type(value)), *(pair for pair in state if _is_plain(pair[1]))]
+    return [part for one in value.__mro__ if one is value or _is_own(one) for part in _class(one)]
+
+
+def _class(value: type) -> list[Any]:
+    """Return the parts of a class without those of its bases."""
     members = [(name, _function(one)) for name, one in sorted(vars(value).items())]
     functions = [(name, _parts(one)) for name, one in members if hasattr(one, "__code__")]
     return [*functions, *(pair for pair in members if pair[0][0] != "_" and _is_plain(pair[1]))]
+
+
+def _is_own(base: type) -> bool:
+    """Tell whether a base class is neither Python's nor this package's."""
+    package = base.__module__.partition(".")[0]
+    return package not in sys.stdlib_module_names and package != __name__.partition(".")[0]
 
 
 def _code(code: CodeType) -> tuple[Any, ...]:

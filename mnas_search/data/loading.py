@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 
 from mnas_search.common import plugins
@@ -72,6 +73,16 @@ def absolute(data: str) -> str:
     if _is_installed(data) or not os.path.exists(data):
         return data
     return str(Path(data).resolve())
+
+
+def stem(data: str) -> str:
+    """Return a name for new folders: that of the data's own folder, file, class or data set."""
+    if plugins.is_file_reference(data):
+        name = data.rpartition(":")[2]
+    else:
+        path = Path(data)
+        name = path.stem if path.is_file() else path.name
+    return re.sub(r"[^\w.-]+", "-", name)[:100].strip("-") or "data"
 
 
 def is_embedded(data: str | None) -> bool:

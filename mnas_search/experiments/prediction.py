@@ -17,16 +17,15 @@ from torch import Tensor
 
 from mnas_search.common.errors import UsageError, single_line
 from mnas_search.common.extras import require_packages
-from mnas_search.common.folders import read_training
 from mnas_search.data.decode import Pixels, decode_each
 from mnas_search.data.preprocessing import Preprocessing
-from mnas_search.experiments.resolve import exported_architecture
+from mnas_search.experiments.resolve import trained_folder
 from mnas_search.experiments.training.trained import load_trained, prepare
 
 _BATCH = 256
 _TOP = 5
 _EXPECTED = (
-    "the folder of a training, a run, a fit or an export (pytorch, onnx, timm, torchvision or "
+    "the folder of a training, a fit or an export (pytorch, onnx, timm, torchvision or "
     "huggingface), or an .onnx file"
 )
 
@@ -82,19 +81,17 @@ class Predictor:
 def load_predictor(path: Path) -> Predictor:
     """Load the trained network of a folder or an .onnx file.
 
-    The folder is that of a training, of an export, or contains one of them as `training/` or
-    `export/`.
+    The folder is that of a training, a fit or an export.
 
     Raises:
         UsageError: there is none, or it is untrained.
     """
     if path.suffix.lower() == ".onnx" and path.is_file():
         return _of_onnx(path)
-    for folder in (path, path / "training", path / "export"):
-        if read_training(folder) is not None or exported_architecture(folder) is not None:
-            return _of_weights(folder)
-        if (folder / "model.onnx").is_file():
-            return _of_onnx(folder / "model.onnx")
+    if (trained := trained_folder(path)) is not None:
+        return _of_weights(trained)
+    if (path / "model.onnx").is_file():
+        return _of_onnx(path / "model.onnx")
     raise UsageError(f"predict requires {_EXPECTED}, got {str(path)!r}")
 
 

@@ -27,7 +27,7 @@ _ALLOWED = "a block string, a JSON file, or a run's folder"
 
 
 # What follows an architecture: its width factor, and the resolution that it is adapted to.
-_WORDS = re.compile(r"(?P<base>.*?\S)(?: +x(?P<width>\d*\.?\d+))?(?: +@(?P<resolution>\d+))?")
+_WORDS = re.compile(r"(?P<base>.*?\S)(?: +x(?P<width>\d*\.?\d+))?(?: +@(?P<resolution>\d{1,9}))?")
 
 
 def resolve_architecture(
@@ -120,6 +120,15 @@ def exported_architecture(folder: Path) -> Architecture | None:
             continue
         if text is not None:
             return Architecture.from_json(text)
+    return None
+
+
+def trained_folder(folder: Path) -> Path | None:
+    """Return a training's or an export's folder itself, and the training of a fit's folder; None
+    for others, such as a run's, whose networks are untrained."""
+    for one in (folder, folder / "training"):
+        if read_training(one) is not None or exported_architecture(one) is not None:
+            return one
     return None
 
 

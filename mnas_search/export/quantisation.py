@@ -1,9 +1,9 @@
 """Static int8 quantisation of an ONNX file by ONNX Runtime, with its accuracy beside the original.
 
-Weights and activations become int8, as pairs of QuantizeLinear and DequantizeLinear around the
-operators: weights per channel (arXiv 1806.08342, section 3.1.2), activations over the range that
-they have on training images, averaged over small batches, so that a few outliers do not widen it
-(arXiv 1712.05877, section 3.1).
+Weights become int8 and activations uint8, as pairs of QuantizeLinear and DequantizeLinear around
+the operators: weights per channel (arXiv 1806.08342, section 3.1.2), activations over the range
+that they have on training images, averaged over small batches, so that a few outliers do not widen
+it (arXiv 1712.05877, section 3.1).
 """
 
 import tempfile

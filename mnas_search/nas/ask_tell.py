@@ -17,8 +17,9 @@ from mnas_search.nas.job import EvaluationJob
 from mnas_search.nas.journal import MemoryJournal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, check_feasible
+from mnas_search.nas.space.adapted import adapt_space
 from mnas_search.nas.space.choices import Choices
-from mnas_search.nas.space.contract import SearchSpace, make_space
+from mnas_search.nas.space.contract import SearchSpace, fixed_resolution, make_space
 from mnas_search.nas.space.cost import space_cost
 from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.trial import Evaluation, Failure, Trial
@@ -148,7 +149,8 @@ def ask_tell(
         controller: a name, `file.py:Name`, or a `Controller` class.
         objective, exponent: kind of the reward (`soft`, `hard`, `absolute`) and its w.
         max_params, max_memory: upper limits on parameters and on bytes of fp32 inference.
-        resolution, num_classes: at deployment, where FLOPs are counted.
+        resolution, num_classes: at deployment, where FLOPs are counted. Below 128 pixels strides
+            are dropped, as in a search.
         seed: of all random numbers.
 
     Raises:
@@ -165,6 +167,8 @@ def ask_tell(
     groups = {"space": "search_spaces", "controller": "controllers"}
     with plugins.named({"space": space, "controller": controller}, groups) as named:
         networks = make_space(named["space"], resolution=resolution, num_classes=num_classes)
+        if fixed_resolution(named["space"]) is None:
+            networks, _ = adapt_space(networks, resolution)
         cls = load_controller(named["controller"])
         model = CostModel(metrics=tuple(reward.bounds))
         costs = space_cost(networks, model)

@@ -281,7 +281,8 @@ def test_other_images_in_the_same_place_are_refused(tmp_path):
 
 def test_new_folders_are_named_after_the_data_and_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for data, name in ((None, "digits-1"), (None, "digits-2"), ("my own.images", "my-own-1")):
+    cases = ((None, "digits-1"), (None, "digits-2"), ("my own.images", "my-own.images-1"))
+    for data, name in cases:
         if data is not None:
             Path(data).mkdir()
         done = study(wanted("noise=1", data=data, architectures=4))

@@ -13,6 +13,7 @@ from runs import PATIENCE, events, timeless
 
 import mnas_search
 from mnas_search import Callback, Controller, Dataset, Evaluation, Evaluator, Split, sample_choices
+from mnas_search.common import objects
 from mnas_search.testing import ToySpace
 
 TARGET = 600e3
@@ -114,6 +115,39 @@ def test_what_a_closure_or_an_instance_holds_is_part_of_its_digest(tmp_path):
         search(folder, evaluator=make(0.5), trials=5)
         with pytest.raises(mnas_search.UsageError, match="has changed since the run"):
             search(folder, evaluator=make(0.25), trials=5)
+
+
+def test_keyword_defaults_and_base_classes_are_part_of_a_digest():
+    def keyword(factor):
+        def scaled(architecture, *, by=factor):
+            return by * score(architecture)
+
+        return scaled
+
+    def inherited(factor):
+        class Base(Evaluator):
+            def evaluate(self, network, *, seed):
+                yield Evaluation(accuracy=self.scale() * score(network))
+
+            if factor == 0.5:
+
+                def scale(self):
+                    return 0.5
+            else:
+
+                def scale(self):
+                    return 0.25
+
+        return type("Derived", (Base,), {})
+
+    for make in (keyword, inherited):
+        half, again, quarter = (digest_of(make(factor)) for factor in (0.5, 0.5, 0.25))
+        assert half == again != quarter
+
+
+def digest_of(value):
+    with objects.known({"python:value": value}):
+        return objects.digest("python:value")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def test_which_texts_say_no_resolution_and_strides(tmp_path):
     [
         ("efficientnet_b0 x0", "width must be a positive number"),
         ("efficientnet_b0 @0", "resolution must be a whole number from 1"),
+        ("efficientnet_b0 @" + 5_000 * "9", "must"),
         ("efficientnet_b0 @99999999", "resolution must be a whole number from 1"),
         ("efficientnet_b0 x999999", "channels must be"),
         ("efficientnet_b99 x0.5", "unknown architecture 'efficientnet_b99'"),

@@ -14,10 +14,13 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.scaling import scale, widest
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
+from mnas_search.common.statistics import wilson
 from mnas_search.controllers.random_search import RandomSearch
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.experiments.resolve import resolve_architecture
 from mnas_search.experiments.search.recommendation import read_recommended
+from mnas_search.experiments.search.result import Figures
+from mnas_search.experiments.search.stages import held_out_test
 from mnas_search.experiments.search.stages.baseline_comparison import (
     TOP,
     TRAININGS,
@@ -246,6 +249,19 @@ def test_journals_that_tested_every_network_are_read(journals):
     assert found.by_image is None
     bounds = stats.ttest_1samp(found.accuracies, 0.0).confidence_interval(0.95)
     assert (found.accuracy.low, found.accuracy.high) == pytest.approx((bounds.low, bounds.high))
+
+
+def test_the_interval_of_an_accuracy_lies_within_0_and_1_and_has_a_width():
+    perfect = held_out_test.Tested(accuracies=(1.0,) * 3, by_image=np.ones(60)).accuracy
+    assert (perfect.value, perfect.low, perfect.high) == (1.0, *wilson(60, 60))
+    wrong = held_out_test.Tested(accuracies=(0.0,) * 3, by_image=np.zeros(60)).accuracy
+    assert (wrong.low, wrong.high) == wilson(0, 60)
+    shares = np.ones(60)
+    shares[0] = 0.0
+    near = held_out_test.Tested(accuracies=(0.95, 1.0, 1.0), by_image=shares).accuracy
+    assert 0.9 < near.low < near.value < near.high == 1.0
+    figures = Figures(accuracy=0.98, reward=1.0, margin=0.04)
+    assert figures.interval == (pytest.approx(0.94), 1.0)
 
 
 def test_two_equal_networks_are_hardly_ever_told_apart(journals):

@@ -15,7 +15,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import WorkFailed
 from mnas_search.data.preprocessing import Preprocessing
+from mnas_search.experiments.fit import exports
+from mnas_search.experiments.search.recommendation import Recommendation, write_recommended
 from mnas_search.experiments.training.session import start
 from mnas_search.experiments.training.settings import TrainingConfig
 
@@ -194,6 +197,34 @@ def test_what_predict_refuses(trained, photos, run_cli, tmp_path):
         code, out, err = run_cli("predict", *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1), err
         assert message in err
+
+
+def test_a_fit_s_folder_stands_for_its_trained_network(trained, photos, run_cli, tmp_path):
+    folder = tmp_path / "fit"
+    shutil.copytree(trained, folder / "training")
+    (folder / "journal.jsonl").touch()
+    write_recommended(Recommendation(name="fit", source="baseline", architecture=NETWORK), folder)
+    code, _, err = run_cli("export", folder, "--to", "pytorch", "-o", tmp_path / "exported")
+    assert code == 0, err
+    images = photos / "test" / "sky"
+    expected = predicted(run_cli, trained, images)
+    for same in (folder, tmp_path / "exported"):
+        assert predicted(run_cli, same, images) == expected
+
+
+@pytest.mark.parametrize("error", [WorkFailed("outputs differ"), RuntimeError("outputs differ")])
+def test_without_onnx_a_fit_has_the_other_files(trained, tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(exports, "write_export", fail)
+        (note,) = exports.write_exports(trained, tmp_path / "export")
+    assert note.startswith("no ONNX file: ") and "outputs differ" in note
+    assert {"model.py", "weights.pt"} <= {one.name for one in (tmp_path / "export").iterdir()}
+    assert not (tmp_path / "export" / "onnx").exists()
+    assert exports.write_exports(trained, tmp_path / "export") == ()
+    assert (tmp_path / "export" / "onnx" / "model.onnx").is_file()
 
 
 def test_untrained_exports_have_nothing_beside_them(run_cli, tmp_path):

@@ -39,6 +39,20 @@ def test_the_proposals_are_those_of_a_run(tmp_path, controller):
     assert study.architecture(study.best).fingerprint == result.architecture.fingerprint
 
 
+def test_strides_are_dropped_on_small_images_as_in_a_search(tmp_path):
+    options = {"space": "efficientnet", "controller": "random_search", "resolution": 32}
+    result = mnas_search.search(
+        "20M", evaluator=accuracy_of, trials=2, workers=0, output=tmp_path / "run", **options
+    )
+    study = mnas_search.ask_tell(
+        target_flops="20M", num_classes=result.architecture.num_classes, **options
+    )
+    for trial in result.trials:
+        proposal = study.ask()
+        assert proposal.architecture.fingerprint == trial.fingerprint
+        study.tell(proposal, accuracy_of(proposal.architecture))
+
+
 def test_several_may_be_open_and_fail():
     study = mnas_search.ask_tell(ToySpace(), OBJECTIVE.target, controller="random_search")
     assert study.best is None

@@ -1,6 +1,5 @@
 """A fidelity study: its folder, its trainings, the comparison."""
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import final
 
 from threadpoolctl import threadpool_limits
 
-from mnas_search.common import plugins
 from mnas_search.common.checks import check_integer, check_number
 from mnas_search.common.errors import WorkFailed
+from mnas_search.data.loading import stem
 from mnas_search.evaluators.defaults import DEFAULT_DATA
 from mnas_search.experiments.experiment import Experiment
 from mnas_search.experiments.fidelity.config import FIDELITY, MIN_ARCHITECTURES, FidelityConfig
@@ -64,7 +63,7 @@ def study(
     experiment = Experiment(FIDELITY, output)
     begun = experiment.recorded if experiment.resumed else None
     plan = make_plan(wanted.over(experiment.recorded), begun)
-    folder = experiment.make(plan.recorded, _stem(plan.config.data))
+    folder = experiment.make(plan.recorded, stem(plan.config.data or DEFAULT_DATA))
     deadline = float("inf") if time_budget is None else time.monotonic() + time_budget
 
     def on_result(recipe: ComparedRecipe, result: JobResult) -> None:
@@ -95,12 +94,6 @@ def study(
     if not any(p.effort.trained for c in compared for p in c.proxies):
         raise WorkFailed(_no_result(trainings.errors))
     return Study(folder=folder, plan=plan, trainings=trainings, comparisons=compared)
-
-
-def _stem(data: str | None) -> str:
-    name = data or DEFAULT_DATA
-    name = name.rpartition(":")[2] if plugins.is_file_reference(name) else Path(name).stem
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:100]
 
 
 def _no_result(errors: list[str]) -> str:

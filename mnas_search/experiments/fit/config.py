@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Self, final
 
 from mnas_search.architecture.cost.metrics import TARGETS
@@ -74,8 +73,7 @@ class FitConfig:
     @property
     def stem(self) -> str:
         """The name of the data, for the folder."""
-        name = Path(self.data.rstrip("/")).stem if "/" in self.data else self.data
-        return name.replace(":", "-") or "data"
+        return loading.stem(self.data)
 
 
 _RUN = {one.name for one in fields(RunConfig)}

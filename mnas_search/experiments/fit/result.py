@@ -1,9 +1,9 @@
 """What a fit has found, and the five lines that it ends with."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any, final
 
 from mnas_search.common.units import format_duration, format_size
@@ -20,7 +20,8 @@ class FitResult:
         recommended: the network, with the accuracies of the last training.
         trained: the last training.
         seconds: of all sessions.
-        comparison: of the run, as `BaselineComparison.summary` gives it; None without a search.
+        comparison: of the run, as `BaselineComparison.summary` gives it, and `test`, as
+            `HeldOutTest.summary` does; None without a search.
     """
 
     recommended: Recommendation
@@ -53,27 +54,39 @@ def lines(result: FitResult) -> list[str]:
         files += ", onnx/model.onnx"
     if result.comparison is not None:
         files += f"; {folder / 'run' / 'report.html'}"
+    exported, training, target = (
+        shlex.quote(str(folder / name)) for name in ("export", "training", "huggingface")
+    )
     return [
         f"{one.name} ({format_size(trained.macs)} FLOPs, {format_size(trained.params)} params): "
         f"test accuracy {trained.test.top1:.4f} [{low:.4f}, {high:.4f}] on {trained.test.n:,} "
-        f"images{_beside(result)}",
+        f"images, one training{_beside(result)}",
         f"files, after {format_duration(result.seconds)}: {files}",
-        f"mnas-search predict {folder / 'export'} IMAGE...",
-        f"mnas-search explain {folder / 'training'} IMAGE... -o explained.html",
-        f"mnas-search export {folder / 'training'} --to huggingface -o {folder / 'huggingface'}",
+        f"mnas-search predict {exported} IMAGE...",
+        f"mnas-search explain {training} IMAGE... -o explained.html",
+        f"mnas-search export {training} --to huggingface -o {target}",
     ]
 
 
 def _beside(result: FitResult) -> str:
-    """Say how the best baseline did in the comparison, whose trainings are short."""
-    if result.comparison is None:
+    """Say what the best baseline and the recommended network have in the run's test, for which
+    both were trained for a short time."""
+    test = None if result.comparison is None else result.comparison.get("test")
+    if test is None or test["best_baseline"] is None:
         return ""
-    trained = [one for one in result.comparison["networks"] if one["validation"]]
-    baselines = [one for one in trained if one["trial"] is None]
-    if not baselines:
-        return ""
-    means = {one["name"]: fmean(one["validation"]) for one in trained}
-    best = max(baselines, key=lambda one: means[one["name"]])
-    text = f"; in short trainings the best baseline, {best['name']}, has {means[best['name']]:.4f}"
-    winners = [means[one["name"]] for one in trained if one["trial"] is not None]
-    return f"{text}, the search's winner {max(winners):.4f}" if winners else text
+    best, mine = test["best_baseline"], test["recommended"]
+    if mine is None or mine["name"] == best["name"]:
+        return f"; the best baseline, {best['name']}, {_short(best)} in short trainings"
+    return (
+        f"; in short trainings the best baseline, {best['name']}, {_short(best)}, this network "
+        f"{mine['mean']:.4f} {_interval(mine)}"
+    )
+
+
+def _short(tested: Mapping[str, Any]) -> str:
+    return f"has test accuracy {tested['mean']:.4f} {_interval(tested)}"
+
+
+def _interval(tested: Mapping[str, Any]) -> str:
+    low, high = tested["interval"]
+    return f"[{low:.4f}, {high:.4f}]"

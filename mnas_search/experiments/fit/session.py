@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, final
 
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import RunFolderError, WorkFailed
+from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
 from mnas_search.common.files import read_json
 from mnas_search.common.folders import holds_experiment
 from mnas_search.experiments.experiment import (
@@ -102,7 +102,13 @@ def resume(
     address of a cluster."""
     experiment = existing(FIT, folder)
     given = {name: value for name, value in (changes or {}).items() if value is not None}
-    config = FitConfig.from_dict(experiment.recorded | given)
+    try:
+        config = FitConfig.from_dict(experiment.recorded | given)
+    except TypeError as error:
+        raise RunFolderError(
+            f"{str(folder / 'config.json')!r} is no fit's configuration: "
+            f"{describe_exception(error)}"
+        ) from error
     return _resume(config, experiment, listener or FitListener(), time.monotonic())
 
 
@@ -280,7 +286,10 @@ class _Phases:
             result = search_run.start(wanted, folder, self.listener)
         trained = [trial.seconds for trial in result.trials if trial.status == "ok"]
         seconds = round(sum(trained) / max(1, len(trained)), 3)
-        compared = None if result.comparison is None else result.comparison.summary()
+        compared = None
+        if result.comparison is not None:
+            test = None if result.test is None else result.test.summary()
+            compared = result.comparison.summary() | {"test": test}
         event = {"event": _SEARCHED, "seconds": seconds, "comparison": compared}
         self.journal.append(event, sync=True)
         return read_recommended(self.folder / _RUN), compared, seconds

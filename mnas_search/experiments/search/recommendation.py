@@ -29,6 +29,8 @@ class Recommendation:
 
     Attributes:
         name: the run's for its winner; for a baseline, an ARCH such as `efficientnet_b0 x0.44`.
+            With `init`, baselines have the resolution and activation of the pretrained network,
+            which their names do not say: there the run's folder is the ARCH of the network.
         source: `winner` of the search, or `baseline`.
         architecture: None for a network that is no chain of stages.
         validation: mean accuracy of fresh seeds on the validation split, by which it was chosen.

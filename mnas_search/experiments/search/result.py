@@ -57,10 +57,10 @@ class Figures:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the accuracy, where it is known."""
+        """The 95 % interval of the accuracy within 0 and 1, where it is known."""
         if self.margin is None:
             return None
-        return self.accuracy - self.margin, self.accuracy + self.margin
+        return max(0.0, self.accuracy - self.margin), min(1.0, self.accuracy + self.margin)
 
 
 class Result:

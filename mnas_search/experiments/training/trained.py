@@ -5,6 +5,7 @@ A training writes the names of its classes and the preprocessing of its images b
 and the normalisation ImageNet's.
 """
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -142,6 +143,6 @@ def _description(file: Path, resolution: int) -> Description:
     if found == Description():
         raise UsageError(
             f"the training {str(file.parent)!r} has not ended; it must have (mnas-search resume "
-            f"{file.parent})"
+            f"{shlex.quote(str(file.parent))})"
         )
     return found

@@ -14,7 +14,7 @@ from typing import Any, final
 import numpy as np
 
 from mnas_search.architecture.traced_network import Network
-from mnas_search.common.statistics import Interval, Values, interval_of_sources
+from mnas_search.common.statistics import Interval, Values, interval_of_sources, wilson
 from mnas_search.experiments.jobs import NO_TRIAL, JobResult
 from mnas_search.experiments.search.stages.baseline_comparison import (
     FIRST,
@@ -42,9 +42,15 @@ class Tested:
 
     @property
     def accuracy(self) -> Interval:
-        """The mean accuracy, with its interval over seeds and images."""
+        """The mean accuracy, with its interval over seeds and images: Wilson's, of one training,
+        where neither seeds nor images differ."""
         images = [] if self.by_image is None else [self.by_image]
-        return interval_of_sources(fmean(self.accuracies), self.accuracies, *images)
+        found = interval_of_sources(fmean(self.accuracies), self.accuracies, *images)
+        low, high = max(0.0, found.low), min(1.0, found.high)
+        if self.by_image is not None and found.margin == 0.0:  # all images right, or all wrong
+            count = len(self.by_image)
+            low, high = wilson(round(found.value * count), count)
+        return Interval(value=found.value, low=low, high=high)
 
     def minus(self, other: "Tested") -> Interval:
         """Return the difference of two mean accuracies; images are paired, seeds are not."""
