@@ -93,4 +93,5 @@ def test_after_the_deadline_none_is_trained(prospects):
     entry, seconds = choose(prospects, journal, deadline=time.monotonic() - 1.0)
     assert (entry.network, entry.validation) == (prospects[0].baselines[0], ())
     assert seconds == 0.0
-    assert not journal.events
+    assert [event["event"] for event in journal.events] == ["chosen"]
+    assert choose(prospects, journal)[0] == entry  # in a later session, too

@@ -93,6 +93,20 @@ def choose_baseline(
     chosen = any(event["event"] == _CHOSEN for event in journal.events)
     if not chosen:
         _train(queue, prospects, listener)
+    best, seconds = _best(queue, jobs, prospects, networks)
+    if jobs and not chosen:
+        event = {"event": _CHOSEN, "network": best.network.label}
+        journal.append({**event, "resolution": best.prospect.resolution}, sync=True)
+    return best, seconds
+
+
+def _best(
+    queue: JournalledQueue,
+    jobs: Sequence[EvaluationJob],
+    prospects: Sequence[Prospect],
+    networks: Mapping[str, Sequence[Architecture]],
+) -> tuple[Entry, float]:
+    """Return the best baseline, and the mean seconds of a training at its resolution."""
     if not queue.results:  # none was wanted, or the workers' start took all the time
         first = prospects[0]
         return Entry(prospect=first, network=first.baselines[0], validation=()), 0.0
@@ -109,9 +123,6 @@ def choose_baseline(
     if not trained:
         raise WorkFailed(f"no baseline can be trained; the first: {queue.results[0].error}")
     best = max((entry for entry, _ in trained), key=_goodness)
-    if not chosen:
-        event = {"event": _CHOSEN, "network": best.network.label}
-        journal.append({**event, "resolution": best.prospect.resolution}, sync=True)
     # Seconds of another resolution say nothing of what follows.
     same = [seconds for entry, seconds in trained if entry.prospect is best.prospect]
     return best, fmean(itertools.chain.from_iterable(same))

@@ -6,6 +6,7 @@ be refused is refused before a folder is made.
 
 import contextlib
 import logging
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -215,8 +216,8 @@ def _note_what_is_left_out(stages: Stages, folder: Path, listener: Listener) -> 
     else:
         return
     listener.on_note(
-        f"no time was left for the {what}; `mnas-search resume {folder}` with a larger "
-        "--time-budget makes up for it"
+        f"no time was left for the {what}; a larger --time-budget makes up for it: "
+        f"mnas-search resume {shlex.quote(str(folder))} --time-budget ..."
     )
 
 

@@ -40,7 +40,7 @@ class TimeLimit:
         self._startup = 0.0  # seconds of it
         self._compares: bool | None = None
         ended = (e for e in journal.events if e["event"] == _EVENT)
-        self._over = {e["phase"] for e in ended if e["budget"] >= self._total}
+        self._over = {e.get("phase") for e in ended if e.get("budget", 0.0) >= self._total}
         # A broken event is refused later, where the trials are read.
         told = (e for e in journal.events if e["event"] == "tell" and e.get("status") == "ok")
         self._seconds = [e["seconds"] for e in told if e.get("seconds")]
