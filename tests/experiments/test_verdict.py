@@ -20,14 +20,14 @@ from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.experiments.resolve import resolve_architecture
 from mnas_search.experiments.search.recommendation import read_recommended
 from mnas_search.experiments.search.result import Figures
-from mnas_search.experiments.search.stages import held_out_test
+from mnas_search.experiments.search.stages import held_out as stage
 from mnas_search.experiments.search.stages.baseline_comparison import (
     TOP,
     TRAININGS,
     Baseline,
     BaselineComparison,
 )
-from mnas_search.experiments.search.stages.held_out_test import HeldOutTest
+from mnas_search.experiments.search.stages.held_out import HeldOutTest
 from mnas_search.nas.core import Search
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.journal import Journal
@@ -252,13 +252,13 @@ def test_journals_that_tested_every_network_are_read(journals):
 
 
 def test_the_interval_of_an_accuracy_lies_within_0_and_1_and_has_a_width():
-    perfect = held_out_test.Tested(accuracies=(1.0,) * 3, by_image=np.ones(60)).accuracy
+    perfect = stage.Tested(accuracies=(1.0,) * 3, by_image=np.ones(60)).accuracy
     assert (perfect.value, perfect.low, perfect.high) == (1.0, *wilson(60, 60))
-    wrong = held_out_test.Tested(accuracies=(0.0,) * 3, by_image=np.zeros(60)).accuracy
+    wrong = stage.Tested(accuracies=(0.0,) * 3, by_image=np.zeros(60)).accuracy
     assert (wrong.low, wrong.high) == wilson(0, 60)
     shares = np.ones(60)
     shares[0] = 0.0
-    near = held_out_test.Tested(accuracies=(0.95, 1.0, 1.0), by_image=shares).accuracy
+    near = stage.Tested(accuracies=(0.95, 1.0, 1.0), by_image=shares).accuracy
     assert 0.9 < near.low < near.value < near.high == 1.0
     figures = Figures(accuracy=0.98, reward=1.0, margin=0.04)
     assert figures.interval == (pytest.approx(0.94), 1.0)

@@ -23,7 +23,7 @@ from mnas_search.experiments.search.stages.baseline_comparison import (
     Candidate,
 )
 from mnas_search.experiments.search.stages.finalist_check import Finalist
-from mnas_search.experiments.search.stages.held_out_test import HeldOutTest
+from mnas_search.experiments.search.stages.held_out import HeldOutTest
 from mnas_search.experiments.search.stages.sequence import Stages
 from mnas_search.nas.evaluator import caveats_of, is_noisy
 from mnas_search.nas.trial import Trial, believed, rank

@@ -12,7 +12,7 @@ from mnas_search.experiments.search.stages.baseline_comparison import (
     BaselineComparison,
     Improvement,
 )
-from mnas_search.experiments.search.stages.held_out_test import HeldOutTest
+from mnas_search.experiments.search.stages.held_out import HeldOutTest
 
 MARGIN = "± is half the width of a 95 % interval"
 

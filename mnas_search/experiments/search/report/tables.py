@@ -11,7 +11,7 @@ from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.baseline_comparison import BaselineComparison
 from mnas_search.experiments.search.stages.finalist_check import Finalist
-from mnas_search.experiments.search.stages.held_out_test import HeldOutTest
+from mnas_search.experiments.search.stages.held_out import HeldOutTest
 from mnas_search.nas.trial import Trial
 
 

@@ -5,5 +5,5 @@ sequence             all stages, made from the configuration and the journals
 replicates           further trainings of some networks: the noise between seeds
 finalist_check       after a search by predictions: a second opinion on the finalists
 baseline_comparison  after a search on data: the best candidates beside baselines
-held_out_test        the test split, for the recommended network and the best baseline
+held_out        the test split, for the recommended network and the best baseline
 """

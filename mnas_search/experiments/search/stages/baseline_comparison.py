@@ -4,7 +4,7 @@ After a search that trained its candidates, the best few of them and fixed basel
 same budget of FLOPs, are trained three times each under the same proxy, with seeds that the search
 did not use. Their means on the validation split choose the winner, and what the run recommends:
 the winner, or a baseline that is as good (`recommendation.recommend`). The test split is not
-touched here; `held_out_test` reads it after the choice.
+touched here; `held_out` reads it after the choice.
 
 The best of three means is in part luck. So where the winner's lead over others is stated, each of
 its accuracies is that of the candidate which the *other* seeds choose: no training takes part in

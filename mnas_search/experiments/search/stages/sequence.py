@@ -14,7 +14,7 @@ from mnas_search.experiments.search.stages.baseline_comparison import (
     BaselineComparison,
 )
 from mnas_search.experiments.search.stages.finalist_check import FinalistCheck
-from mnas_search.experiments.search.stages.held_out_test import HeldOutTest
+from mnas_search.experiments.search.stages.held_out import HeldOutTest
 from mnas_search.experiments.search.stages.replicates import Replicates
 from mnas_search.experiments.search.stages.trainings import Stage
 from mnas_search.experiments.search.time_limit import TimeLimit
