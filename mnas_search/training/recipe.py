@@ -156,13 +156,15 @@ _TRAINING_FIELDS: dict[str, Callable[[str], float]] = {
 PROXY = ProxyRecipe()  # of 8x8 digits
 MAX_PROXY_SIDE = 64  # pixels, by default
 MAX_PROXY_IMAGES = 40_000  # images of all epochs of a candidate, by default
+MAX_PROXY_EPOCHS = 100  # by default: a proxy is no longer than a training by the recipe `scratch`
 
 
 def proxy_recipe(side: int, count: int) -> ProxyRecipe:
     """Return the proxy recipe for `count` training images of `side` pixels.
 
-    Beyond 8 pixels, a candidate sees `MAX_PROXY_IMAGES` of any data: many epochs of few images, or
-    four of a fraction of many. Images of up to 8 pixels are learnt in five epochs.
+    Beyond 8 pixels, a candidate sees `MAX_PROXY_IMAGES` of any data: many epochs of few images, at
+    most `MAX_PROXY_EPOCHS`, or four of a fraction of many. Images of up to 8 pixels are learnt in
+    five epochs.
     """
     recipe = PROXY
     if side > PROXY.resolution:
@@ -174,6 +176,7 @@ def proxy_recipe(side: int, count: int) -> ProxyRecipe:
     batch = min(training.batch_size, count)
     per_epoch = count // batch * batch  # a smaller last batch is dropped
     if side > PROXY.resolution:
-        training = training.override(epochs=max(training.epochs, MAX_PROXY_IMAGES // per_epoch))
+        epochs = min(MAX_PROXY_EPOCHS, MAX_PROXY_IMAGES // per_epoch)
+        training = training.override(epochs=max(training.epochs, epochs))
     share = min(1.0, MAX_PROXY_IMAGES / (training.epochs * per_epoch))
     return replace(recipe, fraction=float(f"{share:.3g}"), training=training)

@@ -159,7 +159,8 @@ def test_killed_in_every_phase_a_fit_keeps_its_lengths(run_cli, photos, needed, 
     metrics = folder / "training" / "metrics.jsonl"
     phases = {
         "search": lambda: told("tell") >= 3,
-        "comparison": lambda: told("verdict") >= 2,
+        # Where trainings have become slower than planned, the comparison may be left out.
+        "comparison": lambda: told("verdict") >= 2 or told("time over"),
         "training": lambda: len(lines_of(metrics)) >= 2,
     }
     for phase, started in phases.items():
