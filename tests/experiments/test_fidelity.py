@@ -402,7 +402,7 @@ def test_default_recipes_are_cheaper_ones_and_the_usual_one():
 @pytest.mark.full
 def test_real_trainings(tmp_path, run_cli):
     names = ["--reference", "epochs=2,fraction=0.1", "--proxy", "epochs=1,fraction=0.05"]
-    names += ["--proxy", "width=0.125,fraction=0.1,epochs=2", "--architectures", 4, "--seeds", 2]
+    names += ["--proxy", "width=0.25,fraction=0.1,epochs=2", "--architectures", 4, "--seeds", 2]
     folder = tmp_path / "f"
     code, out, err = run_cli(
         "fidelity", "--data", "digits", *names, "--workers", 0, "--output", folder
