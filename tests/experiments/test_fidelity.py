@@ -401,20 +401,20 @@ def test_default_recipes_are_cheaper_ones_and_the_usual_one():
 
 @pytest.mark.full
 def test_real_trainings(tmp_path, run_cli):
-    names = ["--reference", "epochs=2,fraction=0.1", "--proxy", "epochs=1,fraction=0.05"]
-    names += ["--proxy", "width=0.25,fraction=0.1,epochs=2", "--architectures", 4, "--seeds", 2]
+    names = ["--reference", "epochs=4,fraction=0.3", "--proxy", "epochs=2,fraction=0.1"]
+    names += ["--proxy", "width=0.25,fraction=0.3,epochs=4", "--architectures", 4, "--seeds", 2]
     folder = tmp_path / "f"
     code, out, err = run_cli(
         "fidelity", "--data", "digits", *names, "--workers", 0, "--output", folder
     )
     assert code == 0, err
-    assert "against fraction=0.1,epochs=2, 4 architectures" in out
+    assert "against fraction=0.3,epochs=4, 4 architectures" in out
     assert "digits are a demonstration" in out
     told = json.loads((folder / "fidelity.json").read_text())
     by_name = {p["proxy"]: p for p in told["comparisons"][0]["proxies"]}
     # What is given and the default anyway is not part of the name, but of the recipe.
-    assert list(by_name) == ["fraction=0.05,epochs=1", "fraction=0.1,epochs=2"]
-    assert "resolution=8,width=0.25" in by_name["fraction=0.05,epochs=1"]["recipe"]
+    assert list(by_name) == ["fraction=0.1,epochs=2", "fraction=0.3,epochs=4"]
+    assert "resolution=8,width=0.25" in by_name["fraction=0.1,epochs=2"]["recipe"]
     assert len({t["accuracy"] for t in trained(folder)}) > 4
     short, same = by_name.values()
     assert 0 < short["seconds"] < same["seconds"]
