@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import final
+from typing import Protocol, TypeVar, final
 
 from mnas_search.cli.logs import is_quiet, notify
 from mnas_search.common.errors import WorkFailed
@@ -63,18 +63,36 @@ def status_line() -> Iterator[Callable[[str], None]]:
         yield note if not is_quiet() else lambda text: None
 
 
+class Display(Protocol):
+    """What follows an experiment and knows its folder, once it has one."""
+
+    folder: Path | None
+
+    def on_end(self) -> None: ...
+
+
+AnyDisplay = TypeVar("AnyDisplay", bound=Display)
+
+
 @contextmanager
 def followed(
     label: str, unit: str, command: str, *, also_failed: bool = False
 ) -> Iterator[Console]:
-    """Give a console for an experiment; on Ctrl-C, print the command that resumes it.
+    """Give a console for an experiment (see `Console`, `resumable`)."""
+    with resumable(Console(label, unit), command, also_failed=also_failed) as console:
+        yield console
+
+
+@contextmanager
+def resumable(
+    console: AnyDisplay, command: str, *, also_failed: bool = False
+) -> Iterator[AnyDisplay]:
+    """Give the display of an experiment; on Ctrl-C, print the command that resumes it.
 
     Args:
-        label, unit: see `Console`.
         command: that resumes the experiment, followed by its folder.
         also_failed: whether to print it after a failure too.
     """
-    console = Console(label, unit)
     try:
         yield console
     except (KeyboardInterrupt, WorkFailed) as error:

@@ -1,6 +1,5 @@
 """What `mnas-search fit` prints on standard error: one display of all phases."""
 
-import shlex
 from pathlib import Path
 from typing import final
 
@@ -14,13 +13,13 @@ class FitConsole(FitListener):
     """Follows a fit: the folder, the plan, what begins, and how much time is left."""
 
     def __init__(self) -> None:
-        self._folder: Path | None = None
+        self.folder: Path | None = None
         self._countdown: Countdown | None = None
         self._status = Note()
 
     def on_start(self, folder: Path) -> None:
         """Print the folder."""
-        self._folder = folder
+        self.folder = folder
         notify(f"fit folder: {folder}")
 
     def on_clock(self, clock: Clock) -> None:
@@ -51,11 +50,6 @@ class FitConsole(FitListener):
         self._status.close()
         if self._countdown is not None:
             self._countdown.close()
-
-    def say_how_to_resume(self) -> None:
-        """Print the command that resumes the fit, once there is a folder."""
-        if self._folder is not None:
-            notify(f"resume with: mnas-search resume {shlex.quote(str(self._folder))}")
 
     def _show(self) -> None:
         if self._countdown is not None and not is_quiet():

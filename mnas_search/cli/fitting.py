@@ -13,6 +13,7 @@ from mnas_search.cli.options import (
     FOLDER,
     format_option,
     print_json,
+    refuse_run_options,
     run_option,
 )
 from mnas_search.common.errors import UsageError
@@ -104,12 +105,8 @@ def resume_fit(
     """Resume a fit (`mnas-search resume`)."""
     from mnas_search.experiments.fit.session import resume
 
-    for name, value in {"trials": trials, "time-budget": time_budget}.items():
-        if value is not None:
-            raise UsageError(
-                f"--{name} {value:g} requires the folder of a run, got the fit {str(folder)!r}, "
-                "whose plan is fixed"
-            )
+    of_runs = {"trials": trials, "time-budget": time_budget}
+    refuse_run_options(of_runs, f"the fit {str(folder)!r}, whose plan is fixed")
     given = {
         "workers": workers,
         "gpus_per_trial": gpus_per_trial,
@@ -119,17 +116,14 @@ def resume_fit(
 
 
 def _finish(form: str, work: "Callable[[FitListener], FitResult]") -> None:
-    from mnas_search.common.errors import WorkFailed
+    from mnas_search.cli.console import resumable
     from mnas_search.experiments.fit.result import lines
 
-    console = _console()
-    try:
-        with redirect_stdout(sys.stderr):  # what Ray prints; the result stands alone
-            result = work(console)
-    except (KeyboardInterrupt, WorkFailed):
-        console.on_end()
-        console.say_how_to_resume()
-        raise
+    with (
+        resumable(_console(), "mnas-search resume", also_failed=True) as console,
+        redirect_stdout(sys.stderr),  # what Ray prints; the result stands alone
+    ):
+        result = work(console)
     if form == "json":
         print_json(result.to_dict())
     else:

@@ -114,3 +114,15 @@ def print_rows(rows: Sequence[Mapping[str, Any]], form: str) -> None:
         print_json(rows)
     else:
         print_records(rows)
+
+
+def refuse_run_options(given: Mapping[str, float | None], folder: str) -> None:
+    """Raise `UsageError` for an option of runs that is given with another experiment's folder.
+
+    Args:
+        given: values by option name, without dashes; None where it is not given.
+        folder: the folder, in words.
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"--{name} {value:g} requires the folder of a run, got {folder}")

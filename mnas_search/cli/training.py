@@ -13,10 +13,10 @@ from mnas_search.cli.options import (
     data_option,
     format_option,
     print_json,
+    refuse_run_options,
     seed_option,
     weights_of_option,
 )
-from mnas_search.common.errors import UsageError
 
 if TYPE_CHECKING:
     from mnas_search.experiments.listener import Listener
@@ -144,12 +144,8 @@ def resume_training(
     from mnas_search.experiments.training.session import resume
 
     of_runs = {"trials": trials, "time-budget": time_budget, "gpus-per-trial": gpus_per_trial}
-    for name, value in of_runs.items():
-        if value is not None:
-            raise UsageError(
-                f"--{name} {value:g} requires the folder of a run, got the training "
-                f"{str(folder)!r} (`mnas-search train` with the same --output takes more --epochs)"
-            )
+    more = "(`mnas-search train` with the same --output takes more --epochs)"
+    refuse_run_options(of_runs, f"the training {str(folder)!r} {more}")
     _finish(
         form, lambda listener: resume(folder, listener, workers=workers, ray_address=ray_address)
     )

@@ -11,13 +11,13 @@ from typing import final
 from mnas_search.architecture.adaptation import FULL_STRIDES, adapt, halvings
 from mnas_search.architecture.stage import Stage
 from mnas_search.architecture.value import Architecture
-from mnas_search.nas.space.choices import Choices, Decision
+from mnas_search.nas.space.choices import Choices
 from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace, first_network
-from mnas_search.nas.space.mapped import MappedNetworks
+from mnas_search.nas.space.mapped import ChangedStages, MappedNetworks
 
 
 @final
-class AdaptedStages(StagewiseSpace):
+class AdaptedStages(ChangedStages):
     """A stagewise space whose stages have the strides of one adapted network.
 
     Args:
@@ -25,19 +25,8 @@ class AdaptedStages(StagewiseSpace):
     """
 
     def __init__(self, space: StagewiseSpace, adapted: Architecture) -> None:
-        self._space = space
-        self._template = replace(space.template, stem=adapted.stem)
+        super().__init__(space, replace(space.template, stem=adapted.stem))
         self._strides = tuple(stage.stride for stage in adapted.stages)
-
-    @property
-    def template(self) -> Architecture:
-        """The space's, with the adapted stem."""
-        return self._template
-
-    @property
-    def stage_decisions(self) -> tuple[tuple[Decision, ...], ...]:
-        """The space's."""
-        return self._space.stage_decisions
 
     def stage(self, index: int, choices: Choices) -> Stage:
         """Return the space's stage, with the adapted stride."""

@@ -13,8 +13,29 @@ from mnas_search.nas.space.contract import SearchSpace, StagewiseSpace
 Change = Callable[[Architecture], Architecture]
 
 
+class ChangedStages(StagewiseSpace):
+    """A stagewise space with the decisions of another one, whose template and stages differ.
+
+    Args:
+        template: the changed one.
+    """
+
+    def __init__(self, space: StagewiseSpace, template: Architecture) -> None:
+        self._space, self._template = space, template
+
+    @property
+    def template(self) -> Architecture:
+        """The changed one."""
+        return self._template
+
+    @property
+    def stage_decisions(self) -> tuple[tuple[Decision, ...], ...]:
+        """The space's."""
+        return self._space.stage_decisions
+
+
 @final
-class MappedStages(StagewiseSpace):
+class MappedStages(ChangedStages):
     """A stagewise space whose networks are changed, each stage apart.
 
     Args:
@@ -22,18 +43,8 @@ class MappedStages(StagewiseSpace):
     """
 
     def __init__(self, space: StagewiseSpace, change: Change) -> None:
-        self._space, self._change = space, change
-        self._template = change(space.template)
-
-    @property
-    def template(self) -> Architecture:
-        """The space's, changed."""
-        return self._template
-
-    @property
-    def stage_decisions(self) -> tuple[tuple[Decision, ...], ...]:
-        """The space's."""
-        return self._space.stage_decisions
+        super().__init__(space, change(space.template))
+        self._change = change
 
     def stage(self, index: int, choices: Choices) -> Stage:
         """Return the space's stage, changed."""

@@ -54,8 +54,8 @@ class Stages:
 
 
 def trainings_after(baselines: int) -> int:
-    """Return the number of trainings of a comparison with so many baselines, and of the test of
-    the two networks that it chooses."""
+    """Return the number of trainings of a comparison with this number of baselines, and of the
+    test of the two networks that it chooses."""
     return (TOP + baselines + _TESTED) * TRAININGS
 
 
