@@ -199,8 +199,9 @@ def test_what_predict_refuses(trained, photos, run_cli, tmp_path):
 
 def test_predict_refuses_a_torn_onnx_file(photos, run_cli, tmp_path):
     need("onnxruntime")
-    (tmp_path / "torn.onnx").write_bytes(b"no model")
-    code, out, err = run_cli("predict", tmp_path / "torn.onnx", photos / "test" / "sky" / "000.png")
+    torn = tmp_path / "torn.onnx"
+    torn.write_bytes(b"no model")
+    code, out, err = run_cli("predict", torn, photos / "test" / "sky" / "000.png")
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert "ONNX Runtime cannot read" in err
 
@@ -242,27 +243,36 @@ def test_untrained_exports_have_nothing_beside_them(run_cli, tmp_path):
     }
 
 
-@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:Overwriting mnas_")  # in timm's registry
-def test_200_images_in_every_format(trained, run_cli, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("form", "packages"),
+    [
+        ("onnx", ("onnx", "onnxruntime", "onnxscript")),
+        ("pytorch", ()),
+        ("torch-export", ()),
+        ("huggingface", ("timm", "torchvision")),
+        ("timm", ("timm", "torchvision")),
+        ("torchvision", ("torchvision",)),
+    ],
+)
+def test_200_images_in_every_format(trained, run_cli, tmp_path, monkeypatch, form, packages):
     """By `predict.py` of each export, without mnas-search; timm loads in this process only."""
-    need("onnx", "onnxruntime", "onnxscript", "timm", "torchvision")
+    need(*packages)
     write_images(tmp_path / "test", 67, seed=2)
     expected = predicted(run_cli, trained, tmp_path / "test")
     files = sorted(expected)[:200]
-    for form in ("onnx", "pytorch", "torch-export", "huggingface", "timm", "torchvision"):
-        folder = tmp_path / form
-        code, _, err = run_cli("export", trained, "--to", form, "-o", folder)
-        assert code == 0, err
-        monkeypatch.syspath_prepend(str(folder))
-        monkeypatch.delitem(sys.modules, "model", raising=False)  # of another format
-        script = runpy.run_path(str(folder / "predict.py"))
-        for file in files:
-            found, row = script["predict"](file), expected[file]
-            assert script["LABELS"][found.argmax()] == row["class"], (form, file)
-            given = dict(zip(script["LABELS"], found, strict=True))
-            for entry in row["top"]:
-                assert given[entry["class"]] == pytest.approx(entry["probability"], abs=1e-4)
+    folder = tmp_path / form
+    code, _, err = run_cli("export", trained, "--to", form, "-o", folder)
+    assert code == 0, err
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "model", raising=False)  # of another format
+    script = runpy.run_path(str(folder / "predict.py"))
+    for file in files:
+        found, row = script["predict"](file), expected[file]
+        assert script["LABELS"][found.argmax()] == row["class"], file
+        given = dict(zip(script["LABELS"], found, strict=True))
+        for entry in row["top"]:
+            assert given[entry["class"]] == pytest.approx(entry["probability"], abs=1e-4)
 
 
 # -- int8 ----------------------------------------------------------------------------------------
