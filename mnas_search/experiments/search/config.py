@@ -59,8 +59,8 @@ from mnas_search.training.recipe import MAX_PROXY_EPOCHS, ProxyRecipe
 _BASELINES = ("efficientnet_b0", "mobilenet_v2", "mnasnet_a1")
 # Predictions cost nothing; trained candidates cost seconds each.
 _TRIALS_PREDICTED, _TRIALS_TRAINED = 200, 48
-# With a prior that is trained, fewer and longer trainings, in about the same time: 12 candidates, 2
-# replicates and 24 trainings of the comparison, twice as long, and the prior, instead of 48, 8 and
+# With a prior that is trained, there are fewer and longer trainings, in about the same time: 12
+# candidates, 2 replicates and 24 trainings of the comparison, twice as long, instead of 48, 8 and
 # 24. Beside 25 full trainings and more, a prior adds nothing.
 _TRIALS_WITH_PRIOR, _LONGER_WITH_PRIOR = 12, 2
 

@@ -106,19 +106,21 @@ class PriorPhase:
         Raises:
             WorkFailed: no member could be trained, or read anything.
         """
-        found: dict[tuple[int, int], float] = {}
+        found: dict[tuple[int, int], tuple[float, float]] = {}
         for member in range(self.plan.members):
             for number, network in enumerate(self._networks):
                 result = self._readings.result(network, member)
                 if result is not None and result.accuracy:
-                    found[member, number] = result.accuracy
-        if not found:
-            errors = [*self._trainings.errors, *(r.error for r in self._readings.results)]
-            raise WorkFailed(f"the prior cannot be trained; the first reason: {errors[0]}")
+                    found[member, number] = result.accuracy, result.seconds
         seconds = round(seconds, 3)
+        readings = Readings.of(self.plan, found, seconds)
+        if not len(readings.codes):
+            unread = (result.error for result in self._readings.results)
+            errors = [*self._trainings.errors, *filter(None, unread)]
+            raise WorkFailed(f"the prior cannot be trained; the first reason: {errors[0]}")
         event = {"event": FINISHED, "readings": len(found), "seconds": seconds, "phase": "prior"}
         self._journal.append(event, sync=True)
-        return Readings.of(self.plan, found, seconds)
+        return readings
 
     @cached_property
     def _networks(self) -> tuple[Network, ...]:

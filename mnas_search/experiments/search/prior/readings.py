@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Self, final
 
 import numpy as np
@@ -25,27 +26,37 @@ class Readings:
         codes: of the networks that all members have read [N, D].
         log_likelihoods: minus the cross-entropies, a row a member [K, N].
         steps: of each member's training.
+        each: seconds of a reading, the median.
         seconds: from the beginning of the run to the end of the phase.
     """
 
     codes: Codes
     log_likelihoods: Values
     steps: int
+    each: float
     seconds: float
 
     @classmethod
     def of(
-        cls, plan: PriorPlan, accuracies: Mapping[tuple[int, int], float], seconds: float
+        cls,
+        plan: PriorPlan,
+        results: Mapping[tuple[int, int], tuple[float, float]],
+        seconds: float,
     ) -> Self:
-        """Make a table of readings by (member, network); members without any are left out, then
-        networks that one of the others has not read."""
+        """Make a table of accuracies and seconds by (member, network); members without any are
+        left out, then networks that one of the others has not read."""
         found = np.full((plan.members, len(plan.codes)), np.nan)
-        for place, accuracy in accuracies.items():
+        for place, (accuracy, _) in results.items():
             found[place] = np.log(accuracy)
         found = found[np.isfinite(found).any(axis=1)]
-        known = np.isfinite(found).all(axis=0)
-        codes, found = np.array(plan.codes)[known], found[:, known]
-        return cls(codes=codes, log_likelihoods=found, steps=plan.steps, seconds=seconds)
+        known = np.isfinite(found).all(axis=0) & bool(len(found))
+        return cls(
+            codes=np.array(plan.codes)[known],
+            log_likelihoods=found[:, known],
+            steps=plan.steps,
+            each=median(took for _, took in results.values()) if results else 0.0,
+            seconds=seconds,
+        )
 
     @property
     def mean(self) -> Values:
@@ -63,12 +74,12 @@ def read_readings(journal: Events) -> Readings | None:
     try:
         plan = read_plan(journal)
         assert plan is not None
-        accuracies = {
-            (event["seed"], event["network"]): event["accuracy"]
+        results = {
+            (event["seed"], event["network"]): (event["accuracy"], event["seconds"])
             for event in events[: ends[0]]
-            if event["event"] == READ and event["accuracy"] is not None
+            if event["event"] == READ and event["accuracy"]
         }
-        return Readings.of(plan, accuracies, events[ends[0]]["seconds"])
+        return Readings.of(plan, results, events[ends[0]]["seconds"])
     except (AssertionError, LookupError, TypeError) as error:
         raise RunFolderError(
             f"the journal's prior does not fit together: {describe_exception(error)}"
@@ -87,5 +98,6 @@ def prior_text(readings: Readings) -> str:
     members, networks = readings.log_likelihoods.shape
     return (
         f"prior: {members} members, trained for {readings.steps:,} steps each, have read "
-        f"{networks} networks each, {format_duration(readings.seconds)} after the beginning"
+        f"{networks} networks each, in {readings.each:.2g} s a network; finished "
+        f"{format_duration(readings.seconds)} after the run's beginning"
     )
