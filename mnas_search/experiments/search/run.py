@@ -181,7 +181,8 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
 def _plan_prior(setup: Setup, listener: Listener) -> None:
     """Plan the training of a prior, if any, before a folder is made: it may be refused."""
     if setup.prior is not None:
-        listener.on_stage("measuring training steps of the prior")
+        if setup.prior.will_measure:
+            listener.on_stage("measuring training steps of the prior")
         setup.plan_prior()
 
 

@@ -78,6 +78,11 @@ class PriorSource:
         assert isinstance(evaluator, SupportsPriorTraining)
         self.evaluator: SupportsPriorTraining = evaluator
 
+    @property
+    def will_measure(self) -> bool:
+        """Whether `plan` measures, which takes seconds."""
+        return self._plan is None and None in (self._recipe.steps, self._recipe.networks)
+
     def plan(
         self, config: RunConfig, problem: Problem, allows: Callable[[Network], bool]
     ) -> PriorPlan:
@@ -98,8 +103,7 @@ class PriorSource:
         self, config: RunConfig, problem: Problem, allows: Callable[[Network], bool]
     ) -> PriorPlan:
         recipe, begun = self._recipe, time.monotonic()
-        open_ = recipe.steps is None or recipe.networks is None
-        times = self.evaluator.measure_prior(allows) if open_ else None
+        times = self.evaluator.measure_prior(allows) if self.will_measure else None
         seconds = config.prior_time or default_time(config.time_budget)
         recipe = fill_in(
             recipe,

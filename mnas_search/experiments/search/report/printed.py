@@ -75,7 +75,7 @@ def _print_comparison(result: Result) -> None:
 def _print_prior(result: Result) -> None:
     """Print how far a prior that was trained agrees with the trainings, counts beside it."""
     if (found := prior_report(result)) is not None:
-        print_table(*found.rankings, title="how the prior ranks; [] are 95 % intervals")
+        print_table(*found.rankings, title="how well the prior ranks; in brackets: 95 % intervals")
         for line in found.notes:
             _print(line)
 
