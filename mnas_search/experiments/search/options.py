@@ -102,6 +102,12 @@ class RunConfig:
         default="random initialisation",
         metavar="PATH|package:NAME|hf:ORG/NAME",
     )
+    lite: bool = _option(
+        "Networks with ReLU6 and without squeeze-and-excitation, which lose less accuracy as int8 "
+        "(`export --quantize`).",
+        False,
+        default="as the space has them",
+    )
     prior: str | None = _option(
         "Evaluator whose predictions the controller takes as a prior.",
         default="no prior",
@@ -197,6 +203,7 @@ class RunOptions(TypedDict, total=False):
     data: "str | Path | Dataset | Callable[[], Dataset] | None"
     proxy: str | None
     init: str | Path | None
+    lite: bool
     prior: "str | Evaluator | type[Evaluator] | None"
     start_from: Sequence[str]
     baseline: str | None
