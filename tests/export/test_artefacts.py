@@ -339,7 +339,7 @@ def test_int8_with_too_large_a_drop_is_refused(trained, photos, run_cli, tmp_pat
     code, out, err = run_cli("export", network, *options, "--data", photos, "-o", tmp_path / "no")
     assert (code, out) == (1, "")
     last = err.splitlines()[-1]
-    assert "--max-drop is 2" in last and last.endswith("mnas-search train ARCH --lite")
+    assert "--max-drop is 2" in last and "mnas-search train ARCH --lite" in last
     assert not (tmp_path / "no").exists()
     code, _, err = run_cli("export", trained, "--to", "timm", "--quantize", "int8", "-o", "no")
     assert code == 2 and "--quantize requires --to onnx, got 'timm'" in err

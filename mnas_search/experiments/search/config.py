@@ -20,7 +20,7 @@ from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.deployment import find_deployment
 from mnas_search.experiments.experiment import content_hashes
 from mnas_search.experiments.resolve import labelled
-from mnas_search.experiments.search.checks import PLUGINS
+from mnas_search.experiments.search.checks import NONE, PLUGINS, RANDOM
 from mnas_search.experiments.search.options import RunConfig
 from mnas_search.experiments.search.stages.baseline_comparison import Baseline
 from mnas_search.experiments.search.warm_start import warm_start
@@ -105,10 +105,12 @@ class Setup:
             if (pair := found.independent_pair()) is not None:
                 self.evaluator, self.check = pair
         self.trainer: Evaluator | None = None
-        self.tested = found.with_test_split() if isinstance(found, SupportsTestSplit) else None
-        if config.baseline is not None and self.tested is None:
+        self.tested: Evaluator | None = None
+        if config.baseline != NONE and isinstance(found, SupportsTestSplit):
+            self.tested = found.with_test_split()
+        if config.baseline == RANDOM and self.tested is None:
             raise UsageError(
-                f"baseline {config.baseline!r} requires an evaluator that trains on data with a "
+                f"baseline {RANDOM!r} requires an evaluator that trains on data with a "
                 f"test split, such as proxy_training, got {config.evaluator!r}"
             )
         predicted = self.evaluator.resources is None

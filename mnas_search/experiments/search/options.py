@@ -120,8 +120,10 @@ class RunConfig:
         metavar="ARCH|RUN",
     )
     baseline: str | None = _option(
-        "Compare with a random search of as many trials, in addition to the published networks.",
-        metavar="random",
+        "Baselines besides the published networks: random, a random search of as many trials; or "
+        "none, no comparison: the winner is recommended as it is.",
+        default="the published networks",
+        metavar="NAME",
     )
     objective: str = _option(
         "Reward: soft, ACC*(FLOPS/T)^w; hard, flat below T; absolute, ACC + b*|FLOPS/T - 1|.",
