@@ -1,14 +1,23 @@
 """Run the project's own benchmarks."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from mnas_search.cli.options import FOLDER, format_option, print_json, print_rows
+from mnas_search.cli.options import (
+    DURATION,
+    FOLDER,
+    format_option,
+    print_json,
+    print_rows,
+    run_option,
+)
 from mnas_search.common.errors import UsageError, WorkFailed
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -34,18 +43,20 @@ def _names_option(
     return click.option(flag, metavar=metavar, default="", show_default=default, help=text)
 
 
+_processes_option = click.option(
+    "--processes",
+    type=_ONE_OR_MORE,
+    default=os.cpu_count() or 1,
+    show_default="the number of CPUs",
+    help="Number of processes that compute at a time.",
+)
+
+
 def _kept_options(folder: str) -> Callable[[_Command], _Command]:
     """Return a decorator that adds the options of a benchmark that keeps its results."""
 
     def decorate(command: _Command) -> _Command:
         for option in (
-            click.option(
-                "--processes",
-                type=_ONE_OR_MORE,
-                default=os.cpu_count() or 1,
-                show_default="the number of CPUs",
-                help="Number of processes that compute at a time.",
-            ),
             click.option(
                 "--report-only", is_flag=True, help="Report the kept results; compute nothing."
             ),
@@ -81,6 +92,7 @@ def evidence(form: str) -> None:
 
 
 @bench.command()
+@_processes_option
 @_kept_options("discovery-results")
 @_quick_option("Run 3 seeds of 40 evaluations with cheap controllers, in about a minute.")
 @click.option(
@@ -123,6 +135,7 @@ def discovery(
 
 
 @bench.command()
+@_processes_option
 @_kept_options("ranking-results")
 @_quick_option("Read 4 cheap scores of 8 networks a draw, in seconds.")
 @_names_option("--only", "Run these trials alone.")
@@ -157,6 +170,52 @@ def ranking(
         note=_note,
     )
     _print_outcome(outcome, form, unit="reading")
+
+
+@bench.command()
+@click.argument("data")
+@run_option("target_flops", "init", "space", "resolution", "workers", "gpus_per_trial")
+@click.option("--time", type=DURATION, default="30m", show_default=True, help="Time for each fit.")
+@_count_option("--seeds", 3, "Number of seeds.")
+@_names_option(
+    "--arms",
+    "Fits to compare: recommended, winner (of a search), random (search), or baselines by name.",
+    default="recommended,winner,random,efficientnet_b0",
+)
+@_kept_options("fit-results")
+@format_option
+def fit(
+    data: str,
+    time: float,
+    seeds: int,
+    arms: str,
+    report_only: bool,
+    results: Path,
+    form: str,
+    **options: Any,
+) -> None:
+    """Compare `fit` with other uses of the same time, on DATA.
+
+    Every arm is a whole fit, seed by seed: what `fit` recommends; the winner of a search, and of a
+    random search, which take place however short the time; EfficientNet-B0 within the target for
+    the whole time. All are tested on the whole test split, and differences are paired by seeds and
+    images. Finished fits are not repeated, and an interrupted one is resumed.
+    """
+    from mnas_search.cli.fit_console import FitConsole
+    from mnas_search.experiments.fit.config import FitConfig
+
+    benchmark = _benchmark("fitting")
+    with redirect_stdout(sys.stderr):  # what Ray prints
+        outcome = benchmark.run(
+            FitConfig(data=data, time=time, **options),
+            results=results,
+            seeds=seeds,
+            arms=_listed(arms) or benchmark.ARMS,
+            report_only=report_only,
+            listener=FitConsole,
+            note=_note,
+        )
+    _print_outcome(outcome, form, unit="fit")
 
 
 @bench.command()
