@@ -115,6 +115,11 @@ def _legend(settings: Settings, subject: Subject) -> str:
         else f"the mean of {settings.reference_seeds} trainings of about "
         f"{settings.reference_seconds:g} s"
     )
+    told = (
+        "Recorded trainings are not counted."
+        if settings.is_macro
+        else "Trainings that are told are counted."
+    )
     notes = f"\n{MACRO_NOTES}" if settings.is_macro else ""
     return f"""\
 - tau: Kendall's tau-b with {truth}, 95 % interval (bootstrap over networks, and over supernets
@@ -126,7 +131,7 @@ def _legend(settings: Settings, subject: Subject) -> str:
 - difference: of tau to that of the {FIT}, on the same networks.
 - s: CPU seconds (by the clock on a GPU) for all networks that were read, training included. A
   zero-cost score and a supernet read {settings.networks} networks, a proxy {settings.trained}.
-  Recorded trainings are not counted.
+  {told}
 - A prior is a Gaussian process that is fitted to these readings.
 {notes}"""
 
@@ -135,7 +140,7 @@ def _heading(use: str, settings: Settings) -> str:
     headings = {
         "alone": "Alone",
         "prior": "As a prior, no training told",
-        "recorded": "As the prior of `bayesian`, told recorded trainings",
+        "recorded": "As the prior of `bayesian`, told trainings of the yardstick",
     }
     return headings.get(
         use,

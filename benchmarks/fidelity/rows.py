@@ -55,13 +55,20 @@ class Table:
 
     Args:
         accuracy: of the networks' trainings, as fractions [N, S].
+        seconds: of one of these trainings; 0 where they were recorded.
     """
 
     def __init__(
-        self, settings: Settings, subject: Subject, store: Store, accuracy: Values
+        self,
+        settings: Settings,
+        subject: Subject,
+        store: Store,
+        accuracy: Values,
+        *,
+        seconds: float = 0.0,
     ) -> None:
         self._settings, self._subject, self._store = settings, subject, store
-        self._accuracy = accuracy
+        self._accuracy, self._seconds = accuracy, seconds
         self._judge = Judge(
             accuracy.mean(axis=1),
             macs=subject.macs,
@@ -81,8 +88,8 @@ class Table:
             if predictor.priors:
                 yield self._row(predictor, "prior", self._of_priors(predictor))
             for told in self._settings.told:
-                predictions = self._with_recorded(predictor, told)
-                yield self._row(predictor, "recorded", predictions, trainings=told)
+                if told < len(self._subject):
+                    yield self._with_recorded(predictor, told)
             yield from self._affordable(predictor)
 
     def _row(
@@ -125,10 +132,12 @@ class Table:
         codes = self._subject.codes
         return Predictions.untold(np.array([prior(codes) for prior in predictor.priors]))
 
-    def _with_recorded(self, predictor: Predictor, count: int) -> Predictions:
-        """`bayesian` with the prior, told one recorded training of each of `count` networks."""
+    def _with_recorded(self, predictor: Predictor, count: int) -> Row:
+        """`bayesian` with the prior, told one training of the yardstick of `count` networks."""
         everyone = np.arange(len(self._subject))
-        return self._told(predictor, everyone, count, self._accuracy, hide=True)
+        predictions = self._told(predictor, everyone, count, self._accuracy, hide=True)
+        seconds = count * self._seconds
+        return self._row(predictor, "recorded", predictions, trainings=count, seconds=seconds)
 
     def _affordable(self, predictor: Predictor) -> Iterator[Row]:
         """Rows with as many trainings of each length as the total pays for."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from mnas_search.benchmarks.fidelity.store import Store
 from mnas_search.benchmarks.fidelity.subject import Subject
 from mnas_search.benchmarks.results import Outcome, write_files
 from mnas_search.common.errors import UsageError
-from mnas_search.common.statistics import Values
 from mnas_search.data.loading import absolute
 
 Note = Callable[[str], None]
@@ -60,8 +60,7 @@ def run(
             store.check_data(place.dataset().sha256)
             for tasks in phases(settings, subject, store, parts):
                 failures += store.compute(tasks, place, processes=processes, note=note)
-        accuracy = _accuracy(settings, subject, store, open_confirm=open_confirm)
-        if accuracy is None:
+        if settings.split == "confirm" and not open_confirm:
             note(
                 "the accuracies of `confirm` stay unread; --open-confirm reads them, once all "
                 "readings are kept"
@@ -69,7 +68,7 @@ def run(
             return Outcome(records=[], table=[], files=(), failures=tuple(failures))
         note("rows of the table")
         found = predictors(settings, subject, store, parts)
-        rows = list(Table(settings, subject, store, accuracy).rows(found))
+        rows = list(_table(settings, subject, store).rows(found))
     files = {
         "fidelity.md": report.markdown(rows, settings, subject),
         "fidelity.json": report.records(rows),
@@ -84,17 +83,18 @@ def run(
     )
 
 
-def _accuracy(
-    settings: Settings, subject: Subject, store: Store, *, open_confirm: bool
-) -> Values | None:
-    """Return accuracies [N, S] that predictions are compared with; None where they stay unread."""
+def _table(settings: Settings, subject: Subject, store: Store) -> Table:
+    """Return the table of the recorded accuracies, or of those of the networks' trainings."""
     if settings.is_macro:
-        if settings.split == "confirm" and not open_confirm:
-            return None
-        return recorded.accuracies(settings.split)
-    tasks = references(settings, subject, store)
-    done = store.results(tasks)
+        return Table(settings, subject, store, recorded.accuracies(settings.split))
+    done = store.results(references(settings, subject, store))
     if not done:
-        raise UsageError("the networks' own trainings are not all done; run without --report-only")
-    values = np.array([result["accuracy"] for result in done])
-    return values.reshape(settings.reference_seeds, len(subject)).T
+        raise UsageError(f"the trainings of networks of space {settings.space!r} are not all done")
+    accuracy = np.array([result["accuracy"] for result in done])
+    return Table(
+        settings,
+        subject,
+        store,
+        accuracy.reshape(settings.reference_seeds, len(subject)).T,
+        seconds=fmean(result["seconds"] for result in done),
+    )

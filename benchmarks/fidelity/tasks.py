@@ -3,6 +3,7 @@
 Seconds are process time of one thread on a CPU, and time by the clock on a GPU.
 """
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from mnas_search.benchmarks.fidelity.place import Place, measured
 from mnas_search.common.machine import one_thread
 from mnas_search.nas.core import training_seed
+from mnas_search.nas.evaluator import Evaluator
 
 Result = Mapping[str, Any]
 _SCORED_IMAGES = 32  # that zero-cost scores see
@@ -85,14 +87,17 @@ class Training(Task):
 
     def run(self, place: Place) -> Result:
         """Return the accuracy."""
-        from mnas_search.evaluators.proxy_training import ProxyTraining
-
         subject = place.subject()
         network = subject.architecture(self.network)
         seed = training_seed(place.settings.seed, network.fingerprint, repeat=self.repeat)
-        evaluator = ProxyTraining(
-            data=place.data, proxy=self.recipe, deployment=subject.resolution
-        )
+        evaluator = _evaluator(place.data, self.recipe, subject.resolution)
         with measured() as seconds:
             *_, result = evaluator.evaluate(network, seed=seed)
             return {"accuracy": result.accuracy, "seconds": seconds()}
+
+
+@functools.lru_cache(maxsize=1)
+def _evaluator(data: str | None, recipe: str, resolution: int) -> Evaluator:
+    from mnas_search.evaluators.proxy_training import ProxyTraining
+
+    return ProxyTraining(data=data, proxy=recipe, deployment=resolution)
