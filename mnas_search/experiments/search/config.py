@@ -34,6 +34,7 @@ from mnas_search.nas.evaluator import (
     SupportsTestSplit,
     SupportsTraining,
     check_space,
+    for_space,
 )
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, check_feasible
@@ -140,6 +141,7 @@ class Setup:
                 f"got {config.controller!r}"
             )
         with error_context("the search space's decode"):
+            self.evaluator = for_space(self.evaluator, self.space)
             check_space(self.evaluator, self.space)
         self._controller = controller
         latency = None  # after what can be refused without it: to build a table takes minutes

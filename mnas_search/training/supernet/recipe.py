@@ -7,6 +7,8 @@ from typing import Any
 from mnas_search.common.checks import check_integer, check_number
 from mnas_search.common.errors import UsageError
 
+MAX_SIDE = 32  # pixels, by default: a step on 64 takes four times as long
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupernetRecipe:
@@ -69,6 +71,13 @@ class SupernetRecipe:
         """The values in the form that `override` reads."""
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
         return ",".join(f"{name}={value:g}" for name, value in values if value is not None)
+
+
+def supernet_recipe(side: int, device: str) -> SupernetRecipe:
+    """Return the default recipe for images of `side` pixels: of a quarter of the width on a CPU,
+    and of the whole width on a GPU."""
+    recipe = SupernetRecipe(resolution=min(MAX_SIDE, side))
+    return replace(recipe, width=1.0, steps=4 * recipe.steps) if device == "cuda" else recipe
 
 
 _INTEGERS = {

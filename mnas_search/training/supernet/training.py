@@ -15,6 +15,7 @@ from mnas_search.common.errors import UsageError
 from mnas_search.common.files import atomic_write
 from mnas_search.common.machine import one_thread
 from mnas_search.data import Dataset
+from mnas_search.nas.space.alternatives import alternatives
 from mnas_search.nas.space.contract import SearchSpace
 from mnas_search.networks.supernet import Supernet
 from mnas_search.training.augment.pipeline import Augmentation, Flip, Shift
@@ -25,6 +26,7 @@ from mnas_search.training.supernet.paths import Paths
 from mnas_search.training.supernet.recipe import SupernetRecipe
 
 _AUGMENTATIONS: tuple[Augmentation, ...] = (Shift(most=2), Flip())
+_FORMAT = 1  # of a training; a change of what a seed gives makes checkpoints of older ones useless
 _RANDOM = 2  # networks of a step that are drawn
 _NETWORKS = 2 + _RANDOM
 Progress = Callable[[int, int], None]
@@ -174,7 +176,7 @@ def train_supernet(
         training = SupernetTraining(
             supernet, paths, trained_images(data, recipe), recipe, seed=seed
         )
-        key = _key(supernet, data, recipe, seed) if checkpoint is not None else ""
+        key = training_key(space, data, recipe, seed=seed) if checkpoint is not None else ""
         if checkpoint is not None and checkpoint.exists():
             training.restore(_read(checkpoint, key))
         if progress is not None:
@@ -189,11 +191,14 @@ def train_supernet(
     return supernet
 
 
-def _key(supernet: Supernet, data: Dataset, recipe: SupernetRecipe, seed: int) -> str:
-    """Return what identifies a training."""
-    shapes = {name: list(weight.shape) for name, weight in supernet.state_dict().items()}
-    text = repr((recipe.text, seed, data.sha256, shapes))
-    return hashlib.sha256(text.encode()).hexdigest()
+def training_key(space: SearchSpace, data: Dataset, recipe: SupernetRecipe, *, seed: int) -> str:
+    """Return what identifies a training: 64 hexadecimal digits."""
+    found = hashlib.sha256(repr((_FORMAT, recipe.text, seed)).encode())
+    found.update(repr((space.decisions, alternatives(space))).encode())
+    found.update(repr((data.num_classes, data.flips, data.train.images.shape)).encode())
+    found.update(np.ascontiguousarray(data.train.images).data)
+    found.update(np.ascontiguousarray(data.train.labels).data)
+    return found.hexdigest()
 
 
 def _read(checkpoint: Path, key: str) -> dict[str, Any]:
