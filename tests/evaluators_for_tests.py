@@ -231,8 +231,7 @@ class Member(PriorMember):
                 raise ValueError("this one cannot be trained")
             if done % 10 == 0 or done == self.steps:
                 self.checkpoint.write_text(str(done))
-                yield Evaluation(accuracy=done / (self.steps + 1), rung=done)
-        yield Evaluation(accuracy=0.9)
+                yield done
 
     def evaluate(self, network, *, seed):
         share = int(self.checkpoint.read_text()) / self.steps

@@ -137,10 +137,9 @@ class PriorMember(Evaluator):
     """
 
     @abstractmethod
-    def train(self) -> Iterator[Evaluation]:
-        """Train from the checkpoint, if there is one, to the end. Yield an evaluation whenever
-        there is a new checkpoint, with `rung` the steps so far, then the result; the accuracy is
-        that of the training."""
+    def train(self) -> Iterator[int]:
+        """Train from the checkpoint, if there is one, to the end; yield the steps so far whenever
+        there is a new checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,20 +225,25 @@ class SupportsTraining(Protocol):
 
 
 @runtime_checkable
-class SupportsSpace(Protocol):
-    """Needs to know the space whose networks it evaluates."""
-
-    def for_space(self, space: SearchSpace) -> Evaluator:
-        """Return the same evaluator for networks of a space; raise `UsageError` for one that it
-        cannot take."""
-
-
-@runtime_checkable
 class SupportsSpaceCheck(Protocol):
     """Knows search spaces that it cannot rank."""
 
     def check_space(self, space: SearchSpace) -> None:
         """Raise `UsageError` for such a space."""
+
+
+@runtime_checkable
+class SupportsSpace(Protocol):
+    """Measures networks of one search space, which it has to know."""
+
+    def for_space(self, space: SearchSpace) -> Evaluator:
+        """Return this evaluator for the networks of a space; raises `UsageError` for a space that
+        it cannot measure."""
+
+
+def for_space(evaluator: Evaluator, space: SearchSpace) -> Evaluator:
+    """Return the evaluator for the networks of a space; one for any networks as it is."""
+    return evaluator.for_space(space) if isinstance(evaluator, SupportsSpace) else evaluator
 
 
 def check_space(evaluator: Evaluator, space: SearchSpace) -> None:

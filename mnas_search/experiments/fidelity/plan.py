@@ -27,6 +27,7 @@ from mnas_search.nas.evaluator import (
     SupportsTraining,
     TabularResults,
     check_space,
+    for_space,
     is_noisy,
 )
 from mnas_search.nas.problem import Problem, check_feasible
@@ -133,9 +134,11 @@ def make_plan(config: FidelityConfig, begun: Mapping[str, Any] | None = None) ->
         else _evaluator_reference(text, config, space)
         for text in config.references
     ]
-    for recipe in (*proxies, *references):
-        if isinstance(recipe, ComparedRecipe):
-            check_space(recipe.evaluator, space)
+    proxies = [_for_space(proxy, space) for proxy in proxies]
+    references = [
+        _for_space(reference, space) if isinstance(reference, ComparedRecipe) else reference
+        for reference in references
+    ]
     records = [reference for reference in references if isinstance(reference, Records)]
     if len(records) > 1:
         raise UsageError(
@@ -206,6 +209,12 @@ def _training_recipe(
         name = ",".join(word for word, old in words if word != old) or DEFAULT
         key = own.text
     return _compared_recipe(name, key, evaluator, config, reference=reference)
+
+
+def _for_space(recipe: ComparedRecipe, space: SearchSpace) -> ComparedRecipe:
+    evaluator = for_space(recipe.evaluator, space)
+    check_space(evaluator, space)
+    return replace(recipe, evaluator=evaluator)
 
 
 def _compared_recipe(

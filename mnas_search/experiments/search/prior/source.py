@@ -20,7 +20,7 @@ from mnas_search.experiments.search.prior.plan import (
     default_time,
     fill_in,
 )
-from mnas_search.nas.evaluator import SupportsPriorTraining, SupportsSpace
+from mnas_search.nas.evaluator import SupportsPriorTraining, for_space
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem
 from mnas_search.nas.space.contract import SearchSpace
@@ -73,8 +73,7 @@ class PriorSource:
             proxy=self._recipe.others,
             deployment=deployment,
         )
-        if isinstance(evaluator, SupportsSpace):
-            evaluator = evaluator.for_space(space)
+        evaluator = for_space(evaluator, space)
         assert isinstance(evaluator, SupportsPriorTraining)
         self.evaluator: SupportsPriorTraining = evaluator
 

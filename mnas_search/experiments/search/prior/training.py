@@ -25,10 +25,12 @@ class MemberTraining(Job):
     member: int
 
     def run(self, evaluators: EvaluatorPool) -> Iterator[Evaluation]:
-        """Train; a rung is the number of steps so far."""
+        """Train; a rung is the number of steps so far, and there is no accuracy yet."""
         member = evaluators.evaluators[self.member]
         assert isinstance(member, PriorMember)
-        yield from member.train()
+        for steps in member.train():
+            yield Evaluation(accuracy=0.0, rung=steps)
+        yield Evaluation(accuracy=0.0)
 
 
 @final
@@ -50,7 +52,7 @@ class MemberTrainings(JobQueue[MemberTraining]):
         journal: Events,
         on_status: Callable[[str], None],
     ) -> None:
-        self._checkpoints, self._steps = checkpoints, steps
+        self._total, self._steps = steps * len(checkpoints), steps
         self._journal, self._on_status = journal, on_status
         self._errors: dict[int, str | None] = {
             event["member"]: event["error"]
@@ -58,7 +60,11 @@ class MemberTrainings(JobQueue[MemberTraining]):
             if event["event"] == TRAINED
         }
         every = range(len(checkpoints))
-        self._todo = [member for member in every if not self.is_trained(member)]
+        self._todo = [
+            member
+            for member in every
+            if not (self.is_trained(member) and checkpoints[member].exists())
+        ]
         self._in_flight = 0
         self._steps_of = dict.fromkeys((m for m in every if m not in self._todo), steps)
         self._first: tuple[float, int] | None = None  # when the first report came, and how far
@@ -70,8 +76,7 @@ class MemberTrainings(JobQueue[MemberTraining]):
 
     def is_trained(self, member: int) -> bool:
         """Return whether a member can read."""
-        finished = self._errors.get(member, "not trained") is None
-        return finished and self._checkpoints[member].exists()
+        return self._errors.get(member, "not trained") is None
 
     def next(self) -> MemberTraining | None:
         if not self._todo:
@@ -83,27 +88,25 @@ class MemberTrainings(JobQueue[MemberTraining]):
         """Show how far the trainings have come; none is stopped."""
         assert evaluation.rung is not None
         self._steps_of[job.member] = evaluation.rung
-        done, total = sum(self._steps_of.values()), self._steps * len(self._checkpoints)
-        text = f"prior: {done:,} of {total:,} training steps"
+        done = sum(self._steps_of.values())
+        text = f"prior: {done:,} of {self._total:,} training steps"
         now = time.monotonic()
         if self._first is None:
             self._first = (now, done)
         elif done > self._first[1]:
             pace = (now - self._first[0]) / (done - self._first[1])
-            text += f", about {format_duration((total - done) * pace)} left"
+            text += f", about {format_duration((self._total - done) * pace)} left"
         self._on_status(text)
         return True
 
     def record(self, job: MemberTraining, outcome: Outcome, seconds: float) -> None:
         """Journal the end of a training."""
-        good = isinstance(outcome, Evaluation)
         error = None if isinstance(outcome, Evaluation) else outcome.reason
         self._journal.append(
             {
                 "event": TRAINED,
                 "member": job.member,
                 "steps": self._steps,
-                "accuracy": outcome.accuracy if isinstance(outcome, Evaluation) else None,
                 "seconds": round(seconds, 3),
                 "error": error,
                 "phase": "prior",
@@ -112,7 +115,7 @@ class MemberTrainings(JobQueue[MemberTraining]):
         )
         self._errors[job.member] = error
         self._in_flight -= 1
-        level = logging.INFO if good else logging.WARNING
+        level = logging.INFO if error is None else logging.WARNING
         _LOG.log(level, "prior, member %d: %s in %.1f s", job.member, error or "trained", seconds)
 
     @property
