@@ -3,18 +3,22 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from runs import PATIENCE, timeless
 from small_space import SmallSpace
 
 from mnas_search.architecture.blocks import plan as plan_network
+from mnas_search.architecture.traced_network import TracedNetwork
 from mnas_search.common.errors import RunFolderError, UsageError, WorkFailed
 from mnas_search.common.statistics import kendall_tau
 from mnas_search.experiments.listener import Listener
@@ -36,7 +40,8 @@ from mnas_search.experiments.search.run import reopen, resume, start
 from mnas_search.nas.evaluator import PriorTimes
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import problem
-from mnas_search.nas.space.choices import decode, sample_codes
+from mnas_search.nas.space.choices import Decision, decode, sample_codes
+from mnas_search.nas.space.contract import SearchSpace
 from mnas_search.nas.surrogate.predictor import Predictor
 from mnas_search.search_spaces.efficientnet import EfficientNetSpace
 
@@ -373,6 +378,21 @@ def arguments(folder, **changes):
     return ["run", *(text for name, value in options.items() for text in (f"--{name}", value))]
 
 
+def prior_and_rest(folder):
+    """The events of the phase in any order, as several workers write them, and those after it."""
+    found = without_sessions(folder)
+    end = next(n for n, event in enumerate(found) if event["event"] == "prior")
+    return sorted(map(json.dumps, found[: end + 1])), found[end + 1 :]
+
+
+def check_same_journal(folder, whole, workers):
+    prior, rest = prior_and_rest(folder)
+    expected, after = prior_and_rest(whole)
+    assert prior == expected
+    # With several workers, the first proposals alone hear of no trial, only of the prior.
+    assert rest[: workers or None] == after[: workers or None]
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("kill", ["train 25", "train 55", "read 5", "read 23"])
@@ -397,16 +417,112 @@ def test_kill_9_and_resume_give_the_same_journal(tmp_path, workers, kill):
     done = run("resume", folder)
     assert done.returncode == 0, done.stderr
 
-    def events(of):
-        found = without_sessions(of)
-        end = next(n for n, event in enumerate(found) if event["event"] == "prior")
-        # With several workers, readings come in any order; the prior is the same.
-        return sorted(map(json.dumps, found[:end])), found[end:]
+    check_same_journal(folder, whole, workers)
 
-    prior, rest = events(folder)
-    expected, after = events(whole)
-    assert prior == expected
-    if not workers:
-        assert rest == after
-    else:  # the first proposal hears of no trial, only of the prior
-        assert rest[:2] == after[:2]
+
+def kill_when(ready, *arguments):
+    """Start a run in a process group of its own, and kill the group once something is there."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not ready():
+        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("workers", [0, 2])
+def test_supernets_killed_in_training_readings_and_trials(tmp_path, workers):
+    options = {
+        "evaluator": "proxy_training",
+        "prior": "supernet",
+        "prior-recipe": "members=2,steps=100,networks=40,batch_size=32,reading_images=100",
+        "proxy": "epochs=1,fraction=0.2",
+        "baseline": "none",
+        "trials": 4,
+        "workers": workers,
+    }
+    whole, folder = tmp_path / "whole", tmp_path / "run"
+    done = run(*arguments(whole, **options))
+    assert done.returncode == 0, done.stderr
+
+    def there(kind, count=1):
+        return (folder / "journal.jsonl").exists() and len(of_kind(folder, kind)) >= count
+
+    checkpoint = folder / "prior" / "member-0.pt"
+    kill_when(checkpoint.exists, *arguments(folder, **options))
+    assert not there("prior training", 2)
+    kill_when(lambda: there("prior reading", 10), "resume", folder)
+    assert not there("prior")
+    kill_when(lambda: there("ask"), "resume", folder)
+    done = run("resume", folder)
+    assert done.returncode == 0, done.stderr
+    check_same_journal(folder, whole, workers)
+
+
+def test_a_run_with_supernets(tmp_path, run_cli):
+    folder = tmp_path / "run"
+    recipe = "members=2,steps=3,networks=6,batch_size=16,reading_images=50"
+    options = {"prior": "supernet", "prior-recipe": recipe, "trials": 4}
+    code, out, err = run_cli(*arguments(folder, **options))
+    assert code == 0, err
+    assert "another member" in out and "from counts" in out
+    assert {file.name for file in (folder / "prior").iterdir()} == {"member-0.pt", "member-1.pt"}
+    assert reopen(folder).readings.log_likelihoods.shape == (2, 6)
+
+
+class Deep(SearchSpace):
+    """Networks of one stage or two."""
+
+    decisions = (Decision(name="stages", options=(1, 2)),)
+
+    def decode(self, choices):
+        whole = SmallSpace().template
+        return replace(whole, stages=whole.stages[:1] * choices["stages"])
+
+
+class Traced(SearchSpace):
+    """Networks that are no chain of stages."""
+
+    decisions = (Decision(name="key", options=("a", "b")),)
+
+    def decode(self, choices):
+        return TracedNetwork(build=tiny, key=choices["key"], resolution=32)
+
+
+def tiny():
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"space": f"{__file__}:Deep"}, "number of stages, got 1 and 2"),
+        ({"space": f"{__file__}:Traced"}, "supernet requires networks of stages"),
+        ({"prior-recipe": "width=0.01"}, "must keep the options of .* apart"),
+        ({"prior-recipe": "size=3"}, "supernet must be NAME=NUMBER"),
+        ({"prior-time": "1s"}, "prior_time must be at least"),
+        ({"data": None}, "prior 'supernet' requires --data"),
+        ({"controller": "ppo"}, "requires a controller that uses it"),
+    ],
+)
+def test_what_supernets_refuse_is_one_line(tmp_path, run_cli, changes, says):
+    folder = tmp_path / "run"
+    options = {"prior": "supernet", "prior-recipe": "batch_size=16", **changes}
+    given = {name: value for name, value in options.items() if value is not None}
+    words = arguments(folder, **given)
+    if "data" in changes:
+        words[words.index("--data") : words.index("--data") + 2] = []
+    code, out, err = run_cli(*words)
+    assert code == 2 and out == ""
+    assert re.search(says, err.splitlines()[-1])
+    assert not folder.exists()
