@@ -393,13 +393,19 @@ def check_same_journal(folder, whole, workers):
     assert rest[: workers or None] == after[: workers or None]
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("kill", ["train 25", "train 55", "read 5", "read 23"])
-def test_kill_9_and_resume_give_the_same_journal(tmp_path, workers, kill):
-    whole, folder, log = tmp_path / "whole", tmp_path / "run", tmp_path / "log"
-    done = run(*arguments(whole, workers=workers))
+@pytest.fixture(scope="module", params=[0, 2])
+def by_command(request, tmp_path_factory):
+    """Workers, and the folder of a run of the command with as many, from beginning to end."""
+    folder = tmp_path_factory.mktemp("command") / "run"
+    done = run(*arguments(folder, workers=request.param))
     assert done.returncode == 0, done.stderr
+    return request.param, folder
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kill", ["train 25", "train 55", "read 5", "read 23"])
+def test_kill_9_and_resume_give_the_same_journal(by_command, tmp_path, kill):
+    (workers, whole), folder, log = by_command, tmp_path / "run", tmp_path / "log"
     killing = {"TRAINED_LOG": str(log), "KILL_PRIOR_AT": kill}
     if workers:  # the run's own process, and with it all workers
         starter = "import os; os.environ['KILL_PID'] = str(os.getpid());"
