@@ -33,6 +33,7 @@ from mnas_search.nas.evaluator import (
     SupportsTestSplit,
     SupportsTraining,
     check_space,
+    validation_images,
 )
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, check_feasible
@@ -166,6 +167,8 @@ class Setup:
             objective=self.objective,
             costs=counter,
             prior=None if config.prior is None else _prior(config.prior, self.space),
+            blocks=counter.blocks,
+            validation_images=validation_images(self.evaluator),
         )
         if self.check is not None:
             # An evaluator that knows recorded networks only says so before a folder is made.

@@ -1,5 +1,6 @@
 """Models that predict accuracies from codes.
 
-features          codes as points for regression
-gaussian_process  kernel, fit, posterior
+features              codes as points for regression
+gaussian_process      kernel, fit, posterior
+expected_improvement  of normal and log-normal variables
 """
