@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         SupportsIntermediateReports,
         SupportsLabel,
         SupportsNoise,
+        SupportsSpace,
         SupportsTabularResults,
         SupportsTestSplit,
         SupportsTraining,
@@ -92,7 +93,7 @@ _MODULES = {
     "nas.evaluator": (
         "Evaluator Resources SupportsBaseResolution SupportsBatchPrediction SupportsCaveats "
         "SupportsIndependentPair SupportsIntermediateReports SupportsLabel SupportsNoise "
-        "SupportsTabularResults SupportsTestSplit SupportsTraining TabularResults"
+        "SupportsSpace SupportsTabularResults SupportsTestSplit SupportsTraining TabularResults"
     ),
     "nas.objective": "Objective",
     "nas.problem": "Problem",
@@ -145,6 +146,7 @@ __all__ = [
     "SupportsIntermediateReports",
     "SupportsLabel",
     "SupportsNoise",
+    "SupportsSpace",
     "SupportsTabularResults",
     "SupportsTestSplit",
     "SupportsTraining",

@@ -46,6 +46,7 @@ NAMES = {
         "SupportsIntermediateReports",
         "SupportsLabel",
         "SupportsNoise",
+        "SupportsSpace",
         "SupportsTabularResults",
         "SupportsTestSplit",
         "SupportsTraining",

@@ -11,6 +11,7 @@ from dataclasses import replace
 from mnas_search.architecture.blocks.arithmetic import strided
 from mnas_search.architecture.value import Architecture
 
+LITE = "_lite"  # after the name of a network that `lite` has changed
 MIN_MAP_SIZE = 4
 FULL_STRIDES = 128  # pixels from which all strides are kept
 
@@ -49,7 +50,13 @@ def halvings(architecture: Architecture) -> int:
 
 def lite(architecture: Architecture) -> Architecture:
     """Replace all activations by ReLU6 and remove squeeze-and-excitation, as EfficientNet-Lite
-    does: bounded activations lose less when they are quantised to int8."""
+    does: bounded activations lose less when they are quantised to int8.
+
+    A network that changes is called `NAME_lite`, before the words that tables print after a name.
+    """
     stages = tuple(replace(stage, se_ratio=0, activation="relu6") for stage in architecture.stages)
-    name = None if architecture.name is None else f"{architecture.name}_lite"
-    return replace(architecture, stages=stages, activation="relu6", name=name)
+    changed = replace(architecture, stages=stages, activation="relu6")
+    if changed == architecture or architecture.name is None:
+        return changed
+    name, *words = architecture.name.split(" ")
+    return replace(changed, name=" ".join([f"{name}{LITE}", *words]))

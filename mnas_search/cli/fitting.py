@@ -34,6 +34,7 @@ _OPTIONS = (
     "space",
     "controller",
     "init",
+    "lite",
     "exponent",
     "workers",
     "gpus_per_trial",
@@ -58,6 +59,14 @@ _OPTIONS = (
     default="hard",
     help="Reward: hard, the best accuracy within the target; soft, which gives up accuracy for "
     "fewer FLOPs, and absolute as for `run`.",
+)
+@click.option(
+    "--network",
+    metavar="winner|NAME",
+    help="Network to train: winner, that of a search, which then takes place however short the "
+    "time; or the name of a baseline within the target, such as efficientnet_b0, which then has "
+    "the whole time.",
+    show_default="what a comparison recommends",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan, and stop; nothing is written.")
 @click.option(

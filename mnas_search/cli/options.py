@@ -58,6 +58,7 @@ def run_option(*names: str) -> Callable[[_Command], _Command]:
                 continue
             command = click.option(
                 f"--{name.replace('_', '-')}",
+                is_flag=kind is bool,
                 type=_PARSED[option.parse] if option.parse else _plain_type(kind),
                 default=default,
                 show_default=option.default,

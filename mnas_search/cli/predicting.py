@@ -28,7 +28,7 @@ _COLUMNS = ("file", "class", "probability", "top")
 def predict(model: str, images: tuple[str, ...], form: str) -> None:
     """Classify images by a trained network.
 
-    FOLDER is that of a training, a fit or an export; MODEL is an .onnx file of an export.
+    FOLDER is that of a training, a fit or an export; MODEL is an .onnx or .pt2 file of an export.
     An IMAGE is a file, or a folder, which is searched for images at any depth. Images are prepared
     as those of the test were. An image that cannot be read is named on standard error; the exit
     code is then 1.

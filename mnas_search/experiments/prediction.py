@@ -21,12 +21,13 @@ from mnas_search.data.decode import Pixels, decode_each
 from mnas_search.data.preprocessing import Preprocessing
 from mnas_search.experiments.resolve import trained_folder
 from mnas_search.experiments.training.trained import load_trained, prepare
+from mnas_search.export.provenance import PREPROCESS, read_description
 
 _BATCH = 256
 _TOP = 5
 _EXPECTED = (
-    "the folder of a training, a fit or an export (pytorch, onnx, timm, torchvision or "
-    "huggingface), or an .onnx file"
+    "the folder of a training, a fit or an export (pytorch, onnx, torch-export, timm, torchvision "
+    "or huggingface), or an .onnx or .pt2 file"
 )
 
 
@@ -79,19 +80,19 @@ class Predictor:
 
 
 def load_predictor(path: Path) -> Predictor:
-    """Load the trained network of a folder or an .onnx file.
+    """Load the trained network of a folder, an .onnx or a .pt2 file.
 
     The folder is that of a training, a fit or an export.
 
     Raises:
         UsageError: there is none, or it is untrained.
     """
-    if path.suffix.lower() == ".onnx" and path.is_file():
-        return _of_onnx(path)
     if (trained := trained_folder(path)) is not None:
         return _of_weights(trained)
-    if (path / "model.onnx").is_file():
-        return _of_onnx(path / "model.onnx")
+    for suffix, load in {".onnx": _of_onnx, ".pt2": _of_program}.items():
+        for file in (path, path / f"model{suffix}"):
+            if file.suffix.lower() == suffix and file.is_file():
+                return load(file)
     raise UsageError(f"predict requires {_EXPECTED}, got {str(path)!r}")
 
 
@@ -104,6 +105,22 @@ def _of_weights(folder: Path) -> Predictor:
         class_names=trained.class_names,
         preprocessing=trained.preprocessing,
         notes=trained.notes,
+    )
+
+
+def _of_program(path: Path) -> Predictor:
+    try:
+        network = torch.export.load(path).module()
+    except Exception as error:  # of many classes, on a broken file
+        raise UsageError(f"torch cannot read {str(path)!r}: {single_line(str(error))}") from None
+    told = read_description(path.parent, resolution=0)
+    if told.preprocessing is None:
+        raise UsageError(
+            f"{str(path)!r} must have {PREPROCESS} beside it, as `mnas-search export` writes it "
+            "for trained networks"
+        )
+    return Predictor(
+        logits=network, class_names=told.class_names, preprocessing=told.preprocessing
     )
 
 

@@ -3,6 +3,7 @@ a run or a training. A run's folder stands for the network that it recommends.
 
 The words that tables print after a name are read too: `efficientnet_b0 x0.44` is scaled in width,
 and `efficientnet_b0 x0.44 @32` is also adapted to images of 32 pixels.
+`efficientnet_b0_lite` has ReLU6 and no squeeze-and-excitation.
 """
 
 import logging
@@ -11,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnas_search.architecture import published
-from mnas_search.architecture.adaptation import adapt
+from mnas_search.architecture.adaptation import LITE, adapt, lite
 from mnas_search.architecture.scaling import scale
 from mnas_search.architecture.value import MAX_RESOLUTION, Architecture
 from mnas_search.common.checks import check_integer
@@ -66,7 +67,7 @@ def is_published(text: str) -> bool:
     """Return whether an architecture is a published one, whose resolution and strides are those
     of its paper: a name, perhaps with a width factor, but without a resolution such as `@32`."""
     base, _, resolution = _split(text)
-    return resolution is None and base in published.names()
+    return resolution is None and base.removesuffix(LITE) in published.names()
 
 
 def _split(text: str) -> tuple[str, float | None, int | None]:
@@ -85,8 +86,9 @@ def _split(text: str) -> tuple[str, float | None, int | None]:
 def _resolve(text: str) -> Architecture:
     if not text.strip():
         raise UnknownName(f"architecture must be a name, {_ALLOWED}, got {text!r}")
-    if text in published.names():
-        return published.architecture(text)
+    if (name := text.removesuffix(LITE)) in published.names():
+        network = published.architecture(name)
+        return network if name == text else lite(network)
     if is_path(text):
         path = Path(text)
         return _from_run(path) if path.is_dir() else _from_file(path)

@@ -104,7 +104,7 @@ def quantise(
         raise WorkFailed(
             f"int8 loses {found.drop:.1f} points of accuracy, --max-drop is {max_drop:g} "
             f"({found.text}); networks with ReLU6 and without squeeze-and-excitation lose less: "
-            "mnas-search train ARCH --lite"
+            "mnas-search train ARCH --lite, or fit and run with --lite"
         )
     fact = ("quantised", f"int8 by ONNX Runtime, weights per channel: {found.text}")
     told = metadata(replace(origin, facts=(*origin.facts, fact)))

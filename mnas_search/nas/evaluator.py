@@ -187,6 +187,20 @@ class SupportsSpaceCheck(Protocol):
         """Raise `UsageError` for such a space."""
 
 
+@runtime_checkable
+class SupportsSpace(Protocol):
+    """Measures networks of one search space, which it has to know."""
+
+    def for_space(self, space: SearchSpace) -> Evaluator:
+        """Return this evaluator for the networks of a space; raises `UsageError` for a space that
+        it cannot measure."""
+
+
+def for_space(evaluator: Evaluator, space: SearchSpace) -> Evaluator:
+    """Return the evaluator for the networks of a space; one for any networks as it is."""
+    return evaluator.for_space(space) if isinstance(evaluator, SupportsSpace) else evaluator
+
+
 def check_space(evaluator: Evaluator, space: SearchSpace) -> None:
     """Raise `UsageError` for a space that the evaluator knows it cannot rank."""
     if isinstance(evaluator, SupportsSpaceCheck):

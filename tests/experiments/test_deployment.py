@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mnas_search import reference
-from mnas_search.architecture.adaptation import adapt
+from mnas_search.architecture.adaptation import adapt, lite
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture
 from mnas_search.data.loading import own_resolution
@@ -52,6 +52,20 @@ def test_the_resolution_of_photos_is_that_of_the_median_shorter_side(tmp_path):
             Image.new("RGB", size).save(folder / f"{number}.jpg")
     (tmp_path / "photos" / "a" / "broken.jpg").write_bytes(b"nothing")
     assert own_resolution(str(tmp_path / "photos")) == 64
+
+
+@pytest.mark.parametrize("space", ["efficientnet", "mnasnet"])
+def test_lite_networks_are_searched_counted_and_compared(small, space):
+    setup = Setup(RunConfig(target_flops=60e6, data=small, space=space, lite=True))
+    choices = {d.name: d.options[-1] for d in setup.space.decisions}
+    networks = [setup.space.decode(choices), *(one.network for one in setup.baselines())]
+    for network in networks:
+        assert network.resolution == 32 and network == lite(network)
+    codes = np.array([[len(d.options) - 1 for d in setup.space.decisions]])
+    assert setup.problem.costs(codes)["macs"].tolist() == [cost(networks[0]).macs]
+    labels = ["efficientnet_b0_lite", "mobilenet_v2", "mnasnet_a1_lite"]
+    assert [network.label.split()[0] for network in networks[1:]] == labels
+    assert setup.recorded["lite"] is True
 
 
 def test_digits_are_a_demonstration_at_224_pixels():

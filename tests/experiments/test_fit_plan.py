@@ -11,13 +11,21 @@ from mnas_search.architecture.published import architecture
 from mnas_search.common.errors import UsageError
 from mnas_search.data import Split
 from mnas_search.experiments.fit.config import FitConfig
-from mnas_search.experiments.fit.measuring import shares_to_measure, training_config
+from mnas_search.experiments.fit.measuring import (
+    make_prospect,
+    narrow,
+    shares_to_measure,
+    training_config,
+)
 from mnas_search.experiments.fit.plan import (
     BASELINES_SHARE,
     MAX_LENGTH,
     MAX_TRIALS,
     MIN_TRIALS,
+    SEARCH_SHARE,
+    SEARCHED,
     SLACK,
+    TRAINED,
     TRAINING_SHARE,
     Plan,
     Sizes,
@@ -25,6 +33,7 @@ from mnas_search.experiments.fit.plan import (
     make_plan,
 )
 from mnas_search.experiments.fit.preparing import resolve_target, second_resolution
+from mnas_search.experiments.search.config import Setup
 
 
 def seconds(high):
@@ -142,6 +151,26 @@ def test_half_an_hour_for_4000_photos_on_two_cpus_is_a_training():
     assert plan.trials == MIN_TRIALS
 
 
+def test_a_search_that_was_asked_for_takes_place_in_a_short_time_too():
+    alone = changed(USUAL, compared=0)
+    plan = make_plan({32: PHOTOS}, alone, division=SEARCHED)
+    assert (plan.seeds, plan.baselines) == (0, 1)
+    assert 2 <= plan.trials < 2 * MIN_TRIALS
+    searching = USUAL.time - plan.seconds["training"] - plan.seconds["finish"]
+    assert searching <= (SEARCH_SHARE + SLACK) * USUAL.time
+    assert plan.seconds["training"] > 0.4 * USUAL.time
+    with pytest.raises(UsageError, match=r"at least .* for a search of 2 candidates, got 5 min"):
+        make_plan({32: PHOTOS}, changed(alone, time=300.0), division=SEARCHED)
+    least = make_plan({32: PHOTOS}, changed(alone, time=plan.needed), division=SEARCHED)
+    assert least.trials == 2
+
+
+def test_a_named_baseline_has_the_whole_time():
+    plan = make_plan({32: PHOTOS}, USUAL, division=TRAINED)
+    assert (plan.trials, plan.seeds, plan.seconds["baselines"]) == (0, 0, 0.0)
+    assert plan.seconds["training"] > 0.9 * USUAL.time - plan.seconds["finish"]
+
+
 def test_a_time_too_short_for_one_candidate_says_what_it_needs():
     with pytest.raises(UsageError, match=r"time must be at least 1 min 27 s .*, got 20.0 s"):
         make_plan({32: PHOTOS}, changed(USUAL, time=20.0), measuring=2.0)
@@ -171,6 +200,17 @@ def test_a_configuration_survives_its_folder():
         FitConfig(data="digits", time=0.0)
     with pytest.raises(UsageError, match="require --target-latency"):
         FitConfig(data="digits", device="cpu")
+
+
+def test_a_baseline_by_name():
+    setup = Setup(FitConfig(data="digits", target_flops=1e8, resolution=32, lite=True).run())
+    prospect = make_prospect(setup)
+    (chosen,) = narrow(prospect, "efficientnet_b0").baselines
+    assert chosen == prospect.baselines[0] and chosen.label.startswith("efficientnet_b0_lite x")
+    with pytest.raises(
+        UsageError, match=r"winner or a baseline .* \(efficientnet_b0, mobilenet_v2, mnasnet_a1\)"
+    ):
+        narrow(prospect, "resnet50")
 
 
 def test_the_last_training_is_told_where_to_train():

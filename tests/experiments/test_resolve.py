@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mnas_search import reference
-from mnas_search.architecture.adaptation import adapt
+from mnas_search.architecture.adaptation import adapt, lite
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.scaling import scale
 from mnas_search.common.errors import MnasSearchError
@@ -24,6 +24,16 @@ def test_width_and_resolution():
     assert resolve_architecture("efficientnet_b0 x0.44 @32") == small
     assert resolve_architecture("efficientnet_b0 @32").label == "efficientnet_b0 @32"
     assert resolve_architecture("efficientnet_b0 @224") == B0
+
+
+def test_lite_networks_by_name():
+    network = resolve_architecture("efficientnet_b0_lite x0.44 @32")
+    assert network.label == "efficientnet_b0_lite x0.44 @32"
+    assert network == lite(resolve_architecture("efficientnet_b0 x0.44 @32"))
+    assert network.activation == "relu6" and not any(stage.se_ratio for stage in network.stages)
+    assert is_published("efficientnet_b0_lite x0.44")
+    already = reference.architecture("mobilenet_v2")
+    assert lite(already) == already == lite(lite(already))
 
 
 def test_given_resolution_and_classes():
@@ -69,9 +79,11 @@ def test_errors_in_one_line(text, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("lite", [False, True])
 @pytest.mark.parametrize(("resolution", "target"), [(32, 40e6), (64, 90e6), (224, 150e6)])
-def test_every_baseline_is_read_back_from_its_label(resolution, target):
-    setup = Setup(RunConfig(target_flops=target, data="digits", resolution=resolution))
+def test_every_baseline_is_read_back_from_its_label(resolution, target, lite):
+    config = RunConfig(target_flops=target, data="digits", resolution=resolution, lite=lite)
+    setup = Setup(config)
     baselines = [one.network for one in setup.baselines()]
     assert len(baselines) == 3
     for network in baselines:

@@ -415,7 +415,7 @@ def test_a_run_on_data_ends_with_a_verdict(run_cli, tmp_path):
 def test_baselines_that_cannot_be(run_cli):
     options = ("run", "--target-flops", "400M", "--baseline")
     for given, said in (
-        (("banana",), "baseline must be random, got 'banana'"),
+        (("banana",), "baseline must be random or none, got 'banana'"),
         (("random",), "with a test split, such as proxy_training, got 'accel_nasbench'"),
         (
             ("random", "--data", "digits", "--time-budget", "5m"),

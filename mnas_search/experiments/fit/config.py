@@ -10,6 +10,7 @@ from mnas_search.data import loading
 from mnas_search.experiments.search.options import RunConfig
 
 DEFAULT_TIME = 1800.0  # seconds
+WINNER = "winner"  # a `network`
 _STAND_IN = {"target_flops": 1e18}  # a target that binds nothing, where none is given yet
 
 
@@ -21,12 +22,16 @@ class FitConfig:
     Attributes:
         data: the images, as `--data` names them.
         time: seconds for everything.
+        network: what is trained in the end: by default what the comparison recommends; `winner`,
+            that of a search, which then takes place even where its time is short; or the name of a
+            baseline such as `efficientnet_b0`, which then has the whole time.
         objective: `hard` by default: accuracy within the target. With the papers' `soft` reward
             NAS-Bench-Macro's best network within 90M FLOPs has 34M and 2.4 points less accuracy.
     """
 
     data: str
     time: float = DEFAULT_TIME
+    network: str | None = None
     target_flops: float | None = None
     target_latency: float | None = None
     target_memory: float | None = None
@@ -37,6 +42,7 @@ class FitConfig:
     space: str = "efficientnet"
     controller: str = "bayesian"
     init: str | None = None
+    lite: bool = False
     objective: str = "hard"
     exponent: float | None = None
     workers: int | None = None
@@ -51,6 +57,16 @@ class FitConfig:
         canonical = self.run(**({} if self.has_target else _STAND_IN))
         for name in ("space", "controller", "latency_table"):
             object.__setattr__(self, name, getattr(canonical, name))
+
+    @property
+    def searches(self) -> bool:
+        """Whether a search takes place in any case."""
+        return self.network == WINNER
+
+    @property
+    def named(self) -> str | None:
+        """The baseline to train, if its name was given."""
+        return None if self.searches else self.network
 
     @property
     def has_target(self) -> bool:

@@ -13,11 +13,12 @@ from typing import final
 import numpy as np
 import torch
 
+from mnas_search.architecture.adaptation import LITE
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError, WorkFailed
 from mnas_search.common.machine import one_thread
 from mnas_search.data import Split
-from mnas_search.experiments.fit.config import FitConfig
+from mnas_search.experiments.fit.config import WINNER, FitConfig
 from mnas_search.experiments.fit.plan import StepTimes
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.training.epochs import FullTraining, score
@@ -90,6 +91,21 @@ def make_prospect(setup: Setup) -> Prospect:
         baselines=tuple(baselines),
         networks=(networks[0], networks[-1], *pretrained),
     )
+
+
+def narrow(prospect: Prospect, name: str) -> Prospect:
+    """Return the prospect with the baseline of this name alone.
+
+    Raises:
+        UsageError: no baseline within the target has it.
+    """
+    names = [one.label.split()[0].removesuffix(LITE) for one in prospect.baselines]
+    if name not in names:
+        raise UsageError(
+            f"network must be {WINNER} or a baseline within the target ({', '.join(names)}), got "
+            f"{name!r}"
+        )
+    return replace(prospect, baselines=(prospect.baselines[names.index(name)],))
 
 
 def training_config(

@@ -27,6 +27,7 @@ from mnas_search.common.units import format_duration
 
 TRAINING_SHARE = 0.6  # of the time, at least, for the last training
 BASELINES_SHARE = 0.15  # of the time, at most, for the baselines' proxies
+SEARCH_SHARE = 0.5  # of the time, at most, for a search that was asked for, and what is before it
 MIN_TRIALS = 12  # fewer candidates than this are no search
 MAX_TRIALS = 200
 MAX_SEEDS = 3  # of each baseline's proxy
@@ -75,6 +76,30 @@ class Sizes:
     recipe_epochs: int
     baselines: int
     compared: int
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Division:
+    """How the time is divided.
+
+    Attributes:
+        search: its share of the time, with all that precedes it, at most, unless the training
+            cannot use the rest.
+        min_trials: of a search; 0 for no search.
+        required: whether the search takes place, or the time is refused, where it is too short for
+            `min_trials`.
+    """
+
+    search: float
+    min_trials: int
+    required: bool
+
+
+# By a comparison of baselines and, where there is time for it, of a search's winner.
+COMPARED = Division(search=1 - SLACK - TRAINING_SHARE, min_trials=MIN_TRIALS, required=False)
+SEARCHED = Division(search=SEARCH_SHARE, min_trials=2, required=True)  # by a search, in any case
+TRAINED = Division(search=0.0, min_trials=0, required=False)  # all of it is the training's
 
 
 @final
@@ -155,7 +180,13 @@ class Plan:
         return _Durations({resolution: self.times[resolution]}, self.sizes, 0.0)
 
 
-def make_plan(times: Mapping[int, StepTimes], sizes: Sizes, *, measuring: float = 0.0) -> Plan:
+def make_plan(
+    times: Mapping[int, StepTimes],
+    sizes: Sizes,
+    *,
+    measuring: float = 0.0,
+    division: Division = COMPARED,
+) -> Plan:
     """Divide the time.
 
     Args:
@@ -164,7 +195,8 @@ def make_plan(times: Mapping[int, StepTimes], sizes: Sizes, *, measuring: float 
         measuring: seconds that were spent before the plan.
 
     Raises:
-        UsageError: the time is too short for one network, one epoch long.
+        UsageError: the time is too short for one network, one epoch long, or for a search that is
+            required.
     """
     parts = _Durations(times, sizes, measuring)
     least = parts.fixed + parts.epoch
@@ -173,20 +205,32 @@ def make_plan(times: Mapping[int, StepTimes], sizes: Sizes, *, measuring: float 
             f"time must be at least {format_duration(math.ceil(least / (1 - SLACK)))} to train "
             f"one candidate for an epoch, test and export it, got {format_duration(sizes.time)}"
         )
+    if not division.min_trials:
+        return parts.plan(0, 1, 0, needed=0.0)
     before = parts.fixed + parts.baselines(1, MAX_SEEDS)
-    shortest = before + parts.whole_search(MIN_TRIALS)
+    shortest = before + parts.whole_search(division.min_trials)
     # The training has its share, or all that it can use.
     longest = MAX_LENGTH * sizes.recipe_epochs * parts.epoch
-    spare = max((1 - SLACK - TRAINING_SHARE) * sizes.time, parts.usable - longest)
-    needed = min(shortest / (1 - SLACK - TRAINING_SHARE), (shortest + longest) / (1 - SLACK))
+    spare = min(
+        max(division.search * sizes.time, parts.usable - longest), parts.usable - parts.epoch
+    )
+    needed = max(
+        min(shortest / division.search, (shortest + longest) / (1 - SLACK)),
+        (shortest + parts.epoch) / (1 - SLACK),
+    )
     if sizes.time < needed:
+        if division.required:
+            raise UsageError(
+                f"time must be at least {format_duration(math.ceil(needed))} for a search of "
+                f"{division.min_trials} candidates, got {format_duration(sizes.time)}"
+            )
         room = min(BASELINES_SHARE * sizes.time, parts.usable - least)
         # All of them where there is time, rather than more seeds of the first one.
         lengths = [(n, k) for n in (1, sizes.baselines) for k in range(1, MAX_SEEDS + 1)]
         fitting = [(n, k) for n, k in lengths if parts.baselines(n, k) <= room]
         return parts.plan(0, *max(fitting, default=(1, 0)), needed=needed)
-    room = spare - before
-    trials = _most(lambda count: parts.whole_search(count) <= room, MIN_TRIALS, MAX_TRIALS)
+    room, low = spare - before, division.min_trials
+    trials = _most(lambda count: parts.whole_search(count) <= room, low, MAX_TRIALS)
     return parts.plan(trials, 1, MAX_SEEDS, needed=needed)
 
 

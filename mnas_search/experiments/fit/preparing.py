@@ -18,10 +18,20 @@ from mnas_search.experiments.fit.measuring import (
     Prospect,
     make_prospect,
     measure_steps,
+    narrow,
     shared_workers,
     training_config,
 )
-from mnas_search.experiments.fit.plan import Plan, Sizes, make_plan
+from mnas_search.experiments.fit.plan import (
+    COMPARED,
+    MIN_TRIALS,
+    SEARCHED,
+    TRAINED,
+    Division,
+    Plan,
+    Sizes,
+    make_plan,
+)
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.latency import table_of
@@ -78,11 +88,13 @@ def find_prospects(
 
     Under a bound on latency there is one: a table of latencies holds for one resolution. With
     pretrained weights there is one, too: the pretrained network itself, at the largest resolution
-    within the target, is among the baselines.
+    within the target, is among the baselines. And there is one where the network to train is not
+    chosen by a comparison.
     """
     if resolutions is None:
         first = _prospect(config, config.resolution, listener)
-        if (config.resolution, config.target_latency, config.init) != (None, None, None):
+        given = (config.resolution, config.target_latency, config.init, config.network)
+        if any(one is not None for one in given):
             return (first,)
         with contextlib.suppress(UsageError):  # a fixed resolution, or nothing within the target
             return first, _prospect(config, second_resolution(first.resolution), listener)
@@ -115,15 +127,16 @@ def prepare(config: FitConfig, listener: Listener, begun: float) -> Prepared:
         epochs, images = training.job.recipe.epochs, len(training.job.data.train.labels)
         times[one.resolution] = measure_steps(one, training, shared)
     baselines = len(prospects[0].baselines)
+    compared = 0 if config.searches else trainings_after(baselines)
     sizes = Sizes(
         time=config.time,
         workers=workers,
         training_workers=shared,
         recipe_epochs=epochs,
         baselines=baselines,
-        compared=trainings_after(baselines),
+        compared=compared,
     )
-    plan = make_plan(times, sizes, measuring=time.monotonic() - begun)
+    plan = make_plan(times, sizes, measuring=time.monotonic() - begun, division=_division(config))
     return Prepared(
         config=config,
         plan=plan,
@@ -132,6 +145,12 @@ def prepare(config: FitConfig, listener: Listener, begun: float) -> Prepared:
         images=images,
         table=prospects[0].setup.cost_model.latency_table,
     )
+
+
+def _division(config: FitConfig) -> Division:
+    if config.searches:
+        return SEARCHED
+    return COMPARED if config.named is None else TRAINED
 
 
 def describe(prepared: Prepared) -> list[str]:
@@ -158,8 +177,12 @@ def describe(prepared: Prepared) -> list[str]:
         lines.append(_line(plan, "search", f"{plan.trials} candidates, as proxies"))
         count = plan.sizes.baselines
         what = f"the best candidates and {count} baseline{'s' * (count > 1)}, with fresh seeds"
+        if not plan.sizes.compared:
+            what = "some candidates again, with other seeds"
         lines.append(_line(plan, "comparison", what))
-    else:
+        if plan.trials < MIN_TRIALS:
+            lines.append(f"fewer than {MIN_TRIALS} candidates say little about a space")
+    elif config.network is None:
         lines.append(
             f"no search: one that can be trusted, with its comparison, requires --time "
             f"{_minutes(plan.needed)}; without one, the training has the time"
@@ -167,6 +190,7 @@ def describe(prepared: Prepared) -> list[str]:
     what = prepared.prospects[0].baselines[0].label
     if plan.trials or plan.seeds:
         what = "what is recommended" if plan.trials else "the best of them"
+        what = "the winner" if config.searches else what
     sides = plan.resolutions if plan.seeds else plan.resolutions[:1]
     epochs = " or ".join(map(str, sorted({plan.epochs[side] for side in sides})))
     lines.append(_line(plan, "training", f"{what}, about {epochs} epochs"))
@@ -184,4 +208,5 @@ def _minutes(seconds: float) -> str:
 
 def _prospect(config: FitConfig, resolution: int | None, listener: Listener) -> Prospect:
     run = config.run(resolution=resolution)
-    return make_prospect(Setup(run, table_of(run, None, listener)))
+    found = make_prospect(Setup(run, table_of(run, None, listener)))
+    return found if config.named is None else narrow(found, config.named)

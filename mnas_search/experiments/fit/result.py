@@ -52,8 +52,9 @@ def lines(result: FitResult) -> list[str]:
     files = f"{folder / 'export'}/model.py and weights.pt"
     if onnx.is_file():
         files += ", onnx/model.onnx"
-    if result.comparison is not None:
-        files += f"; {folder / 'run' / 'report.html'}"
+    report = folder / "run" / "report.html"
+    if report.is_file():
+        files += f"; {report}"
     exported, training, target = (
         shlex.quote(str(folder / name)) for name in ("export", "training", "huggingface")
     )

@@ -44,6 +44,7 @@ from mnas_search.experiments.fit.preparing import (
 )
 from mnas_search.experiments.fit.result import FitResult
 from mnas_search.experiments.search import run as search_run
+from mnas_search.experiments.search.checks import NONE
 from mnas_search.experiments.search.latency import TABLE
 from mnas_search.experiments.search.recommendation import (
     Recommendation,
@@ -282,7 +283,12 @@ class _Phases:
             )
         else:
             budget = plan.search_budget(self.clock.elapsed)
-            wanted = config.run(resolution=side, trials=plan.trials, time_budget=budget)
+            wanted = config.run(
+                resolution=side,
+                trials=plan.trials,
+                time_budget=budget,
+                baseline=NONE if config.searches else None,
+            )
             result = search_run.start(wanted, folder, self.listener)
         trained = [trial.seconds for trial in result.trials if trial.status == "ok"]
         seconds = round(sum(trained) / max(1, len(trained)), 3)

@@ -13,7 +13,7 @@ from mnas_search.experiments.search.warm_start import absolute
 from mnas_search.nas.asha import RULES
 from mnas_search.nas.objective import exponent_of
 
-RANDOM = "random"
+RANDOM, NONE = "random", "none"  # baselines
 PLUGINS = ("space", "controller", "evaluator", "data", "prior")  # options that name one
 _REQUIRED = ("space", "controller")
 _MINIMA = {"trials": 1, "workers": 0, "seed": 0, "resolution": 1, "num_classes": 1}
@@ -37,7 +37,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
             check_number(name, given[name], "[0, inf)")
     _check_combinations(options)
     exponent_of(options["objective"], options["exponent"])
-    for name, choices in (("baseline", (RANDOM,)), ("early_stopping", RULES)):
+    for name, choices in (("baseline", (RANDOM, NONE)), ("early_stopping", RULES)):
         if name in given:
             check_choice(name, given[name], choices)
     if isinstance(options["start_from"], str):
@@ -71,7 +71,5 @@ def _check_combinations(options: Mapping[str, Any]) -> None:
     of_latency = (options["device"], options["latency_table"])
     if options["target_latency"] is None and of_latency != (None, None):
         raise UsageError("--device and --latency-table require --target-latency")
-    if options["baseline"] is not None and options["time_budget"] is not None:
-        raise UsageError(
-            f"baseline {options['baseline']!r} requires a number of trials and no time budget"
-        )
+    if options["baseline"] == RANDOM and options["time_budget"] is not None:
+        raise UsageError(f"baseline {RANDOM!r} requires a number of trials and no time budget")

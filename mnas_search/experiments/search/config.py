@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from mnas_search.architecture import published
+from mnas_search.architecture.adaptation import lite
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.latency import LatencyTable
 from mnas_search.architecture.scaling import widest
@@ -19,7 +20,7 @@ from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.deployment import find_deployment
 from mnas_search.experiments.experiment import content_hashes
 from mnas_search.experiments.resolve import labelled
-from mnas_search.experiments.search.checks import PLUGINS
+from mnas_search.experiments.search.checks import NONE, PLUGINS, RANDOM
 from mnas_search.experiments.search.options import RunConfig
 from mnas_search.experiments.search.stages.baseline_comparison import Baseline
 from mnas_search.experiments.search.warm_start import warm_start
@@ -33,6 +34,7 @@ from mnas_search.nas.evaluator import (
     SupportsTestSplit,
     SupportsTraining,
     check_space,
+    for_space,
     validation_images,
 )
 from mnas_search.nas.objective import Objective
@@ -78,6 +80,7 @@ class Setup:
             begun: the configuration of the folder that is resumed or read.
         """
         self.pretrained = None if config.init is None else load_pretrained(config.init)
+        self._lite = config.lite
         place = find_deployment(
             config.space,
             config.data,
@@ -104,10 +107,12 @@ class Setup:
             if (pair := found.independent_pair()) is not None:
                 self.evaluator, self.check = pair
         self.trainer: Evaluator | None = None
-        self.tested = found.with_test_split() if isinstance(found, SupportsTestSplit) else None
-        if config.baseline is not None and self.tested is None:
+        self.tested: Evaluator | None = None
+        if config.baseline != NONE and isinstance(found, SupportsTestSplit):
+            self.tested = found.with_test_split()
+        if config.baseline == RANDOM and self.tested is None:
             raise UsageError(
-                f"baseline {config.baseline!r} requires an evaluator that trains on data with a "
+                f"baseline {RANDOM!r} requires an evaluator that trains on data with a "
                 f"test split, such as proxy_training, got {config.evaluator!r}"
             )
         predicted = self.evaluator.resources is None
@@ -121,8 +126,8 @@ class Setup:
             config, **{n: v for n, v in defaults.items() if getattr(config, n) is None}
         )
         self.space = place.make_space(config.num_classes)
-        if self.pretrained is not None:
-            self.space = map_space(self.space, self.pretrained.style)
+        if self.pretrained is not None or config.lite:
+            self.space = map_space(self.space, self._styled)
         names = [decision.name for decision in self.space.decisions]
         if len(set(names)) < len(names) or not names:
             raise UsageError(
@@ -137,6 +142,7 @@ class Setup:
                 f"got {config.controller!r}"
             )
         with error_context("the search space's decode"):
+            self.evaluator = for_space(self.evaluator, self.space)
             check_space(self.evaluator, self.space)
         self._controller = controller
         latency = None  # after what can be refused without it: to build a table takes minutes
@@ -200,8 +206,7 @@ class Setup:
             network = replace(
                 self._deployment.of(base), num_classes=self.config.num_classes or 1000
             )
-            if self.pretrained is not None:
-                network = self.pretrained.style(network)
+            network = self._styled(network)
             with contextlib.suppress(UsageError):  # no width is within the constraints
                 network = widest(network, self.is_feasible)
                 if self._deployment.adapts:
@@ -209,9 +214,16 @@ class Setup:
                 found.append(Baseline(network=network))
         if self.pretrained is not None:
             own = self.pretrained.largest(self.is_feasible, self.config.num_classes or 1000)
-            if own is not None:
+            if own is not None and (not self._lite or own == lite(own)):
                 found.insert(0, Baseline(network=own, weights=self.config.init))
         return found
+
+    def _styled(self, network: Architecture) -> Architecture:
+        """Return a network with the settings of the pretrained weights, and without what `--lite`
+        leaves out."""
+        if self.pretrained is not None:
+            network = self.pretrained.style(network)
+        return lite(network) if self._lite else network
 
     def warm_start(self) -> tuple[list[Choices], list[Trial]]:
         """Return choices to try first, and trials of earlier runs."""
@@ -248,6 +260,7 @@ def _has_evidence(config: RunConfig) -> bool:
     return (
         config.data is None
         and config.init is None
+        and not config.lite
         and config.proxy is None
         and config.space == "efficientnet"
         and config.resolution == 224

@@ -102,6 +102,12 @@ class RunConfig:
         default="random initialisation",
         metavar="PATH|package:NAME|hf:ORG/NAME",
     )
+    lite: bool = _option(
+        "Networks with ReLU6 and without squeeze-and-excitation, which lose less accuracy as int8 "
+        "(`export --quantize`).",
+        False,
+        default="as the space has them",
+    )
     prior: str | None = _option(
         "Evaluator whose predictions the controller takes as a prior.",
         default="no prior",
@@ -114,8 +120,10 @@ class RunConfig:
         metavar="ARCH|RUN",
     )
     baseline: str | None = _option(
-        "Compare with a random search of as many trials, in addition to the published networks.",
-        metavar="random",
+        "Baselines besides the published networks: random, a random search of as many trials; or "
+        "none, no comparison: the winner is recommended as it is.",
+        default="the published networks",
+        metavar="NAME",
     )
     objective: str = _option(
         "Reward: soft, ACC*(FLOPS/T)^w; hard, flat below T; absolute, ACC + b*|FLOPS/T - 1|.",
@@ -197,6 +205,7 @@ class RunOptions(TypedDict, total=False):
     data: "str | Path | Dataset | Callable[[], Dataset] | None"
     proxy: str | None
     init: str | Path | None
+    lite: bool
     prior: "str | Evaluator | type[Evaluator] | None"
     start_from: Sequence[str]
     baseline: str | None

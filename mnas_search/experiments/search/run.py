@@ -26,6 +26,7 @@ from mnas_search.experiments.experiment import Experiment, ExperimentKind, check
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners import check_portable, drive
 from mnas_search.experiments.search import folder as run_folder
+from mnas_search.experiments.search.checks import RANDOM
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.latency import TABLE, table_of
 from mnas_search.experiments.search.options import RunConfig
@@ -78,7 +79,7 @@ def reopen(folder: Path) -> Result:
     seconds = None if setup.config.time_budget is None else float("-inf")
     limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
     with threadpool_limits(1):
-        drawn = ReadJournal(folder / _RANDOM) if setup.config.baseline else None
+        drawn = ReadJournal(folder / _RANDOM) if setup.config.baseline == RANDOM else None
         stages = make_stages(setup, journal, drawn, limit)
         return Result(setup, folder, stages)
 
@@ -122,7 +123,7 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
     with contextlib.ExitStack() as files:
         journal = files.enter_context(experiment.session(setup.recorded))
         drawn = None
-        if config.baseline is not None:
+        if config.baseline == RANDOM:
             drawn = files.enter_context(Journal(folder / _RANDOM))
         limit = TimeLimit(config.time_budget, journal, workers=config.workers or 0, begun=begun)
         written = time.monotonic()

@@ -51,7 +51,7 @@ def page(result: Result, versions: Mapping[str, Any]) -> str:
         "latencies": tables.latencies(result) if result.latencies else None,
         "svg": Markup(figure(result)),
         "caption": _caption(result),
-        "pareto": tables.trials(result.pareto),
+        "pareto": tables.trials(result, result.pareto),
         "budgets": tables.under(result, others) if others else None,
         "family": tables.family(result) if result.family else None,
         "notes": [*notes(result), conventions(result)],
@@ -119,7 +119,7 @@ def _winner(result: Result, best: Trial) -> Iterator[tuple[str, object]]:
     opinion, figures = result.opinion, result.figures
     assert figures is not None
     if opinion is None and result.comparison is None:
-        yield "accuracy", f"{best.accuracy:.4f}"
+        yield tables.figure_name(result), f"{best.accuracy:.4f}"
         yield "reward", f"{best.reward:.4f}"
         return
     by = "fresh seeds" if opinion is None else "check"

@@ -51,7 +51,9 @@ def _winner(result: Result, best: Trial) -> str:
     trial = f"trial {best.number} of {len(result.trials)}"
     figures = result.figures
     assert figures is not None
-    accuracy = f"accuracy {tables.with_margin(figures.accuracy, figures.margin)}"
+    accuracy = (
+        f"{tables.figure_name(result)} {tables.with_margin(figures.accuracy, figures.margin)}"
+    )
     return ", ".join([trial, accuracy, *costs, f"reward {figures.reward:.4f}"])
 
 
@@ -67,7 +69,7 @@ def _print_comparison(result: Result) -> None:
         for line in (*against_baseline(result), UNMEASURED, MARGIN):
             _print(line)
     else:
-        print_table(*tables.trials(result.good[:3]), title="compared: the largest rewards")
+        print_table(*tables.trials(result, result.good[:3]), title="compared: the largest rewards")
 
 
 def _latency(result: Result) -> Iterator[str]:
