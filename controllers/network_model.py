@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 _DRAWS = 1_024  # feasible networks that trends are scaled over
 _BATCHES = 16  # of as many uniform draws each, at most
 # Variances of slopes where the fit begins, of values and trends of variance one.
-_PRIOR, _COUNT = 1.0, 0.5
+_PRIOR, _COUNT = 1.0, 0.1
 
 
 @final
