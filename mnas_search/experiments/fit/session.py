@@ -260,6 +260,7 @@ class _Phases:
             folder=self.folder,
             seconds=self.clock.elapsed,
             comparison=report,
+            latency=entry.prospect.setup.cost_model.costs(network).get("latency"),
         )
 
     def _search(self, side: int) -> tuple[Recommendation, dict[str, Any] | None, float]:
