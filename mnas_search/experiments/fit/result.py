@@ -21,6 +21,7 @@ class FitResult:
         trained: the last training.
         seconds: of all sessions.
         latency: predicted seconds of a forward pass, where latency is bounded.
+        measured: the same, measured on this device; None where its table is another machine's.
         comparison: of the run, as `BaselineComparison.summary` gives it, and `test`, as
             `HeldOutTest.summary` does; None without a search.
     """
@@ -31,6 +32,7 @@ class FitResult:
     seconds: float
     comparison: Mapping[str, Any] | None
     latency: float | None = None
+    measured: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -42,6 +44,7 @@ class FitResult:
             "folder": str(self.folder),
             "seconds": round(self.seconds, 1),
             "latency": self.latency,
+            "measured_latency": self.measured,
             "comparison": None if self.comparison is None else dict(self.comparison),
             "training": asdict(self.trained),
         }
@@ -64,6 +67,8 @@ def lines(result: FitResult) -> list[str]:
     costs = f"{format_size(trained.macs)} FLOPs, {format_size(trained.params)} params"
     if result.latency is not None:
         costs += f", {format_latency(result.latency)} predicted"
+    if result.measured is not None:
+        costs += f", {format_latency(result.measured)} measured"
     return [
         f"{one.name} ({costs}): "
         f"test accuracy {trained.test.top1:.4f} [{low:.4f}, {high:.4f}] on {trained.test.n:,} "
