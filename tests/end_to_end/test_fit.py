@@ -148,7 +148,7 @@ def lines_of(path):
 def test_killed_in_every_phase_a_fit_keeps_its_lengths(run_cli, photos, needed, tmp_path):
     folder = tmp_path / "fit"
     journal, run = folder / "journal.jsonl", folder / "run" / "journal.jsonl"
-    command = arguments(photos, 1.3 * needed + 20, folder)
+    command = arguments(photos, 1.6 * needed + 20, folder)
     assert until_killed(command, lambda: lines_of(journal))
     plan = read(folder / "plan.json")
     assert plan["trials"] >= MIN_TRIALS
