@@ -1,15 +1,25 @@
 """Run the project's own benchmarks."""
 
-import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
-from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from mnas_search.cli.bench_fidelity import fidelity
+from mnas_search.cli.bench_options import (
+    count_option,
+    kept_options,
+    load_benchmark,
+    names_option,
+    note_line,
+    print_outcome,
+    print_tables,
+    processes_option,
+    quick_option,
+    split_names,
+)
 from mnas_search.cli.options import (
     DURATION,
     FOLDER,
@@ -18,60 +28,12 @@ from mnas_search.cli.options import (
     print_rows,
     run_option,
 )
-from mnas_search.common.errors import UsageError, WorkFailed
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-_ONE_OR_MORE = click.IntRange(min=1)
+from mnas_search.common.errors import UsageError
 
 
 @click.group()
 def bench() -> None:
     """Run one of the project's own benchmarks."""
-
-
-def _quick_option(text: str) -> Callable[[_Command], _Command]:
-    return click.option("--quick", is_flag=True, help=text)
-
-
-def _count_option(flag: str, default: int, text: str) -> Callable[[_Command], _Command]:
-    return click.option(flag, type=_ONE_OR_MORE, default=default, show_default=True, help=text)
-
-
-def _names_option(
-    flag: str, text: str, *, default: str = "all", metavar: str = "A,B"
-) -> Callable[[_Command], _Command]:
-    return click.option(flag, metavar=metavar, default="", show_default=default, help=text)
-
-
-_processes_option = click.option(
-    "--processes",
-    type=_ONE_OR_MORE,
-    default=os.cpu_count() or 1,
-    show_default="the number of CPUs",
-    help="Number of processes that compute at a time.",
-)
-
-
-def _kept_options(folder: str) -> Callable[[_Command], _Command]:
-    """Return a decorator that adds the options of a benchmark that keeps its results."""
-
-    def decorate(command: _Command) -> _Command:
-        for option in (
-            click.option(
-                "--report-only", is_flag=True, help="Report the kept results; compute nothing."
-            ),
-            click.option(
-                "--results",
-                type=FOLDER,
-                default=Path(folder),
-                show_default=True,
-                help="Folder that keeps the results and receives the report.",
-            ),
-        ):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 @bench.command()
@@ -81,20 +43,20 @@ def counting(form: str) -> None:
 
     Counts params and MACs together, on one thread.
     """
-    print_rows(_benchmark("counting").run(), form)
+    print_rows(load_benchmark("counting").run(), form)
 
 
 @bench.command()
 @format_option
 def evidence(form: str) -> None:
     """Cross-validate the predictors of the evaluator `accel_nasbench`."""
-    print_rows(_benchmark("evidence").run(), form)
+    print_rows(load_benchmark("evidence").run(), form)
 
 
 @bench.command()
-@_processes_option
-@_kept_options("discovery-results")
-@_quick_option("Run 3 seeds of 40 evaluations with cheap controllers, in about a minute.")
+@processes_option
+@kept_options("discovery-results")
+@quick_option("Run 3 seeds of 40 evaluations with cheap controllers, in about a minute.")
 @click.option(
     "--controller",
     "controllers",
@@ -102,8 +64,8 @@ def evidence(form: str) -> None:
     metavar="FILE.PY:NAME",
     help="Add a controller of your own; repeatable.",
 )
-@_names_option("--only-controllers", "Run these alone.")
-@_names_option("--only-problems", "Run on these problems alone.", metavar="X,Y")
+@names_option("--only-controllers", "Run these alone.")
+@names_option("--only-problems", "Run on these problems alone.", metavar="X,Y")
 @format_option
 def discovery(
     results: Path,
@@ -121,24 +83,24 @@ def discovery(
     controllers run for 100 evaluations with 20 seeds (300 with 5 of them), cheap ones for 1,000
     evaluations with 100 seeds. Kept runs are not computed again.
     """
-    outcome = _benchmark("discovery").run(
+    outcome = load_benchmark("discovery").run(
         results=results,
         quick=quick,
         report_only=report_only,
         processes=processes,
         controllers=controllers,
-        only_controllers=_listed(only_controllers),
-        only_problems=_listed(only_problems),
-        note=_note,
+        only_controllers=split_names(only_controllers),
+        only_problems=split_names(only_problems),
+        note=note_line,
     )
-    _print_outcome(outcome, form, unit="run")
+    print_outcome(outcome, form, unit="run")
 
 
 @bench.command()
-@_processes_option
-@_kept_options("ranking-results")
-@_quick_option("Read 4 cheap scores of 8 networks a draw, in seconds.")
-@_names_option("--only", "Run these trials alone.")
+@processes_option
+@kept_options("ranking-results")
+@quick_option("Read 4 cheap scores of 8 networks a draw, in seconds.")
+@names_option("--only", "Run these trials alone.")
 @click.option(
     "--networks",
     type=click.IntRange(min=2),
@@ -160,29 +122,29 @@ def ranking(
     Reports Kendall's tau with recorded ImageNet accuracies (Accel-NASBench) over two disjoint
     draws of networks. Kept readings are not computed again.
     """
-    outcome = _benchmark("ranking").run(
+    outcome = load_benchmark("ranking").run(
         results=results,
         quick=quick,
         report_only=report_only,
-        only=_listed(only),
+        only=split_names(only),
         count=networks,
         processes=processes,
-        note=_note,
+        note=note_line,
     )
-    _print_outcome(outcome, form, unit="reading")
+    print_outcome(outcome, form, unit="reading")
 
 
 @bench.command()
 @click.argument("data")
 @run_option("target_flops", "init", "space", "resolution", "workers", "gpus_per_trial")
 @click.option("--time", type=DURATION, default="30m", show_default=True, help="Time for each fit.")
-@_count_option("--seeds", 3, "Number of seeds.")
-@_names_option(
+@count_option("--seeds", 3, "Number of seeds.")
+@names_option(
     "--arms",
     "Fits to compare: recommended, winner (of a search), random (search), or baselines by name.",
     default="recommended,winner,random,efficientnet_b0",
 )
-@_kept_options("fit-results")
+@kept_options("fit-results")
 @format_option
 def fit(
     data: str,
@@ -204,24 +166,24 @@ def fit(
     from mnas_search.cli.fit_console import FitConsole
     from mnas_search.experiments.fit.config import FitConfig
 
-    benchmark = _benchmark("fitting")
+    benchmark = load_benchmark("fitting")
     with redirect_stdout(sys.stderr):  # what Ray prints
         outcome = benchmark.run(
             FitConfig(data=data, time=time, **options),
             results=results,
             seeds=seeds,
-            arms=_listed(arms) or benchmark.ARMS,
+            arms=split_names(arms) or benchmark.ARMS,
             report_only=report_only,
             listener=FitConsole,
-            note=_note,
+            note=note_line,
         )
-    _print_outcome(outcome, form, unit="fit")
+    print_outcome(outcome, form, unit="fit")
 
 
 @bench.command()
-@_count_option("--candidates", 24, "Number of networks to train in each repeat.")
-@_count_option("--repeats", 3, "Number of repeats.")
-@_quick_option("Train few candidates on the digits for one epoch, in about a minute.")
+@count_option("--candidates", 24, "Number of networks to train in each repeat.")
+@count_option("--repeats", 3, "Number of repeats.")
+@quick_option("Train few candidates on the digits for one epoch, in about a minute.")
 @click.option(
     "--only", type=click.Choice(["small", "large", "workers"]), help="Run this part alone."
 )
@@ -232,7 +194,7 @@ def proxy(candidates: int, repeats: int, quick: bool, only: str | None, form: st
     Also measures the overhead and the memory of workers. The plain loop is run in its fastest
     setting; ratios are medians over alternating repeats. Absolute figures need an idle machine.
     """
-    benchmark = _benchmark("proxy")
+    benchmark = load_benchmark("proxy")
     tables = {}
     parts = {"small": benchmark.SMALL, "large": benchmark.LARGE}
     workloads = [part for name, part in parts.items() if only in (None, name)]
@@ -242,15 +204,15 @@ def proxy(candidates: int, repeats: int, quick: bool, only: str | None, form: st
             count=2 if quick else candidates,
             repeats=1 if quick else repeats,
             quick=quick,
-            note=_note,
+            note=note_line,
         )
     if only in (None, "workers"):
         tables["workers"] = benchmark.watch(quick=quick)
-    _print_tables(tables, form)
+    print_tables(tables, form)
 
 
 @bench.command()
-@_quick_option("Run two networks at 96 pixels, in seconds.")
+@quick_option("Run two networks at 96 pixels, in seconds.")
 @format_option
 def memory(quick: bool, form: str) -> None:
     """Compare the memory model with the peaks that PyTorch's profiler reports.
@@ -258,12 +220,12 @@ def memory(quick: bool, form: str) -> None:
     Runs inference and a training step of EfficientNet-B0 to B4, MobileNetV2 and ResNet-50 at
     their own resolutions, with up to 10 GiB; on a GPU, if there is one, too.
     """
-    print_rows(_benchmark("memory").run(quick=quick, note=_note), form)
+    print_rows(load_benchmark("memory").run(quick=quick, note=note_line), form)
 
 
 @bench.command()
-@_count_option("--runs", 20, "Number of timed runs of each network.")
-@_quick_option("Time small networks instead, twice each, in seconds.")
+@count_option("--runs", 20, "Number of timed runs of each network.")
+@quick_option("Time small networks instead, twice each, in seconds.")
 @format_option
 def latency(runs: int, quick: bool, form: str) -> None:
     """Time EfficientNet-B1 and B7 and ResNet-152, as in Table 4 of the EfficientNet paper.
@@ -271,9 +233,9 @@ def latency(runs: int, quick: bool, form: str) -> None:
     Reports seconds per image at batch 1 on one core, means over alternating runs after a warm-up.
     Absolute figures need an idle machine.
     """
-    benchmark = _benchmark("latency")
+    benchmark = load_benchmark("latency")
     timed = benchmark.QUICK if quick else benchmark.FULL
-    _print_tables(benchmark.run(timed, runs=2 if quick else runs, note=_note), form)
+    print_tables(benchmark.run(timed, runs=2 if quick else runs, note=note_line), form)
 
 
 @bench.command()
@@ -289,7 +251,7 @@ def paper(folder: Path | None, output: Path | None, force: bool, form: str) -> N
     """
     if force and output is None:
         raise UsageError("--force requires --output")
-    report = _benchmark("paper.report")
+    report = load_benchmark("paper.report")
     if output is not None:
         report.check_output(output, force=force)
     found = report.read(folder)
@@ -303,9 +265,9 @@ def paper(folder: Path | None, output: Path | None, force: bool, form: str) -> N
 
 
 @bench.command()
-@_count_option("--turns", 40, "Number of measurements of each network.")
-@_names_option("--only", "Devices to run on.", default="onnxruntime,compiled")
-@_quick_option("Measure twice at 64 pixels.")
+@count_option("--turns", 40, "Number of measurements of each network.")
+@names_option("--only", "Devices to run on.", default="onnxruntime,compiled")
+@quick_option("Measure twice at 64 pixels.")
 @format_option
 def exports(turns: int, only: str, quick: bool, form: str) -> None:
     """Compare the exported EfficientNet-B0 with those of timm and torchvision.
@@ -313,45 +275,13 @@ def exports(turns: int, only: str, quick: bool, form: str) -> None:
     Measures latency at batch 1 on one thread, in turns. Requires the extra `onnx`; libraries that
     are not installed are left out.
     """
-    benchmark = _benchmark("exports")
-    devices = _listed(only) or benchmark.DEVICES
-    print_rows(benchmark.run(devices, turns=2 if quick else turns, quick=quick, note=_note), form)
+    benchmark = load_benchmark("exports")
+    devices = split_names(only) or benchmark.DEVICES
+    print_rows(
+        benchmark.run(devices, turns=2 if quick else turns, quick=quick, note=note_line), form
+    )
 
 
-def _print_outcome(outcome: Any, form: str, *, unit: str) -> None:
-    """Print what a benchmark that keeps its results returned, and raise if a part failed."""
-    if form == "json":
-        print_json({"records": outcome.records, "failures": list(outcome.failures)})
-    else:
-        print_rows(outcome.table, form)
-        for file in outcome.files:
-            click.echo(str(file))
-    if outcome.failures:
-        count = len(outcome.failures)
-        raise WorkFailed(
-            f"{count} {unit}{'s' * (count > 1)} failed; the first: {outcome.failures[0]}"
-        )
-
-
-def _print_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]], form: str) -> None:
-    if form == "json":
-        print_json(tables)
-    else:
-        for rows in tables.values():
-            print_rows(rows, form)
-
-
-def _note(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _benchmark(name: str) -> Any:
-    """Import a benchmark by name, as plug-ins are: the framework imports none of them."""
-    return import_module(f"mnas_search.benchmarks.{name}")
-
+bench.add_command(fidelity)
 
 COMMANDS = (bench,)

@@ -175,6 +175,18 @@ def _move(temporary: Path, folder: Path, *, new: bool) -> None:
         os.replace(file, target)
 
 
+@contextlib.contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which is made where it is missing, once no other process holds it;
+    without effect where the system has no such locks."""
+    with path.open("ab") as file:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def lock(file: BinaryIO, folder: Path) -> None:
     """Lock an open file of a folder against other processes until it is closed."""
     try:

@@ -40,6 +40,17 @@ def cut(labels: Labels, parts: int) -> NDArray[np.int64]:
     return np.where((part <= parts) & (each[labels] > 0), part, 0)
 
 
+def assign_folds(labels: Labels, folds: int) -> NDArray[np.int64]:
+    """Assign each label [N] to one of `folds` parts, from 0; each class is divided evenly, at
+    random and always alike."""
+    order = np.random.default_rng(0).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    fold = np.empty(len(labels), np.int64)
+    # In turn over all classes, so that small ones do not all have their images in the first parts.
+    fold[by_class] = np.arange(len(labels)) % folds
+    return fold
+
+
 def assemble(
     name: str,
     given: Mapping[str, tuple[NDArray[np.uint8], Labels]],

@@ -21,14 +21,16 @@ from mnas_search.nas.trial import Evaluation
 from mnas_search.networks import build
 from mnas_search.networks.weights.pretrained import Pretrained
 from mnas_search.training import devices, loop
-from mnas_search.training.proxy import check_distinct, map_sizes, proxy_architecture
+from mnas_search.training.proxy import (
+    SMALLEST_ADAPTED,
+    check_distinct,
+    map_sizes,
+    proxy_architecture,
+)
 from mnas_search.training.recipe import MAX_PROXY_SIDE, ProxyRecipe, Recipe, proxy_recipe
 from mnas_search.training.recipes import finetuning_proxy
 
 _OLDER_SIDE = 32  # pixels: the largest side of proxies that follow no deployment
-# Pixels. On smaller images, such as the 8x8 digits, to keep the stem's stride would leave maps of
-# 4x4 from the first layer on, which costs accuracy.
-_SMALLEST_ADAPTED = 32
 
 
 @final
@@ -149,7 +151,7 @@ class ProxyTraining(Evaluator):
         ratio = 1.0 if self._base is None else network.resolution / self._base
         if keeps_strides:
             resolution = min(resolution, network.resolution)
-        elif self._as_deployed and resolution >= _SMALLEST_ADAPTED:
+        elif self._as_deployed and resolution >= SMALLEST_ADAPTED:
             network, keeps_strides = adapt(network, resolution), True
         return proxy_architecture(
             network,

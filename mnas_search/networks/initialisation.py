@@ -1,6 +1,6 @@
 """The random weights that a network starts from."""
 
-from torch import nn
+from torch import Tensor, nn
 
 # EfficientNet's classifier, for which the paper's rule was made.
 _INPUTS, _CLASSES = 1280, 1000
@@ -15,9 +15,7 @@ def initialise(network: nn.Module, classifier: nn.Module) -> None:
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            kernel_height, kernel_width = module.kernel_size
-            fan_out = kernel_height * kernel_width * module.out_channels // module.groups
-            nn.init.normal_(module.weight, 0.0, (2.0 / fan_out) ** 0.5)
+            initialise_convolution(module.weight, module.groups)
         elif isinstance(module, nn.Linear):
             bound = module.out_features**-0.5
             if module is classifier:
@@ -27,6 +25,12 @@ def initialise(network: nn.Module, classifier: nn.Module) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def initialise_convolution(weight: Tensor, groups: int) -> None:
+    """Draw a weight [out, in / groups, K, K] from N(0, 2 / fan_out), in place."""
+    fan_out = weight.shape[2] * weight.shape[3] * weight.shape[0] // groups
+    nn.init.normal_(weight, 0.0, (2.0 / fan_out) ** 0.5)
 
 
 def classifier_bound(inputs: int, classes: int) -> float:

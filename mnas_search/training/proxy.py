@@ -16,6 +16,9 @@ from mnas_search.common.errors import UsageError
 from mnas_search.nas.space.contract import SearchSpace
 
 _BN_MOMENTUM = 0.1
+# Pixels. On smaller images, such as the 8x8 digits, to keep the stem's stride would leave maps of
+# 4x4 from the first layer on, which costs accuracy.
+SMALLEST_ADAPTED = 32
 
 
 def proxy_architecture(

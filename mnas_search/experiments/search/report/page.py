@@ -17,6 +17,7 @@ from mnas_search.experiments.search.report.comparison import MARGIN, comparison
 from mnas_search.experiments.search.report.discovery import discovery, evaluator_label
 from mnas_search.experiments.search.report.figure import figure
 from mnas_search.experiments.search.report.notes import conventions, deployment, notes
+from mnas_search.experiments.search.report.prior import prior_report
 from mnas_search.experiments.search.report.summary import budgets
 from mnas_search.experiments.search.result import Result
 from mnas_search.nas.objective import Objective
@@ -48,10 +49,11 @@ def page(result: Result, versions: Mapping[str, Any]) -> str:
             f"{evaluator_label(result.check)}; the reward is by the check; {MARGIN}"
         ),
         "comparison": comparison(result),
+        "prior": prior_report(result),
         "latencies": tables.latencies(result) if result.latencies else None,
         "svg": Markup(figure(result)),
         "caption": _caption(result),
-        "pareto": tables.trials(result.pareto),
+        "pareto": tables.trials(result, result.pareto),
         "budgets": tables.under(result, others) if others else None,
         "family": tables.family(result) if result.family else None,
         "notes": [*notes(result), conventions(result)],
@@ -119,7 +121,7 @@ def _winner(result: Result, best: Trial) -> Iterator[tuple[str, object]]:
     opinion, figures = result.opinion, result.figures
     assert figures is not None
     if opinion is None and result.comparison is None:
-        yield "accuracy", f"{best.accuracy:.4f}"
+        yield tables.figure_name(result), f"{best.accuracy:.4f}"
         yield "reward", f"{best.reward:.4f}"
         return
     by = "fresh seeds" if opinion is None else "check"

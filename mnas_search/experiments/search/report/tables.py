@@ -12,17 +12,27 @@ from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.baseline_comparison import BaselineComparison
 from mnas_search.experiments.search.stages.finalist_check import Finalist
 from mnas_search.experiments.search.stages.held_out import HeldOutTest
+from mnas_search.nas.evaluator import SupportsLabel
 from mnas_search.nas.trial import Trial
 
+_SHORT = 20  # characters of a label that heads a column
 
-def trials(chosen: Sequence[Trial]) -> Table:
+
+def figure_name(result: Result) -> str:
+    """Return what the search's figures are: the evaluator's label if it is short, else
+    "accuracy"."""
+    label = result.evaluator.label if isinstance(result.evaluator, SupportsLabel) else ""
+    return label if 0 < len(label) <= _SHORT else "accuracy"
+
+
+def trials(result: Result, chosen: Sequence[Trial]) -> Table:
     """Return accuracy, the costs that all of them have, and reward."""
     metrics = [
         metric
         for metric in METRICS.values()
         if all(metric.count in trial.costs for trial in chosen)
     ]
-    header = ("trial", "accuracy", *(metric.name for metric in metrics), "reward")
+    header = ("trial", figure_name(result), *(metric.name for metric in metrics), "reward")
     rows = []
     for t in chosen:
         costs = (metric.amount(t.costs[metric.count]) for metric in metrics)
@@ -33,7 +43,7 @@ def trials(chosen: Sequence[Trial]) -> Table:
 def under(result: Result, others: Sequence[tuple[float, Trial]]) -> Table:
     """Return the best trials under other budgets."""
     amount = METRICS[result.objective.metric].amount
-    header, rows = trials([trial for _, trial in others])
+    header, rows = trials(result, [trial for _, trial in others])
     budgets = [amount(budget) for budget, _ in others]
     return ("under", *header), [(b, *row) for b, row in zip(budgets, rows, strict=True)]
 

@@ -1,0 +1,221 @@
+"""What the kept results predict of the networks, and the priors that are fitted to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import final
+
+import numpy as np
+from scipy.stats import rankdata
+
+from mnas_search.benchmarks.fidelity.phases import (
+    controls,
+    members,
+    scorings,
+    supernet_readings,
+    training_recipe,
+    trainings,
+)
+from mnas_search.benchmarks.fidelity.settings import Settings
+from mnas_search.benchmarks.fidelity.store import Store
+from mnas_search.benchmarks.fidelity.subject import Subject, count_blocks
+from mnas_search.benchmarks.fidelity.supernets import SupernetTraining
+from mnas_search.common.statistics import Values
+from mnas_search.nas.space.choices import Codes
+from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
+from mnas_search.nas.space.cost import space_cost
+from mnas_search.nas.surrogate.features import Features
+from mnas_search.nas.surrogate.gaussian_process import HyperPrior, Posterior, isotropic
+
+POOLED = (1, 2, 4)  # supernets whose readings are averaged
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictor:
+    """A way to rank networks without an accuracy of theirs.
+
+    Attributes:
+        name, kind: as the table shows them.
+        values: larger is better, by groups [G, N]; NaN for networks that were not read.
+        seconds: what it took, readings included.
+        priors: a prior for each group; empty where the predictor is none.
+    """
+
+    name: str
+    kind: str
+    values: Values
+    seconds: float
+    priors: tuple[BatchAccuracy, ...] = ()
+
+
+def predictors(
+    settings: Settings, subject: Subject, store: Store, parts: Sequence[str]
+) -> list[Predictor]:
+    """Return those of the parts whose readings are all there."""
+    found: list[Predictor] = []
+    if "counts" in parts:
+        found += count_predictors(subject)
+    if "scores" in parts:
+        found += score_predictors(settings, subject, store)
+    if "proxies" in parts:
+        found += proxy_predictors(settings, subject, store)
+    if "supernets" in parts:
+        found += supernet_predictors(settings, subject, store)
+        found += control_predictors(settings, subject, store)
+    return found
+
+
+def count_predictors(subject: Subject) -> list[Predictor]:
+    """Multiply-adds, params and blocks."""
+    space = subject.space
+    costs = space_cost(space)
+    values = {
+        "FLOPs": (subject.macs, lambda codes: np.log(costs(codes)["macs"])),
+        "params": (subject.params, lambda codes: np.log(costs(codes)["params"])),
+        "blocks": (subject.blocks, lambda codes: count_blocks(space, codes).astype(float)),
+    }
+    return [
+        Predictor(
+            name=name,
+            kind="count",
+            values=own[None].astype(float),
+            seconds=0.0,
+            priors=(prior,),
+        )
+        for name, (own, prior) in values.items()
+    ]
+
+
+def fit_of_counts(subject: Subject, accuracy: Values) -> Values:
+    """Return accuracies [N] by a linear fit of log(1 - accuracy) to log MACs, log params and
+    blocks, of the same networks: a yardstick, since no count knows their accuracies."""
+    columns = [np.log(subject.macs), np.log(subject.params), subject.blocks, np.ones(len(subject))]
+    features, target = np.stack(columns, axis=1), np.log(1 - np.minimum(accuracy, 1 - 1e-6))
+    weights, *_ = np.linalg.lstsq(features, target, rcond=None)
+    return 1 - np.exp(features @ weights)
+
+
+def score_predictors(settings: Settings, subject: Subject, store: Store) -> list[Predictor]:
+    """Zero-cost scores, and the mean of their ranks with params."""
+    found = []
+    for score in settings.scores:
+        results = store.results(scorings(score, subject))
+        if results is None:
+            continue
+        read = np.array([-np.inf if r["value"] is None else r["value"] for r in results])
+        seconds = sum(result["seconds"] for result in results)
+        params = rankdata(subject.params[subject.read])
+        for name, values in (
+            (score, rankdata(read)),
+            (f"params+{score}", rankdata(read) + params),
+        ):
+            found.append(_of_readings(name, "score", subject, _normal(values)[None], seconds))
+    return found
+
+
+def proxy_predictors(settings: Settings, subject: Subject, store: Store) -> list[Predictor]:
+    """Accuracies of short trainings; no priors, since they are told as trainings."""
+    planned = (training_recipe(seconds, subject, store) for seconds in settings.trainings)
+    found = []
+    for recipe in dict.fromkeys((*settings.proxies, *filter(None, planned))):
+        results = store.results(trainings(recipe, subject))
+        if results is not None:
+            values = _spread([[r["accuracy"] for r in results]], subject.trained, subject)
+            seconds = sum(result["seconds"] for result in results)
+            found.append(Predictor(name=recipe, kind="proxy", values=values, seconds=seconds))
+    return found
+
+
+def supernet_predictors(settings: Settings, subject: Subject, store: Store) -> list[Predictor]:
+    """Readings of one supernet, and means of several, by negative cross-entropy; by accuracy for
+    the longest budget."""
+    found = []
+    for budget in settings.budgets:
+        own = [_read(one, subject, store) for one in members(settings, store, budget)]
+        there = [one for one in own if one is not None]
+        for pooled in POOLED:
+            groups = [there[i : i + pooled] for i in range(0, len(there) - pooled + 1, pooled)]
+            if not groups:
+                continue
+            seconds = pooled * float(np.mean([one.seconds for one in there]))
+            name = f"{pooled} x {budget:g} s"
+            values = np.array([np.mean([o.cross_entropy for o in g], axis=0) for g in groups])
+            found.append(_of_readings(name, "supernet", subject, -values, seconds))
+            if budget == max(settings.budgets):
+                values = np.array([np.mean([o.accuracy for o in g], axis=0) for g in groups])
+                by_accuracy = f"{name}, by accuracy"
+                found.append(_of_readings(by_accuracy, "control", subject, values, seconds))
+    return found
+
+
+def control_predictors(settings: Settings, subject: Subject, store: Store) -> list[Predictor]:
+    """Readings of supernets that should rank nothing."""
+    found = []
+    for name, training in controls(settings, store).items():
+        if (own := _read(training, subject, store)) is not None:
+            values = -own.cross_entropy[None]
+            found.append(_of_readings(name, "control", subject, values, own.seconds))
+    return found
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """Readings of a supernet, of the networks that are read [R], and all its seconds."""
+
+    cross_entropy: Values
+    accuracy: Values
+    seconds: float
+
+
+def _read(training: SupernetTraining, subject: Subject, store: Store) -> _Read | None:
+    parts = store.results(supernet_readings(training, subject))
+    trained = store.results([training] if training.steps else [])
+    if parts is None or trained is None:
+        return None
+    return _Read(
+        cross_entropy=np.array([value for part in parts for value in part["cross_entropy"]]),
+        accuracy=np.array([value for part in parts for value in part["accuracy"]]),
+        seconds=sum(result["seconds"] for result in (*trained, *parts)),
+    )
+
+
+def _of_readings(
+    name: str, kind: str, subject: Subject, values: Values, seconds: float
+) -> Predictor:
+    """Return a predictor from readings [G, R] of the networks that are read."""
+    codes = subject.codes[subject.read]
+    return Predictor(
+        name=name,
+        kind=kind,
+        values=_spread(values, subject.read, subject),
+        seconds=seconds,
+        priors=tuple(fit_prior(subject.space, codes, own) for own in values),
+    )
+
+
+def fit_prior(space: SearchSpace, codes: Codes, values: Values) -> BatchAccuracy:
+    """Fit a Gaussian process on the decisions to values [N] of codes [N, D]; return its mean."""
+    features = Features(space.decisions, shared=True)
+    points, scale = features(codes), max(float(values.std()), 1e-12)
+    scaled = (values - values.mean()) / scale
+    kernel = HyperPrior(kernel=isotropic(features.count, noise=0.1)).fit(points, scaled)
+    mean = Posterior.of(kernel, points, scaled).mean_function()
+    return lambda codes: mean(features(codes))
+
+
+def _spread(values: object, rows: Codes, subject: Subject) -> Values:
+    """Return values [G, R] of some networks as values of all [G, N]."""
+    own = np.asarray(values, float)
+    spread = np.full((len(own), len(subject)), np.nan)
+    spread[:, rows] = own
+    return spread
+
+
+def _normal(values: Values) -> Values:
+    """Return values with the same order and a normal distribution: scores have long tails, which a
+    Gaussian process would fit above all."""
+    inverse = NormalDist().inv_cdf
+    shares = (rankdata(values) - 0.5) / len(values)
+    return np.array([inverse(share) for share in shares])

@@ -1,0 +1,104 @@
+"""The kept results of tasks, in a journal: nothing is computed twice."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+from mnas_search.benchmarks import tasks_over_processes
+from mnas_search.benchmarks.fidelity.place import Place
+from mnas_search.benchmarks.fidelity.tasks import Result, Task
+from mnas_search.benchmarks.tasks_over_processes import Note
+from mnas_search.common.errors import UsageError
+from mnas_search.nas.journal import Journal
+
+JOURNAL = "readings.jsonl"
+_DONE, _PLANNED, _DATA = "reading", "plan", "data"
+
+
+@final
+class Store:
+    """Results by the keys of their tasks, and plans by name.
+
+    Args:
+        folder: of one part or space; the journal is in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._journal = Journal(folder / JOURNAL)
+        self._results: dict[str, Result] = {}
+        self._plans: dict[str, int] = {}
+        self._data: str | None = None
+        for event in self._journal.events:
+            if event["event"] == _DONE:
+                self._results[event["task"]] = event["result"]
+            elif event["event"] == _PLANNED:
+                self._plans[event["name"]] = event["length"]
+            else:
+                self._data = event["sha256"]
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._journal.close()
+
+    def check_data(self, sha256: str) -> None:
+        """Remember the data that tasks are done on.
+
+        Raises:
+            UsageError: others were used before.
+        """
+        if self._data is None:
+            self._journal.append({"event": _DATA, "sha256": sha256})
+            self._data = sha256
+        if self._data != sha256:
+            raise UsageError("--data must be the images of the kept readings, got others")
+
+    def result(self, task: Task) -> Result | None:
+        """Return the result of a task; None where it is not done."""
+        return self._results.get(task.key)
+
+    def results(self, tasks: Sequence[Task]) -> list[Result] | None:
+        """Return the results of all tasks; None where one is not done."""
+        found = [self._results[task.key] for task in tasks if task.key in self._results]
+        return found if len(found) == len(tasks) else None
+
+    def plan(self, name: str, length: float | None = None) -> int | None:
+        """Return a planned length; where there is none yet, keep `length`, rounded and at least
+        1."""
+        if name not in self._plans and length is not None:
+            self._plans[name] = max(1, round(length))
+            self._journal.append(
+                {"event": _PLANNED, "name": name, "length": self._plans[name]}, sync=True
+            )
+        return self._plans.get(name)
+
+    def compute(
+        self, tasks: Iterable[Task], place: Place, *, processes: int, note: Note
+    ) -> list[str]:
+        """Do the tasks that are not done; return a line for each that failed."""
+        missing = [task for task in dict.fromkeys(tasks) if task.key not in self._results]
+        return tasks_over_processes.compute(
+            _Work(place),
+            missing,
+            processes=processes,
+            unit="tasks",
+            describe=lambda task: task.key,
+            note=note,
+            keep=self._keep,
+        )
+
+    def _keep(self, task: Task, result: Mapping[str, Any]) -> None:
+        self._journal.append({"event": _DONE, "task": task.key, "result": dict(result)}, sync=True)
+        self._results[task.key] = result
+
+
+class _Work:
+    """Does a task in a worker process."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def __call__(self, task: Task) -> Result:
+        return task.run(self._place)
