@@ -93,7 +93,8 @@ def fit_of_counts(subject: Subject, accuracy: Values) -> Values:
     columns = [np.log(subject.macs), np.log(subject.params), subject.blocks, np.ones(len(subject))]
     features, target = np.stack(columns, axis=1), np.log(1 - np.minimum(accuracy, 1 - 1e-6))
     weights, *_ = np.linalg.lstsq(features, target, rcond=None)
-    return 1 - np.exp(features @ weights)
+    fitted: Values = 1 - np.exp(features @ weights)
+    return fitted
 
 
 def score_predictors(settings: Settings, subject: Subject, store: Store) -> list[Predictor]:
