@@ -35,8 +35,9 @@ _RESUME = "mnas-search fidelity --output"
     "--proxy",
     "proxies",
     multiple=True,
-    metavar="NAME=N,...",
-    help="Recipe to compare, as in `run`; may be repeated.",
+    metavar="NAME=N,...|EVALUATOR[,NAME=N,...]",
+    help="Recipe to compare, as in `run`, or of another evaluator, such as supernet; may be "
+    "repeated.",
     show_default="several variants of the data set's recipe",
 )
 @click.option(

@@ -511,3 +511,29 @@ def test_too_little_for_any_comparison_is_no_result(tmp_path, run_cli):
     assert f"resume with: mnas-search fidelity --output {folder}" in err
     with pytest.raises(UsageError):
         study(wanted("noise=1"), target=math.inf)
+
+
+def test_a_supernet_is_one_of_the_recipes(tmp_path, monkeypatch):
+    """Trained once for all networks, which share its seconds."""
+    monkeypatch.setenv("MNAS_SEARCH_CACHE", str(tmp_path / "cache"))
+    short = "steps=3,batch_size=16,reading_images=40"
+    done = study(
+        FidelityConfig(
+            space=f"{Path(__file__).parents[1] / 'small_space.py'}:SmallSpace",
+            proxies=(f"supernet,{short}", "fraction=0.05,epochs=1"),
+            references=(f"{PROXIES}:by_params",),
+            architectures=6,
+        ),
+        output=tmp_path / "f",
+        workers=0,
+    )
+    (against,) = done.comparisons
+    assert not done.trainings.errors
+    supernet, plain = against.proxies
+    assert (supernet.effort.trained, plain.effort.trained) == (6, 12)  # no seeds, and two
+    assert supernet.recipe.key.startswith("supernet: SupernetRecipe(steps=3, width=0.25")
+    (row,) = zip(*done.trainings.of(supernet.recipe), strict=True)
+    assert supernet.effort.seconds == pytest.approx(sum(r.seconds for r in row) / 6, abs=1e-3)
+    assert command(done, supernet).endswith(f'--evaluator supernet --proxy "{short}"')
+    assert command(done, plain).endswith('--proxy "fraction=0.05,epochs=1"')
+    assert len(list((tmp_path / "cache" / "supernets").glob("*.pt"))) == 1

@@ -26,6 +26,7 @@ from mnas_search.training.supernet import (
     make_supernet,
     read_supernet,
     reading_images,
+    statistics_images,
     train_supernet,
 )
 from mnas_search.training.supernet.inheritance import estimate_statistics
@@ -202,12 +203,15 @@ def test_networks_start_from_their_slices(data):
     images, labels = reading_images(data, recipe)
     chosen = network(2, 1, 1, 0, 2, 1)
     (reading,) = read_supernet(supernet, [chosen], images, labels)
+    assert len(statistics_images(data, recipe)) == len(data.train.labels)
     started = build(supernet.network_of(chosen))
     started.load_state_dict(inherit(supernet, chosen, images))
     with torch.no_grad():
         logits = started.eval()(images)
     found = float(torch.nn.functional.cross_entropy(logits, labels))
     assert found == pytest.approx(reading.cross_entropy, abs=1e-4)
+    fitted = replace(chosen, num_classes=10)
+    build(fitted).load_state_dict(inherit(supernet, chosen, statistics_images(data, recipe)))
     started.load_state_dict(supernet.slice(chosen))
     with torch.no_grad():
         logits = started.eval()(images)

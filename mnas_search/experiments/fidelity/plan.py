@@ -127,7 +127,14 @@ def make_plan(config: FidelityConfig, begun: Mapping[str, Any] | None = None) ->
         config = replace(config, resolution=place.resolution)
     usual = _proxy_recipe(plain)
     config = _with_defaults(config, usual)
-    proxies = [_training_recipe(text, make, usual, config) for text in config.proxies]
+
+    def proxy(text: str) -> ComparedRecipe:
+        name, changes = split_recipe(text)
+        if name is None:
+            return _training_recipe(text, make, usual, config)
+        return _other_evaluator(name, changes, config, place.of_proxies)
+
+    proxies = [proxy(text) for text in config.proxies]
     references: list[Reference] = [
         _training_recipe(text, make, usual, config, reference=True)
         if "=" in text and not plugins.is_file_reference(text)
@@ -209,6 +216,26 @@ def _training_recipe(
         name = ",".join(word for word, old in words if word != old) or DEFAULT
         key = own.text
     return _compared_recipe(name, key, evaluator, config, reference=reference)
+
+
+def split_recipe(text: str) -> tuple[str | None, str]:
+    """Return the evaluator that a proxy names, if it does, and the changes to its recipe; as in
+    `supernet,steps=800`."""
+    first, _, changes = text.strip().partition(",")
+    named = any(plugin.name == first for plugin in plugins.installed("evaluators"))
+    return (first, changes) if named else (None, text)
+
+
+def _other_evaluator(
+    name: str, changes: str, config: FidelityConfig, deployment: int | None
+) -> ComparedRecipe:
+    target = plugins.load("evaluators", name)
+    evaluator = as_evaluator(
+        target, data=config.data, proxy=changes or None, deployment=deployment
+    )
+    recipe = evaluator.recipe if isinstance(evaluator, SupportsTraining) else changes
+    text = f"{name},{changes}" if changes else name
+    return _compared_recipe(text, f"{name}: {recipe}", evaluator, config, reference=False)
 
 
 def _for_space(recipe: ComparedRecipe, space: SearchSpace) -> ComparedRecipe:

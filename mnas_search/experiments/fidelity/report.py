@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from mnas_search.common.statistics import Interval
 from mnas_search.evaluators.defaults import DEFAULT_DATA, TRAINING
 from mnas_search.experiments.fidelity.config import DEFAULTS, MIN_ARCHITECTURES, FidelityConfig
-from mnas_search.experiments.fidelity.plan import DEFAULT, Records
+from mnas_search.experiments.fidelity.plan import DEFAULT, Records, split_recipe
 from mnas_search.experiments.fidelity.scores import Comparison, Proxy
 from mnas_search.experiments.fidelity.study import Study
 
@@ -52,10 +52,11 @@ def command(study: Study, proxy: Proxy) -> str:
     words = ["mnas-search", "run", *_targets(config), "--data", config.data or DEFAULT_DATA]
     if config.space != DEFAULTS["space"]:
         words += ["--space", str(config.space)]
-    if config.evaluator != TRAINING:
-        words += ["--evaluator", str(config.evaluator)]
+    name, changes = split_recipe(proxy.recipe.name)
+    if (evaluator := name or str(config.evaluator)) != TRAINING:
+        words += ["--evaluator", evaluator]
     line = shlex.join(words)
-    return line if proxy.recipe.name == DEFAULT else f'{line} --proxy "{proxy.recipe.name}"'
+    return line if changes in ("", DEFAULT) else f'{line} --proxy "{changes}"'
 
 
 def _targets(config: FidelityConfig) -> list[str]:

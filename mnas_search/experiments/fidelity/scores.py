@@ -28,6 +28,7 @@ from mnas_search.common.statistics import (
 from mnas_search.experiments.fidelity.config import MIN_ARCHITECTURES
 from mnas_search.experiments.fidelity.plan import ComparedRecipe, Plan, Records, Reference
 from mnas_search.experiments.fidelity.trainings import Trainings
+from mnas_search.nas.evaluator import SupportsSpace
 
 _QUARTILES = 4
 FIT = "linear fit"  # of log MACs and log params
@@ -49,7 +50,9 @@ class Agreement:
 class Effort:
     """The cost and spread of the trainings by one recipe."""
 
-    seconds: float | None  # median of a training on its worker; None without trainings
+    # median of a training on its worker, or their mean where one training serves all networks;
+    # None without trainings
+    seconds: float | None
     # trained, failed: numbers of trainings
     trained: int
     failed: int
@@ -178,8 +181,9 @@ def _effort(trainings: Trainings, recipe: ComparedRecipe) -> Effort:
     finished = [t for row in trainings.of(recipe) for t in row if t is not None]
     seconds = [t.seconds for t in finished if t.accuracy is not None]
     values = trainings.accuracies(recipe)
+    typical = np.mean if isinstance(recipe.evaluator, SupportsSpace) else np.median
     return Effort(
-        seconds=float(np.median(seconds)) if seconds else None,
+        seconds=float(typical(seconds)) if seconds else None,
         trained=len(seconds),
         failed=len(finished) - len(seconds),
         noise=pooled_std(values),

@@ -17,7 +17,7 @@ from mnas_search.networks.network import block_class, head, stem
 Prepare = Callable[[nn.Module], None]
 
 
-def module_of_end(network: Architecture, part: PartPlan, prepare: Prepare) -> nn.Module:
+def module_of_end(network: Architecture, part: PartPlan, prepare: Prepare | None) -> nn.Module:
     """Return the module of a network's stem or head; its parameters have the network's names."""
     with torch.device("meta"):
         if part.layers[-1].op != "linear":
@@ -31,7 +31,7 @@ def module_of_end(network: Architecture, part: PartPlan, prepare: Prepare) -> nn
 
 
 @functools.lru_cache(maxsize=2048)
-def module_of_block(block: BlockPlan, eps: float, prepare: Prepare) -> nn.Module:
+def module_of_block(block: BlockPlan, eps: float, prepare: Prepare | None) -> nn.Module:
     """Return the module of a block.
 
     Raises:
@@ -49,10 +49,11 @@ def module_of_block(block: BlockPlan, eps: float, prepare: Prepare) -> nn.Module
     return made
 
 
-def _finished(module: nn.Module, prepare: Prepare) -> nn.Module:
+def _finished(module: nn.Module, prepare: Prepare | None) -> nn.Module:
     for norm in module.modules():
         if isinstance(norm, _BatchNorm):  # uses the statistics of every batch
             norm.track_running_stats = False
             norm.running_mean = norm.running_var = norm.num_batches_tracked = None
-    prepare(module)
+    if prepare is not None:
+        prepare(module)
     return module

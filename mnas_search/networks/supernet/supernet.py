@@ -58,7 +58,7 @@ class Supernet(nn.Module):
         stages: the stages that occur at each place.
         network_of: gives the network that runs for one of the space, such as a narrower one, whose
             parts `templates` and `stages` are; None for the network itself.
-        prepare: replaces layers of a module by faster ones, in place.
+        prepare: replaces layers of a module by faster ones, in place; None for none.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Supernet(nn.Module):
         stages: Sequence[Collection[Stage]],
         *,
         network_of: Callable[[Architecture], Architecture] | None = None,
-        prepare: Prepare = lambda module: None,
+        prepare: Prepare | None = None,
     ) -> None:
         super().__init__()
         self._network_of, self._prepare = network_of, prepare

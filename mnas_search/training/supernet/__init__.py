@@ -9,7 +9,11 @@ inheritance  a network that starts from its slice
 """
 
 from mnas_search.training.supernet.inheritance import inherit
-from mnas_search.training.supernet.making import make_supernet, reading_images
+from mnas_search.training.supernet.making import (
+    make_supernet,
+    reading_images,
+    statistics_images,
+)
 from mnas_search.training.supernet.reading import Reading, read_supernet
 from mnas_search.training.supernet.recipe import SupernetRecipe, supernet_recipe
 from mnas_search.training.supernet.training import (
@@ -26,6 +30,7 @@ __all__ = [
     "make_supernet",
     "read_supernet",
     "reading_images",
+    "statistics_images",
     "supernet_recipe",
     "train_supernet",
     "training_key",

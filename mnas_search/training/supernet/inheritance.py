@@ -12,19 +12,19 @@ from mnas_search.networks import build
 from mnas_search.networks.supernet import Supernet
 
 _BATCH = 512  # images, at most
-STATISTICS_IMAGES = 2000  # enough for the statistics of a batch norm
 
 
 def inherit(supernet: Supernet, architecture: Architecture, images: Tensor) -> dict[str, Tensor]:
     """Return a state dict for `build(supernet.network_of(architecture))`: the network's slice of
-    the supernet, with running statistics of its batch norms estimated on the images.
+    the supernet, with running statistics of its batch norms estimated on images. Where the
+    supernet has the whole width, it fits `build(architecture)` for the classes of its data too.
 
-        images, _ = normalised(data, data.train.part(2000 / len(data.train.labels)), recipe)
+        images = statistics_images(data, recipe)
         network = build(supernet.network_of(architecture))
         network.load_state_dict(inherit(supernet, architecture, images))
 
     Args:
-        images: normalised [N, 3, R, R]; `STATISTICS_IMAGES` training images are enough.
+        images: normalised [N, 3, R, R].
     """
     network = build(supernet.network_of(architecture)).to(images)
     network.load_state_dict(supernet.slice(architecture))

@@ -5,7 +5,7 @@ from typing import final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mnas_search.architecture.adaptation import adapt
 from mnas_search.architecture.value import Architecture
@@ -19,6 +19,8 @@ from mnas_search.training.fast.layers import use_fast_layers
 from mnas_search.training.loop import Images, normalisation
 from mnas_search.training.proxy import SMALLEST_ADAPTED, check_distinct, proxy_architecture
 from mnas_search.training.supernet.recipe import SupernetRecipe
+
+_STATISTICS_IMAGES = 2_000
 
 
 @final
@@ -69,13 +71,9 @@ def make_supernet(
             found.templates,
             found.stages,
             network_of=narrowing,
-            prepare=use_fast_layers if device == "cpu" else _unchanged,
+            prepare=use_fast_layers if device == "cpu" else None,
         )
     return supernet.to(device)
-
-
-def _unchanged(module: nn.Module) -> None:
-    """Keep a module's layers."""
 
 
 def resolution_of(data: Dataset, recipe: SupernetRecipe) -> int:
@@ -95,11 +93,17 @@ def reading_images(data: Dataset, recipe: SupernetRecipe) -> tuple[Tensor, Tenso
     fold = assign_folds(data.train.labels, recipe.folds)
     mine = np.flatnonzero(fold == recipe.fold)
     order = np.random.default_rng(0).permutation(len(mine))[: recipe.reading_images]
-    return normalised(data, _part(data.train, mine[np.sort(order)]), recipe)
+    return _normalised(data, _part(data.train, mine[np.sort(order)]), recipe)
 
 
-def normalised(data: Dataset, split: Split, recipe: SupernetRecipe) -> tuple[Tensor, Tensor]:
-    """Return images of a split, normalised [N, 3, R, R], and their labels [N]."""
+def statistics_images(data: Dataset, recipe: SupernetRecipe) -> Tensor:
+    """Return the normalised images [N, 3, R, R] of the training split, at most 2,000, that the
+    statistics of batch norms are estimated on."""
+    share = min(1.0, _STATISTICS_IMAGES / len(data.train.labels))
+    return _normalised(data, data.train.part(share), recipe)[0]
+
+
+def _normalised(data: Dataset, split: Split, recipe: SupernetRecipe) -> tuple[Tensor, Tensor]:
     images = _images(data, split, recipe)
     return images.normalise(images.batch(slice(None))), images.labels
 

@@ -50,8 +50,8 @@ class Paths:
     def random(self, number: int) -> Architecture:
         """Return random network `number`, always the same.
 
-        n networks in a row use each of the n options of a decision once, if all are allowed; one
-        that is not is drawn again.
+        Where all are allowed, numbers 0 to n - 1 use each of the n options of a decision once, n
+        to 2n - 1 again, and so on. A network that is not allowed is drawn anew.
 
         Raises:
             UsageError: none of 1,000 is allowed.
