@@ -270,6 +270,9 @@ def test_accuracies_of_confirm_stay_unread(tmp_path, monkeypatch):
     )
     assert (asked, outcome.records, outcome.files) == ([], [], ())
     assert "--open-confirm" in notes[-1]
+    with pytest.raises(UsageError, match="--open-confirm requires all readings, got 1,5"):
+        running.run(data=None, results=tmp_path, settings=None, open_confirm=True)
+    assert asked == []
 
 
 def test_wrong_usage_is_one_line(run_cli, tmp_path):
