@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from mnas_search.nas.controller import Controller
     from mnas_search.nas.evaluator import (
         Evaluator,
+        PriorMember,
+        PriorTimes,
         Resources,
         SupportsBaseResolution,
         SupportsBatchPrediction,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         SupportsIntermediateReports,
         SupportsLabel,
         SupportsNoise,
+        SupportsPriorTraining,
         SupportsSpace,
         SupportsTabularResults,
         SupportsTestSplit,
@@ -91,8 +94,9 @@ _MODULES = {
     "nas.ask_tell": "Proposal Study ask_tell",
     "nas.controller": "Controller",
     "nas.evaluator": (
-        "Evaluator Resources SupportsBaseResolution SupportsBatchPrediction SupportsCaveats "
-        "SupportsIndependentPair SupportsIntermediateReports SupportsLabel SupportsNoise "
+        "Evaluator PriorMember PriorTimes Resources SupportsBaseResolution "
+        "SupportsBatchPrediction SupportsCaveats SupportsIndependentPair "
+        "SupportsIntermediateReports SupportsLabel SupportsNoise SupportsPriorTraining "
         "SupportsSpace SupportsTabularResults SupportsTestSplit SupportsTraining TabularResults"
     ),
     "nas.objective": "Objective",
@@ -130,6 +134,8 @@ __all__ = [
     "MnasSearchError",
     "Objective",
     "Origin",
+    "PriorMember",
+    "PriorTimes",
     "Problem",
     "Proposal",
     "Resources",
@@ -146,6 +152,7 @@ __all__ = [
     "SupportsIntermediateReports",
     "SupportsLabel",
     "SupportsNoise",
+    "SupportsPriorTraining",
     "SupportsSpace",
     "SupportsTabularResults",
     "SupportsTestSplit",

@@ -1,5 +1,6 @@
 """Evaluators that runs in the tests name as `file.py:Name`."""
 
+import math
 import os
 import random
 import signal
@@ -7,7 +8,7 @@ import time
 from pathlib import Path
 
 from mnas_search.architecture.cost.count import cost
-from mnas_search.nas.evaluator import Evaluator, Resources
+from mnas_search.nas.evaluator import Evaluator, PriorMember, PriorTimes, Resources
 from mnas_search.nas.trial import Evaluation
 
 
@@ -184,6 +185,68 @@ class TroubledRungs(Rungs):
             if kind == 1 and not mark.exists():
                 mark.touch()
                 os._exit(1)
+
+
+class Ensemble(Evaluator):
+    """An evaluator whose members are trained for a prior: step by step, ten to a checkpoint.
+
+    Its recipe: `wait=` seconds a step and a reading, `fail=` the number of a member that fails, or
+    -1 for all.
+    `KILL_PRIOR_AT=train 20` or `read 7` kills the process that takes this step or reading, as by
+    kill -9; the file `TRAINED_LOG` has a line for each.
+    """
+
+    resources = Resources(cpus=1)
+
+    def __init__(self, *, data=None, proxy=None):
+        words = [word.split("=") for word in (proxy or "").split(",") if word]
+        self.told = {name: float(value) for name, value in words}
+
+    def evaluate(self, network, *, seed):
+        yield Evaluation(accuracy=by_params(network))
+
+    def measure_prior(self, allows):
+        wait = self.told.get("wait", 0.001)
+        return PriorTimes(step=wait, reading=wait, max_steps=1_000)
+
+    def prior_member(self, index, count, *, steps, seed, checkpoint, allows):
+        return Member(index, steps, seed, checkpoint, self.told)
+
+
+class Member(PriorMember):
+    """Its readings are right but for noise of its seed; those of an untrained one are noise."""
+
+    resources = Resources(cpus=1)
+
+    def __init__(self, index, steps, seed, checkpoint, told):
+        self.index, self.steps, self.seed = index, steps, seed
+        self.checkpoint, self.told = checkpoint, told
+
+    def train(self):
+        done = int(self.checkpoint.read_text()) if self.checkpoint.exists() else 0
+        while done < self.steps:
+            done += 1
+            self._take("train", done)
+            if self.told.get("fail") in (self.index, -1) and done > self.steps / 2:
+                raise ValueError("this one cannot be trained")
+            if done % 10 == 0 or done == self.steps:
+                self.checkpoint.write_text(str(done))
+                yield done
+
+    def evaluate(self, network, *, seed):
+        share = int(self.checkpoint.read_text()) / self.steps
+        self._take("read", network.fingerprint)
+        noise = random.Random(f"{self.seed} {network.fingerprint}").gauss(0, 1)
+        yield Evaluation(accuracy=by_params(network) * math.exp(0.05 * noise / share) / 2)
+
+    def _take(self, what, which):
+        time.sleep(self.told.get("wait", 0.0))
+        if log := os.environ.get("TRAINED_LOG"):
+            with Path(log).open("a") as file:
+                file.write(f"{what} {self.index} {which}\n")
+            lines = [line for line in Path(log).read_text().splitlines() if line.startswith(what)]
+            if os.environ.get("KILL_PRIOR_AT") == f"{what} {len(lines)}":
+                os.kill(int(os.environ.get("KILL_PID", os.getpid())), signal.SIGKILL)
 
 
 def never(architecture):

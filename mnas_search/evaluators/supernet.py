@@ -3,7 +3,8 @@
 import copy
 import logging
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -15,7 +16,7 @@ from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError, single_line
 from mnas_search.common.files import waiting_lock
 from mnas_search.data import Split, cache, load
-from mnas_search.nas.evaluator import Evaluator, Resources
+from mnas_search.nas.evaluator import PriorMember, PriorTimes, Resources
 from mnas_search.nas.space.contract import SearchSpace
 from mnas_search.nas.trial import Evaluation
 from mnas_search.networks.supernet import Supernet
@@ -28,14 +29,19 @@ from mnas_search.training.supernet import (
     supernet_recipe,
     train_supernet,
     training_key,
+    training_steps,
 )
+from mnas_search.training.supernet.paths import Paths
 from mnas_search.training.supernet.recipe import MAX_SIDE
 
 _LOG = logging.getLogger(__name__)
+_CHECKPOINTS = 20
+_WARM_UP, _MEASURED = 2, 4  # steps and readings
+_MAX_EPOCHS = 100  # of the training of a prior's member, by default
 
 
 @final
-class SupernetReadings(Evaluator):
+class SupernetReadings(PriorMember):
     """Measures exp(-cross-entropy) of networks with the weights of a supernet.
 
         mnas-search run --target-flops 20M --data photos --evaluator supernet
@@ -44,6 +50,8 @@ class SupernetReadings(Evaluator):
     where further workers, and later runs with the same space, data and recipe, read it. The
     figures rank networks; they are not accuracies of trained networks, and comparable only among
     networks of one supernet. The accuracy with its weights is in `info`.
+
+    As a prior (`--prior supernet`), several are trained before a search: its members.
 
     Args:
         data: what `mnas_search.data.load` takes; None: scikit-learn's digits.
@@ -64,6 +72,8 @@ class SupernetReadings(Evaluator):
         # Other splits are not even handed to the workers.
         one = Split(images=dataset.train.images[:1], labels=dataset.train.labels[:1])
         self._data = replace(dataset, validation=one, test=one)
+        self._seed = self.recipe.fold
+        self._allows: Callable[[Network], bool] | None = None  # to be drawn in a step
         self._space: SearchSpace | None = None
         self._file: Path | None = None
         self._trained: tuple[Supernet, Tensor, Tensor] | None = None  # stays in its process
@@ -76,7 +86,7 @@ class SupernetReadings(Evaluator):
         check_distinct(space, width=self.recipe.width, divisor=self.recipe.divisor)
         other = copy.copy(self)
         other._space, other._trained = space, None
-        key = training_key(space, self._data, self.recipe, seed=self.recipe.fold)
+        key = training_key(space, self._data, self.recipe, seed=self._seed)
         try:
             other._file = cache.folder() / "supernets" / f"{key}.pt"
             other._file.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +136,68 @@ class SupernetReadings(Evaluator):
         info = {"accuracy": reading.accuracy, "cross_entropy": reading.cross_entropy}
         yield Evaluation(accuracy=math.exp(-reading.cross_entropy), info=info)
 
+    def measure_prior(self, allows: Callable[[Network], bool]) -> PriorTimes:
+        """Measure steps of a supernet, and readings of networks that are new to it."""
+        assert self._space is not None
+        recipe = replace(self.recipe, steps=_WARM_UP + _MEASURED)
+        times: list[float] = []
+        supernet = train_supernet(
+            *(self._space, self._data, recipe),
+            seed=self._seed,
+            allows=allows,
+            progress=lambda *_: times.append(time.perf_counter()),
+        )
+        paths = Paths(self._space, seed=self._seed + 1, allows=allows)
+        networks = [paths.random(number) for number in range(_WARM_UP + _MEASURED)]
+        images, labels = reading_images(self._data, recipe)
+        read_supernet(supernet, networks[:_WARM_UP], images, labels)
+        begun = time.perf_counter()
+        read_supernet(supernet, networks[_WARM_UP:], images, labels)
+        reading = (time.perf_counter() - begun) / _MEASURED
+        epoch = len(self._data.train.labels) / recipe.batch_size
+        return PriorTimes(
+            step=(times[-1] - times[_WARM_UP]) / _MEASURED,
+            reading=reading,
+            max_steps=max(recipe.steps, round(_MAX_EPOCHS * epoch)),
+        )
+
+    def prior_member(
+        self,
+        index: int,
+        count: int,
+        *,
+        steps: int,
+        seed: int,
+        checkpoint: Path,
+        allows: Callable[[Network], bool],
+    ) -> "SupernetReadings":
+        """Return a supernet with its own seed, which is not trained on its own fold."""
+        other = copy.copy(self)
+        folds = max(self.recipe.folds, count)
+        other.recipe = replace(self.recipe, steps=steps, fold=index, folds=folds)
+        other._seed, other._file, other._allows, other._trained = seed, checkpoint, allows, None
+        return other
+
+    def train(self) -> Iterator[int]:
+        """Train from the checkpoint to the end."""
+        assert self._space is not None
+        for training in training_steps(
+            *(self._space, self._data, self.recipe),
+            seed=self._seed,
+            allows=self._allows,
+            checkpoint=self._file,
+            every=self._every,
+        ):
+            if training.step and training.step % self._every == 0:
+                yield training.step
+        images, labels = reading_images(self._data, self.recipe)
+        self._trained = training.supernet, images, labels
+
+    @property
+    def _every(self) -> int:
+        """Steps between checkpoints."""
+        return max(1, self.recipe.steps // _CHECKPOINTS)
+
     def _prepared(self) -> tuple[Supernet, Tensor, Tensor]:
         if self._space is None:
             raise UsageError(
@@ -140,7 +212,7 @@ class SupernetReadings(Evaluator):
         """Train the supernet, or read it where another process has trained it."""
 
         def train() -> Supernet:
-            seed, every = self.recipe.fold, max(1, self.recipe.steps // 10)
+            every = self._every
 
             def progress(step: int, steps: int) -> None:
                 if step < steps and step % every == 0:
@@ -148,7 +220,8 @@ class SupernetReadings(Evaluator):
 
             return train_supernet(
                 *(space, self._data, self.recipe),
-                seed=seed,
+                seed=self._seed,
+                allows=self._allows,
                 checkpoint=self._file,
                 every=every,
                 progress=progress,

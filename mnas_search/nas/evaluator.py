@@ -9,8 +9,9 @@ that has its methods has the ability. `mnas_search.testing` has a conformance su
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -126,6 +127,61 @@ class SupportsBatchPrediction(Protocol):
 
     def predictor(self, space: SearchSpace) -> BatchAccuracy | None:
         """Return the predictor for codes of a space; None for a space that it does not know."""
+
+
+class PriorMember(Evaluator):
+    """One of several copies of an evaluator that a run trains before its search, for its prior.
+
+    After the training, `evaluate` reads a network: in a moment, and the same every time. What was
+    trained lies in a checkpoint, which all workers can read.
+    """
+
+    @abstractmethod
+    def train(self) -> Iterator[int]:
+        """Train from the checkpoint, if there is one, to the end; yield the steps so far whenever
+        there is a new checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorTimes:
+    """What one worker by itself was measured to take.
+
+    Attributes:
+        step: seconds of a training step.
+        reading: seconds of reading a network.
+        max_steps: steps beyond which a longer training gains little.
+    """
+
+    step: float
+    reading: float
+    max_steps: int
+
+
+@runtime_checkable
+class SupportsPriorTraining(Protocol):
+    """Reads networks cheaply after a training of its own on the data (`--prior`)."""
+
+    def measure_prior(self, allows: Callable[[Network], bool]) -> PriorTimes:
+        """Measure a few steps and readings of networks that are allowed, in this process."""
+
+    def prior_member(
+        self,
+        index: int,
+        count: int,
+        *,
+        steps: int,
+        seed: int,
+        checkpoint: Path,
+        allows: Callable[[Network], bool],
+    ) -> PriorMember:
+        """Return member `index` of `count`, which differ in their seeds and in the part of the
+        training split that they are not trained on, and read networks on.
+
+        Args:
+            steps: of the training.
+            checkpoint: file in a folder that exists.
+            allows: whether a network is near enough to the constraints to be trained.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from listed_spaces import Listed, stage
 
+from mnas_search.architecture.cost.count import cost
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError
 from mnas_search.common.files import waiting_lock
@@ -138,3 +139,57 @@ def test_a_search_by_readings(run_cli, tmp_path):
     assert len({event["accuracy"] for event in told}) == 3
     page = (folder / "report.html").read_text()
     assert "exp(-cross-entropy)" in page and "they rank networks" in page
+
+
+# -- as the members of a prior -------------------------------------------------------------------
+
+
+def near(network):
+    return cost(network).macs < 4e5
+
+
+def member(folder, index=0, *, steps=4, seed=7):
+    return made().prior_member(
+        index, 2, steps=steps, seed=seed, checkpoint=folder / f"{index}.pt", allows=near
+    )
+
+
+def test_members_differ_in_seed_and_in_the_images_that_they_read(tmp_path):
+    one, two = member(tmp_path), member(tmp_path, 1, seed=8)
+    for other in (one, two):
+        assert list(other.train()) == [1, 2, 3, 4]
+    assert reading(one) != reading(two)
+    assert (one.recipe.fold, two.recipe.fold) == (0, 1)
+    assert not set(tmp_path.glob("cache/supernets/*.pt"))
+
+
+def test_a_member_continues_from_its_checkpoint_in_another_process(tmp_path):
+    whole, folder = tmp_path / "whole", tmp_path / "cut"
+    for one in (whole, folder):
+        one.mkdir()
+    expected = member(whole)
+    list(expected.train())
+    steps = member(folder).train()
+    assert [next(steps), next(steps)] == [1, 2]
+    steps.close()
+    other = pickle.loads(pickle.dumps(member(folder)))
+    assert list(other.train()) == [2, 3, 4]
+    reader = pickle.loads(pickle.dumps(member(folder)))  # a worker that trained nothing
+    assert reading(expected) == reading(other) == reading(reader)
+
+
+def test_a_member_draws_networks_near_the_target_alone(tmp_path):
+    with pytest.raises(UsageError, match="networks near the target"):
+        list(
+            made()
+            .prior_member(
+                0, 2, steps=1, seed=0, checkpoint=tmp_path / "0.pt", allows=lambda network: False
+            )
+            .train()
+        )
+
+
+def test_steps_and_readings_are_measured():
+    found = made().measure_prior(near)
+    assert 0 < found.reading < 60 and 0 < found.step < 60
+    assert found.max_steps > 100

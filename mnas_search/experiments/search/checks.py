@@ -32,7 +32,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, low in _MINIMA.items():
         if name in given:
             check_integer(name, given[name], low)
-    for name in ("time_budget", "gpus_per_trial"):
+    for name in ("time_budget", "prior_time", "gpus_per_trial"):
         if name in given:
             check_number(name, given[name], "[0, inf)")
     _check_combinations(options)
@@ -71,5 +71,9 @@ def _check_combinations(options: Mapping[str, Any]) -> None:
     of_latency = (options["device"], options["latency_table"])
     if options["target_latency"] is None and of_latency != (None, None):
         raise UsageError("--device and --latency-table require --target-latency")
+    if options["prior"] is None:
+        for name in ("prior_time", "prior_recipe"):
+            if options[name] is not None:
+                raise UsageError(f"{name} requires a prior, such as --prior supernet")
     if options["baseline"] == RANDOM and options["time_budget"] is not None:
         raise UsageError(f"baseline {RANDOM!r} requires a number of trials and no time budget")

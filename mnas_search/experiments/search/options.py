@@ -93,7 +93,7 @@ class RunConfig:
     proxy: str | None = _option(
         "Changes to the recipe of the proxy training, e.g. epochs=10,resolution=16. Names: "
         "epochs, resolution, width, fraction, batch_size, learning_rate, divisor.",
-        default="the data set's recipe",
+        default="the data set's recipe; with a prior that is trained, twice its epochs",
         metavar="NAME=N,...",
     )
     init: str | None = _option(
@@ -109,9 +109,21 @@ class RunConfig:
         default="as the space has them",
     )
     prior: str | None = _option(
-        "Evaluator whose predictions the controller takes as a prior.",
+        "Evaluator whose predictions the controller takes as a prior; supernet is trained on "
+        "--data first.",
         default="no prior",
         metavar=PLUGIN,
+    )
+    prior_time: float | None = _option(
+        "Time for the training of the prior, e.g. 5m; it is planned once, in steps.",
+        default="6m, at most a quarter of --time-budget",
+        parse=parse_duration,
+    )
+    prior_recipe: str | None = _option(
+        "Changes to the training of the prior, e.g. members=2,networks=200. Names: members, "
+        "steps, networks, and those of the evaluator's recipe.",
+        default="as planned from --prior-time",
+        metavar="NAME=N,...",
     )
     start_from: tuple[str, ...] = _option(
         "Architecture to evaluate first, or folder of an earlier run to learn from; may be "
@@ -136,7 +148,8 @@ class RunConfig:
     )
     trials: int | None = _option(
         "Number of distinct candidates to evaluate.",
-        default="200 if accuracies are predicted, 48 if candidates are trained",
+        default="200 if accuracies are predicted, 48 if candidates are trained, 12 with a prior "
+        "that is trained",
     )
     early_stopping: str | None = _option(
         "Rule that stops unpromising trainings early: asha. Stopped candidates do not count as "
@@ -207,6 +220,8 @@ class RunOptions(TypedDict, total=False):
     init: str | Path | None
     lite: bool
     prior: "str | Evaluator | type[Evaluator] | None"
+    prior_time: float | str | None
+    prior_recipe: str | None
     start_from: Sequence[str]
     baseline: str | None
     objective: str

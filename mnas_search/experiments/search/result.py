@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mnas_search.architecture.cost.base import Cost
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.cost.latency.table import Latency
@@ -16,6 +18,7 @@ from mnas_search.architecture.traced_network import Network, block_string
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import InvalidArchitecture
 from mnas_search.experiments.search.config import Setup
+from mnas_search.experiments.search.prior.agreement import Agreement, agree
 from mnas_search.experiments.search.recommendation import Recommendation
 from mnas_search.experiments.search.report import notebook
 from mnas_search.experiments.search.stages.baseline_comparison import (
@@ -26,6 +29,7 @@ from mnas_search.experiments.search.stages.finalist_check import Finalist
 from mnas_search.experiments.search.stages.held_out import HeldOutTest
 from mnas_search.experiments.search.stages.sequence import Stages
 from mnas_search.nas.evaluator import caveats_of, is_noisy
+from mnas_search.nas.space.choices import decode, encode
 from mnas_search.nas.trial import Trial, believed, rank
 
 if TYPE_CHECKING:
@@ -77,6 +81,7 @@ class Result:
         self.cost_model = setup.cost_model
         self.space, self.evaluator, self.check = setup.space, setup.evaluator, setup.check
         self.folder, self.timing = folder, timing
+        self.readings, self._prior = setup.readings, setup.problem.prior
         self._search = search = stages.search
         self.trials, self.asked = search.trials, search.asked
         self.exhausted, self.stalled = search.exhausted, search.stalled
@@ -260,6 +265,24 @@ class Result:
     def winner_latency(self) -> tuple[float, Latency] | None:
         """The winner's predicted and measured latency, if it was measured."""
         return self.latencies.get(next(iter(self.leading), ""))
+
+    @cached_property
+    def agreement(self) -> Agreement | None:
+        """How far the prior that was trained agrees with the trainings so far, and counts beside
+        it; None for runs without such a prior."""
+        readings, prior = self.readings, self._prior
+        if readings is None or prior is None:
+            return None
+        decisions = self.space.decisions
+        trained = [trial for trial in self.trials if trial.status == "ok"]
+        codes = [encode(decisions, trial.choices) for trial in trained]
+        return agree(
+            readings.log_likelihoods,
+            [self.space.decode(decode(decisions, row)) for row in readings.codes],
+            [self.networks[trial.number] for trial in trained],
+            [trial.accuracy or 0.0 for trial in trained],
+            prior(np.array(codes)) if codes else np.empty(0),
+        )
 
     @property
     def caveats(self) -> tuple[str, ...]:

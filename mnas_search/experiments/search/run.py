@@ -30,13 +30,15 @@ from mnas_search.experiments.search.checks import RANDOM
 from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.latency import TABLE, table_of
 from mnas_search.experiments.search.options import RunConfig
+from mnas_search.experiments.search.prior.phase import PriorPhase
+from mnas_search.experiments.search.prior.readings import prior_text, read_plan, read_readings
 from mnas_search.experiments.search.recommendation import FILE, write_recommended
 from mnas_search.experiments.search.report.page import page
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
 from mnas_search.experiments.search.stages.trainings import Stage
-from mnas_search.experiments.search.time_limit import TimeLimit
-from mnas_search.nas.job import EvaluationJob, SequentialQueue, TimedQueue
+from mnas_search.experiments.search.time_limit import TimeLimit, seconds_spent
+from mnas_search.nas.job import SequentialQueue, TimedQueue
 from mnas_search.nas.journal import Journal, ReadJournal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Evaluation, Trial
@@ -57,6 +59,7 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
         check_portable(setup.evaluator, setup.config.evaluator)
     if not experiment.resumed:
         setup.warm_start()
+        _plan_prior(setup, listener)
     table = setup.cost_model.latency_table
     files = {} if table is None else {TABLE: table.to_json()}
     experiment.make(setup.recorded, _stem(setup.objective), files)
@@ -78,6 +81,8 @@ def reopen(folder: Path) -> Result:
     # Only the run itself knows whether a time budget is spent; it is taken as spent here.
     seconds = None if setup.config.time_budget is None else float("-inf")
     limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
+    if setup.prior is not None and (readings := read_readings(journal)) is not None:
+        setup.take_readings(readings)
     with threadpool_limits(1):
         drawn = ReadJournal(folder / _RANDOM) if setup.config.baseline == RANDOM else None
         stages = make_stages(setup, journal, drawn, limit)
@@ -126,6 +131,17 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         if config.baseline == RANDOM:
             drawn = files.enter_context(Journal(folder / _RANDOM))
         limit = TimeLimit(config.time_budget, journal, workers=config.workers or 0, begun=begun)
+        clock = begun - seconds_spent(journal)
+        before = round(time.monotonic() - begun, 3)
+        journal.append({"event": "session", "seconds": before, "phase": "start-up"})
+        listener.on_start(folder)
+        files.callback(listener.on_end)
+        for note in setup.notes:
+            listener.on_note(note)
+        if setup.pretrained is not None:
+            listener.on_note(setup.pretrained.text)
+        if setup.prior is not None:
+            _train_prior(setup, folder, journal, listener, clock)
         written = time.monotonic()
 
         def on_trial(trial: Trial) -> None:
@@ -143,16 +159,8 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         stages = make_stages(setup, journal, drawn, limit, on_trial, on_rung)
         search = stages.search
         fresh = not any(event["event"] in ("ask", "warm start") for event in journal.events)
-        before = round(time.monotonic() - begun, 3)
-        journal.append({"event": "session", "seconds": before, "phase": "start-up"})
         if fresh and config.start_from:
             search.warm_start(*setup.warm_start())
-        listener.on_start(folder)
-        files.callback(listener.on_end)
-        for note in setup.notes:
-            listener.on_note(note)
-        if setup.pretrained is not None:
-            listener.on_note(setup.pretrained.text)
         if search.done:
             listener.on_note(f"{search.done} trials were finished before")
         listener.on_progress(search.done, trials, _best_text(search.best))
@@ -169,6 +177,40 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         result = Result(setup, folder, stages, timing)
         _finish(result)
         return result
+
+
+def _plan_prior(setup: Setup, listener: Listener) -> None:
+    """Plan the training of a prior, if any, before a folder is made: it may be refused."""
+    if setup.prior is not None:
+        if setup.prior.will_measure:
+            listener.on_stage("measuring training steps of the prior")
+        setup.plan_prior()
+
+
+def _train_prior(
+    setup: Setup, folder: Path, journal: Journal, listener: Listener, clock: float
+) -> None:
+    """Train the prior, unless the journal has it, and give it to the search; `clock` is the
+    `time.monotonic()` from which the run's seconds count."""
+    assert setup.prior is not None
+    readings = read_readings(journal)
+    if readings is None:
+        if read_plan(journal) is None:
+            _plan_prior(setup, listener)
+        phase = PriorPhase(
+            setup.prior.evaluator,
+            setup.plan_prior,
+            space=setup.space,
+            allows=setup.near_target,
+            seed=setup.config.seed,
+            folder=folder,
+            journal=journal,
+            on_status=listener.on_status,
+        )
+        _drive(setup.config, phase.stages, listener)
+        readings = phase.finish(time.monotonic() - clock)
+        listener.on_note(prior_text(readings))
+    setup.take_readings(readings)
 
 
 def _best_text(best: Trial | None) -> str:
@@ -224,11 +266,11 @@ def _note_what_is_left_out(stages: Stages, folder: Path, listener: Listener) -> 
 
 def _drive(
     config: RunConfig, stages: Sequence[Stage], listener: Listener
-) -> tuple[int, list[TimedQueue[EvaluationJob]]]:
+) -> tuple[int, list[TimedQueue[Any]]]:
     """Run stages that share an evaluator in one session of its workers; return the number of
     workers, and the stages' queues with their times."""
 
-    def announced(stage: Stage) -> TimedQueue[EvaluationJob]:
+    def announced(stage: Stage) -> TimedQueue[Any]:
         return TimedQueue(stage.queue, partial(_announce, stage.title, listener))
 
     queues, evaluator = [announced(stage) for stage in stages], stages[0].evaluator

@@ -2,4 +2,5 @@
 
 features          codes as points for regression
 gaussian_process  kernel, fit, posterior
+predictor         a fit to readings of some networks, as a function of codes
 """

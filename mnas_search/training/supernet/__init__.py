@@ -20,6 +20,7 @@ from mnas_search.training.supernet.training import (
     SupernetTraining,
     train_supernet,
     training_key,
+    training_steps,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "supernet_recipe",
     "train_supernet",
     "training_key",
+    "training_steps",
 ]

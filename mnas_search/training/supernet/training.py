@@ -1,7 +1,7 @@
 """The training of a supernet: steps of four networks, with checkpoints."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, final
 
@@ -170,6 +170,30 @@ def train_supernet(
     Raises:
         UsageError: see `make_supernet`; or the checkpoint is of another training.
     """
+    for training in training_steps(
+        *(space, data, recipe),
+        seed=seed,
+        allows=allows,
+        checkpoint=checkpoint,
+        every=every,
+    ):
+        if progress is not None:
+            progress(training.step, recipe.steps)
+    return training.supernet
+
+
+def training_steps(
+    space: SearchSpace,
+    data: Dataset,
+    recipe: SupernetRecipe,
+    *,
+    seed: int,
+    allows: Callable[[Architecture], bool] | None = None,
+    checkpoint: Path | None = None,
+    every: int = 50,
+) -> Iterator[SupernetTraining]:
+    """Yield the training of a supernet at its start and after each step, once its checkpoint is
+    written; see `train_supernet`."""
     with one_thread():
         supernet = make_supernet(space, data, recipe, seed=seed)
         paths = Paths(space, seed=seed, allows=allows)
@@ -179,16 +203,13 @@ def train_supernet(
         key = training_key(space, data, recipe, seed=seed) if checkpoint is not None else ""
         if checkpoint is not None and checkpoint.exists():
             training.restore(_read(checkpoint, key))
-        if progress is not None:
-            progress(training.step, recipe.steps)
+        yield training
         while not training.finished:
             training.train_step()
             if checkpoint is not None and (training.step % every == 0 or training.finished):
                 with atomic_write(checkpoint) as file:
                     torch.save({"key": key, **training.state()}, file)
-            if progress is not None:
-                progress(training.step, recipe.steps)
-    return supernet
+            yield training
 
 
 def training_key(space: SearchSpace, data: Dataset, recipe: SupernetRecipe, *, seed: int) -> str:

@@ -17,6 +17,7 @@ from mnas_search.experiments.search.report.comparison import MARGIN, comparison
 from mnas_search.experiments.search.report.discovery import discovery, evaluator_label
 from mnas_search.experiments.search.report.figure import figure
 from mnas_search.experiments.search.report.notes import conventions, deployment, notes
+from mnas_search.experiments.search.report.prior import prior_report
 from mnas_search.experiments.search.report.summary import budgets
 from mnas_search.experiments.search.result import Result
 from mnas_search.nas.objective import Objective
@@ -48,6 +49,7 @@ def page(result: Result, versions: Mapping[str, Any]) -> str:
             f"{evaluator_label(result.check)}; the reward is by the check; {MARGIN}"
         ),
         "comparison": comparison(result),
+        "prior": prior_report(result),
         "latencies": tables.latencies(result) if result.latencies else None,
         "svg": Markup(figure(result)),
         "caption": _caption(result),

@@ -11,6 +11,7 @@ from mnas_search.experiments.search.report import tables
 from mnas_search.experiments.search.report.comparison import MARGIN, comparison
 from mnas_search.experiments.search.report.discovery import UNMEASURED, against_baseline
 from mnas_search.experiments.search.report.notes import conventions, warnings
+from mnas_search.experiments.search.report.prior import prior_report
 from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.baseline_comparison import TRAININGS
 from mnas_search.nas.trial import Trial
@@ -30,6 +31,7 @@ def print_result(result: Result) -> None:
     network = result.recommended or result.networks[best.number]
     _print(f"  {block_string(network) or network.label}")
     _print_comparison(result)
+    _print_prior(result)
     notes = [*_latency(result), *warnings(result), conventions(result), _time(result)]
     for line in [*notes, "", *_files(result)]:
         _print(line)
@@ -70,6 +72,14 @@ def _print_comparison(result: Result) -> None:
             _print(line)
     else:
         print_table(*tables.trials(result, result.good[:3]), title="compared: the largest rewards")
+
+
+def _print_prior(result: Result) -> None:
+    """Print how far a prior that was trained agrees with the trainings, counts beside it."""
+    if (found := prior_report(result)) is not None:
+        print_table(*found.rankings, title="how well the prior ranks; in brackets: 95 % intervals")
+        for line in found.notes:
+            _print(line)
 
 
 def _latency(result: Result) -> Iterator[str]:

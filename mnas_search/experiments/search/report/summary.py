@@ -7,6 +7,7 @@ from typing import Any
 from mnas_search.experiments.search.folder import further_figures, verdict_of
 from mnas_search.experiments.search.report.comparison import comparison
 from mnas_search.experiments.search.report.notes import notes, spread
+from mnas_search.experiments.search.report.prior import prior_summary
 from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.finalist_check import Finalist
 from mnas_search.nas.trial import Trial
@@ -33,6 +34,7 @@ def summary(result: Result) -> dict[str, Any]:
         "finalists": [_scored(result, one) for one in result.finalists],
         "baseline": None if result.baseline is None else _scored(result, result.baseline),
         "verdict": _verdict(result),
+        "prior": prior_summary(result),
         "latencies": [
             {"name": label, "predicted": predicted, **asdict(measured)}
             for label, (predicted, measured) in result.latencies.items()

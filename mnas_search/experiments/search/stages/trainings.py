@@ -2,25 +2,25 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from mnas_search.architecture.traced_network import Network
 from mnas_search.experiments.jobs import JobResult, JournalledQueue, trial_event
 from mnas_search.nas.core import training_seed
 from mnas_search.nas.evaluator import Evaluator
-from mnas_search.nas.job import EvaluationJob, JobQueue
+from mnas_search.nas.job import EvaluationJob, EvaluatorPool, JobQueue
 from mnas_search.nas.journal import Events
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of a run: a title for listeners, empty for none, and jobs for one evaluator; a stage
-    whose evaluator is None is skipped."""
+    """A part of a run: a title for listeners, empty for none, and jobs for one evaluator or for
+    several; a stage whose evaluator is None is skipped."""
 
     title: str
-    evaluator: Evaluator | None
-    queue: JobQueue[EvaluationJob]
+    evaluator: Evaluator | EvaluatorPool | None
+    queue: JobQueue[Any]
 
 
 @final
