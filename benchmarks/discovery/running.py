@@ -35,6 +35,8 @@ SLOW = {
     "optuna_gp": ((6, 100), (2, 300)),
     "optuna_gp+start": ((3, 100),),
     "bayesian-no-cost": ((10, 100),),
+    "bayesian-no-log-error": ((20, 100),),
+    "bayesian-no-counts": ((20, 100),),
     "bayesian-no-start": ((10, 100),),
     "bayesian-no-log-macs": ((10, 100),),
     "nsga2": ((10, 1_000),),

@@ -1,5 +1,6 @@
 """What follows an experiment while it is under way."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import final
@@ -51,6 +52,13 @@ class Listener(Callback):
 
     def on_note(self, text: str) -> None:
         """Something worth knowing, a sentence."""
+
+    def on_left_out(self, what: str, folder: Path) -> None:
+        """No time was left for a part of the run in this folder; a note says what to do."""
+        self.on_note(
+            f"no time was left for the {what}; a larger --time-budget makes up for it: "
+            f"mnas-search resume {shlex.quote(str(folder))} --time-budget ..."
+        )
 
 
 @final

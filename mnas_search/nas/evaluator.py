@@ -228,6 +228,17 @@ class SupportsTraining(Protocol):
 
 
 @runtime_checkable
+class SupportsValidationImages(Protocol):
+    """Counts its accuracies on images.
+
+    Attributes:
+        validation_images: their number.
+    """
+
+    validation_images: int
+
+
+@runtime_checkable
 class SupportsSpaceCheck(Protocol):
     """Knows search spaces that it cannot rank."""
 
@@ -258,6 +269,13 @@ def check_space(evaluator: Evaluator, space: SearchSpace) -> None:
 def is_noisy(evaluator: Evaluator) -> bool:
     """Return whether another seed could give another accuracy."""
     return evaluator.noisy if isinstance(evaluator, SupportsNoise) else True
+
+
+def validation_images(evaluator: Evaluator) -> int | None:
+    """Return the number of images that accuracies are counted on; None where it is not known."""
+    if isinstance(evaluator, SupportsValidationImages):
+        return evaluator.validation_images
+    return None
 
 
 def caveats_of(evaluator: Evaluator, network: Network) -> tuple[str, ...]:

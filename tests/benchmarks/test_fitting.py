@@ -13,6 +13,7 @@ from mnas_search.benchmarks.fitting import fits, report
 from mnas_search.benchmarks.fitting.fits import ARMS, Fitted, make_arms
 from mnas_search.common.errors import RunFolderError, UsageError
 from mnas_search.common.statistics import wilson
+from mnas_search.experiments.fit import plan
 from mnas_search.experiments.fit.config import FitConfig
 
 SPACE = f"{Path(__file__).parents[1] / 'small_space.py'}:SmallSpace"
@@ -116,7 +117,10 @@ def test_kept_fits_are_read_back_and_belong_to_their_options(tmp_path):
 
 
 @pytest.mark.full
-def test_whole_fits_beside_each_other(tmp_path, run_cli):
+def test_whole_fits_beside_each_other(tmp_path, run_cli, monkeypatch):
+    # A time that suffices on a busy machine, too, most of which is not used.
+    monkeypatch.setattr(plan, "MAX_TRIALS", 3)
+    monkeypatch.setattr(plan, "MAX_LENGTH", 1)
     rng = np.random.default_rng(0)
     for split, count in (("train", 30), ("test", 20)):
         for name, level in (("dark", 80), ("light", 170)):
@@ -127,17 +131,17 @@ def test_whole_fits_beside_each_other(tmp_path, run_cli):
                 Image.fromarray(pixels).save(folder / f"{number}.png")
     results = tmp_path / "results"
     options = ("--target-flops", "3M", "--space", SPACE, "--workers", 0, "--seeds", 1)
-    options += ("--time", "45s", "--arms", "winner,efficientnet_b0", "--results", results)
+    options += ("--time", "4m", "--arms", "winner,efficientnet_b0", "--results", results)
     command = ("bench", "fit", tmp_path / "photos", *options)
     code, out, err = run_cli(*command, "--format", "json")
     assert code == 0, err
     records = json.loads(out)["records"]
     assert [one["arm"] for one in records] == 2 * ["winner", "efficientnet_b0"]
     winner, baseline = records[:2]
-    assert winner["candidates"] >= 2 and winner["source"] == "winner"
+    assert winner["candidates"] == 3 and winner["source"] == "winner"
     assert (baseline["candidates"], baseline["source"]) == (0, "baseline")
     assert baseline["network"].startswith("efficientnet_b0 x")
-    assert all(one["macs"] <= 3e6 and one["seconds"] < 90 for one in records[:2])
+    assert all(one["macs"] <= 3e6 and one["seconds"] <= 1.1 * 240 for one in records[:2])
     for one in records[:2]:
         trained = json.loads(
             (results / "seed-0" / one["arm"] / "training/result.json").read_text()

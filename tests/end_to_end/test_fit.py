@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from other_packages import need
 from PIL import Image
 from runs import PATIENCE, events
 
@@ -22,7 +23,7 @@ from mnas_search.experiments.search.recommendation import read_recommended
 
 COMMAND = [sys.executable, "-c", "from mnas_search.cli import main; main()"]
 SPACE = f"{Path(__file__).parents[1] / 'small_space.py'}:SmallSpace"
-TARGET = "800K"
+TARGET, WIDER = "800K", 3_000_000  # of FLOPs: no baseline is as narrow as the first
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +44,17 @@ def arguments(photos, seconds, folder, *more):
     return [str(one) for one in ("fit", photos, *options, *named, *more)]
 
 
-@pytest.fixture(scope="module")
-def needed(photos):
+def seconds_needed(photos, target):
     """Seconds with which there is a search."""
     config = FitConfig(
-        data=str(photos), time=1e5, target_flops=8e5, space=SPACE, workers=0, resolution=32
+        data=str(photos), time=1e5, target_flops=target, space=SPACE, workers=0, resolution=32
     )
     return prepare(config, FitListener(), time.monotonic()).plan.needed
+
+
+@pytest.fixture(scope="module")
+def needed(photos):
+    return seconds_needed(photos, 8e5)
 
 
 def read(path):
@@ -122,10 +127,10 @@ def test_without_time_for_a_search_a_baseline_is_trained(run_cli, photos, tmp_pa
     assert (code, "time must be 40.0 to resume" in err) == (2, True)
 
 
-def until_killed(folder, started):
-    """Start or resume the fit, and kill it once `started`; returns whether it was killed."""
-    arguments = (*COMMAND, "resume", str(folder))
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+def until_killed(arguments, started):
+    """Run a command, and kill it once `started`; returns whether it was killed."""
+    command = [*COMMAND, *map(str, arguments)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     limit = time.monotonic() + PATIENCE
     while process.poll() is None and not started() and time.monotonic() < limit:
         time.sleep(0.02)
@@ -142,14 +147,9 @@ def lines_of(path):
 @pytest.mark.full
 def test_killed_in_every_phase_a_fit_keeps_its_lengths(run_cli, photos, needed, tmp_path):
     folder = tmp_path / "fit"
-    first = subprocess.Popen(
-        [*COMMAND, *arguments(photos, 1.3 * needed + 20, folder)], stderr=subprocess.PIPE
-    )
     journal, run = folder / "journal.jsonl", folder / "run" / "journal.jsonl"
-    while first.poll() is None and not lines_of(journal):
-        time.sleep(0.02)
-    first.kill()
-    first.communicate()
+    command = arguments(photos, 1.6 * needed + 20, folder)
+    assert until_killed(command, lambda: lines_of(journal))
     plan = read(folder / "plan.json")
     assert plan["trials"] >= MIN_TRIALS
 
@@ -164,7 +164,7 @@ def test_killed_in_every_phase_a_fit_keeps_its_lengths(run_cli, photos, needed, 
         "training": lambda: len(lines_of(metrics)) >= 2,
     }
     for phase, started in phases.items():
-        assert until_killed(folder, started), phase
+        assert until_killed(("resume", folder), started), phase
     length = [event for event in events(folder) if event["event"] == "training"]
     assert len(length) == 1
     code, out, err = run_cli("resume", folder)
@@ -182,3 +182,44 @@ def test_killed_in_every_phase_a_fit_keeps_its_lengths(run_cli, photos, needed, 
         [sys.executable, "model.py"], cwd=folder / "export", capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.full
+def test_killed_among_the_baselines_a_fit_repeats_none(photos, tmp_path):
+    folder = tmp_path / "fit"
+    journal, metrics = folder / "journal.jsonl", folder / "training" / "metrics.jsonl"
+
+    def baselines():
+        return [line for line in lines_of(journal) if '"event": "baseline"' in line]
+
+    seconds = 0.9 * seconds_needed(photos, WIDER)  # too little for a search
+    command = arguments(photos, seconds, folder, "--target-flops", WIDER)
+    assert until_killed(command, lambda: len(baselines()) >= 2)
+    plan, before = read(folder / "plan.json"), baselines()
+    assert plan["trials"] == 0 and plan["seeds"] * plan["baselines"] >= len(before)
+    assert until_killed(("resume", folder), lambda: lines_of(metrics))
+    assert read(folder / "plan.json") == plan
+    trained = [event for event in events(folder) if event["event"] == "baseline"]
+    assert len({(event["fingerprint"], event["seed"]) for event in trained}) == len(trained)
+    assert baselines()[: len(before)] == before
+    (chosen,) = (event for event in events(folder) if event["event"] == "chosen")
+    (length,) = (event for event in events(folder) if event["event"] == "training")
+    assert length["network"] == chosen["network"]
+
+
+@pytest.mark.full
+def test_killed_while_it_exports_a_fit_trains_nothing_again(run_cli, photos, tmp_path):
+    need("onnx", "onnxruntime", "onnxscript")  # without them the export ends at once
+    folder = tmp_path / "fit"
+    options = ("--target-flops", WIDER, "--network", "efficientnet_b0")
+    trained = folder / "training" / "result.json"
+    assert until_killed(arguments(photos, 45, folder, *options), trained.is_file)
+    assert not (folder / "recommended.json").exists()
+    metrics, result = lines_of(folder / "training" / "metrics.jsonl"), trained.read_bytes()
+    code, out, err = run_cli("resume", folder)
+    assert code == 0, err
+    assert lines_of(folder / "training" / "metrics.jsonl") == metrics
+    assert trained.read_bytes() == result
+    assert out.startswith("efficientnet_b0 x") and len(out.splitlines()) == 5
+    assert read_recommended(folder).source == "baseline"
+    assert not list(folder.glob(".*")) and (folder / "export" / "onnx" / "model.onnx").is_file()

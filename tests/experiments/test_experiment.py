@@ -109,5 +109,7 @@ def test_the_options_of_a_run_stand_once(run_cli):
 def test_quantities_are_numbers_or_texts():
     config = RunConfig.parsed({"target_flops": "400M", "max_memory": "20M", "time_budget": 60})
     assert (config.target_flops, config.max_memory, config.time_budget) == (4e8, 2e7, 60.0)
+    with pytest.raises(UsageError, match="lite must be True or False, got 'no'"):
+        search("400M", lite="no")
     with pytest.raises(UsageError, match="trials must be a whole number of 1 or more, got '48'"):
         search("400M", trials="48")

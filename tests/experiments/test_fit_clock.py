@@ -69,3 +69,18 @@ def test_what_follows_the_candidates_is_the_comparison():
     listener.on_stage("training the best candidates")
     assert clock.phase == "comparison"
     assert clock.left == pytest.approx(570.0, abs=5.0)
+
+
+def test_a_comparison_that_is_left_out_is_made_up_for_by_a_longer_fit(tmp_path):
+    notes = []
+
+    class Notes(Listener):
+        def on_note(self, text):
+            notes.append(text)
+
+    run, fit = Notes(), PhaseListener(Notes(), Clock(PLANNED, spent=0.0, begun=0.0))
+    for listener in (run, fit):
+        listener.on_left_out("comparison", tmp_path / "a run")
+    assert notes[0].startswith("no time was left for the comparison; a larger --time-budget ")
+    assert notes[0].endswith(f"mnas-search resume '{tmp_path}/a run' --time-budget ...")
+    assert notes[1] == "no time was left for the comparison; a new fit with a longer --time has it"

@@ -1,6 +1,7 @@
 """What a fit prints, the names of folders, and configurations that are none."""
 
 import shlex
+from dataclasses import replace
 
 import pytest
 
@@ -67,6 +68,15 @@ def test_the_first_line_compares_test_accuracies_of_equal_trainings(tmp_path, co
         "photos-1 (60M FLOPs, 4M params): test accuracy 0.7000 [0.6710, 0.7275] on 1,000 images, "
         + ending
     )
+
+
+def test_a_latency_is_said_where_it_is_bounded(tmp_path):
+    result = replace(found(tmp_path, None), latency=0.0123)
+    assert "(60M FLOPs, 4M params, 12.3 ms predicted): test" in lines(result)[0]
+    result = replace(result, measured=0.013)
+    assert "12.3 ms predicted, 13.0 ms measured): test" in lines(result)[0]
+    plain = result.to_dict()
+    assert (plain["latency"], plain["measured_latency"]) == (0.0123, 0.013)
 
 
 def test_printed_commands_name_the_folder_in_one_word(tmp_path):

@@ -43,6 +43,9 @@ def runs(tmp_path_factory):
 
 def test_runs_that_differ_in_their_seed_alone_are_one_setting(runs, run_cli):
     parent, found = runs
+    older = json.loads((parent / "two" / "config.json").read_text())
+    assert older["config"].pop("lite") is False  # an option that older runs lack
+    (parent / "two" / "config.json").write_text(json.dumps(older))
     code, out, _ = run_cli(
         "compare", parent / "two", parent / "evolved", parent / "one", "--format", "json"
     )

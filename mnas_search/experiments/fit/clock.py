@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import final
 
 from mnas_search.experiments.listener import Listener
@@ -110,3 +111,8 @@ class PhaseListener(Listener):
     def on_note(self, text: str) -> None:
         """Pass on."""
         self._listener.on_note(text)
+
+    def on_left_out(self, what: str, folder: Path) -> None:
+        """Say what to do: the time is the whole fit's, and its plan is fixed."""
+        del folder  # the run's
+        self.on_note(f"no time was left for the {what}; a new fit with a longer --time has it")

@@ -200,10 +200,9 @@ def make_plan(
     """
     parts = _Durations(times, sizes, measuring)
     least = parts.fixed + parts.epoch
-    if least > parts.usable:
-        raise UsageError(
-            f"time must be at least {format_duration(math.ceil(least / (1 - SLACK)))} to train "
-            f"one candidate for an epoch, test and export it, got {format_duration(sizes.time)}"
+    if least > parts.usable and not division.required:
+        raise _too_short(
+            least / (1 - SLACK), "to train one candidate for an epoch, test and export it", sizes
         )
     if not division.min_trials:
         return parts.plan(0, 1, 0, needed=0.0)
@@ -220,10 +219,7 @@ def make_plan(
     )
     if sizes.time < needed:
         if division.required:
-            raise UsageError(
-                f"time must be at least {format_duration(math.ceil(needed))} for a search of "
-                f"{division.min_trials} candidates, got {format_duration(sizes.time)}"
-            )
+            raise _too_short(needed, f"for a search of {division.min_trials} candidates", sizes)
         room = min(BASELINES_SHARE * sizes.time, parts.usable - least)
         # All of them where there is time, rather than more seeds of the first one.
         lengths = [(n, k) for n in (1, sizes.baselines) for k in range(1, MAX_SEEDS + 1)]
@@ -232,6 +228,13 @@ def make_plan(
     room, low = spare - before, division.min_trials
     trials = _most(lambda count: parts.whole_search(count) <= room, low, MAX_TRIALS)
     return parts.plan(trials, 1, MAX_SEEDS, needed=needed)
+
+
+def _too_short(least: float, purpose: str, sizes: Sizes) -> UsageError:
+    return UsageError(
+        f"time must be at least {format_duration(math.ceil(least))} {purpose}, got "
+        f"{format_duration(sizes.time)}"
+    )
 
 
 def _most(fits: Callable[[int], bool], low: int, high: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
-from mnas_search.common.units import format_duration, format_size
+from mnas_search.common.units import format_duration, format_latency, format_size
 from mnas_search.experiments.search.recommendation import Recommendation
 from mnas_search.experiments.training.session import TrainingResult
 
@@ -20,6 +20,8 @@ class FitResult:
         recommended: the network, with the accuracies of the last training.
         trained: the last training.
         seconds: of all sessions.
+        latency: predicted seconds of a forward pass, where latency is bounded.
+        measured: the same, measured on this device; None where its table is another machine's.
         comparison: of the run, as `BaselineComparison.summary` gives it, and `test`, as
             `HeldOutTest.summary` does; None without a search.
     """
@@ -29,6 +31,8 @@ class FitResult:
     folder: Path
     seconds: float
     comparison: Mapping[str, Any] | None
+    latency: float | None = None
+    measured: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -39,6 +43,8 @@ class FitResult:
             "epochs": self.trained.epochs,
             "folder": str(self.folder),
             "seconds": round(self.seconds, 1),
+            "latency": self.latency,
+            "measured_latency": self.measured,
             "comparison": None if self.comparison is None else dict(self.comparison),
             "training": asdict(self.trained),
         }
@@ -58,8 +64,13 @@ def lines(result: FitResult) -> list[str]:
     exported, training, target = (
         shlex.quote(str(folder / name)) for name in ("export", "training", "huggingface")
     )
+    costs = f"{format_size(trained.macs)} FLOPs, {format_size(trained.params)} params"
+    if result.latency is not None:
+        costs += f", {format_latency(result.latency)} predicted"
+    if result.measured is not None:
+        costs += f", {format_latency(result.measured)} measured"
     return [
-        f"{one.name} ({format_size(trained.macs)} FLOPs, {format_size(trained.params)} params): "
+        f"{one.name} ({costs}): "
         f"test accuracy {trained.test.top1:.4f} [{low:.4f}, {high:.4f}] on {trained.test.n:,} "
         f"images, one training{_beside(result)}",
         f"files, after {format_duration(result.seconds)}: {files}",

@@ -45,7 +45,7 @@ from mnas_search.experiments.fit.preparing import (
 from mnas_search.experiments.fit.result import FitResult
 from mnas_search.experiments.search import run as search_run
 from mnas_search.experiments.search.checks import NONE
-from mnas_search.experiments.search.latency import TABLE
+from mnas_search.experiments.search.latency import TABLE, Remeasured
 from mnas_search.experiments.search.recommendation import (
     Recommendation,
     read_recommended,
@@ -260,7 +260,20 @@ class _Phases:
             folder=self.folder,
             seconds=self.clock.elapsed,
             comparison=report,
+            latency=entry.prospect.setup.cost_model.costs(network).get("latency"),
+            measured=self._latency(network),
         )
+
+    def _latency(self, network: Architecture) -> float | None:
+        """Measure the network on the device, where latency is bounded; return the seconds, at the
+        machine's speed when the table was built."""
+        if (table := self.prepared.table) is None:
+            return None
+        self.listener.on_stage("measuring the network on the device")
+        remeasured = Remeasured(self.journal)
+        remeasured.measure([network], table)
+        found = remeasured.of(network)
+        return None if found is None else found.seconds
 
     def _search(self, side: int) -> tuple[Recommendation, dict[str, Any] | None, float]:
         """Search at a resolution; return what the run recommends, its comparison as plain values,

@@ -6,7 +6,6 @@ be refused is refused before a folder is made.
 
 import contextlib
 import logging
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -273,10 +272,7 @@ def _note_what_is_left_out(stages: Stages, folder: Path, listener: Listener) -> 
         what = "test of what is recommended"
     else:
         return
-    listener.on_note(
-        f"no time was left for the {what}; a larger --time-budget makes up for it: "
-        f"mnas-search resume {shlex.quote(str(folder))} --time-budget ..."
-    )
+    listener.on_left_out(what, folder)
 
 
 def _drive(

@@ -188,7 +188,9 @@ def _finished(events: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _setting(run: Run) -> dict[str, Any]:
-    return {n: v for n, v in run.config.items() if v is not None and n not in _SAME}
+    """Return the options that are given; runs that are older than an option lack it."""
+    options = {n: v for n, v in run.config.items() if n not in _SAME}
+    return {n: v for n, v in options.items() if v is not None and v is not False}
 
 
 def _ordered(settings: Sequence[Mapping[str, Any]]) -> list[str]:
