@@ -12,11 +12,9 @@ from mnas_search.benchmarks.fidelity.phases import training_recipe, trainings
 from mnas_search.benchmarks.fidelity.predictors import Predictor, fit_of_counts
 from mnas_search.benchmarks.fidelity.settings import Settings
 from mnas_search.benchmarks.fidelity.store import Store
-from mnas_search.benchmarks.fidelity.subject import Subject
+from mnas_search.benchmarks.fidelity.subject import Subject, problem_of
 from mnas_search.common.statistics import Interval, Values
 from mnas_search.controllers.bayesian import Bayesian
-from mnas_search.nas.objective import Objective
-from mnas_search.nas.problem import Problem, problem
 from mnas_search.nas.space.choices import decode
 from mnas_search.nas.space.contract import BatchAccuracy
 from mnas_search.nas.trial import Trial
@@ -194,16 +192,12 @@ class Table:
         self, prior: BatchAccuracy | None, rows: NDArray[np.int64], accuracy: Values
     ) -> Values:
         subject = self._subject
-        controller = Bayesian(self._problem(prior))
+        controller = Bayesian(problem_of(subject, prior))
         for number, (row, value) in enumerate(zip(rows, accuracy, strict=True)):
             controller.tell(self._trial(number, int(row), float(value)))
         estimate = controller.estimate(subject.codes)
         assert estimate is not None
         return estimate
-
-    def _problem(self, prior: BatchAccuracy | None) -> Problem:
-        target = float(2 * self._subject.macs.max())  # all networks are feasible
-        return problem(self._subject.space, Objective(target=target), prior=prior)
 
     def _trial(self, number: int, row: int, accuracy: float) -> Trial:
         subject = self._subject

@@ -13,8 +13,10 @@ from mnas_search.benchmarks.fidelity.macro.space import NasBenchMacro
 from mnas_search.benchmarks.fidelity.settings import Settings
 from mnas_search.common.errors import UsageError
 from mnas_search.experiments.deployment import find_deployment
+from mnas_search.nas.objective import Objective
+from mnas_search.nas.problem import Problem, problem
 from mnas_search.nas.space.choices import Codes, decode, sample_codes
-from mnas_search.nas.space.contract import SearchSpace
+from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
 from mnas_search.nas.space.cost import space_cost
 
 _DRAWN, _BATCHES = 4_096, 256  # networks at a time, and how often, to find some within a band
@@ -78,6 +80,12 @@ def make_subject(settings: Settings, data: str, num_classes: int) -> Subject:
         read=order[: settings.networks],
         trained=order[: settings.trained],
     )
+
+
+def problem_of(subject: Subject, prior: BatchAccuracy | None = None) -> Problem:
+    """Return the search among all networks of the space, with this prior."""
+    objective = Objective(target=float(2 * subject.macs.max()))  # bounds none of them
+    return problem(subject.space, objective, prior=prior)
 
 
 def count_blocks(space: SearchSpace, codes: Codes) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from mnas_search.benchmarks.fidelity.agreement import Judge, Predictions
 from mnas_search.benchmarks.fidelity.macro import recorded
 from mnas_search.benchmarks.fidelity.phases import controls, members, training_recipe
 from mnas_search.benchmarks.fidelity.place import Place
-from mnas_search.benchmarks.fidelity.predictors import fit_prior
+from mnas_search.benchmarks.fidelity.predictors import of_readings
 from mnas_search.benchmarks.fidelity.settings import Settings, confirm_settings
 from mnas_search.benchmarks.fidelity.store import JOURNAL, Store
 from mnas_search.benchmarks.fidelity.subject import count_blocks, make_subject
@@ -184,11 +184,13 @@ def test_networks_of_a_space_lie_in_the_band():
         make_subject(replace(settings, band=None), "digits", 10)
 
 
-def test_a_prior_orders_unread_networks_as_a_sum_over_the_decisions_does():
-    subject = make_subject(Settings(), "", 10)
+def test_a_score_is_a_prior_of_networks_that_it_did_not_read():
+    """A sum over the layers that there are, read of 100 networks."""
+    subject = make_subject(Settings(networks=100), "", 10)
     worth = (subject.codes > 0) @ np.arange(1.0, 9.0)
-    prior = fit_prior(subject.space, subject.codes[:100], worth[:100])
-    assert kendalltau(prior(subject.codes[100:]), worth[100:]).statistic > 0.95
+    (prior,) = of_readings("", "score", subject, -1 / worth[None, subject.read], 0.0).priors
+    others = np.setdiff1d(np.arange(len(subject)), subject.read)
+    assert kendalltau(prior(subject.codes[others]), worth[others]).statistic > 0.9
 
 
 # Results
@@ -270,6 +272,9 @@ def test_accuracies_of_confirm_stay_unread(tmp_path, monkeypatch):
     )
     assert (asked, outcome.records, outcome.files) == ([], [], ())
     assert "--open-confirm" in notes[-1]
+    with pytest.raises(UsageError, match="--open-confirm requires all readings, got 1,6"):
+        running.run(data=None, results=tmp_path, settings=None, open_confirm=True)
+    assert asked == []
 
 
 def test_wrong_usage_is_one_line(run_cli, tmp_path):

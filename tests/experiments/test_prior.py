@@ -96,6 +96,15 @@ def test_a_plan_fits_into_its_time(workers, seconds, step, reading):
         assert spent * 1.25 >= 0.8 * (0.95 * seconds - 17.0)
 
 
+def test_members_that_share_a_gpu_are_planned_as_if_in_turn():
+    times = PriorTimes(step=0.1, reading=0.05, max_steps=10_000, gpus=1)
+    found = fill_in(PriorRecipe(), times, seconds=360.0, measuring=0.0, workers=16)
+    assert found.members == 2
+    assert 2 * (found.steps * 0.1 + found.networks * 0.05) <= 360.0
+    four = replace(times, gpus=4)
+    assert fill_in(PriorRecipe(), four, seconds=360.0, measuring=0.0, workers=16).members == 4
+
+
 def test_lengths_that_are_given_stay():
     recipe = PriorRecipe.parse("members=3, networks=17,width=0.5,batch_size=8")
     assert recipe == PriorRecipe(members=3, networks=17, others="width=0.5,batch_size=8")
@@ -389,8 +398,8 @@ def check_same_journal(folder, whole, workers):
     prior, rest = prior_and_rest(folder)
     expected, after = prior_and_rest(whole)
     assert prior == expected
-    # With several workers, the first proposals alone hear of no trial, only of the prior.
-    assert rest[: workers or None] == after[: workers or None]
+    # With several workers, the first proposal alone hears of no trial, only of the prior.
+    assert rest[: 1 if workers else None] == after[: 1 if workers else None]
 
 
 @pytest.fixture(scope="module", params=[0, 2])
