@@ -48,7 +48,7 @@ class Bayesian(Controller):
         start: whether these are spread out near the target; else they are random within it.
         modelled: `log error` or `accuracy`; or `reward`, as one black box.
         log_macs: whether log FLOPs are a feature beside the decisions.
-        counts: whether the number of blocks and log FLOPs are priors.
+        blocks: whether the number of blocks is a prior.
     """
 
     uses_prior = True
@@ -61,13 +61,13 @@ class Bayesian(Controller):
         start: bool = True,
         modelled: str = "log error",
         log_macs: bool = True,
-        counts: bool = True,
+        blocks: bool = True,
     ) -> None:
         self._problem = problem
         self._first = first if first is not None else _FIRST[problem.prior is not None]
         self._start = start
         self._response = RESPONSES[modelled](problem)
-        self._points = Points(problem, log_macs=log_macs, counts=counts)
+        self._points = Points(problem, log_macs=log_macs, blocks=blocks)
         self._sizes = np.array(sizes(problem.decisions))
         self._known: dict[Row, None] = {}  # asked or told, in order
         self._flying: Counter[Row] = Counter()

@@ -1,9 +1,10 @@
 """The Gaussian process of `bayesian`: networks as points, and the fit to told ones.
 
 The points' features are the decisions and the logarithm of the cost that is targeted. Beside
-them are trends, whose slopes are learnt: the prior of the search, if it has one, and two counts
-that cost nothing and rank networks before anything is trained, the number of blocks and log
-multiply-adds. Each is scaled to mean zero and variance one over the feasible networks.
+them are trends, whose slopes are learnt: the prior of the search, if it has one, and the number
+of blocks, which costs nothing and ranks networks before anything is trained. Each is scaled to
+mean zero and variance one over the feasible networks. Log multiply-adds are a feature and no
+trend: networks near the target do not tell a slope that holds far from it.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from mnas_search.nas.problem import Problem
 from mnas_search.nas.space.choices import Codes, sample_codes
+from mnas_search.nas.space.contract import BatchAccuracy, BatchBlocks
 from mnas_search.nas.surrogate.features import Features
 from mnas_search.nas.surrogate.gaussian_process import HyperPrior, Kernel, Posterior
 
@@ -23,7 +25,7 @@ Array = NDArray[np.float64]
 _DRAWS = 1_024  # feasible networks that trends are scaled over
 _BATCHES = 16  # of as many uniform draws each, at most
 # Variances of slopes where the fit begins, of values and trends of variance one.
-_PRIOR, _COUNT = 1.0, 0.1
+_PRIOR, _BLOCKS = 1.0, 0.3
 
 
 @final
@@ -33,11 +35,17 @@ class Points:
     Args:
         problem: the search.
         log_macs: whether the log of what is targeted is a feature beside the decisions.
-        counts: whether the number of blocks and log multiply-adds are trends.
+        blocks: whether the number of blocks is a trend, where it is known.
     """
 
-    def __init__(self, problem: Problem, *, log_macs: bool, counts: bool) -> None:
-        self._problem, self._log_macs, self._counts = problem, log_macs, counts
+    def __init__(self, problem: Problem, *, log_macs: bool, blocks: bool) -> None:
+        self._problem, self._log_macs = problem, log_macs
+        # What trends are made of, with the variances that their slopes start from.
+        self._sources: list[tuple[BatchAccuracy | BatchBlocks, float]] = []
+        if problem.prior is not None:
+            self._sources.append((problem.prior, _PRIOR))
+        if blocks and problem.blocks is not None:
+            self._sources.append((problem.blocks, _BLOCKS))
         self._features = Features(problem.decisions, shared=True)
 
     def __call__(self, codes: Codes) -> Array:
@@ -49,16 +57,13 @@ class Points:
     def start(self) -> Kernel:
         """Where the fit of the kernel begins, for values of variance one."""
         count = self._features.count + self._log_macs
-        trends = np.full(len(self._scale[0]), _COUNT)
-        if self._problem.prior is not None:
-            trends[0] = _PRIOR
         return Kernel(
             weights=np.full(count, 1 / np.sqrt(count)),
             rbf=0.5,
             linear=2 / count,
             constant=0.1,
             noise=0.05,
-            trends=trends,
+            trends=np.array([variance for _, variance in self._sources]),
         )
 
     def _log_ratio(self, codes: Codes) -> Array:
@@ -69,13 +74,7 @@ class Points:
 
     def _trends(self, codes: Codes) -> Array:
         """Trends [N, P] as they are."""
-        columns = []
-        if self._problem.prior is not None:
-            columns.append(self._problem.prior(codes))
-        if self._counts:
-            if self._problem.blocks is not None:
-                columns.append(self._problem.blocks(codes))
-            columns.append(np.log(np.maximum(self._problem.costs(codes)["macs"], 1)))
+        columns = [source(codes) for source, _ in self._sources]
         return np.array(columns, dtype=float).reshape(len(columns), len(codes)).T
 
     @cached_property

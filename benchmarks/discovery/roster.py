@@ -42,7 +42,8 @@ PEERS: dict[str, MakeSearcher] = {
 ABLATIONS: dict[str, dict[str, Any]] = {
     f"{REFERENCE}-no-cost": {"modelled": "reward"},
     f"{REFERENCE}-no-log-error": {"modelled": "accuracy"},
-    f"{REFERENCE}-no-counts": {"counts": False},
+    f"{REFERENCE}-no-blocks": {"blocks": False},
+    f"{REFERENCE}-plain": {"modelled": "accuracy", "blocks": False},
     f"{REFERENCE}-no-start": {"start": False},
     f"{REFERENCE}-no-log-macs": {"log_macs": False},
 }

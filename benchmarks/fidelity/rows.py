@@ -19,7 +19,10 @@ from mnas_search.nas.space.choices import decode
 from mnas_search.nas.space.contract import BatchAccuracy
 from mnas_search.nas.trial import Trial
 
-NONE = Predictor(name="no prior", kind="none", values=np.empty((1, 0)), seconds=0.0)
+_NOTHING = np.empty((1, 0))
+# `bayesian` as it is, and without the counts that it knows of every network.
+NONE = Predictor(name="no prior", kind="none", values=_NOTHING, seconds=0.0)
+PLAIN = Predictor(name="no prior, no counts", kind="none", values=_NOTHING, seconds=0.0)
 FIT = "fit of the three counts"
 
 
@@ -82,7 +85,7 @@ class Table:
         for predictor in predictors:
             yield self._row(predictor, "alone", Predictions.untold(predictor.values))
         yield self._row(_named(FIT, "count"), "alone", self._fit)
-        for predictor in (NONE, *(p for p in predictors if p.priors)):
+        for predictor in (PLAIN, NONE, *(p for p in predictors if p.priors)):
             if predictor.priors:
                 yield self._row(predictor, "prior", self._of_priors(predictor))
             for told in self._settings.told:
@@ -185,14 +188,20 @@ class Table:
             column = accuracy[:, draw % accuracy.shape[1]]
             told[:, draw, rows] = hide
             for group, prior in enumerate(predictor.priors or (None,)):
-                values[group, draw] = self._estimate(prior, rows, column[rows])
+                counts = predictor is not PLAIN
+                values[group, draw] = self._estimate(prior, rows, column[rows], counts=counts)
         return Predictions(values=values, told=told)
 
     def _estimate(
-        self, prior: BatchAccuracy | None, rows: NDArray[np.int64], accuracy: Values
+        self,
+        prior: BatchAccuracy | None,
+        rows: NDArray[np.int64],
+        accuracy: Values,
+        *,
+        counts: bool,
     ) -> Values:
         subject = self._subject
-        controller = Bayesian(problem_of(subject, prior))
+        controller = Bayesian(problem_of(subject, prior), counts=counts)
         for number, (row, value) in enumerate(zip(rows, accuracy, strict=True)):
             controller.tell(self._trial(number, int(row), float(value)))
         estimate = controller.estimate(subject.codes)
@@ -215,4 +224,4 @@ class Table:
 
 
 def _named(name: str, kind: str) -> Predictor:
-    return Predictor(name=name, kind=kind, values=np.empty((1, 0)), seconds=0.0)
+    return Predictor(name=name, kind=kind, values=_NOTHING, seconds=0.0)

@@ -150,11 +150,14 @@ class PriorTimes:
         step: seconds of a training step.
         reading: seconds of reading a network.
         max_steps: steps beyond which a longer training gains little.
+        gpus: number of GPUs, of which the members that are trained at a time have a share each;
+            0 where each worker has a CPU of its own.
     """
 
     step: float
     reading: float
     max_steps: int
+    gpus: int = 0
 
 
 @runtime_checkable
