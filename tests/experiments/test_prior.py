@@ -256,7 +256,7 @@ def test_a_finished_prior_is_not_trained_again(whole, tmp_path, monkeypatch):
 
 
 class StopAt(Listener):
-    """Raises at the so many-th status of the prior, or at a trial."""
+    """Raises when it hears of the prior for the n-th time, or of a trial."""
 
     def __init__(self, status=None, trial=None):
         self.left, self.trial = status, trial
@@ -281,6 +281,25 @@ def test_interrupted_anywhere_the_journal_is_the_same(whole, tmp_path, where):
     resume(folder)
     expected = without_sessions(whole)[: len(without_sessions(folder))]
     assert without_sessions(folder) == expected
+
+
+def test_checkpoints_have_absolute_paths_since_workers_have_other_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRAINED_LOG", str(tmp_path / "log"))
+
+    class Elsewhere(Listener):
+        def on_stage(self, text):
+            if text.startswith("training 2 members"):
+                monkeypatch.chdir("/")
+
+        def on_status(self, text):
+            monkeypatch.chdir(tmp_path if text.endswith("readings") else "/")
+
+    start(config(), Path("run"), Elsewhere())
+    assert {file.name for file in (tmp_path / "run/prior").iterdir()} == {
+        "member-0.pt",
+        "member-1.pt",
+    }
 
 
 def test_a_lost_checkpoint_is_trained_again(tmp_path):
@@ -415,21 +434,22 @@ def by_command(request, tmp_path_factory):
 @pytest.mark.parametrize("kill", ["train 25", "train 55", "read 5", "read 23"])
 def test_kill_9_and_resume_give_the_same_journal(by_command, tmp_path, kill):
     (workers, whole), folder, log = by_command, tmp_path / "run", tmp_path / "log"
+    relative = os.path.relpath(folder)  # workers have other working directories
     killing = {"TRAINED_LOG": str(log), "KILL_PRIOR_AT": kill}
     if workers:  # the run's own process, and with it all workers
         starter = "import os; os.environ['KILL_PID'] = str(os.getpid());"
         command = [sys.executable, "-c", starter + " from mnas_search.cli import main; main()"]
         killed = subprocess.run(
-            [*command, *map(str, arguments(folder, workers=workers))],
+            [*command, *map(str, arguments(relative, workers=workers))],
             capture_output=True,
             env={**os.environ, **killing},
             timeout=PATIENCE,
         )
     else:
-        killed = run(*arguments(folder, workers=workers), **killing)
+        killed = run(*arguments(relative, workers=workers), **killing)
     assert killed.returncode == -signal.SIGKILL
     assert not of_kind(folder, "prior")
-    done = run("resume", folder)
+    done = run("resume", relative)
     assert done.returncode == 0, done.stderr
 
     check_same_journal(folder, whole, workers)
