@@ -1,7 +1,7 @@
 """The rows of a table: every predictor alone, and as the prior of `bayesian`."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -15,14 +15,14 @@ from mnas_search.benchmarks.fidelity.store import Store
 from mnas_search.benchmarks.fidelity.subject import Subject, problem_of
 from mnas_search.common.statistics import Interval, Values
 from mnas_search.controllers.bayesian import Bayesian
+from mnas_search.nas.problem import Problem
 from mnas_search.nas.space.choices import decode
-from mnas_search.nas.space.contract import BatchAccuracy
 from mnas_search.nas.trial import Trial
 
 _NOTHING = np.empty((1, 0))
-# `bayesian` as it is, and without the counts that it knows of every network.
+# `bayesian` as it is, and without the number of blocks, which is a prior of its own.
 NONE = Predictor(name="no prior", kind="none", values=_NOTHING, seconds=0.0)
-PLAIN = Predictor(name="no prior, no counts", kind="none", values=_NOTHING, seconds=0.0)
+PLAIN = Predictor(name="no prior, no blocks", kind="none", values=_NOTHING, seconds=0.0)
 FIT = "fit of the three counts"
 
 
@@ -180,7 +180,8 @@ class Table:
             accuracy: of trainings [N, S], a column of which is told in each draw.
             hide: whether the networks that are told are left out of tau.
         """
-        shape = (max(1, len(predictor.priors)), self._settings.draws, len(self._subject))
+        subject = self._subject
+        shape = (max(1, len(predictor.priors)), self._settings.draws, len(subject))
         values, told = np.empty(shape), np.zeros(shape, bool)
         for draw in range(self._settings.draws):
             rng = np.random.default_rng((self._settings.seed, count, draw))
@@ -188,23 +189,17 @@ class Table:
             column = accuracy[:, draw % accuracy.shape[1]]
             told[:, draw, rows] = hide
             for group, prior in enumerate(predictor.priors or (None,)):
-                counts = predictor is not PLAIN
-                values[group, draw] = self._estimate(prior, rows, column[rows], counts=counts)
+                search = problem_of(subject, prior)
+                if predictor is PLAIN:
+                    search = replace(search, blocks=None)
+                values[group, draw] = self._estimate(search, rows, column[rows])
         return Predictions(values=values, told=told)
 
-    def _estimate(
-        self,
-        prior: BatchAccuracy | None,
-        rows: NDArray[np.int64],
-        accuracy: Values,
-        *,
-        counts: bool,
-    ) -> Values:
-        subject = self._subject
-        controller = Bayesian(problem_of(subject, prior), counts=counts)
+    def _estimate(self, search: Problem, rows: NDArray[np.int64], accuracy: Values) -> Values:
+        controller = Bayesian(search)
         for number, (row, value) in enumerate(zip(rows, accuracy, strict=True)):
             controller.tell(self._trial(number, int(row), float(value)))
-        estimate = controller.estimate(subject.codes)
+        estimate = controller.estimate(self._subject.codes)
         assert estimate is not None
         return estimate
 

@@ -257,7 +257,7 @@ def test_counts_need_no_data(tmp_path):
     assert tau == pytest.approx(kendalltau(blocks, truth).statistic, abs=5e-4)
     assert rows["blocks", "prior"]["tau"][0] == tau
     assert rows["no prior", "recorded"]["trainings"] == 4
-    assert rows["no prior", "recorded"]["tau"] != rows["no prior, no counts", "recorded"]["tau"]
+    assert rows["no prior", "recorded"]["tau"] != rows["no prior, no blocks", "recorded"]["tau"]
     assert rows["another training", "alone"]["tau"][0] > 0.85
     text = (tmp_path / "choose" / "fidelity.md").read_text()
     assert "98 % of the variance" in text
