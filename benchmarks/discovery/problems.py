@@ -138,7 +138,9 @@ def problems() -> tuple[DiscoveryProblem, ...]:
             costs = DeviceCost(SPACE.stage_decisions, counts, recorded.codes, throughput)
             target, metric = 1 / target, "latency"
         objective = Objective(target=target, metric=metric, kind=one.kind)
-        given = Problem(decisions=SPACE.decisions, objective=objective, costs=costs)
+        given = Problem(
+            decisions=SPACE.decisions, objective=objective, costs=costs, blocks=counts.blocks
+        )
         probe = _probe(given, searched)
         made.append(DiscoveryProblem(definition=one, given=given, searched=searched, probe=probe))
     return tuple(made)

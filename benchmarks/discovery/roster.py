@@ -40,7 +40,10 @@ PEERS: dict[str, MakeSearcher] = {
     "optuna_gp": optuna_gp,
 }
 ABLATIONS: dict[str, dict[str, Any]] = {
-    f"{REFERENCE}-no-cost": {"exact_cost": False},
+    f"{REFERENCE}-no-cost": {"modelled": "reward"},
+    f"{REFERENCE}-no-log-error": {"modelled": "accuracy"},
+    f"{REFERENCE}-no-blocks": {"blocks": False},
+    f"{REFERENCE}-plain": {"modelled": "accuracy", "blocks": False},
     f"{REFERENCE}-no-start": {"start": False},
     f"{REFERENCE}-no-log-macs": {"log_macs": False},
 }

@@ -54,19 +54,19 @@ class Predictions:
     def ranks(self, among: Mask | None = None) -> Values:
         """Return ranks [G, D, N]; NaN where there is no prediction, or it was told, or the network
         is not `among` [N] those that count."""
-        hidden = np.isnan(self.values) | self.told
+        there = ~(np.isnan(self.values) | self.told)
         if among is not None:
-            hidden = hidden | ~among
+            there = there & among
         ranks = np.full(self.values.shape, np.nan)
         for index in np.ndindex(self.values.shape[:2]):
-            there = ~hidden[index]
-            ranks[index][there] = np.unique(self.values[index][there], return_inverse=True)[1]
+            own = there[index]
+            ranks[index][own] = np.unique(self.values[index][own], return_inverse=True)[1]
         return ranks
 
     @property
     def predicted(self) -> Mask:
         """Networks that all groups and draws predict [N]."""
-        there: Mask = ~np.isnan(self.values).any(axis=(0, 1))
+        there: Mask = np.isfinite(self.values.sum(axis=(0, 1)))
         return there
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 from typing import final
 
@@ -18,15 +19,16 @@ from mnas_search.benchmarks.fidelity.phases import (
 )
 from mnas_search.benchmarks.fidelity.settings import Settings
 from mnas_search.benchmarks.fidelity.store import Store
-from mnas_search.benchmarks.fidelity.subject import Subject, count_blocks
+from mnas_search.benchmarks.fidelity.subject import Subject, architecture_of, problem_of
 from mnas_search.benchmarks.fidelity.supernets import SupernetTraining
+from mnas_search.benchmarks.ranking.structure import log_activations
 from mnas_search.common.statistics import Values
 from mnas_search.nas.space.choices import Codes
 from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
 from mnas_search.nas.space.cost import space_cost
-from mnas_search.nas.surrogate.features import Features
-from mnas_search.nas.surrogate.gaussian_process import HyperPrior, Posterior, isotropic
+from mnas_search.nas.surrogate import predictor as surrogate
 
+_LEAST = 1e-3  # accuracy, whose logarithm is taken
 POOLED = (1, 2, 4)  # supernets whose readings are averaged
 
 
@@ -67,24 +69,29 @@ def predictors(
 
 
 def count_predictors(subject: Subject) -> list[Predictor]:
-    """Multiply-adds, params and blocks."""
-    space = subject.space
-    costs = space_cost(space)
-    values = {
-        "FLOPs": (subject.macs, lambda codes: np.log(costs(codes)["macs"])),
-        "params": (subject.params, lambda codes: np.log(costs(codes)["params"])),
-        "blocks": (subject.blocks, lambda codes: count_blocks(space, codes).astype(float)),
+    """Multiply-adds, params, blocks, and activations that convolutions write."""
+    counter = space_cost(subject.space)
+    priors: dict[str, BatchAccuracy] = {
+        "FLOPs": lambda codes: np.log(counter(codes)["macs"]),
+        "params": lambda codes: np.log(counter(codes)["params"]),
+        "blocks": lambda codes: counter.blocks(codes).astype(float),
+        "activations": partial(_log_activations, subject.space),
     }
     return [
         Predictor(
             name=name,
             kind="count",
-            values=own[None].astype(float),
+            values=prior(subject.codes)[None],
             seconds=0.0,
             priors=(prior,),
         )
-        for name, (own, prior) in values.items()
+        for name, prior in priors.items()
     ]
+
+
+def _log_activations(space: SearchSpace, codes: Codes) -> Values:
+    networks = (architecture_of(space, row) for row in codes)
+    return np.array([log_activations(network) for network in networks])
 
 
 def fit_of_counts(subject: Subject, accuracy: Values) -> Values:
@@ -93,7 +100,8 @@ def fit_of_counts(subject: Subject, accuracy: Values) -> Values:
     columns = [np.log(subject.macs), np.log(subject.params), subject.blocks, np.ones(len(subject))]
     features, target = np.stack(columns, axis=1), np.log(1 - np.minimum(accuracy, 1 - 1e-6))
     weights, *_ = np.linalg.lstsq(features, target, rcond=None)
-    return 1 - np.exp(features @ weights)
+    fitted: Values = 1 - np.exp(features @ weights)
+    return fitted
 
 
 def score_predictors(settings: Settings, subject: Subject, store: Store) -> list[Predictor]:
@@ -110,7 +118,7 @@ def score_predictors(settings: Settings, subject: Subject, store: Store) -> list
             (score, rankdata(read)),
             (f"params+{score}", rankdata(read) + params),
         ):
-            found.append(_of_readings(name, "score", subject, _normal(values)[None], seconds))
+            found.append(of_readings(name, "score", subject, _logs(values)[None], seconds))
     return found
 
 
@@ -141,11 +149,12 @@ def supernet_predictors(settings: Settings, subject: Subject, store: Store) -> l
             seconds = pooled * float(np.mean([one.seconds for one in there]))
             name = f"{pooled} x {budget:g} s"
             values = np.array([np.mean([o.cross_entropy for o in g], axis=0) for g in groups])
-            found.append(_of_readings(name, "supernet", subject, -values, seconds))
+            found.append(of_readings(name, "supernet", subject, -values, seconds))
             if budget == max(settings.budgets):
-                values = np.array([np.mean([o.accuracy for o in g], axis=0) for g in groups])
+                means = np.array([np.mean([o.accuracy for o in g], axis=0) for g in groups])
+                values = np.log(np.maximum(means, _LEAST))
                 by_accuracy = f"{name}, by accuracy"
-                found.append(_of_readings(by_accuracy, "control", subject, values, seconds))
+                found.append(of_readings(by_accuracy, "control", subject, values, seconds))
     return found
 
 
@@ -155,7 +164,7 @@ def control_predictors(settings: Settings, subject: Subject, store: Store) -> li
     for name, training in controls(settings, store).items():
         if (own := _read(training, subject, store)) is not None:
             values = -own.cross_entropy[None]
-            found.append(_of_readings(name, "control", subject, values, own.seconds))
+            found.append(of_readings(name, "control", subject, values, own.seconds))
     return found
 
 
@@ -181,28 +190,17 @@ def _read(training: SupernetTraining, subject: Subject, store: Store) -> _Read |
     )
 
 
-def _of_readings(
-    name: str, kind: str, subject: Subject, values: Values, seconds: float
-) -> Predictor:
-    """Return a predictor from readings [G, R] of the networks that are read."""
-    codes = subject.codes[subject.read]
+def of_readings(name: str, kind: str, subject: Subject, logs: Values, seconds: float) -> Predictor:
+    """Return a predictor from readings [G, R] of the networks that are read, as logarithms of
+    something like accuracies, and the priors that a search would fit to them."""
+    space, codes = problem_of(subject), subject.codes[subject.read]
     return Predictor(
         name=name,
         kind=kind,
-        values=_spread(values, subject.read, subject),
+        values=_spread(logs, subject.read, subject),
         seconds=seconds,
-        priors=tuple(fit_prior(subject.space, codes, own) for own in values),
+        priors=tuple(surrogate.Predictor.fit(space, codes, own) for own in logs),
     )
-
-
-def fit_prior(space: SearchSpace, codes: Codes, values: Values) -> BatchAccuracy:
-    """Fit a Gaussian process on the decisions to values [N] of codes [N, D]; return its mean."""
-    features = Features(space.decisions, shared=True)
-    points, scale = features(codes), max(float(values.std()), 1e-12)
-    scaled = (values - values.mean()) / scale
-    kernel = HyperPrior(kernel=isotropic(features.count, noise=0.1)).fit(points, scaled)
-    mean = Posterior.of(kernel, points, scaled).mean_function()
-    return lambda codes: mean(features(codes))
 
 
 def _spread(values: object, rows: Codes, subject: Subject) -> Values:
@@ -213,9 +211,9 @@ def _spread(values: object, rows: Codes, subject: Subject) -> Values:
     return spread
 
 
-def _normal(values: Values) -> Values:
-    """Return values with the same order and a normal distribution: scores have long tails, which a
-    Gaussian process would fit above all."""
-    inverse = NormalDist().inv_cdf
+def _logs(values: Values) -> Values:
+    """Return values with the same order and a normal distribution, of a spread as logarithms of
+    accuracies have it: scores have long tails, which a Gaussian process would fit above all."""
+    inverse = NormalDist(mu=-1.0, sigma=0.1).inv_cdf
     shares = (rankdata(values) - 0.5) / len(values)
     return np.array([inverse(share) for share in shares])

@@ -96,7 +96,13 @@ def draw(rows: Sequence[Row]) -> bytes:
         for row in (row for row in alone if row.kind in ("count", "yardstick")):
             value = _known(row.agreement.all).value
             panel.axhline(value, color="#333333", lw=0.7, ls="--")
-            panel.annotate(row.name, (1, value), xycoords=("axes fraction", "data"), fontsize=7)
+            panel.annotate(
+                f" {row.name}",
+                (1, value),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=7,
+            )
         label_points(panel, points, size=6)
         return rendered(figure, "png")
 

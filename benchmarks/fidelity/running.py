@@ -8,7 +8,7 @@ import numpy as np
 
 from mnas_search.benchmarks.fidelity import report
 from mnas_search.benchmarks.fidelity.macro import recorded
-from mnas_search.benchmarks.fidelity.phases import check_parts, phases, references
+from mnas_search.benchmarks.fidelity.phases import PARTS, check_parts, phases, references
 from mnas_search.benchmarks.fidelity.place import Place
 from mnas_search.benchmarks.fidelity.predictors import predictors
 from mnas_search.benchmarks.fidelity.rows import Table
@@ -18,6 +18,8 @@ from mnas_search.benchmarks.fidelity.subject import Subject
 from mnas_search.benchmarks.results import Outcome, write_files
 from mnas_search.common.errors import UsageError
 from mnas_search.data.loading import absolute
+from mnas_search.training.recipe import ProxyRecipe
+from mnas_search.training.supernet import SupernetRecipe
 
 Note = Callable[[str], None]
 
@@ -41,30 +43,31 @@ def run(
         settings: None for those of the part `confirm`.
         only: parts of the table, of `phases.PARTS`.
         report_only: use the results that are there.
-        open_confirm: whether the accuracies of the part `confirm` may be read. Without, its tasks
-            are done and no table is made.
+        open_confirm: whether to read the accuracies of the part `confirm`. Without, its tasks are
+            done and no table is made; with it none is done, and all must have been.
         processes: tasks at a time.
         note: hears of progress, a line at a time.
     """
     settings = settings or confirm_settings()
     parts = check_parts(only)
+    _check_recipes(settings)
+    confirms = settings.is_macro and settings.split == "confirm"
     place = Place(
         settings=settings,
         data=None if data is None else absolute(data),
-        folder=results / (settings.split if settings.is_macro else settings.space),
+        folder=results / (settings.split if settings.is_macro else Path(settings.space).stem),
     )
     failures: list[str] = []
     with Store(place.folder) as store:
         subject = place.subject()
-        if not report_only and (parts != ("counts",) or not settings.is_macro):
+        if open_confirm:
+            _check_whole(settings, subject, store)
+        elif not report_only and (parts != ("counts",) or not settings.is_macro):
             store.check_data(place.dataset().sha256)
             for tasks in phases(settings, subject, store, parts):
                 failures += store.compute(tasks, place, processes=processes, note=note)
-        if settings.split == "confirm" and not open_confirm:
-            note(
-                "the accuracies of `confirm` stay unread; --open-confirm reads them, once all "
-                "readings are kept"
-            )
+        if confirms and not open_confirm:
+            note("the accuracies of `confirm` stay unread; --open-confirm reads them")
             return Outcome(records=[], table=[], files=(), failures=tuple(failures))
         note("rows of the table")
         found = predictors(settings, subject, store, parts)
@@ -81,6 +84,28 @@ def run(
         files=write_files(place.folder, files),
         failures=tuple(failures),
     )
+
+
+def _check_recipes(settings: Settings) -> None:
+    """Raise `UsageError` for a recipe that cannot be read, before any task."""
+    SupernetRecipe().override(settings.supernet)
+    for recipe in settings.proxies:
+        ProxyRecipe().override(recipe)
+
+
+def _check_whole(settings: Settings, subject: Subject, store: Store) -> None:
+    """Raise `UsageError` if a task of any part is not done."""
+    missing = [
+        task
+        for tasks in phases(settings, subject, store, PARTS)
+        for task in tasks
+        if store.result(task) is None
+    ]
+    if missing:
+        raise UsageError(
+            f"--open-confirm requires all readings, got {len(missing):,} or more missing (run "
+            "without it first)"
+        )
 
 
 def _table(settings: Settings, subject: Subject, store: Store) -> Table:

@@ -13,11 +13,13 @@ from mnas_search.benchmarks.fidelity.place import Place, measured
 from mnas_search.benchmarks.fidelity.tasks import Result, Task
 from mnas_search.data import Dataset
 from mnas_search.networks.supernet import Supernet
+from mnas_search.training import devices
 from mnas_search.training.supernet import (
     SupernetRecipe,
     make_supernet,
     read_supernet,
     reading_images,
+    supernet_recipe,
     train_supernet,
 )
 
@@ -39,7 +41,7 @@ class StepTiming(Task):
 
     def run(self, place: Place) -> Result:
         """Return the mean of a few steps."""
-        recipe = SupernetRecipe().override(self.recipe)
+        recipe = _recipe(self.recipe, place)
         times: list[float] = []
         with measured() as seconds:
             train_supernet(
@@ -105,7 +107,7 @@ class SupernetTraining(Task):
         return place.dataset(random_labels=self.random_labels)
 
     def _recipe(self, place: Place) -> SupernetRecipe:
-        recipe = SupernetRecipe().override(self.recipe)
+        recipe = _recipe(self.recipe, place)
         return replace(
             recipe,
             steps=max(1, self.steps),
@@ -144,3 +146,9 @@ class SupernetReading(Task):
                 "accuracy": [reading.accuracy for reading in readings],
                 "seconds": seconds(),
             }
+
+
+def _recipe(text: str, place: Place) -> SupernetRecipe:
+    """Return the default recipe for the images with the changes of `text`."""
+    side = min(place.subject().resolution, place.dataset().train.images.shape[1])
+    return supernet_recipe(side, devices.device()).override(text)

@@ -13,6 +13,7 @@ import numpy as np
 
 from mnas_search.benchmarks.fidelity.place import Place, measured
 from mnas_search.common.machine import one_thread
+from mnas_search.data import Split
 from mnas_search.nas.core import training_seed
 from mnas_search.nas.evaluator import Evaluator
 
@@ -52,18 +53,9 @@ class Scoring(Task):
 
         from mnas_search.benchmarks.ranking import scores
         from mnas_search.networks import build
-        from mnas_search.training.loop import Images, normalisation
 
-        data, subject = place.dataset(), place.subject()
-        chosen = np.random.default_rng(0).permutation(len(data.train.labels))[:_SCORED_IMAGES]
-        images = Images(
-            data.train,
-            resolution=subject.resolution,
-            normalisation=normalisation(data.train),
-            flips=data.flips,
-        )
-        index = torch.from_numpy(chosen)
-        pixels, labels = images.normalise(images.batch(index)), images.labels[index]
+        subject = place.subject()
+        pixels, labels = _scored_images(place)
         score: scores.Score = getattr(scores, self.score)
         with one_thread(), torch.random.fork_rng(), measured() as seconds:
             torch.manual_seed(place.settings.seed)
@@ -94,6 +86,22 @@ class Training(Task):
         with measured() as seconds:
             *_, result = evaluator.evaluate(network, seed=seed)
             return {"accuracy": result.accuracy, "seconds": seconds()}
+
+
+@functools.lru_cache(maxsize=1)
+def _scored_images(place: Place) -> tuple[Any, Any]:
+    """Return a batch of normalised training images and their labels."""
+    from mnas_search.training.loop import Images, normalisation
+
+    data = place.dataset()
+    chosen = np.random.default_rng(0).permutation(len(data.train.labels))[:_SCORED_IMAGES]
+    images = Images(
+        Split(images=data.train.images[chosen], labels=data.train.labels[chosen]),
+        resolution=place.subject().resolution,
+        normalisation=normalisation(data.train),
+        flips=data.flips,
+    )
+    return images.normalise(images.batch(slice(None))), images.labels
 
 
 @functools.lru_cache(maxsize=1)

@@ -146,6 +146,13 @@ class BlockPlan:
     saves_input: bool
     saves_output: bool
 
+    @property
+    def is_shortcut(self) -> bool:
+        """Whether the block is no more than a shortcut: nothing, or a 1x1 convolution where the
+        shape changes."""
+        weighted = [layer for layer in self.layers if layer.op != "batch_norm"]
+        return not weighted or (len(weighted) == 1 and weighted[0].kernel == 1)
+
 
 def pointwise(
     path: str, op: Operator, in_channels: int, out_channels: int, size: int, *, bias: bool = False

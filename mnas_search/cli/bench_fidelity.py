@@ -107,6 +107,8 @@ def fidelity(
         raise UsageError(f"--split confirm takes its settings from the package, got --{option}")
     if open_confirm and split != "confirm":
         raise UsageError("--open-confirm requires --split confirm")
+    if open_confirm and only:
+        raise UsageError("--open-confirm makes the whole table, got --only")
     settings = load_benchmark("fidelity.settings").Settings
     outcome = load_benchmark("fidelity.running").run(
         data=data,

@@ -65,6 +65,7 @@ class ProxyTraining(Evaluator):
         # Images of no fixed size are read at the side that the recipe wants, asked for or not.
         dataset = load(data, side=_recipe(side, 1, init).override(proxy).resolution)
         self.num_classes = dataset.num_classes
+        self.validation_images = len(dataset.validation.labels)
         count, found = dataset.train.images.shape[:2]
         # Images of a fixed size may be smaller than the deployment, to which they are enlarged.
         recipe = _recipe(min(side, found), count, init)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
+import torch
 from torch import Tensor
 
 from mnas_search.architecture.traced_network import Network
@@ -159,6 +160,7 @@ class SupernetReadings(PriorMember):
             step=(times[-1] - times[_WARM_UP]) / _MEASURED,
             reading=reading,
             max_steps=max(recipe.steps, round(_MAX_EPOCHS * epoch)),
+            gpus=torch.cuda.device_count() if devices.device() == "cuda" else 0,
         )
 
     def prior_member(

@@ -173,7 +173,9 @@ def ask_tell(
         model = CostModel(metrics=tuple(reward.bounds))
         costs = space_cost(networks, model)
         check_feasible(reward, costs, named["space"])
-        known = Problem(decisions=networks.decisions, objective=reward, costs=costs)
+        known = Problem(
+            decisions=networks.decisions, objective=reward, costs=costs, blocks=costs.blocks
+        )
         proposing: Controller = plugins.make(cls, named["controller"], problem=known)
     return Study(
         Search(

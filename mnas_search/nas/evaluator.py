@@ -150,11 +150,14 @@ class PriorTimes:
         step: seconds of a training step.
         reading: seconds of reading a network.
         max_steps: steps beyond which a longer training gains little.
+        gpus: number of GPUs, of which the members that are trained at a time have a share each;
+            0 where each worker has a CPU of its own.
     """
 
     step: float
     reading: float
     max_steps: int
+    gpus: int = 0
 
 
 @runtime_checkable
@@ -225,6 +228,17 @@ class SupportsTraining(Protocol):
 
 
 @runtime_checkable
+class SupportsValidationImages(Protocol):
+    """Counts its accuracies on images.
+
+    Attributes:
+        validation_images: their number.
+    """
+
+    validation_images: int
+
+
+@runtime_checkable
 class SupportsSpaceCheck(Protocol):
     """Knows search spaces that it cannot rank."""
 
@@ -255,6 +269,13 @@ def check_space(evaluator: Evaluator, space: SearchSpace) -> None:
 def is_noisy(evaluator: Evaluator) -> bool:
     """Return whether another seed could give another accuracy."""
     return evaluator.noisy if isinstance(evaluator, SupportsNoise) else True
+
+
+def validation_images(evaluator: Evaluator) -> int | None:
+    """Return the number of images that accuracies are counted on; None where it is not known."""
+    if isinstance(evaluator, SupportsValidationImages):
+        return evaluator.validation_images
+    return None
 
 
 def caveats_of(evaluator: Evaluator, network: Network) -> tuple[str, ...]:

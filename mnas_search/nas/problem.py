@@ -10,7 +10,7 @@ from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.common.errors import UsageError
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.choices import Codes, Decision
-from mnas_search.nas.space.contract import BatchAccuracy, BatchCosts, SearchSpace
+from mnas_search.nas.space.contract import BatchAccuracy, BatchBlocks, BatchCosts, SearchSpace
 from mnas_search.nas.space.cost import SpaceCost, space_cost
 from mnas_search.nas.space.cost_model import CostModel
 
@@ -32,12 +32,17 @@ class Problem:
         costs: exact costs by name of any batch of codes, before any training.
         prior: accuracies predicted from other evidence than this search's own (`--prior`), on a
             scale of their own; None where there is none.
+        blocks: number of blocks of any batch of codes; None where it is not known.
+        validation_images: number of images that an accuracy is counted on; None where it is not
+            known or accuracies are no counts.
     """
 
     decisions: tuple[Decision, ...]
     objective: Objective
     costs: BatchCosts
     prior: BatchAccuracy | None = None
+    blocks: BatchBlocks | None = None
+    validation_images: int | None = None
 
     def is_feasible(self, codes: Codes) -> NDArray[np.bool_]:
         """Return whether networks of these codes [N, D] keep the target and all limits [N]; no
@@ -65,11 +70,13 @@ def problem(
 ) -> Problem:
     """Return what a controller of this space is told; `model` counts what the objective bounds,
     and is required where that is latency."""
+    counter = space_cost(space, model or CostModel(metrics=tuple(objective.bounds)))
     return Problem(
         decisions=space.decisions,
         objective=objective,
-        costs=space_cost(space, model or CostModel(metrics=tuple(objective.bounds))),
+        costs=counter,
         prior=prior,
+        blocks=counter.blocks,
     )
 
 

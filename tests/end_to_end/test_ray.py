@@ -274,3 +274,26 @@ def test_nothing_is_asked_ahead(tmp_path):
     assert done.returncode == 0, done.stderr
     kinds = [e["event"] for e in events(folder) if e["event"] in ("ask", "tell")]
     assert kinds == ["ask", "tell"] * 6
+
+
+def test_workers_read_one_supernet(tmp_path):
+    """One of them trains it, and the others wait; their readings are those of one process."""
+    journals = []
+    for workers in (2, 0):
+        folder, cache = tmp_path / f"run{workers}", tmp_path / f"cache{workers}"
+        line = command(
+            folder,
+            evaluator=None,
+            trials=6,
+            workers=workers,
+            space=f"{HERE / 'small_space.py'}:SmallSpace",
+            data="digits",
+            controller="random_search",
+            proxy="steps=6,batch_size=16,reading_images=50",
+            seed=3,
+        )
+        done = run([*line, "--evaluator", "supernet"], MNAS_SEARCH_CACHE=str(cache))
+        assert done.returncode == 0, done.stderr
+        assert len(list((cache / "supernets").glob("*.pt"))) == 1
+        journals.append({e["trial"]: e["accuracy"] for e in events(folder, "tell")})
+    assert journals[0] == journals[1] and len(journals[0]) == 6

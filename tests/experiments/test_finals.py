@@ -20,6 +20,7 @@ from mnas_search.architecture.cost.count import cost
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError
 from mnas_search.controllers.bayesian import Bayesian
+from mnas_search.data import load
 from mnas_search.experiments.search.config import RunConfig, Setup
 from mnas_search.experiments.search.stages.finalist_check import (
     FINALISTS,
@@ -28,7 +29,7 @@ from mnas_search.experiments.search.stages.finalist_check import (
 )
 from mnas_search.nas.journal import Journal
 from mnas_search.nas.problem import problem
-from mnas_search.nas.space.choices import encode
+from mnas_search.nas.space.choices import decode, encode, sample_codes
 from mnas_search.nas.trial import Evaluation, Failure, Trial
 from mnas_search.testing import ToySpace
 
@@ -287,6 +288,20 @@ def test_accuracies_of_another_evaluator_are_refused(run_cli, tmp_path):
     assert not (tmp_path / "two").exists()
 
 
+# -- what a run's problem knows ---------------------------------------------------------------
+
+
+def test_a_problem_knows_its_blocks_and_the_images_that_accuracies_are_counted_on():
+    trained = Setup(RunConfig(target_flops=400e6, data="digits"))
+    assert trained.problem.validation_images == len(load("digits", side=8).validation.labels)
+    codes = sample_codes(trained.space.decisions, 5, np.random.default_rng(0))
+    networks = [trained.space.decode(decode(trained.space.decisions, row)) for row in codes]
+    repeats = [sum(stage.repeats for stage in network.stages) for network in networks]
+    assert trained.problem.blocks(codes).tolist() == repeats
+    brisk = RunConfig(target_flops=400e6, evaluator=f"{HERE / 'evaluators_for_tests.py'}:brisk")
+    assert Setup(brisk).problem.validation_images is None
+
+
 # -- priors -------------------------------------------------------------------------------------
 
 
@@ -295,8 +310,6 @@ def test_a_prior_is_a_scale_plus_a_residual():
     setup = Setup(RunConfig(target_flops=400e6, prior="accel_nasbench", data="digits"))
     controller = Bayesian(setup.problem)
     rng = np.random.default_rng(0)
-    from mnas_search.nas.space.choices import decode, sample_codes
-
     codes = sample_codes(setup.space.decisions, 60, rng)
     truth = 0.2 + 0.5 * setup.problem.prior(codes)
     plain = Bayesian(problem(setup.space, setup.objective))

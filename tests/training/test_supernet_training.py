@@ -1,5 +1,8 @@
 """The training of a supernet, its readings, and networks that start from their slices."""
 
+import signal
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 
@@ -76,19 +79,29 @@ def test_the_seed_determines_the_weights(data):
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path):
-    checkpoint = tmp_path / "supernet.pt"
+KILLED = """
+import os, signal
+from pathlib import Path
+from mnas_search.data import digits
+from mnas_search.testing.toy import ToySpace
+from mnas_search.training.supernet import SupernetRecipe, train_supernet
+
+def kill(step, steps):
+    if step == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+recipe = SupernetRecipe(steps=6, batch_size=16, folds=4)
+how = {"checkpoint": Path("supernet.pt"), "every": 2, "progress": kill}
+train_supernet(ToySpace(), digits(), recipe, seed=1, **how)
+"""
+
+
+def test_a_killed_training_ends_with_the_same_weights(data, tmp_path):
     whole = weights(train_supernet(SPACE, data, RECIPE, seed=1))
-
-    def interrupt(step, steps):
-        assert steps == RECIPE.steps
-        if step == 5:
-            raise KeyboardInterrupt
-
-    how = {"seed": 1, "checkpoint": checkpoint, "every": 2}
-    with pytest.raises(KeyboardInterrupt):
-        train_supernet(SPACE, data, RECIPE, progress=interrupt, **how)
+    killed = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
+    assert killed.returncode == -signal.SIGKILL
     steps = []
+    how = {"seed": 1, "checkpoint": tmp_path / "supernet.pt", "every": 2}
     resumed = train_supernet(SPACE, data, RECIPE, progress=lambda s, _: steps.append(s), **how)
     assert steps == [4, 5, 6]
     assert_same(whole, weights(resumed))
@@ -126,6 +139,19 @@ def test_one_fold_is_left_out_for_the_readings(data):
     for own, left_out in zip(trained, read, strict=True):
         assert torch.equal(torch.cat([own, left_out]).flatten(1).unique(dim=0), everything)
     assert len(reading_images(data, replace(RECIPE, reading_images=20))[0]) == 20
+
+
+def test_batches_of_sorted_data_have_all_classes(data):
+    """Else their statistics would be those of a few classes."""
+    order = np.argsort(data.train.labels, kind="stable")
+    split = replace(data.train, images=data.train.images[order], labels=data.train.labels[order])
+    ordered = replace(data, train=split)
+    _, labels = reading_images(ordered, RECIPE)
+    assert {*labels[:80].tolist()} == {*labels[-80:].tolist()} == set(range(10))
+    found = statistics_images(ordered, RECIPE).mean((1, 2, 3)).numpy()
+    given = split.images.mean((1, 2, 3))
+    assert np.corrcoef(np.sort(found), np.sort(given))[0, 1] > 0.999  # the same images
+    assert abs(np.corrcoef(found, given)[0, 1]) < 0.2
 
 
 def test_random_paths_use_every_option_equally_often():

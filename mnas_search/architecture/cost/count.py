@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from mnas_search.architecture.traced_network import TracedNetwork
 
 
+def blocks(network: "Architecture | TracedNetwork") -> int:
+    """Return the number of blocks; those that are no more than a shortcut are not counted, and
+    the blocks of a `TracedNetwork` are not known: 0."""
+    if not isinstance(network, Architecture):
+        return 0
+    return sum(not block.is_shortcut for stage in plan(network).stages for block in stage)
+
+
 def cost(network: "Architecture | TracedNetwork") -> Cost:
     """Count one network: from its plan, or a `TracedNetwork` by torch on the meta device.
 

@@ -44,6 +44,7 @@ from mnas_search.nas.evaluator import (
     SupportsTraining,
     check_space,
     for_space,
+    validation_images,
 )
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, check_feasible
@@ -204,6 +205,8 @@ class Setup:
             objective=self.objective,
             costs=counter,
             prior=prior,
+            blocks=counter.blocks,
+            validation_images=validation_images(self.evaluator),
         )
         if self.check is not None:
             # An evaluator that knows recorded networks only says so before a folder is made.

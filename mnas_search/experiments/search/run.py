@@ -30,7 +30,12 @@ from mnas_search.experiments.search.config import Setup
 from mnas_search.experiments.search.latency import TABLE, table_of
 from mnas_search.experiments.search.options import RunConfig
 from mnas_search.experiments.search.prior.phase import PriorPhase
-from mnas_search.experiments.search.prior.readings import prior_text, read_plan, read_readings
+from mnas_search.experiments.search.prior.readings import (
+    Readings,
+    prior_text,
+    read_plan,
+    read_readings,
+)
 from mnas_search.experiments.search.recommendation import FILE, write_recommended
 from mnas_search.experiments.search.report.page import page
 from mnas_search.experiments.search.result import Result, Timing
@@ -130,17 +135,15 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         if config.baseline == RANDOM:
             drawn = files.enter_context(Journal(folder / _RANDOM))
         limit = TimeLimit(config.time_budget, journal, workers=config.workers or 0, begun=begun)
-        clock = begun - seconds_spent(journal)
-        before = round(time.monotonic() - begun, 3)
-        journal.append({"event": "session", "seconds": before, "phase": "start-up"})
-        listener.on_start(folder)
-        files.callback(listener.on_end)
-        for note in setup.notes:
-            listener.on_note(note)
-        if setup.pretrained is not None:
-            listener.on_note(setup.pretrained.text)
-        if setup.prior is not None:
-            _train_prior(setup, folder, journal, listener, clock)
+        readings = None if setup.prior is None else read_readings(journal)
+        trains_prior = setup.prior is not None and readings is None
+        begin = partial(_begin, setup, folder, journal, listener, begun)
+        if trains_prior:  # before there is a search
+            begin()
+            files.callback(listener.on_end)
+            readings = _train_prior(setup, folder, journal, listener, begun)
+        if readings is not None:
+            setup.take_readings(readings)
         written = time.monotonic()
 
         def on_trial(trial: Trial) -> None:
@@ -158,6 +161,9 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         stages = make_stages(setup, journal, drawn, limit, on_trial, on_rung)
         search = stages.search
         fresh = not any(event["event"] in ("ask", "warm start") for event in journal.events)
+        if not trains_prior:
+            begin()
+            files.callback(listener.on_end)
         if fresh and config.start_from:
             search.warm_start(*setup.warm_start())
         if search.done:
@@ -178,6 +184,18 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         return result
 
 
+def _begin(setup: Setup, folder: Path, journal: Journal, listener: Listener, begun: float) -> None:
+    """Begin a session, whose `time.monotonic()` was `begun`: in the journal, and for the
+    listener."""
+    before = round(time.monotonic() - begun, 3)
+    journal.append({"event": "session", "seconds": before, "phase": "start-up"})
+    listener.on_start(folder)
+    for note in setup.notes:
+        listener.on_note(note)
+    if setup.pretrained is not None:
+        listener.on_note(setup.pretrained.text)
+
+
 def _plan_prior(setup: Setup, listener: Listener) -> None:
     """Plan the training of a prior, if any, before a folder is made: it may be refused."""
     if setup.prior is not None:
@@ -187,29 +205,26 @@ def _plan_prior(setup: Setup, listener: Listener) -> None:
 
 
 def _train_prior(
-    setup: Setup, folder: Path, journal: Journal, listener: Listener, clock: float
-) -> None:
-    """Train the prior, unless the journal has it, and give it to the search; `clock` is the
-    `time.monotonic()` from which the run's seconds count."""
+    setup: Setup, folder: Path, journal: Journal, listener: Listener, begun: float
+) -> Readings:
+    """Train the prior, in a session whose `time.monotonic()` was `begun`."""
     assert setup.prior is not None
-    readings = read_readings(journal)
-    if readings is None:
-        if read_plan(journal) is None:
-            _plan_prior(setup, listener)
-        phase = PriorPhase(
-            setup.prior.evaluator,
-            setup.plan_prior,
-            space=setup.space,
-            allows=setup.near_target,
-            seed=setup.config.seed,
-            folder=folder,
-            journal=journal,
-            on_status=listener.on_status,
-        )
-        _drive(setup.config, phase.stages, listener)
-        readings = phase.finish(time.monotonic() - clock)
-        listener.on_note(prior_text(readings))
-    setup.take_readings(readings)
+    if read_plan(journal) is None:
+        _plan_prior(setup, listener)
+    phase = PriorPhase(
+        setup.prior.evaluator,
+        setup.plan_prior,
+        space=setup.space,
+        allows=setup.near_target,
+        seed=setup.config.seed,
+        folder=folder,
+        journal=journal,
+        on_status=listener.on_status,
+    )
+    _drive(setup.config, phase.stages, listener)
+    readings = phase.finish(seconds_spent(journal) + time.monotonic() - begun)
+    listener.on_note(prior_text(readings))
+    return readings
 
 
 def _best_text(best: Trial | None) -> str:

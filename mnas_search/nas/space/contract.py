@@ -79,6 +79,13 @@ class BatchCosts(Protocol):
         """Return each cost [N] by its name, as `CostModel.costs` names them."""
 
 
+class BatchBlocks(Protocol):
+    """Number of blocks of any batch of codes [N, D]."""
+
+    def __call__(self, codes: Codes, /) -> NDArray[np.int64]:
+        """Return numbers [N]."""
+
+
 class BatchAccuracy(Protocol):
     """Predicted accuracy of any batch of codes [N, D]."""
 

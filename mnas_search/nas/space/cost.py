@@ -5,7 +5,7 @@ needs to know of the earlier ones is its input: the width and the side of the ma
 row for each such state that can occur, and a column for each combination of its own choices:
 
     macs[i][state, local], params[i][state, local], state_bytes[i][state, local],
-    peaks[i][state, local], next_state[i][state, local]
+    peaks[i][state, local], blocks[i][state, local], next_state[i][state, local]
 
 and where there is a table of latencies, latency[i][state, local]; all filled by the same plan
 functions as a single network's cost. Counting a batch is then one gather a stage; the smallest and
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from mnas_search.architecture.blocks.network import PartPlan, plan_head, plan_stage, plan_stem
 from mnas_search.architecture.cost.base import BYTES_PER_ELEMENT
+from mnas_search.architecture.cost.count import blocks
 from mnas_search.architecture.kind import BlockPlan
 from mnas_search.common.errors import InvalidChoices
 from mnas_search.nas.space.choices import Codes, Decision, decode, sizes
@@ -60,6 +61,11 @@ class SpaceCost(ABC):
         """Return the costs [N] of codes [N, D] by name, those that the `CostModel` counts."""
 
     @abstractmethod
+    def blocks(self, codes: Codes, /) -> NDArray[np.int64]:
+        """Return the number of blocks [N] of codes [N, D], as `architecture.cost.count.blocks`
+        counts them."""
+
+    @abstractmethod
     def feasible_range(self, metric: str = "flops") -> Range | None:
         """Return the exact range of a metric (its name in `METRICS`) over the space; None where
         only counting every network could tell."""
@@ -83,15 +89,19 @@ class PerNetworkCost(SpaceCost):
         decisions, counting = space.decisions, model or CostModel()
 
         @functools.lru_cache(maxsize=65_536)
-        def count(row: tuple[int, ...]) -> dict[str, float]:
-            return counting.costs(space.decode(decode(decisions, row)))
+        def count(row: tuple[int, ...]) -> tuple[dict[str, float], int]:
+            network = space.decode(decode(decisions, row))
+            return counting.costs(network), blocks(network)
 
         self._count = count
 
     def __call__(self, codes: Codes, /) -> CostArrays:
-        costs = [self._count(tuple(row)) for row in codes.tolist()]
+        costs = [self._count(tuple(row))[0] for row in codes.tolist()]
         names = costs[0] if costs else ("macs", "params")
         return {name: np.array([found[name] for found in costs]) for name in names}
+
+    def blocks(self, codes: Codes, /) -> NDArray[np.int64]:
+        return np.array([self._count(tuple(row))[1] for row in codes.tolist()], np.int64)
 
     def feasible_range(self, metric: str = "flops") -> None:
         """Return None: nothing but counting every network could tell."""
@@ -108,7 +118,8 @@ class LookupTableCost(SpaceCost):
         self._latency = self._model.latency_table
         self._sizes = np.array(sizes(space.decisions))
         self._sums = ["macs", "params", "state_bytes"] + ["latency"] * (self._latency is not None)
-        self._tables: dict[str, list[NDArray[Any]]] = {n: [] for n in (*self._sums, "peaks")}
+        kept = (*self._sums, "peaks", "blocks")
+        self._tables: dict[str, list[NDArray[Any]]] = {name: [] for name in kept}
         self._next: list[NDArray[np.intp]] = []
         template = space.template
         stem = plan_stem(template.stem, template.resolution, template.padding, template.activation)
@@ -137,25 +148,26 @@ class LookupTableCost(SpaceCost):
         out: dict[State, int] = {}
         for row, (channels, size) in enumerate(states):
             for column, stage in enumerate(local):
-                blocks = plan_stage(stage, channels, size, padding)
-                for name, entry in self._entries_of(blocks).items():
+                plans = plan_stage(stage, channels, size, padding)
+                for name, entry in self._entries_of(plans).items():
                     tables[name][row, column] = entry
-                state = (blocks[-1].out_channels, blocks[-1].out_size)
+                state = (plans[-1].out_channels, plans[-1].out_size)
                 following[row, column] = out.setdefault(state, len(out))
         for name, table in tables.items():
             self._tables[name].append(table)
         self._next.append(following)
         return list(out)
 
-    def _entries_of(self, blocks: Sequence[BlockPlan]) -> dict[str, float]:
+    def _entries_of(self, plans: Sequence[BlockPlan]) -> dict[str, float]:
         entries: dict[str, float] = {
-            "macs": sum(block.macs for block in blocks),
-            "params": sum(block.params for block in blocks),
-            "state_bytes": sum(block.state_bytes for block in blocks),
-            "peaks": max(block.peak for block in blocks),
+            "macs": sum(plan.macs for plan in plans),
+            "params": sum(plan.params for plan in plans),
+            "state_bytes": sum(plan.state_bytes for plan in plans),
+            "peaks": max(plan.peak for plan in plans),
+            "blocks": sum(not plan.is_shortcut for plan in plans),
         }
         if self._latency is not None:
-            entries["latency"] = sum(map(self._latency.of_block, blocks))
+            entries["latency"] = sum(map(self._latency.of_block, plans))
         return entries
 
     def _add_ends(self, space: StagewiseSpace, stem: PartPlan, states: list[State]) -> None:
@@ -202,6 +214,14 @@ class LookupTableCost(SpaceCost):
         if memory:
             sums["inference_memory"] = sums.pop("state_bytes") + peaks
         return sums
+
+    def blocks(self, codes: Codes, /) -> NDArray[np.int64]:
+        codes = np.asarray(codes)
+        counted = np.zeros(len(codes), np.int64)
+        for part in self._parts(codes):
+            for stage, entry in enumerate(self._entries(codes[part])):
+                counted[part] += self._tables["blocks"][stage].ravel().take(entry)
+        return counted
 
     def _parts(self, codes: Codes) -> list[slice]:
         if codes.ndim != 2 or codes.shape[1] != len(self._sizes):

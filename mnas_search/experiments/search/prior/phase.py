@@ -69,8 +69,9 @@ class PriorPhase:
             found = plan()
             journal.append({"event": PLANNED, **found.to_dict(), "phase": "prior"}, sync=True)
         self.plan = found
-        (folder / _FOLDER).mkdir(exist_ok=True)
-        checkpoints = tuple(folder / _FOLDER / f"member-{k}.pt" for k in range(found.members))
+        place = folder.resolve() / _FOLDER  # workers may have another working directory
+        place.mkdir(exist_ok=True)
+        checkpoints = tuple(place / f"member-{k}.pt" for k in range(found.members))
         self._members: tuple[PriorMember, ...] = tuple(
             evaluator.prior_member(
                 number,

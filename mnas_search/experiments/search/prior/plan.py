@@ -124,12 +124,14 @@ def fill_in(
     Raises:
         UsageError: the time is too short.
     """
-    members = recipe.members or min(MAX_MEMBERS, max(MIN_MEMBERS, workers))
+    # Members that share a GPU slow each other down as if they were trained in turn.
+    gpus = 0 if times is None else times.gpus
+    at_once = max(1, min(workers, gpus) if gpus else workers)
+    members = recipe.members or min(MAX_MEMBERS, max(MIN_MEMBERS, at_once))
     recipe = replace(recipe, members=members)
     if times is None:
         return recipe
-    rounds = math.ceil(members / max(1, workers))
-    slower = rounds * (CONTENTION if workers > 1 else 1.0)
+    slower = math.ceil(members / at_once) * (CONTENTION if at_once > 1 else 1.0)
     step, reading = slower * times.step, slower * times.reading
     fixed = measuring + (STARTUP if workers else 0.0)
     left = (1 - SLACK) * seconds - fixed
