@@ -14,10 +14,11 @@ from mnas_search.benchmarks.fidelity.macro import recorded
 from mnas_search.benchmarks.fidelity.phases import controls, members, training_recipe
 from mnas_search.benchmarks.fidelity.place import Place
 from mnas_search.benchmarks.fidelity.predictors import of_readings
-from mnas_search.benchmarks.fidelity.settings import Settings, confirm_settings
+from mnas_search.benchmarks.fidelity.settings import SCORES, Settings, confirm_settings
 from mnas_search.benchmarks.fidelity.store import JOURNAL, Store
 from mnas_search.benchmarks.fidelity.subject import make_subject
 from mnas_search.benchmarks.fidelity.tasks import Scoring
+from mnas_search.benchmarks.ranking import scores
 from mnas_search.common.errors import UsageError
 
 TARGETS = (30.0, 60.0, 90.0)
@@ -158,6 +159,10 @@ def test_settings_are_json():
         Settings(trained=1)
 
 
+def test_scores_are_those_of_bench_ranking():
+    assert all(callable(getattr(scores, name)) for name in SCORES)
+
+
 def test_what_confirms_is_fixed():
     settings = confirm_settings()
     assert (settings.split, settings.is_macro) == ("confirm", True)
@@ -291,6 +296,10 @@ def test_wrong_usage_is_one_line(run_cli, tmp_path):
         (("--only", "scores"), "all but counts requires --data"),
         (("--networks", "9999", "--only", "counts"), "networks must be at most 540, got 9999"),
         (("--budgets", "1,soon"), "expected a positive duration"),
+        (("--band", "50M"), "band must be two numbers, the lower first, got (50000000.0,)"),
+        (("--scores", "luck"), "score must be snip, grad_norm"),
+        (("--supernet", "width=wide"), "supernet must be NAME=NUMBER"),
+        (("--proxy", "epoch=1"), "proxy must be NAME=NUMBER"),
     ]:
         code, out, err = run_cli("bench", "fidelity", *options, *folder)
         assert (code, out) == (2, "")
