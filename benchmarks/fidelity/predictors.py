@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 from typing import final
 
@@ -18,11 +19,12 @@ from mnas_search.benchmarks.fidelity.phases import (
 )
 from mnas_search.benchmarks.fidelity.settings import Settings
 from mnas_search.benchmarks.fidelity.store import Store
-from mnas_search.benchmarks.fidelity.subject import Subject, count_blocks, problem_of
+from mnas_search.benchmarks.fidelity.subject import Subject, architecture_of, problem_of
 from mnas_search.benchmarks.fidelity.supernets import SupernetTraining
+from mnas_search.benchmarks.ranking.structure import log_activations
 from mnas_search.common.statistics import Values
 from mnas_search.nas.space.choices import Codes
-from mnas_search.nas.space.contract import BatchAccuracy
+from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
 from mnas_search.nas.space.cost import space_cost
 from mnas_search.nas.surrogate import predictor as surrogate
 
@@ -67,24 +69,29 @@ def predictors(
 
 
 def count_predictors(subject: Subject) -> list[Predictor]:
-    """Multiply-adds, params and blocks."""
-    space = subject.space
-    costs = space_cost(space)
-    values = {
-        "FLOPs": (subject.macs, lambda codes: np.log(costs(codes)["macs"])),
-        "params": (subject.params, lambda codes: np.log(costs(codes)["params"])),
-        "blocks": (subject.blocks, lambda codes: count_blocks(space, codes).astype(float)),
+    """Multiply-adds, params, blocks, and activations that convolutions write."""
+    counter = space_cost(subject.space)
+    priors: dict[str, BatchAccuracy] = {
+        "FLOPs": lambda codes: np.log(counter(codes)["macs"]),
+        "params": lambda codes: np.log(counter(codes)["params"]),
+        "blocks": lambda codes: counter.blocks(codes).astype(float),
+        "activations": partial(_log_activations, subject.space),
     }
     return [
         Predictor(
             name=name,
             kind="count",
-            values=own[None].astype(float),
+            values=prior(subject.codes)[None],
             seconds=0.0,
             priors=(prior,),
         )
-        for name, (own, prior) in values.items()
+        for name, prior in priors.items()
     ]
+
+
+def _log_activations(space: SearchSpace, codes: Codes) -> Values:
+    networks = (architecture_of(space, row) for row in codes)
+    return np.array([log_activations(network) for network in networks])
 
 
 def fit_of_counts(subject: Subject, accuracy: Values) -> Values:

@@ -1,7 +1,7 @@
 """The rows of a table: every predictor alone, and as the prior of `bayesian`."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -15,11 +15,14 @@ from mnas_search.benchmarks.fidelity.store import Store
 from mnas_search.benchmarks.fidelity.subject import Subject, problem_of
 from mnas_search.common.statistics import Interval, Values
 from mnas_search.controllers.bayesian import Bayesian
+from mnas_search.nas.problem import Problem
 from mnas_search.nas.space.choices import decode
-from mnas_search.nas.space.contract import BatchAccuracy
 from mnas_search.nas.trial import Trial
 
-NONE = Predictor(name="no prior", kind="none", values=np.empty((1, 0)), seconds=0.0)
+_NOTHING = np.empty((1, 0))
+# `bayesian` as it is, and without the number of blocks, which is a prior of its own.
+NONE = Predictor(name="no prior", kind="none", values=_NOTHING, seconds=0.0)
+PLAIN = Predictor(name="no prior, no blocks", kind="none", values=_NOTHING, seconds=0.0)
 FIT = "fit of the three counts"
 
 
@@ -82,7 +85,7 @@ class Table:
         for predictor in predictors:
             yield self._row(predictor, "alone", Predictions.untold(predictor.values))
         yield self._row(_named(FIT, "count"), "alone", self._fit)
-        for predictor in (NONE, *(p for p in predictors if p.priors)):
+        for predictor in (PLAIN, NONE, *(p for p in predictors if p.priors)):
             if predictor.priors:
                 yield self._row(predictor, "prior", self._of_priors(predictor))
             for told in self._settings.told:
@@ -177,7 +180,8 @@ class Table:
             accuracy: of trainings [N, S], a column of which is told in each draw.
             hide: whether the networks that are told are left out of tau.
         """
-        shape = (max(1, len(predictor.priors)), self._settings.draws, len(self._subject))
+        subject = self._subject
+        shape = (max(1, len(predictor.priors)), self._settings.draws, len(subject))
         values, told = np.empty(shape), np.zeros(shape, bool)
         for draw in range(self._settings.draws):
             rng = np.random.default_rng((self._settings.seed, count, draw))
@@ -185,17 +189,17 @@ class Table:
             column = accuracy[:, draw % accuracy.shape[1]]
             told[:, draw, rows] = hide
             for group, prior in enumerate(predictor.priors or (None,)):
-                values[group, draw] = self._estimate(prior, rows, column[rows])
+                search = problem_of(subject, prior)
+                if predictor is PLAIN:
+                    search = replace(search, blocks=None)
+                values[group, draw] = self._estimate(search, rows, column[rows])
         return Predictions(values=values, told=told)
 
-    def _estimate(
-        self, prior: BatchAccuracy | None, rows: NDArray[np.int64], accuracy: Values
-    ) -> Values:
-        subject = self._subject
-        controller = Bayesian(problem_of(subject, prior))
+    def _estimate(self, search: Problem, rows: NDArray[np.int64], accuracy: Values) -> Values:
+        controller = Bayesian(search)
         for number, (row, value) in enumerate(zip(rows, accuracy, strict=True)):
             controller.tell(self._trial(number, int(row), float(value)))
-        estimate = controller.estimate(subject.codes)
+        estimate = controller.estimate(self._subject.codes)
         assert estimate is not None
         return estimate
 
@@ -215,4 +219,4 @@ class Table:
 
 
 def _named(name: str, kind: str) -> Predictor:
-    return Predictor(name=name, kind=kind, values=np.empty((1, 0)), seconds=0.0)
+    return Predictor(name=name, kind=kind, values=_NOTHING, seconds=0.0)

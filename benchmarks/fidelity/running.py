@@ -18,6 +18,8 @@ from mnas_search.benchmarks.fidelity.subject import Subject
 from mnas_search.benchmarks.results import Outcome, write_files
 from mnas_search.common.errors import UsageError
 from mnas_search.data.loading import absolute
+from mnas_search.training.recipe import ProxyRecipe
+from mnas_search.training.supernet import SupernetRecipe
 
 Note = Callable[[str], None]
 
@@ -48,6 +50,7 @@ def run(
     """
     settings = settings or confirm_settings()
     parts = check_parts(only)
+    _check_recipes(settings)
     confirms = settings.is_macro and settings.split == "confirm"
     place = Place(
         settings=settings,
@@ -81,6 +84,13 @@ def run(
         files=write_files(place.folder, files),
         failures=tuple(failures),
     )
+
+
+def _check_recipes(settings: Settings) -> None:
+    """Raise `UsageError` for a recipe that cannot be read, before any task."""
+    SupernetRecipe().override(settings.supernet)
+    for recipe in settings.proxies:
+        ProxyRecipe().override(recipe)
 
 
 def _check_whole(settings: Settings, subject: Subject, store: Store) -> None:

@@ -13,12 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.benchmarks.fidelity.macro.recorded import SPLITS
-from mnas_search.common.checks import check_integer, check_number
+from mnas_search.common.checks import check_choice, check_integer, check_number
 from mnas_search.common.errors import UsageError
 
 MACRO = "nas-bench-macro"
 CONFIRM = "confirm.json"
 MACRO_TARGETS = (50e6, 60e6, 70e6, 80e6, 90e6)
+# Functions of `benchmarks.ranking.scores`, which loads torch.
+SCORES = (
+    "snip",
+    "grad_norm",
+    "synflow",
+    "zen",
+    "nwot",
+    "jacob_cov",
+    "expressivity",
+    "progressivity",
+    "trainability",
+    "zico",
+    "meco",
+)
 _NETWORKS = 40  # of another space
 _QUANTILES = (1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6)
 _MINIMA = {"networks": 4, "trained": 4, "supernets": 1, "images": 1, "draws": 1, "seed": 0}
@@ -58,7 +72,7 @@ class Settings:
     band: tuple[float, float] | None = None
     networks: int = 300
     trained: int = 24
-    scores: tuple[str, ...] = ("snip", "grad_norm", "synflow", "zen", "nwot")
+    scores: tuple[str, ...] = SCORES[:5]
     proxies: tuple[str, ...] = ("epochs=1", "epochs=4", "width=0.5,epochs=1", "width=0.5,epochs=4")
     trainings: tuple[float, ...] = (50.0, 100.0, 200.0)
     reference_seconds: float = 150.0
@@ -83,6 +97,10 @@ class Settings:
                 check_number(name, value, "(0, inf)")
         for value in self.told:
             check_integer("told", value, 2)
+        for name in self.scores:
+            check_choice("score", name, SCORES)
+        if self.band is not None and (len(self.band) != 2 or self.band[0] > self.band[1]):
+            raise UsageError(f"band must be two numbers, the lower first, got {self.band}")
 
     @property
     def is_macro(self) -> bool:

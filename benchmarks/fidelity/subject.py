@@ -1,6 +1,5 @@
 """The networks that are ranked: recorded ones of NAS-Bench-Macro, or some of a search space."""
 
-import functools
 from dataclasses import dataclass
 from typing import final
 
@@ -68,7 +67,8 @@ def make_subject(settings: Settings, data: str, num_classes: int) -> Subject:
             f"trained must be at most {settings.networks}, the number of networks, "
             f"got {settings.trained}"
         )
-    costs = space_cost(space)(codes)
+    counter = space_cost(space)
+    costs = counter(codes)
     order = np.random.default_rng(settings.seed).permutation(len(codes))
     return Subject(
         space=space,
@@ -76,7 +76,7 @@ def make_subject(settings: Settings, data: str, num_classes: int) -> Subject:
         resolution=resolution,
         macs=costs["macs"].astype(np.int64),
         params=costs["params"].astype(np.int64),
-        blocks=count_blocks(space, codes),
+        blocks=counter.blocks(codes),
         read=order[: settings.networks],
         trained=order[: settings.trained],
     )
@@ -88,23 +88,12 @@ def problem_of(subject: Subject, prior: BatchAccuracy | None = None) -> Problem:
     return problem(subject.space, objective, prior=prior)
 
 
-def count_blocks(space: SearchSpace, codes: Codes) -> NDArray[np.int64]:
-    """Return the number of blocks of networks [N] of codes [N, D], without identities."""
-    return np.array([_blocks(space, tuple(row)) for row in codes.tolist()], np.int64)
-
-
 def architecture_of(space: SearchSpace, codes: Codes | tuple[int, ...]) -> Architecture:
     """Return the network of codes [D]."""
     network = space.decode(decode(space.decisions, codes))
     if not isinstance(network, Architecture):
         raise UsageError(f"space must consist of stages, got the traced network {network.label!r}")
     return network
-
-
-@functools.lru_cache(maxsize=65_536)
-def _blocks(space: SearchSpace, codes: tuple[int, ...]) -> int:
-    stages = architecture_of(space, codes).stages
-    return sum(stage.repeats for stage in stages if stage.kind != "id")
 
 
 def _drawn(space: SearchSpace, settings: Settings) -> Codes:

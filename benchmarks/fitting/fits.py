@@ -1,5 +1,6 @@
 """The arms: fits of one folder each, and what is kept of them."""
 
+import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from mnas_search.common.files import read_json, write_atomically
 from mnas_search.data import load
 from mnas_search.experiments.fit.clock import FitListener
 from mnas_search.experiments.fit.config import WINNER, FitConfig
-from mnas_search.experiments.fit.session import FIT, read_plan, start
+from mnas_search.experiments.fit.session import FIT, start
 from mnas_search.experiments.training.trained import load_trained, prepare
 
 RECOMMENDED, RANDOM = "recommended", "random"
@@ -95,12 +96,21 @@ def carry_out(arm: Arm, *, results: Path, listener: Callable[[], FitListener]) -
         "resolution": network.resolution,
         "macs": found.trained.macs,
         "params": found.trained.params,
-        "candidates": read_plan(folder).trials,
+        "candidates": _candidates(folder),
         "epochs": found.trained.epochs,
         "seconds": round(found.seconds, 1),
         "validation": found.trained.accuracy,
     }
     return Fitted(figures=figures, right=classify(folder, arm.config.data))
+
+
+def _candidates(fit: Path) -> int:
+    """Count the candidates that a fit's search has trained, which time may have cut short."""
+    trials = fit / "run" / "trials.csv"
+    if not trials.is_file():
+        return 0
+    with trials.open(encoding="utf-8", newline="") as file:
+        return sum(row["status"] == "ok" for row in csv.DictReader(file))
 
 
 def classify(fit: Path, data: str) -> Right:

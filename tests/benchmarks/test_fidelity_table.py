@@ -14,10 +14,11 @@ from mnas_search.benchmarks.fidelity.macro import recorded
 from mnas_search.benchmarks.fidelity.phases import controls, members, training_recipe
 from mnas_search.benchmarks.fidelity.place import Place
 from mnas_search.benchmarks.fidelity.predictors import of_readings
-from mnas_search.benchmarks.fidelity.settings import Settings, confirm_settings
+from mnas_search.benchmarks.fidelity.settings import SCORES, Settings, confirm_settings
 from mnas_search.benchmarks.fidelity.store import JOURNAL, Store
-from mnas_search.benchmarks.fidelity.subject import count_blocks, make_subject
+from mnas_search.benchmarks.fidelity.subject import make_subject
 from mnas_search.benchmarks.fidelity.tasks import Scoring
+from mnas_search.benchmarks.ranking import scores
 from mnas_search.common.errors import UsageError
 
 TARGETS = (30.0, 60.0, 90.0)
@@ -158,6 +159,10 @@ def test_settings_are_json():
         Settings(trained=1)
 
 
+def test_scores_are_those_of_bench_ranking():
+    assert all(callable(getattr(scores, name)) for name in SCORES)
+
+
 def test_what_confirms_is_fixed():
     settings = confirm_settings()
     assert (settings.split, settings.is_macro) == ("confirm", True)
@@ -178,7 +183,7 @@ def test_networks_of_a_space_lie_in_the_band():
     subject = make_subject(replace(settings, trained=4), "digits", 10)
     assert len(subject) == 8
     assert ((subject.macs >= 300e6) & (subject.macs <= 310e6)).all()
-    assert count_blocks(subject.space, subject.codes).min() > 0
+    assert subject.blocks.min() > 0
     assert len({subject.architecture(i).fingerprint for i in range(8)}) == 8
     with pytest.raises(UsageError, match="space 'efficientnet' requires a band of multiply-adds"):
         make_subject(replace(settings, band=None), "digits", 10)
@@ -248,7 +253,8 @@ def test_lengths_are_planned_once(tmp_path):
 
 
 def test_counts_need_no_data(tmp_path):
-    outcome = running.run(data=None, results=tmp_path, settings=SMALL, only=["counts"])
+    settings = replace(SMALL, draws=1)
+    outcome = running.run(data=None, results=tmp_path, settings=settings, only=["counts"])
     rows = {(row["predictor"], row["use"]): row for row in outcome.records}
     truth = recorded.accuracies("choose").mean(axis=1)
     blocks = (recorded.networks("choose").codes > 0).sum(axis=1)
@@ -256,6 +262,7 @@ def test_counts_need_no_data(tmp_path):
     assert tau == pytest.approx(kendalltau(blocks, truth).statistic, abs=5e-4)
     assert rows["blocks", "prior"]["tau"][0] == tau
     assert rows["no prior", "recorded"]["trainings"] == 4
+    assert rows["no prior", "recorded"]["tau"] != rows["no prior, no blocks", "recorded"]["tau"]
     assert rows["another training", "alone"]["tau"][0] > 0.85
     text = (tmp_path / "choose" / "fidelity.md").read_text()
     assert "98 % of the variance" in text
@@ -289,6 +296,10 @@ def test_wrong_usage_is_one_line(run_cli, tmp_path):
         (("--only", "scores"), "all but counts requires --data"),
         (("--networks", "9999", "--only", "counts"), "networks must be at most 540, got 9999"),
         (("--budgets", "1,soon"), "expected a positive duration"),
+        (("--band", "50M"), "band must be two numbers, the lower first, got (50000000.0,)"),
+        (("--scores", "luck"), "score must be snip, grad_norm"),
+        (("--supernet", "width=wide"), "supernet must be NAME=NUMBER"),
+        (("--proxy", "epoch=1"), "proxy must be NAME=NUMBER"),
     ]:
         code, out, err = run_cli("bench", "fidelity", *options, *folder)
         assert (code, out) == (2, "")

@@ -1,6 +1,8 @@
 """Slices of a supernet: the same networks as those that are built with them."""
 
 from dataclasses import replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +12,15 @@ from hypothesis import strategies as st
 from listed_spaces import Listed, every, stage
 from strategies import SPACES, codes, stages
 
+from mnas_search.architecture import kind
 from mnas_search.architecture.adaptation import adapt
 from mnas_search.architecture.kind import block_kind
 from mnas_search.architecture.stage import Stage
 from mnas_search.benchmarks.fidelity.macro.space import NasBenchMacro
+from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError
 from mnas_search.nas.space.alternatives import alternatives
-from mnas_search.nas.space.choices import decode
+from mnas_search.nas.space.choices import decode, sample_codes
 from mnas_search.networks import build
 from mnas_search.networks.supernet import Supernet
 from mnas_search.training.fast.layers import use_fast_layers
@@ -80,15 +84,15 @@ def test_slices_are_the_networks_of_any_space(drawn, fast):
     check_slice(supernet_of(space, fast=fast).double(), network, images)
 
 
-@pytest.mark.parametrize("kind", ["cn", "ds", "dsa", "ir", "er", "basic", "bottleneck", "id"])
-def test_slices_are_the_networks_of_every_block_kind(kind):
+@pytest.mark.parametrize("name", ["cn", "ds", "dsa", "ir", "er", "basic", "bottleneck", "id"])
+def test_slices_are_the_networks_of_every_block_kind(name):
     torch.manual_seed(0)
-    skip = "identity" if "identity" in block_kind(kind).skips else block_kind(kind).skips[-1]
-    expands = kind in ("ir", "er", "bottleneck")
+    skip = "identity" if "identity" in block_kind(name).skips else block_kind(name).skips[-1]
+    expands = name in ("ir", "er", "bottleneck")
     small, wide = (
         Stage(
-            kind=kind,
-            kernel=1 if kind == "id" else kernel,
+            kind=name,
+            kernel=1 if name == "id" else kernel,
             stride=1,
             expansion=expansion if expands else 1,
             out_channels=width,
@@ -100,6 +104,20 @@ def test_slices_are_the_networks_of_every_block_kind(kind):
     space = Listed((small, wide), (wide, replace(small, stride=2)))
     supernet = supernet_of(space, fast=True)
     for code in every(space):
+        check_slice(supernet, space.decode(decode(space.decisions, code)), IMAGES)
+
+
+def test_slices_are_the_networks_of_a_plug_in_s_block_kind(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "plugin_package")
+    point = EntryPoint(name="pd", group="mnas_search.blocks", value="acme_nas.block:PD")
+    installed = plugins._installed
+    monkeypatch.setattr(kind, "_installed", lambda group: {**installed(group), "pd": point})
+    from acme_nas.space import NarrowSpace
+
+    torch.manual_seed(0)
+    space = NarrowSpace()
+    supernet = supernet_of(space, fast=True)
+    for code in sample_codes(space.decisions, 4, np.random.default_rng(0)):
         check_slice(supernet, space.decode(decode(space.decisions, code)), IMAGES)
 
 

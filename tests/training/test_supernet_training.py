@@ -141,6 +141,19 @@ def test_one_fold_is_left_out_for_the_readings(data):
     assert len(reading_images(data, replace(RECIPE, reading_images=20))[0]) == 20
 
 
+def test_batches_of_sorted_data_have_all_classes(data):
+    """Else their statistics would be those of a few classes."""
+    order = np.argsort(data.train.labels, kind="stable")
+    split = replace(data.train, images=data.train.images[order], labels=data.train.labels[order])
+    ordered = replace(data, train=split)
+    _, labels = reading_images(ordered, RECIPE)
+    assert {*labels[:80].tolist()} == {*labels[-80:].tolist()} == set(range(10))
+    found = statistics_images(ordered, RECIPE).mean((1, 2, 3)).numpy()
+    given = split.images.mean((1, 2, 3))
+    assert np.corrcoef(np.sort(found), np.sort(given))[0, 1] > 0.999  # the same images
+    assert abs(np.corrcoef(found, given)[0, 1]) < 0.2
+
+
 def test_random_paths_use_every_option_equally_often():
     space = NasBenchMacro()
     paths = Paths(space, seed=0)

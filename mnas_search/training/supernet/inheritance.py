@@ -24,7 +24,7 @@ def inherit(supernet: Supernet, architecture: Architecture, images: Tensor) -> d
         network.load_state_dict(inherit(supernet, architecture, images))
 
     Args:
-        images: normalised [N, 3, R, R].
+        images: normalised [N, 3, R, R], in random order.
     """
     network = build(supernet.network_of(architecture)).to(images)
     network.load_state_dict(supernet.slice(architecture))

@@ -89,18 +89,20 @@ def trained_images(data: Dataset, recipe: SupernetRecipe) -> Images:
 
 def reading_images(data: Dataset, recipe: SupernetRecipe) -> tuple[Tensor, Tensor]:
     """Return the normalised images [N, 3, R, R] and labels [N] that networks are read on: of the
-    training split, since the validation split is there to measure candidates with."""
+    training split, since the validation split is there to measure candidates with. They are in
+    random order: data are often sorted by class, and batches of few classes have other statistics.
+    """
     fold = assign_folds(data.train.labels, recipe.folds)
     mine = np.flatnonzero(fold == recipe.fold)
     order = np.random.default_rng(0).permutation(len(mine))[: recipe.reading_images]
-    return _normalised(data, _part(data.train, mine[np.sort(order)]), recipe)
+    return _normalised(data, _part(data.train, mine[order]), recipe)
 
 
 def statistics_images(data: Dataset, recipe: SupernetRecipe) -> Tensor:
     """Return the normalised images [N, 3, R, R] of the training split, at most 2,000, that the
-    statistics of batch norms are estimated on."""
-    share = min(1.0, _STATISTICS_IMAGES / len(data.train.labels))
-    return _normalised(data, data.train.part(share), recipe)[0]
+    statistics of batch norms are estimated on, in random order."""
+    order = np.random.default_rng(0).permutation(len(data.train.labels))[:_STATISTICS_IMAGES]
+    return _normalised(data, _part(data.train, order), recipe)[0]
 
 
 def _normalised(data: Dataset, split: Split, recipe: SupernetRecipe) -> tuple[Tensor, Tensor]:

@@ -39,7 +39,8 @@ def read_supernet(
         readings = read_supernet(supernet, networks, images, labels)
 
     Args:
-        images: normalised [N, 3, R, R]; batch norms take the statistics of each batch of them.
+        images: normalised [N, 3, R, R], in random order; batch norms take the statistics of each
+            batch of up to 512 of them.
         labels: [N].
     """
     batches = math.ceil(len(labels) / _BATCH)

@@ -1,7 +1,5 @@
 """The conformance suites over the plug-ins of this package."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -11,16 +9,12 @@ from acme_nas.exporter import NpzExporter
 from acme_nas.space import NarrowSpace
 
 from mnas_search import Architecture, build, cost, load_dataset, load_plugin
-from mnas_search.nas.space.alternatives import alternatives
-from mnas_search.nas.space.choices import decode, sample_codes
-from mnas_search.networks.supernet import Supernet
 from mnas_search.testing import (
     ControllerContract,
     EvaluatorContract,
     ExporterContract,
     SearchSpaceContract,
 )
-from mnas_search.training.supernet import inherit
 
 NETWORK = Architecture.from_block_string(
     "pd_r2_k3_s1_c16 pd_r1_k5_s2_c24", resolution=32, num_classes=7
@@ -70,23 +64,6 @@ def test_the_block_is_what_its_plan_says():
     names = {name.rpartition(".")[0] for name in network.state_dict()}
     assert {"blocks.0.1.conv_pw", "blocks.0.1.bn2", "blocks.1.0.conv_dw"} <= names
     assert NETWORK == Architecture.from_json(NETWORK.to_json())
-
-
-def test_a_supernet_has_slices_of_the_block():
-    """With the weights of its slice, a network computes what the supernet does for it."""
-    space = NarrowSpace()
-    found = alternatives(space)
-    supernet = Supernet(found.templates, found.stages)
-    images = torch.randn(8, 3, 32, 32)
-    for code in sample_codes(space.decisions, 3, np.random.default_rng(0)):
-        network = space.decode(decode(space.decisions, code))
-        network = replace(network, dropout_rate=0.0, stochastic_depth_rate=0.0)
-        logits = supernet.logits(network, images).detach()
-        built = build(network)
-        built.load_state_dict(supernet.slice(network))
-        assert torch.allclose(built(images), logits, atol=1e-5)
-        built.load_state_dict(inherit(supernet, network, images))
-        assert torch.allclose(built.eval()(images), logits, atol=1e-5)
 
 
 def test_the_data_set():
