@@ -70,7 +70,8 @@ class Points:
         if not self._log_macs:
             return np.zeros((len(codes), 0))
         ratio = self._problem.target_cost(codes) / self._problem.objective.target
-        return np.log(ratio)[:, None]
+        logs: Array = np.log(ratio)[:, None]
+        return logs
 
     def _trends(self, codes: Codes) -> Array:
         """Trends [N, P] as they are."""

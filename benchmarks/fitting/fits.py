@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -22,12 +22,8 @@ from mnas_search.experiments.fit.session import FIT, start
 from mnas_search.experiments.training.trained import load_trained, prepare
 
 RECOMMENDED, RANDOM = "recommended", "random"
-ARMS = (RECOMMENDED, WINNER, RANDOM, "efficientnet_b0")
-_CHANGES: Mapping[str, Mapping[str, str]] = {
-    RECOMMENDED: {},
-    WINNER: {"network": WINNER},
-    RANDOM: {"network": WINNER, "controller": "random_search"},
-}
+_SEARCHES = (RECOMMENDED, WINNER, RANDOM)
+ARMS = (*_SEARCHES, "efficientnet_b0")
 _BATCH = 256
 
 Right = NDArray[np.bool_]  # [N], whether each test image is classified correctly
@@ -62,7 +58,7 @@ class Fitted:
 
 def is_baseline(name: str) -> bool:
     """Return whether an arm is a baseline, by its name."""
-    return name not in _CHANGES
+    return name not in _SEARCHES
 
 
 def make_arms(base: FitConfig, seeds: int, arms: Sequence[str]) -> list[Arm]:
@@ -74,13 +70,21 @@ def make_arms(base: FitConfig, seeds: int, arms: Sequence[str]) -> list[Arm]:
     """
     for name in arms:
         if is_baseline(name) and name not in names() and base.init is None:
-            known = ", ".join(_CHANGES)
+            known = ", ".join(_SEARCHES)
             raise UsageError(f"arms must be {known} or names of baselines, got {name!r}")
     return [
-        Arm(name=name, config=replace(base, seed=seed, **_CHANGES.get(name, {"network": name})))
+        Arm(name=name, config=replace(_config(base, name), seed=seed))
         for seed in range(base.seed, base.seed + seeds)
         for name in dict.fromkeys(arms)
     ]
+
+
+def _config(base: FitConfig, name: str) -> FitConfig:
+    if name == RECOMMENDED:
+        return base
+    if name == RANDOM:
+        return replace(base, network=WINNER, controller="random_search")
+    return replace(base, network=name)
 
 
 def carry_out(arm: Arm, *, results: Path, listener: Callable[[], FitListener]) -> Fitted:
