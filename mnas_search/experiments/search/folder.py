@@ -21,6 +21,7 @@ from mnas_search.architecture.traced_network import block_string
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.files import write_atomically
 from mnas_search.common.folders import csv_text
+from mnas_search.experiments.search.recommendation import FILE, write_recommended
 from mnas_search.experiments.search.result import Result
 from mnas_search.nas.trial import Trial
 
@@ -43,6 +44,20 @@ def further_figures(trial: Trial) -> dict[str, Any]:
     """Return those of the optional columns that the trial has."""
     figures = trial.costs if trial.rung is None else {"rung": trial.rung, **trial.costs}
     return {name: figures[name] for name in _FURTHER if name in figures}
+
+
+def write_tables(result: Result) -> None:
+    """Write what is derived from the journal: the tables, the winner, the recommendation."""
+    write_trials(result)
+    if result.best is not None:
+        write_best(result)
+    else:
+        for name in ("best.json", "report.html"):  # of an earlier session
+            (result.folder / name).unlink(missing_ok=True)
+    if result.recommendation is not None:
+        write_recommended(result.recommendation, result.folder)
+    else:
+        (result.folder / FILE).unlink(missing_ok=True)
 
 
 def write_trials(result: Result) -> None:

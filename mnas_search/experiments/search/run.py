@@ -36,7 +36,7 @@ from mnas_search.experiments.search.prior.readings import (
     read_plan,
     read_readings,
 )
-from mnas_search.experiments.search.recommendation import FILE, write_recommended
+from mnas_search.experiments.search.report.notes import why_no_winner
 from mnas_search.experiments.search.report.page import page
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
@@ -97,7 +97,7 @@ def report(folder: Path) -> Path:
     """Write report.html again; fails for a run without a winner, as the run itself does."""
     result = reopen(folder)
     if result.best is None:
-        raise WorkFailed(f"no report without a winner: {_why_no_winner(result)}")
+        raise WorkFailed(f"no report without a winner: {why_no_winner(result)}")
     return _write_report(result)
 
 
@@ -150,7 +150,7 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
             nonlocal written
             listener.on_progress(search.done, trials, _best_text(search.best))
             if time.monotonic() - written > _REWRITE_EVERY:
-                _write_tables(Result(setup, folder, stages))
+                run_folder.write_tables(Result(setup, folder, stages))
                 written = time.monotonic()
             listener.on_trial(trial)
 
@@ -178,7 +178,7 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
                 stages.remeasured.measure(leading, table)
             _note_what_is_left_out(stages, folder, listener)
         finally:
-            _write_tables(Result(setup, folder, stages))
+            run_folder.write_tables(Result(setup, folder, stages))
         result = Result(setup, folder, stages, timing)
         _finish(result)
         return result
@@ -302,22 +302,9 @@ def _announce(title: str, listener: Listener) -> None:
         listener.on_stage(title)
 
 
-def _write_tables(result: Result) -> None:
-    run_folder.write_trials(result)
-    if result.best is not None:
-        run_folder.write_best(result)
-    else:
-        for name in ("best.json", "report.html"):  # of an earlier session
-            (result.folder / name).unlink(missing_ok=True)
-    if result.recommendation is not None:
-        write_recommended(result.recommendation, result.folder)
-    else:
-        (result.folder / FILE).unlink(missing_ok=True)
-
-
 def _finish(result: Result) -> None:
     if result.best is None:
-        raise WorkFailed(_why_no_winner(result))
+        raise WorkFailed(why_no_winner(result))
     if (network := result.recommended) is not None:
         export = result.folder / "export"
         export.mkdir(exist_ok=True)
@@ -329,28 +316,3 @@ def _finish(result: Result) -> None:
 def _write_report(result: Result) -> Path:
     versions = folders.read_record(result.folder).versions
     return write_atomically(result.folder / "report.html", page(result, versions))
-
-
-def _why_no_winner(result: Result) -> str:
-    failed = [t for t in result.trials if t.status == "failed"]
-    if result.finalists:
-        return f"none of the {len(result.finalists)} finalists can be trained; see journal.jsonl"
-    if failed and not result.good:
-        rest = f", {len(result.stopped)} were stopped early" if result.stopped else ""
-        return f"all {len(failed)} candidates failed{rest}; the first one: {failed[0].error}"
-    if not result.good:
-        return "no candidate was finished"
-    more = "`mnas-search resume` with more --trials continues the search"
-    return (
-        f"none of {len(result.good)} candidates is within {result.objective.constraint} "
-        f"({_minima(result)}); {'the space is exhausted' if result.exhausted else more}"
-    )
-
-
-def _minima(result: Result) -> str:
-    """Describe the minima of the bounded metrics over the candidates."""
-    metrics = [METRICS[name] for name in result.objective.bounds]
-    minima = [m.text(min(t.costs[m.count] for t in result.good)) for m in metrics]
-    if len(minima) == 1:
-        return f"the cheapest has {minima[0]}"
-    return f"the minima over all candidates: {', '.join(minima)}"

@@ -55,6 +55,32 @@ def deployment(result: Result) -> str:
     return f"{network.resolution} pixels{classes}"
 
 
+def why_no_winner(result: Result) -> str:
+    """Say why a run has found nothing."""
+    failed = [t for t in result.trials if t.status == "failed"]
+    if result.finalists:
+        return f"none of the {len(result.finalists)} finalists can be trained; see journal.jsonl"
+    if failed and not result.good:
+        rest = f", {len(result.stopped)} were stopped early" if result.stopped else ""
+        return f"all {len(failed)} candidates failed{rest}; the first one: {failed[0].error}"
+    if not result.good:
+        return "no candidate was finished"
+    more = "`mnas-search resume` with more --trials continues the search"
+    return (
+        f"none of {len(result.good)} candidates is within {result.objective.constraint} "
+        f"({_minima(result)}); {'the space is exhausted' if result.exhausted else more}"
+    )
+
+
+def _minima(result: Result) -> str:
+    """Describe the minima of the bounded metrics over the candidates."""
+    metrics = [METRICS[name] for name in result.objective.bounds]
+    minima = [m.text(min(t.costs[m.count] for t in result.good)) for m in metrics]
+    if len(minima) == 1:
+        return f"the cheapest has {minima[0]}"
+    return f"the minima over all candidates: {', '.join(minima)}"
+
+
 def _ended(result: Result) -> Iterator[str]:
     if result.exhausted:
         yield "the space is exhausted: 1,000 proposals in a row had been evaluated before"
