@@ -64,7 +64,7 @@ def test_examples_custom_space_and_block_kind(tmp_path):
     assert done.returncode == 0, done.stderr
     done = subprocess.run([*PYTHON, main, "profile", text], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "block kind must be basic, bottleneck, cn, ds, dsa, er, id or ir, got 'gc'" in done.stderr
+    assert "must be basic, bottleneck, cn, ds, dsa, er, id or ir, got 'gc'" in done.stderr
 
 
 @pytest.mark.full
