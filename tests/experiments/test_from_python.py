@@ -304,4 +304,4 @@ def test_what_a_program_defines_travels_to_the_workers(tmp_path):
         [e["accuracy"] for e in events(tmp_path / name) if e["event"] == "tell"]
         for name in ("closure", "class")
     ]
-    assert tells[0] == tells[1]
+    assert sorted(tells[0]) == sorted(tells[1])  # two workers finish in any order
