@@ -53,9 +53,10 @@ class Subject:
 def make_subject(settings: Settings, data: str, num_classes: int) -> Subject:
     """Return the networks of these settings, for the classes of the data."""
     if settings.is_macro:
-        space: SearchSpace = NasBenchMacro(num_classes=num_classes)
+        macro = NasBenchMacro(num_classes=num_classes)
+        space: SearchSpace = macro
         codes: Codes = recorded.networks(settings.split).codes
-        resolution = NasBenchMacro().template.resolution
+        resolution = macro.template.resolution
     else:
         place = find_deployment(settings.space, data, None)
         space, _ = place.adapt_space(place.make_space(num_classes))

@@ -1,7 +1,5 @@
 """Accuracies of the arms, and what is recommended minus each of them, with intervals."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 
 from mnas_search.benchmarks.fitting.fits import RECOMMENDED, Fitted, Right, is_baseline
 from mnas_search.benchmarks.results import Record, interval_text
+from mnas_search.common.folders import csv_text
 from mnas_search.common.statistics import Interval, interval_of_sources, wilson
 from mnas_search.common.units import format_size
 
@@ -135,11 +134,7 @@ def difference(pairs: Sequence[tuple[Right, Right]]) -> Interval:
 def to_csv(records: Sequence[Record]) -> str:
     """Return records as CSV, with the columns of all of them."""
     columns = list(dict.fromkeys(name for record in records for name in record))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
+    return csv_text(columns, records)
 
 
 def _mean(rows: Sequence[NDArray[Any]]) -> Interval:

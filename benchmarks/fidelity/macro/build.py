@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> None:
         for split in SPLITS
         for name, column in arrays(parts[split]).items()
     }
-    np.savez_compressed(Path(folder) / DATA, allow_pickle=False, **columns)
+    np.savez_compressed(Path(folder) / DATA, **columns)
 
 
 def arrays(networks: Mapping[str, Mapping[str, Any]]) -> dict[str, NDArray[Any]]:

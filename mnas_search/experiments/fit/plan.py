@@ -24,6 +24,7 @@ from typing import Any, final
 
 from mnas_search.common.errors import UsageError
 from mnas_search.common.units import format_duration
+from mnas_search.experiments.runners import CONTENTION
 
 TRAINING_SHARE = 0.6  # of the time, at least, for the last training
 BASELINES_SHARE = 0.15  # of the time, at most, for the baselines' proxies
@@ -36,7 +37,6 @@ STARTUP = 10.0  # seconds until Ray's workers have imported torch
 EXPORT = 15.0  # seconds to write and check the exports
 LATEST = 1.5  # times the planned seconds, after which no more baselines are trained
 SLACK = 0.04  # of the time, kept for what was not foreseen
-CONTENTION = 1.25  # how much longer a step takes beside other busy workers
 
 
 @final

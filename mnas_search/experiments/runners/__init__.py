@@ -9,6 +9,8 @@ from mnas_search.experiments.runners.in_process import run_in_process
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import AnyJob, EvaluatorPool, JobQueue
 
+CONTENTION = 1.25  # how much longer a step takes beside other busy workers
+
 
 def drive(
     queue: JobQueue[AnyJob],

@@ -109,23 +109,20 @@ class Setup:
         name = config.evaluator or (EVIDENCE if _has_evidence(config) else TRAINING)
         config = replace(config, evaluator=name)
         loaded = plugins.load("evaluators", name)
-        found = as_evaluator(
-            loaded,
-            data=config.data,
-            proxy=config.proxy,
-            init=self.pretrained,
-            deployment=place.of_proxies,
-        )
-        trains_prior = config.prior is not None and is_trained(config.prior)
-        if trains_prior and (longer := _longer_proxy(found, config)) is not None:
-            config = replace(config, proxy=longer)
-            found = as_evaluator(
+
+        def make(proxy: str | None) -> Evaluator:
+            return as_evaluator(
                 loaded,
                 data=config.data,
-                proxy=config.proxy,
+                proxy=proxy,
                 init=self.pretrained,
                 deployment=place.of_proxies,
             )
+
+        found = make(config.proxy)
+        trains_prior = config.prior is not None and is_trained(config.prior)
+        if trains_prior and (longer := _longer_proxy(found, config)) is not None:
+            config, found = replace(config, proxy=longer), make(longer)
         if config.early_stopping is not None:
             found = _with_reports(found, config)
         self.evaluator: Evaluator = found

@@ -8,10 +8,8 @@ from typing import final
 
 import numpy as np
 
-from mnas_search.architecture.blocks import plan
-from mnas_search.architecture.cost.count import cost
+from mnas_search.architecture.cost.count import blocks, cost
 from mnas_search.architecture.traced_network import Network
-from mnas_search.architecture.value import Architecture
 from mnas_search.common.statistics import Interval, Pairs, TauBootstrap, Values, order
 
 MIN_TRAINED = 4  # networks for a rank correlation
@@ -122,13 +120,6 @@ def _counts(networks: Sequence[Network]) -> dict[str, Pairs]:
     values = (
         [one.macs for one in costs],
         [one.params for one in costs],
-        [depth(network) for network in networks],
+        [blocks(network) for network in networks],
     )
     return {name: order(np.array(own, float)) for name, own in zip(COUNTS, values, strict=True)}
-
-
-def depth(network: Network) -> int:
-    """Return the number of blocks with layers; 0 for a network that is no chain of stages."""
-    if not isinstance(network, Architecture):
-        return 0
-    return sum(bool(block.layers) for stage in plan(network).stages for block in stage)

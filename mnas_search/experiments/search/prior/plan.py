@@ -13,6 +13,7 @@ from typing import Any, Self, final
 from mnas_search.common.checks import check_integer
 from mnas_search.common.errors import UsageError
 from mnas_search.common.units import format_duration
+from mnas_search.experiments.runners import CONTENTION
 from mnas_search.nas.evaluator import PriorTimes
 
 DEFAULT_TIME = 360.0  # seconds of a prior
@@ -22,7 +23,6 @@ MIN_STEPS = 50
 MIN_NETWORKS, MAX_NETWORKS = 100, 300
 READING_SHARE = 0.3  # of a prior's time, at most, for more than the fewest readings
 STARTUP = 15.0  # seconds until Ray's workers have started and ended
-CONTENTION = 1.25  # how much longer a step takes beside other busy workers
 SLACK = 0.05  # of the time, kept for what was not foreseen
 
 
