@@ -144,7 +144,7 @@ class RankingOnWorkers(Ranking):
 class Rungs(Evaluator):
     """Nine epochs with rungs at 1 and 3; a line a trained epoch goes to a file.
 
-    Where `KILL_AT` says so, the process that trains so many epochs is killed, as by kill -9.
+    Where `KILL_AT` says so, the process is killed after this number of epochs, as by kill -9.
     """
 
     noisy = False

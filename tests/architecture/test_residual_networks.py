@@ -152,7 +152,7 @@ AGREE = [
 DIFFER = [
     # Printed to one digit: 0.569 is 0.6.
     ("mobilenet_v1", 1, 1, 224, 0.6, 0.569),
-    # Four times that is 2.27, whatever is rounded; the paper prints 2.2.
+    # Four times that is 2.27, however it is rounded; the paper prints 2.2.
     ("mobilenet_v1", 1, 1, 448, 2.2, 2.272),
     # 224 * 1.3 is 291 pixels, whose maps are odd and are rounded up at each stride; see below.
     ("mobilenet_v1", 1.4, 1.2, 291, 2.3, 2.470),

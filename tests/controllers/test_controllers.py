@@ -79,7 +79,7 @@ def test_random_search_takes_the_cheapest_where_nothing_is_within():
 @pytest.mark.parametrize("name", CONTROLLERS)
 @pytest.mark.parametrize("field", ["accuracy", "reward"])
 def test_nan_cannot_be_told(name, field):
-    """It is refused where the trial is made, and the controller goes on as before."""
+    """It is refused where the trial is made, and the controller continues as before."""
     space = SPACES["efficientnet"]
     controller = plugins.load("controllers", name)(problem(space, Objective(target=400e6)))
     choices = controller.ask(np.random.default_rng(0))

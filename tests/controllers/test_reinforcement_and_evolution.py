@@ -254,7 +254,7 @@ def limited(threads):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_ppo_replayed_has_the_same_state_bit_for_bit(threads):
-    """Three asks in flight, some told late, some failed, whatever number of threads torch has."""
+    """Three asks in flight, some told late, some failed, with any number of threads of torch."""
     live, replayed, flying, events = PPO(GIVEN, batch=4), PPO(GIVEN, batch=4), [], []
     for k in range(50):
         (codes,) = asks(live, 1, first=k)

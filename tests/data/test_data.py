@@ -51,7 +51,7 @@ def save(path, colour, *, size=(10, 8), **options):
 
 
 def classes(root, sizes, *, colours=(RED, GREEN, BLUE), suffix=".png"):
-    """Folders of classes a, b, c with so many images, whose shade tells them apart."""
+    """Folders of classes a, b, c with these numbers of images, whose shade tells them apart."""
     for called, size, colour in zip("abc", sizes, colours, strict=False):
         for number in range(size):
             shade = tuple(max(0, c - number) for c in colour)

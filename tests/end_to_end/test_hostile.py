@@ -320,7 +320,7 @@ def test_what_no_machine_can_hold_is_not_built(run_cli, tmp_path):
     check_room(SMALL, copies=4, batch_size=2)
 
 
-def test_checkpoints_of_somebody_else(tmp_path):
+def test_checkpoints_of_other_programs(tmp_path):
     """They are as good as torn."""
     format_, version = "mnas-search training checkpoint", 1
     for value in (

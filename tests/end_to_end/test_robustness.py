@@ -70,7 +70,7 @@ def tells(folder):
         ("return 93.1", "accuracy must be a fraction from 0 to 1, got 93.1"),
     ],
 )
-def test_whatever_a_function_does_is_an_outcome(run_cli, mine, tmp_path, body, error):
+def test_anything_a_function_does_is_an_outcome(run_cli, mine, tmp_path, body, error):
     file = mine(f"def score(architecture):\n    {body}\n")
     code, _, err = run_cli("run", *run_options(tmp_path / "run", evaluator=f"{file}:score"))
     assert code == 1

@@ -295,7 +295,7 @@ def assert_same_training(one, two):
 
 @pytest.mark.parametrize("moment", range(7))
 def test_a_kill_between_any_two_files(small, finished, tmp_path, monkeypatch, moment):
-    """A kill when so many files have taken their places, and one is about to."""
+    """A kill when this number of files are in place, and one is about to be."""
     count, replace_file = 0, os.replace
 
     def killing(source, target):

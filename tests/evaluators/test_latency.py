@@ -689,7 +689,7 @@ def copied(done, tmp_path):
 
 
 def test_a_winner_that_was_not_measured_yet(copied):
-    """As in a report of a run that goes on: no other machine is blamed."""
+    """As in a report of a run that continues: no other machine is blamed."""
     path = copied / "journal.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(line for line in lines if '"latency", "fing' not in line))

@@ -435,7 +435,7 @@ def test_the_default_run_survives_a_kill_in_its_finals(tmp_path):
 @pytest.mark.full
 @pytest.mark.parametrize("controller", CONTROLLERS)
 def test_kill_and_resume_with_every_controller(tmp_path, run_cli, controller):
-    """kill -9 in the middle; the journal goes on as one that was never interrupted."""
+    """kill -9 in the middle; the journal continues as one that was never interrupted."""
     options = ["--controller", controller, "--trials", "40"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = [sys.executable, "-m", "mnas_search", *map(str, run_arguments(killed, *options))]

@@ -103,7 +103,7 @@ def run_module(file, name):
 
 
 def logits(form, folder, images):
-    """What somebody else makes of the written files."""
+    """What other programs make of the written files."""
     if form == "torch-export":
         return torch.export.load(folder / "model.pt2").module()(images)
     if form == "onnx":
@@ -815,7 +815,7 @@ def test_weights_of_nobody(run_cli, tmp_path):
 
 @pytest.mark.parametrize("name, network", [("efficientnet_b0", B0), ("winner", WINNER)])
 def test_model_py_is_as_it_was_read(name, network):
-    """Written again with `MNAS_SEARCH_GOLDEN=1`, and then read by somebody."""
+    """Written again with `MNAS_SEARCH_GOLDEN=1`, and then to be read."""
     file = GOLDEN / f"{name}.model.py.txt"
     if os.environ.get("MNAS_SEARCH_GOLDEN"):
         file.write_text(model_source(network))

@@ -274,7 +274,7 @@ def test_cut_anywhere_and_resumed_the_journal_is_the_same(toy, tmp_path):
 
 
 def test_the_bar_is_of_rewards_not_of_accuracies(tmp_path):
-    """A cheap network with less accuracy and more reward goes on; a dear one is stopped."""
+    """A cheap network with less accuracy and more reward continues; a large one is stopped."""
     with Journal(tmp_path / "journal.jsonl") as journal:
         going = search(journal, objective=Objective(target=400e3, exponent=-1))
         works = sorted((going.next() for _ in range(2)), key=lambda w: _macs(w.network))
@@ -580,7 +580,7 @@ def test_a_warm_start_takes_no_stopped_trial(troubled):
 def test_killed_at_a_rung_and_resumed_by_the_same_bars(tmp_path):
     """kill -9 of a run in one process; resumed over two workers."""
     folder, log = tmp_path / "run", tmp_path / "log"
-    # The first trial always goes on; the process dies in an epoch after some trial's rung.
+    # The first trial is never stopped; the process dies in an epoch after some trial's rung.
     killed = call(command(folder, workers=0), TRAINED_LOG=str(log), KILL_AT="26")
     assert killed.returncode == -9, killed.stderr
     journal = folder / "journal.jsonl"

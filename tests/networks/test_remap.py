@@ -121,7 +121,7 @@ def test_any_network_grown_computes_the_same(source, drawn):
             stage,
             kernel=stage.kernel + drawn.choice([0, 2]),
             expansion=stage.expansion if stage.expansion == 1 else stage.expansion + widen,
-            # Only what stands beside an identity adds nothing.
+            # An added block computes the identity only where its shortcut is one.
             repeats=stage.repeats + (drawn.randrange(3) if stage.skip == "identity" else 0),
         )
 

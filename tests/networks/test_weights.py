@@ -99,7 +99,7 @@ def outputs(architecture, state, images):
 
 
 def written(folder, how):
-    """(A file of `STATE`, as somebody hands it over; the option that says whose it is)."""
+    """(A file of `STATE`, as users receive it; the option that says whose it is)."""
     state, metadata, option, config = STATE, {}, None, None
     if how == "torchvision":
         names = torchvision_names(NETWORK, state, empty_places=False)

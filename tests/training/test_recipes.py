@@ -107,7 +107,7 @@ def test_the_staircase_has_as_many_stairs_at_any_length(epochs, per_epoch, at):
 
 @given(epochs=st.integers(1, 50), tens=st.integers(1, 50))
 def test_the_warm_up_is_at_most_a_tenth(epochs, tens):
-    """Of so many steps an epoch that a tenth of the training is a whole number of them."""
+    """A tenth of each of these trainings is a whole number of steps."""
     steps = 10 * tens * epochs
     factors = [
         ExponentialDecay()(step, steps=steps, epochs=epochs) for step in range(steps // 10 + 1)
@@ -213,7 +213,7 @@ def test_efficientnets_weight_decay_spares_batch_norm_alone():
     assert len(biases) == 2 * 16 + 1 and "classifier.bias" in biases
 
 
-def test_the_other_optimisers_spare_whatever_has_one_dimension():
+def test_the_other_optimisers_spare_tensors_of_one_dimension():
     network = small_network()
     for optimiser in (Sgd(), AdamW()):
         made = optimiser.make(network, learning_rate=1.0, weight_decay=0.3)
