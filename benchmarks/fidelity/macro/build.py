@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
     """Write the file."""
     source, folder = arguments
     parts = json.loads(gzip.decompress(Path(source).read_bytes()))
-    columns = {
+    columns: dict[str, Any] = {
         f"{split}_{name}": column
         for split in SPLITS
         for name, column in arrays(parts[split]).items()
