@@ -84,17 +84,23 @@ def _check_travels(setup: Setup) -> None:
             check_travels(what, f"{option} {name!r}")
 
 
-def resume(folder: Path, listener: Listener | None = None, **larger: Any) -> Result:
-    """Resume a run with its own configuration; `larger` budgets and workers may be given."""
+def resume(
+    folder: Path, listener: Listener | None = None, *, trust_code: bool = False, **larger: Any
+) -> Result:
+    """Resume a run with its own configuration; `larger` budgets and workers may be given.
+
+    Files of code that the folder names are run where this user has run them before, or with
+    `trust_code`."""
     begun = time.monotonic()
-    setup = _setup(folder, larger)
-    return _run(setup, existing(RUN, folder), listener or Listener(), begun)
+    experiment = existing(RUN, folder, trust_code=trust_code)
+    setup = _setup(experiment, larger)
+    return _run(setup, experiment, listener or Listener(), begun)
 
 
 def reopen(folder: Path) -> Result:
     """Read what a run has found so far; nothing is evaluated or written, and a run under way is
     not disturbed. Second opinions, which are predictions, are predicted again."""
-    setup = _setup(folder, {})
+    setup = _setup(existing(RUN, folder), {})
     journal = ReadJournal(folder / RUN.journal)
     # Only the run itself knows whether a time budget is spent; it is taken as spent here.
     seconds = None if setup.config.time_budget is None else float("-inf")
@@ -115,9 +121,9 @@ def report(folder: Path) -> Path:
     return _write_report(result)
 
 
-def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
+def _setup(experiment: Experiment, larger: dict[str, Any]) -> Setup:
     """Resolve a run's own configuration, with larger budgets where they are given."""
-    recorded = existing(RUN, folder).recorded
+    folder, recorded = experiment.folder, experiment.recorded
     options = {f.name: recorded[f.name] for f in fields(RunConfig) if f.name in recorded}
     options |= {name: value for name, value in larger.items() if value is not None}
     try:
