@@ -37,7 +37,7 @@ def phases(
         yield list(references(settings, subject, store))
     if "scores" in parts:
         yield [task for score in settings.scores for task in scorings(score, subject)]
-    if "proxies" in parts:
+    if "proxies" in parts and (settings.proxies or settings.trainings):
         recipes = dict.fromkeys((_SHORTEST, *settings.proxies))
         yield [task for recipe in recipes for task in trainings(recipe, subject)]
         lengths = (training_recipe(s, subject, store) for s in settings.trainings)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from torch import Tensor
@@ -32,6 +32,7 @@ _WARM_UP, _TIMED = 4, 12  # steps
 class StepTiming(Task):
     """The seconds of a step of a supernet's training."""
 
+    of_part: ClassVar[bool] = False
     recipe: str  # changes to the default one
 
     @property
@@ -66,6 +67,7 @@ class SupernetTraining(Task):
         random_labels: whether the training images have each other's classes.
     """
 
+    of_part: ClassVar[bool] = False
     recipe: str
     steps: int
     member: int

@@ -7,7 +7,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -23,6 +23,8 @@ _SCORED_IMAGES = 32  # that zero-cost scores see
 
 class Task(ABC):
     """One reading or training."""
+
+    of_part: ClassVar[bool] = True  # False for what is the same for all parts of the networks
 
     @property
     @abstractmethod

@@ -14,9 +14,10 @@ from mnas_search.benchmarks.fidelity.macro import recorded
 from mnas_search.benchmarks.fidelity.phases import controls, members, training_recipe
 from mnas_search.benchmarks.fidelity.place import Place
 from mnas_search.benchmarks.fidelity.predictors import of_readings
-from mnas_search.benchmarks.fidelity.settings import SCORES, Settings, confirm_settings
+from mnas_search.benchmarks.fidelity.settings import MACRO, SCORES, Settings, confirm_settings
 from mnas_search.benchmarks.fidelity.store import JOURNAL, Store
 from mnas_search.benchmarks.fidelity.subject import make_subject
+from mnas_search.benchmarks.fidelity.supernets import SupernetReading, SupernetTraining
 from mnas_search.benchmarks.fidelity.tasks import Scoring
 from mnas_search.benchmarks.ranking import scores
 from mnas_search.common.errors import UsageError
@@ -220,6 +221,18 @@ def test_a_kept_result_is_not_computed_again(tmp_path):
     assert [json.loads(line)["task"] for line in lines[:1]] == [task.key]
 
 
+def test_parts_have_readings_of_their_own_and_share_supernets(tmp_path):
+    trained = SupernetTraining(recipe="", steps=1, member=0)
+    own = [Scoring(score="snip", network=3), SupernetReading(training=trained, chunk=0)]
+    with Store(tmp_path, "choose") as store:
+        for task in (trained, *own):
+            store._keep(task, {"seconds": 1.0})
+        assert store.results([trained, *own]) is not None
+    with Store(tmp_path, "confirm") as store:
+        assert store.result(trained) == {"seconds": 1.0}
+        assert [store.result(task) for task in own] == [None, None]
+
+
 def test_other_data_are_refused(tmp_path):
     with Store(tmp_path) as store:
         store.check_data("one")
@@ -264,7 +277,7 @@ def test_counts_need_no_data(tmp_path):
     assert rows["no prior", "recorded"]["trainings"] == 4
     assert rows["no prior", "recorded"]["tau"] != rows["no prior, no blocks", "recorded"]["tau"]
     assert rows["another training", "alone"]["tau"][0] > 0.85
-    text = (tmp_path / "choose" / "fidelity.md").read_text()
+    text = (tmp_path / MACRO / "choose" / "fidelity.md").read_text()
     assert "98 % of the variance" in text
     with pytest.raises(UsageError, match="all but counts requires --data"):
         running.run(data=None, results=tmp_path, settings=SMALL)
@@ -279,7 +292,7 @@ def test_accuracies_of_confirm_stay_unread(tmp_path, monkeypatch):
     )
     assert (asked, outcome.records, outcome.files) == ([], [], ())
     assert "--open-confirm" in notes[-1]
-    with pytest.raises(UsageError, match="--open-confirm requires all readings, got 1,6"):
+    with pytest.raises(UsageError, match="--open-confirm requires all readings, got 1,5"):
         running.run(data=None, results=tmp_path, settings=None, open_confirm=True)
     assert asked == []
 
@@ -327,11 +340,11 @@ def test_a_table_that_was_interrupted_is_finished(tmp_path):
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             running.run(**arguments, note=interrupt)
-    before = (tmp_path / "choose" / JOURNAL).read_text()
+    before = (tmp_path / MACRO / JOURNAL).read_text()
     outcome = running.run(**arguments, note=seen.append)
     assert outcome.failures == ()
-    assert (tmp_path / "choose" / JOURNAL).read_text().startswith(before)
-    events = map(json.loads, (tmp_path / "choose" / JOURNAL).read_text().splitlines())
+    assert (tmp_path / MACRO / JOURNAL).read_text().startswith(before)
+    events = map(json.loads, (tmp_path / MACRO / JOURNAL).read_text().splitlines())
     tasks = [event["task"] for event in events if event["event"] == "reading"]
     assert len(tasks) == len(set(tasks)) == 22
     assert {
