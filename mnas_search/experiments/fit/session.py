@@ -29,7 +29,7 @@ from mnas_search.experiments.experiment import (
     content_hashes,
     existing,
 )
-from mnas_search.experiments.fit.baselines import choose_baseline
+from mnas_search.experiments.fit.baselines import CHOSEN, EVENT, choose_baseline
 from mnas_search.experiments.fit.clock import Clock, FitListener, PhaseListener
 from mnas_search.experiments.fit.config import FitConfig
 from mnas_search.experiments.fit.exports import write_exports
@@ -52,13 +52,35 @@ from mnas_search.experiments.search.recommendation import (
     write_recommended,
 )
 from mnas_search.experiments.training import session as training_session
+from mnas_search.nas.event_kinds import (
+    COUNT,
+    LATENCY,
+    OBJECT,
+    SEARCH_EVENTS,
+    SECONDS,
+    TEXT,
+    TRAINING,
+    optional,
+)
 from mnas_search.nas.journal import Events, Journal, read_events
 
-FIT = ExperimentKind(command="fit", noun="fit", parent="fit")
 PLAN = "plan.json"
 _RUN, _TRAINING, _EXPORT = "run", "training", "export"
 _LENGTH = "training"  # the event that fixes the length of the last training
 _SEARCHED = "searched"  # the event after a search and its comparison
+FIT = ExperimentKind(
+    command="fit",
+    noun="fit",
+    parent="fit",
+    events={
+        "session": {"spent": SECONDS},
+        EVENT: {**TRAINING, "network": TEXT},
+        CHOSEN: {"network": TEXT, "resolution": COUNT},
+        _SEARCHED: {"seconds": SECONDS, "comparison": optional(OBJECT)},
+        _LENGTH: {"epochs": COUNT, "network": TEXT},
+        "latency": LATENCY,
+    },
+)
 
 
 def plan_only(config: FitConfig, listener: FitListener) -> Prepared:
@@ -192,7 +214,7 @@ def _spent(journal: Journal, folder: Path) -> float:
     signs = [journal.events[-1]["time"]]
     run, metrics = folder / _RUN / "journal.jsonl", folder / _TRAINING / "metrics.jsonl"
     if run.is_file():
-        signs += [event["time"] for event in read_events(run)[-1:]]
+        signs += [event["time"] for event in read_events(run, SEARCH_EVENTS)[-1:]]
     if metrics.is_file():
         signs.append(metrics.stat().st_mtime)
     return float(last["spent"] + max(0.0, max(signs) - last["time"]))

@@ -42,12 +42,19 @@ from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
 from mnas_search.experiments.search.stages.trainings import Stage
 from mnas_search.experiments.search.time_limit import TimeLimit, seconds_spent
+from mnas_search.nas.event_kinds import SEARCH_EVENTS
 from mnas_search.nas.job import SequentialQueue, TimedQueue
 from mnas_search.nas.journal import Journal, ReadJournal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Evaluation, Trial
 
-RUN = ExperimentKind(command="run", noun="run", parent="runs", may_grow=("trials", "time_budget"))
+RUN = ExperimentKind(
+    command="run",
+    noun="run",
+    parent="runs",
+    events=SEARCH_EVENTS,
+    may_grow=("trials", "time_budget"),
+)
 _LOG = logging.getLogger(__name__)
 _RANDOM = "random.jsonl"  # the journal of the random search
 _REWRITE_EVERY = 5.0  # seconds between rewrites of the derived tables during a search
@@ -81,14 +88,16 @@ def reopen(folder: Path) -> Result:
     """Read what a run has found so far; nothing is evaluated or written, and a run under way is
     not disturbed. Second opinions, which are predictions, are predicted again."""
     setup = _setup(folder, {})
-    journal = ReadJournal(folder / RUN.journal)
+    journal = ReadJournal(folder / RUN.journal, SEARCH_EVENTS)
     # Only the run itself knows whether a time budget is spent; it is taken as spent here.
     seconds = None if setup.config.time_budget is None else float("-inf")
     limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
     if setup.prior is not None and (readings := read_readings(journal)) is not None:
         setup.take_readings(readings)
     with threadpool_limits(1):
-        drawn = ReadJournal(folder / _RANDOM) if setup.config.baseline == RANDOM else None
+        drawn = None
+        if setup.config.baseline == RANDOM:
+            drawn = ReadJournal(folder / _RANDOM, SEARCH_EVENTS)
         stages = make_stages(setup, journal, drawn, limit)
         return Result(setup, folder, stages)
 
@@ -133,7 +142,7 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         journal = files.enter_context(experiment.session(setup.recorded))
         drawn = None
         if config.baseline == RANDOM:
-            drawn = files.enter_context(Journal(folder / _RANDOM))
+            drawn = files.enter_context(Journal(folder / _RANDOM, SEARCH_EVENTS))
         limit = TimeLimit(config.time_budget, journal, workers=config.workers or 0, begun=begun)
         readings = None if setup.prior is None else read_readings(journal)
         trains_prior = setup.prior is not None and readings is None

@@ -53,6 +53,7 @@ TRAIN = ExperimentKind(
     noun="training",
     parent="trainings",
     journal=".lock",  # the record of a training is its checkpoints
+    events={},
     may_differ=("workers", "gpus_per_worker", "ray_address"),
     may_grow=("epochs",),
 )
