@@ -121,12 +121,17 @@ def open_unlinked(path: Path, flags: int) -> BinaryIO:
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder inside an experiment's, unless it is there; a link in its place is refused: a
-    folder that was handed over must not lead what is written elsewhere."""
-    if path.is_symlink():
-        raise RunFolderError(f"{str(path)!r} must be a folder, got a link to {path.readlink()}")
+    """Make a folder inside an experiment's, unless it is there; a link is refused."""
+    refuse_link(path, "a folder")
     path.mkdir(exist_ok=True)
     return path
+
+
+def refuse_link(path: Path, expected: str) -> None:
+    """Raise `RunFolderError` for a link: a folder that was handed over must not lead what is
+    written there elsewhere."""
+    if path.is_symlink():
+        raise RunFolderError(f"{str(path)!r} must be {expected}, got a link to {path.readlink()}")
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from mnas_search.common.errors import (
     describe_exception,
     shorten,
 )
-from mnas_search.common.files import check_ordinary, lock, open_unlinked
+from mnas_search.common.files import check_ordinary, lock, open_unlinked, refuse_link
 from mnas_search.nas.event_kinds import EventKinds, check_event
 
 _LOG = logging.getLogger(__name__)
@@ -91,14 +91,8 @@ class Journal:
 
     def __init__(self, path: Path, kinds: EventKinds | None = None) -> None:
         self._path, self._kinds = path, kinds
-        try:
-            self._file: BinaryIO = open_unlinked(path, os.O_RDWR | os.O_APPEND)
-        except OSError as error:
-            if not path.is_symlink():
-                raise
-            raise RunFolderError(
-                f"{str(path)!r} must be a file, got a link to {path.readlink()}"
-            ) from error
+        refuse_link(path, "a file")
+        self._file: BinaryIO = open_unlinked(path, os.O_RDWR | os.O_APPEND)
         lock(self._file, path.parent)
         try:
             self.events = self._read()

@@ -11,7 +11,6 @@ export/           the trained network: files of the training's export; onnx/ if 
 recommended.json  the network, with the accuracies of the last training
 """
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from typing import Any, final
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
-from mnas_search.common.files import read_json
+from mnas_search.common.files import json_text, read_json, refuse_link
 from mnas_search.common.folders import holds_experiment
 from mnas_search.experiments.experiment import (
     Experiment,
@@ -108,9 +107,9 @@ def start(
         prepared = prepare(config, listener, begun)
     finally:
         listener.on_end()
-    files = {PLAN: json.dumps(prepared.plan.to_dict(), indent=2) + "\n"}
+    files = {PLAN: json_text(prepared.plan.to_dict())}
     if prepared.table is not None:
-        files[TABLE] = prepared.table.to_json()
+        files[TABLE] = json_text(prepared.table.to_dict())
     recorded = _recorded(config, prepared.prospects)
     experiment.make(recorded, config.stem, files)
     return _run(prepared, recorded, experiment, listener, begun)
@@ -186,6 +185,8 @@ def _run(
     begun: float,
 ) -> FitResult:
     folder = experiment.folder
+    for name in (_RUN, _TRAINING, _EXPORT):
+        refuse_link(folder / name, "a folder")
     prepared = replace(prepared, config=_with_table(prepared.config, folder))
     with experiment.session(recorded) as journal:
         spent = _spent(journal, folder)

@@ -19,7 +19,7 @@ from mnas_search.architecture.cost.latency.table import read_table
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.common import folders, objects, plugins
 from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
-from mnas_search.common.files import write_atomically
+from mnas_search.common.files import json_text, make_folder, write_atomically
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
 from mnas_search.experiments.listener import Listener
@@ -72,7 +72,7 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
         setup.warm_start()
         _plan_prior(setup, listener)
     table = setup.cost_model.latency_table
-    files = {} if table is None else {TABLE: table.to_json()}
+    files = {} if table is None else {TABLE: json_text(table.to_dict())}
     experiment.make(setup.recorded, _stem(setup.objective), files)
     return _run(setup, experiment, listener, begun)
 
@@ -315,8 +315,7 @@ def _finish(result: Result) -> None:
     if result.best is None:
         raise WorkFailed(why_no_winner(result))
     if (network := result.recommended) is not None:
-        export = result.folder / "export"
-        export.mkdir(exist_ok=True)
+        export = make_folder(result.folder / "export")
         plugins.load("exporters", "pytorch")().export(network, None, export)
         run_folder.write_family(result)
     _write_report(result)
