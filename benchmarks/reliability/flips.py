@@ -61,26 +61,37 @@ class Damage:
 
 
 def run(*, count: int, seed: int, note: Callable[[str], None]) -> Outcome:
-    """Damage files `count` times, and count what the commands that read them did."""
+    """Damage files of a run and of trainings `count` times; see `try_damages`."""
     with tempfile.TemporaryDirectory(prefix="mnas-search-") as name:
         place = Path(name).resolve()
         note("making a run and a training")
         targets = make_targets(place / "work")
         shutil.copytree(place / "work", place / "kept")
-        found, failures = Counter[tuple[str, str]](), []
-        wanted = {target: _results(target, place) for target in targets}
-        for number in range(count):
-            rng = np.random.default_rng((seed, number))
-            target = targets[rng.integers(len(targets))]
-            damage = draw_damage(target.file.read_bytes(), rng)
-            verdict, called = try_damage(target, damage, wanted[target], place)
-            kind = str(target.file.relative_to(place / "work"))
-            found[kind, verdict] += 1
-            if verdict not in _GOOD:
-                failures.append(f"{kind}, {damage.text}: {verdict}: {called}")
-                note(f"failed: damage {number}: {failures[-1]}")
-            if (number + 1) % max(1, count // 20) == 0:
-                note(f"{number + 1:,} of {count:,} damages")
+        return try_damages(place, targets, count=count, seed=seed, note=note)
+
+
+def try_damages(
+    place: Path, targets: Sequence[Target], *, count: int, seed: int, note: Callable[[str], None]
+) -> Outcome:
+    """Damage a file drawn at random `count` times, and count what the commands that read it did.
+
+    Args:
+        place: whose `work` the targets are in, and whose `kept` is a copy of it.
+    """
+    wanted = {target: _results(target, place) for target in targets}
+    found, failures = Counter[tuple[str, str]](), list[str]()
+    for number in range(count):
+        rng = np.random.default_rng((seed, number))
+        target = targets[rng.integers(len(targets))]
+        damage = draw_damage(target.file.read_bytes(), rng)
+        verdict, said = try_damage(target, damage, wanted[target], place)
+        kind = str(target.file.relative_to(place / "work"))
+        found[kind, verdict] += 1
+        if verdict not in _GOOD:
+            failures.append(f"{kind}, {damage.text}: {verdict}: {said}")
+            note(f"failed: damage {number}: {failures[-1]}")
+        if (number + 1) % max(1, count // 20) == 0:
+            note(f"{number + 1:,} of {count:,} damages")
     records = [
         {"file": kind, **{verdict: found[kind, verdict] for verdict in (*_GOOD, *_BAD)}}
         for kind in sorted({kind for kind, _ in found})

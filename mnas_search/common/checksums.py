@@ -37,7 +37,7 @@ def has_checksum(value: Mapping[str, Any]) -> bool:
     return isinstance(given, str) and _FORM.fullmatch(given) is not None
 
 
-def checked(value: Any, *, without: Collection[str] = ()) -> Any:
+def checked(value: Any) -> Any:
     """Return a JSON value without its checksum, if it is an object that has one.
 
     Raises:
@@ -45,7 +45,7 @@ def checked(value: Any, *, without: Collection[str] = ()) -> Any:
     """
     if not isinstance(value, dict) or not has_checksum(value):
         return value
-    if (found := checksum(value, without=without)) != value[CHECKSUM]:
+    if (found := checksum(value)) != value[CHECKSUM]:
         raise ValueError(
             f"it is damaged or was edited: its checksum must be {found}, got {value[CHECKSUM]} "
             f"(a file edited on purpose is read without its {CHECKSUM!r})"

@@ -113,8 +113,8 @@ def open_unlinked(path: Path, flags: int) -> BinaryIO:
     try:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
             raise OSError(errno.EINVAL, "not an ordinary file", str(path))
-        mode = "ab+" if flags & os.O_APPEND else "wb"
-        return os.fdopen(opened, mode)
+        appends = flags & os.O_APPEND
+        return os.fdopen(opened, "ab+") if appends else os.fdopen(opened, "wb")
     except BaseException:
         os.close(opened)
         raise

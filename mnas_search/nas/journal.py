@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, final
 
-from mnas_search.common.checksums import checked, has_checksum, with_checksum
+from mnas_search.common.checksums import CHECKSUM, checksum, has_checksum, with_checksum
 from mnas_search.common.errors import (
     MnasSearchError,
     RunFolderError,
@@ -31,6 +31,7 @@ from mnas_search.nas.event_kinds import EventKinds, check_event
 
 _LOG = logging.getLogger(__name__)
 CLOCK = ("time", "seconds")  # members that no checksum covers
+_MAX_REASON = 300  # characters
 _CHANGED = "it was changed by something else than mnas-search"
 
 
@@ -171,17 +172,19 @@ def _parse(
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
             event = _event(line)
-            if not has_checksum(event):
-                if unchecked < len(events):
-                    raise ValueError("it has no checksum")
-                unchecked += 1
-            event = checked(event, without=CLOCK)
             check_event(event, kinds)
-        except (ValueError, RecursionError) as error:
-            reason = str(error) or "it is nested too deeply"
-            raise RunFolderError(
-                f"{path} line {number}: {shorten(reason, 300)}; {_CHANGED}"
-            ) from None
+        except ValueError as error:
+            reason = shorten(str(error), _MAX_REASON)
+            raise _refusal(path, number, f"is no event: {reason}") from None
+        if has_checksum(event):
+            own, given = checksum(event, without=CLOCK), event.pop(CHECKSUM)
+            if own != given:
+                what = f"is damaged: its checksum must be {own}, got {given}"
+                raise _refusal(path, number, what)
+        elif unchecked < len(events):
+            raise _refusal(path, number, "has no checksum")
+        else:
+            unchecked += 1
         events.append(event)
     _check_end(content[len(whole) :], path)
     if unchecked:
@@ -191,11 +194,17 @@ def _parse(
     return events, len(whole)
 
 
+def _refusal(path: Path, number: int, reason: str) -> RunFolderError:
+    return RunFolderError(f"{path} line {number} {reason}; {_CHANGED}")
+
+
 def _check_end(torn: bytes, path: Path) -> None:
     """Raise `RunFolderError` for a whole line whose end was changed: it is not torn by a crash."""
     try:
-        checked(_event(torn[:-1]), without=CLOCK)
-    except (ValueError, RecursionError):
+        event = _event(torn[:-1])
+    except ValueError:
+        return
+    if not has_checksum(event) or checksum(event, without=CLOCK) != event[CHECKSUM]:
         return
     raise RunFolderError(
         f"{path}: the last line must end with a line break, got {torn[-1:]!r}; {_CHANGED}"
@@ -209,7 +218,7 @@ def _event(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         event = None
     if not isinstance(event, dict):
-        raise ValueError(f"it must be an event, got {line[:60]!r}")
+        raise ValueError(f"{line[:60]!r}")
     return event
 
 
