@@ -12,7 +12,7 @@ from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.benchmarks.ranking.trials import Trial
 from mnas_search.benchmarks.tasks_over_processes import Note
 from mnas_search.common.checksums import checked, with_checksum
-from mnas_search.common.errors import UsageError, WorkFailed
+from mnas_search.common.errors import UsageError, WorkFailed, reason_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class Store:
                     torn = stream.read(1) != b"\n"
                 stream.write(b"\n" * torn + json.dumps(with_checksum(content)).encode() + b"\n")
         except OSError as error:
-            raise WorkFailed(f"cannot write {file}: {error.strerror}") from error
+            raise WorkFailed(f"cannot write {file}: {reason_of(error)}") from error
 
     def _file(self, trial: Trial) -> Path:
         digest = hashlib.sha256(repr((trial.measure, trial.seed)).encode()).hexdigest()[:8]

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
-from mnas_search.common.errors import RunFolderError
+from mnas_search.common.errors import RunFolderError, reason_of
 from mnas_search.common.files import read_json, write_json
 
 FORMAT = 2
@@ -68,7 +68,7 @@ def read_record(folder: Path) -> Record:
     try:
         record = _record(read_json(path))
     except OSError as error:
-        raise RunFolderError(f"cannot read {str(path)!r}: {error.strerror}") from None
+        raise RunFolderError(f"cannot read {str(path)!r}: {reason_of(error)}") from None
     except json.JSONDecodeError:
         record = None
     except ValueError as error:

@@ -24,6 +24,7 @@ from mnas_search.common.errors import (
     RunFolderError,
     WorkFailed,
     describe_exception,
+    reason_of,
     shorten,
 )
 from mnas_search.common.files import check_ordinary, lock, open_unlinked, refuse_link
@@ -114,7 +115,7 @@ class Journal:
                 os.fsync(self._file.fileno())
         except OSError as error:
             raise WorkFailed(
-                f"cannot write {self._path}: {error.strerror}; resumed, the run continues from "
+                f"cannot write {self._path}: {reason_of(error)}; resumed, the run continues from "
                 "the last complete line"
             ) from error
 
@@ -159,7 +160,7 @@ def read_events(path: Path, kinds: EventKinds | None = None) -> list[dict[str, A
         check_ordinary(path)
         return _parse(path.read_bytes(), path, kinds)[0]
     except OSError as error:
-        raise RunFolderError(f"cannot read {str(path)!r}: {error.strerror}") from None
+        raise RunFolderError(f"cannot read {str(path)!r}: {reason_of(error)}") from None
 
 
 def _parse(

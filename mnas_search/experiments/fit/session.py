@@ -119,10 +119,12 @@ def resume(
     folder: Path,
     listener: FitListener | None = None,
     changes: Mapping[str, Any] | None = None,
+    *,
+    trust_code: bool = False,
 ) -> FitResult:
     """Resume a fit with its own options and plan; `changes` may name workers, GPUs and the
-    address of a cluster."""
-    experiment = existing(FIT, folder)
+    address of a cluster; `trust_code` as in `experiments.trust`."""
+    experiment = existing(FIT, folder, trust_code=trust_code)
     given = {name: value for name, value in (changes or {}).items() if value is not None}
     try:
         config = FitConfig.from_dict(experiment.recorded | given)

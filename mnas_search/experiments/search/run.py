@@ -17,13 +17,13 @@ from threadpoolctl import threadpool_limits
 
 from mnas_search.architecture.cost.latency.table import read_table
 from mnas_search.architecture.cost.metrics import METRICS
-from mnas_search.common import folders, objects, plugins
+from mnas_search.common import folders, plugins
 from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
 from mnas_search.common.files import json_text, make_folder, write_atomically
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
 from mnas_search.experiments.listener import Listener
-from mnas_search.experiments.runners import check_portable, drive
+from mnas_search.experiments.runners import drive
 from mnas_search.experiments.search import folder as run_folder
 from mnas_search.experiments.search.checks import RANDOM
 from mnas_search.experiments.search.config import Setup
@@ -46,6 +46,7 @@ from mnas_search.nas.event_kinds import SEARCH_EVENTS
 from mnas_search.nas.job import SequentialQueue, TimedQueue
 from mnas_search.nas.journal import Journal, ReadJournal
 from mnas_search.nas.objective import Objective
+from mnas_search.nas.space.contract import first_network
 from mnas_search.nas.trial import Evaluation, Trial
 
 RUN = ExperimentKind(
@@ -66,8 +67,7 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     experiment = Experiment(RUN, output)  # before a table is built, for minutes
     recorded = experiment.recorded if experiment.resumed else None
     setup = Setup(config, table_of(config, output, listener), recorded)
-    if objects.is_object(setup.config.evaluator or "") and setup.config.workers:
-        check_portable(setup.evaluator, setup.config.evaluator)
+    _check_travels(setup)
     if not experiment.resumed:
         setup.warm_start()
         _plan_prior(setup, listener)
@@ -77,17 +77,37 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     return _run(setup, experiment, listener, begun)
 
 
-def resume(folder: Path, listener: Listener | None = None, **larger: Any) -> Result:
-    """Resume a run with its own configuration; `larger` budgets and workers may be given."""
+def _check_travels(setup: Setup) -> None:
+    """Refuse what is the user's own and cannot travel to the workers."""
+    config = setup.config
+    if not config.workers or setup.evaluator.resources is None:
+        return
+    for option, name in (("evaluator", config.evaluator), ("space", config.space)):
+        if name is not None and plugins.has_content(name):
+            from mnas_search.experiments.runners.travel import check_travels  # imports Ray
+
+            own = option == "evaluator"
+            what = setup.evaluator if own else first_network(setup.space)
+            check_travels(what, f"{option} {name!r}")
+
+
+def resume(
+    folder: Path, listener: Listener | None = None, *, trust_code: bool = False, **larger: Any
+) -> Result:
+    """Resume a run with its own configuration; `larger` budgets and workers may be given.
+
+    Files of code that the folder names are run where this user has run them before, or with
+    `trust_code`."""
     begun = time.monotonic()
-    setup = _setup(folder, larger)
-    return _run(setup, existing(RUN, folder), listener or Listener(), begun)
+    experiment = existing(RUN, folder, trust_code=trust_code)
+    setup = _setup(experiment, larger)
+    return _run(setup, experiment, listener or Listener(), begun)
 
 
 def reopen(folder: Path) -> Result:
     """Read what a run has found so far; nothing is evaluated or written, and a run under way is
     not disturbed. Second opinions, which are predictions, are predicted again."""
-    setup = _setup(folder, {})
+    setup = _setup(existing(RUN, folder), {})
     journal = ReadJournal(folder / RUN.journal, SEARCH_EVENTS)
     # Only the run itself knows whether a time budget is spent; it is taken as spent here.
     seconds = None if setup.config.time_budget is None else float("-inf")
@@ -110,9 +130,9 @@ def report(folder: Path) -> Path:
     return _write_report(result)
 
 
-def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
+def _setup(experiment: Experiment, larger: dict[str, Any]) -> Setup:
     """Resolve a run's own configuration, with larger budgets where they are given."""
-    recorded = existing(RUN, folder).recorded
+    folder, recorded = experiment.folder, experiment.recorded
     options = {f.name: recorded[f.name] for f in fields(RunConfig) if f.name in recorded}
     options |= {name: value for name, value in larger.items() if value is not None}
     try:

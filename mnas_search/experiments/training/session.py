@@ -55,6 +55,7 @@ TRAIN = ExperimentKind(
     events={},
     may_differ=("workers", "gpus_per_worker", "ray_address"),
     may_grow=("epochs",),
+    of_data=("data",),
 )
 
 
@@ -111,9 +112,11 @@ def resume(
     *,
     workers: int | None = None,
     ray_address: str | None = None,
+    trust_code: bool = False,
 ) -> TrainingResult:
-    """Resume a training with its own configuration, or with other workers."""
-    experiment = existing(TRAIN, folder)
+    """Resume a training with its own configuration, or with other workers; `trust_code` as in
+    `experiments.trust`."""
+    experiment = existing(TRAIN, folder, trust_code=trust_code)
     config, _ = from_recorded(folder, experiment.recorded)
     config = replace(
         config,
