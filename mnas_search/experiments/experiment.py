@@ -24,6 +24,7 @@ from mnas_search.common.machine import versions
 from mnas_search.data import loading
 from mnas_search.experiments import trust
 from mnas_search.nas.evaluator import Evaluator, SupportsTraining
+from mnas_search.nas.event_kinds import EventKinds
 from mnas_search.nas.journal import Journal
 
 _LOG = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class ExperimentKind:
     noun: str  # for messages
     parent: str  # folder of new experiments
     journal: str = "journal.jsonl"  # file name of the journal, or of the lock where there is none
+    events: EventKinds | None = None  # that the journal may hold; None for any
     # options that a resumed experiment may change
     may_differ: tuple[str, ...] = ("workers", "gpus_per_trial", "ray_address")
     # options whose `_sha256` is that of the data, not of the file that makes them
@@ -118,7 +120,7 @@ class Experiment:
     @contextmanager
     def session(self, config: Mapping[str, Any]) -> Iterator[Journal]:
         """Open the journal, locked, and write the configuration, which may have grown."""
-        with Journal(self.folder / self._kind.journal) as journal:
+        with Journal(self.folder / self._kind.journal, self._kind.events) as journal:
             self._write(config)
             noun, begun = self._kind.noun, "resumed" if self.resumed else "started"
             _LOG.info("%s %s in %s", noun, begun, self.folder)

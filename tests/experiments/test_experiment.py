@@ -7,6 +7,7 @@ import pytest
 
 from mnas_search import search
 from mnas_search.common.errors import RunFolderError, UsageError
+from mnas_search.common.files import read_json
 from mnas_search.common.folders import FORMAT, read_record, read_training
 from mnas_search.experiments.experiment import Experiment, ExperimentKind
 from mnas_search.experiments.search.options import RunConfig, RunOptions, run_options
@@ -57,7 +58,7 @@ def test_a_folder_of_another_command_or_a_later_format_is_refused_in_one_line(tm
     other = ExperimentKind(command="other", noun="other", parent="others")
     with pytest.raises(RunFolderError, match="holds a `toy`, not a `other`"):
         Experiment(other, folder)
-    value = json.loads((folder / "config.json").read_text())
+    value = read_json(folder / "config.json")
     (folder / "config.json").write_text(json.dumps({**value, "format": FORMAT + 1}))
     with pytest.raises(RunFolderError, match=f"1 or {FORMAT}, got {FORMAT + 1}: the folder"):
         Experiment(KIND, folder)

@@ -19,7 +19,7 @@ from mnas_search.architecture.cost.latency.table import read_table
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.common import folders, plugins
 from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
-from mnas_search.common.files import write_atomically
+from mnas_search.common.files import json_text, make_folder, write_atomically
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
 from mnas_search.experiments.listener import Listener
@@ -42,13 +42,20 @@ from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
 from mnas_search.experiments.search.stages.trainings import Stage
 from mnas_search.experiments.search.time_limit import TimeLimit, seconds_spent
+from mnas_search.nas.event_kinds import SEARCH_EVENTS
 from mnas_search.nas.job import SequentialQueue, TimedQueue
 from mnas_search.nas.journal import Journal, ReadJournal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.contract import first_network
 from mnas_search.nas.trial import Evaluation, Trial
 
-RUN = ExperimentKind(command="run", noun="run", parent="runs", may_grow=("trials", "time_budget"))
+RUN = ExperimentKind(
+    command="run",
+    noun="run",
+    parent="runs",
+    events=SEARCH_EVENTS,
+    may_grow=("trials", "time_budget"),
+)
 _LOG = logging.getLogger(__name__)
 _RANDOM = "random.jsonl"  # the journal of the random search
 _REWRITE_EVERY = 5.0  # seconds between rewrites of the derived tables during a search
@@ -65,7 +72,7 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
         setup.warm_start()
         _plan_prior(setup, listener)
     table = setup.cost_model.latency_table
-    files = {} if table is None else {TABLE: table.to_json()}
+    files = {} if table is None else {TABLE: json_text(table.to_dict())}
     experiment.make(setup.recorded, _stem(setup.objective), files)
     return _run(setup, experiment, listener, begun)
 
@@ -101,14 +108,16 @@ def reopen(folder: Path) -> Result:
     """Read what a run has found so far; nothing is evaluated or written, and a run under way is
     not disturbed. Second opinions, which are predictions, are predicted again."""
     setup = _setup(existing(RUN, folder), {})
-    journal = ReadJournal(folder / RUN.journal)
+    journal = ReadJournal(folder / RUN.journal, SEARCH_EVENTS)
     # Only the run itself knows whether a time budget is spent; it is taken as spent here.
     seconds = None if setup.config.time_budget is None else float("-inf")
     limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
     if setup.prior is not None and (readings := read_readings(journal)) is not None:
         setup.take_readings(readings)
     with threadpool_limits(1):
-        drawn = ReadJournal(folder / _RANDOM) if setup.config.baseline == RANDOM else None
+        drawn = None
+        if setup.config.baseline == RANDOM:
+            drawn = ReadJournal(folder / _RANDOM, SEARCH_EVENTS)
         stages = make_stages(setup, journal, drawn, limit)
         return Result(setup, folder, stages)
 
@@ -153,7 +162,7 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         journal = files.enter_context(experiment.session(setup.recorded))
         drawn = None
         if config.baseline == RANDOM:
-            drawn = files.enter_context(Journal(folder / _RANDOM))
+            drawn = files.enter_context(Journal(folder / _RANDOM, SEARCH_EVENTS))
         limit = TimeLimit(config.time_budget, journal, workers=config.workers or 0, begun=begun)
         readings = None if setup.prior is None else read_readings(journal)
         trains_prior = setup.prior is not None and readings is None
@@ -326,8 +335,7 @@ def _finish(result: Result) -> None:
     if result.best is None:
         raise WorkFailed(why_no_winner(result))
     if (network := result.recommended) is not None:
-        export = result.folder / "export"
-        export.mkdir(exist_ok=True)
+        export = make_folder(result.folder / "export")
         plugins.load("exporters", "pytorch")().export(network, None, export)
         run_folder.write_family(result)
     _write_report(result)
