@@ -38,6 +38,7 @@ from mnas_search.experiments.search.prior.readings import (
 )
 from mnas_search.experiments.search.report.notes import why_no_winner
 from mnas_search.experiments.search.report.page import page
+from mnas_search.experiments.search.report.recorded import answers, names_code, stand_ins
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
 from mnas_search.experiments.search.stages.trainings import Stage
@@ -106,20 +107,30 @@ def resume(
 
 def reopen(folder: Path) -> Result:
     """Read what a run has found so far; nothing is evaluated or written, and a run under way is
-    not disturbed. Second opinions, which are predictions, are predicted again."""
-    setup = _setup(existing(RUN, folder), {})
-    journal = ReadJournal(folder / RUN.journal, SEARCH_EVENTS)
-    # Only the run itself knows whether a time budget is spent; it is taken as spent here.
-    seconds = None if setup.config.time_budget is None else float("-inf")
-    limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
-    if setup.prior is not None and (readings := read_readings(journal)) is not None:
-        setup.take_readings(readings)
-    with threadpool_limits(1):
-        drawn = None
-        if setup.config.baseline == RANDOM:
-            drawn = ReadJournal(folder / _RANDOM, SEARCH_EVENTS)
+    not disturbed. The user's code is run only where the journal does not have its answers."""
+    experiment = existing(RUN, folder, runs_code=False)
+    journals = _journals(folder)
+    events = [event for one in journals.values() for event in one.events]
+    replacing = stand_ins(experiment.recorded, events)
+    if replacing is None:
+        existing(RUN, folder)  # checks the code
+    with threadpool_limits(1), plugins.replaced(replacing or {}):
+        setup = _setup(experiment, {}, same=not replacing)
+        journal = journals[RUN.journal]
+        # Only the run itself knows whether a time budget is spent; it is taken as spent here.
+        seconds = None if setup.config.time_budget is None else float("-inf")
+        limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
+        if setup.prior is not None and (readings := read_readings(journal)) is not None:
+            setup.take_readings(readings)
+        drawn = journals[_RANDOM] if setup.config.baseline == RANDOM else None
         stages = make_stages(setup, journal, drawn, limit)
         return Result(setup, folder, stages)
+
+
+def _journals(folder: Path) -> dict[str, ReadJournal]:
+    """Read the journals of a run, by name."""
+    names = (RUN.journal, *([_RANDOM] if (folder / _RANDOM).exists() else []))
+    return {name: ReadJournal(folder / name, SEARCH_EVENTS) for name in names}
 
 
 def report(folder: Path) -> Path:
@@ -130,8 +141,9 @@ def report(folder: Path) -> Path:
     return _write_report(result)
 
 
-def _setup(experiment: Experiment, larger: dict[str, Any]) -> Setup:
-    """Resolve a run's own configuration, with larger budgets where they are given."""
+def _setup(experiment: Experiment, larger: dict[str, Any], *, same: bool = True) -> Setup:
+    """Resolve a run's own configuration, with larger budgets where they are given; `same` where
+    it has to be the same with today's files."""
     folder, recorded = experiment.folder, experiment.recorded
     options = {f.name: recorded[f.name] for f in fields(RunConfig) if f.name in recorded}
     options |= {name: value for name, value in larger.items() if value is not None}
@@ -143,7 +155,8 @@ def _setup(experiment: Experiment, larger: dict[str, Any]) -> Setup:
             f"{describe_exception(error)}"
         ) from error
     setup = Setup(config, lambda space: read_table(folder / TABLE), recorded)
-    check_same(RUN, folder, recorded, setup.recorded)
+    if same:
+        check_same(RUN, folder, recorded, setup.recorded)
     return setup
 
 
@@ -209,6 +222,12 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         finally:
             run_folder.write_tables(Result(setup, folder, stages))
         result = Result(setup, folder, stages, timing)
+        if stages.check is not None:
+            stages.check.keep_opinions()
+        if names_code(setup.recorded):
+            events = [event for one in _journals(folder).values() for event in one.events]
+            if (event := answers(setup, result, events)) is not None:
+                journal.append(event, sync=True)
         _finish(result)
         return result
 
