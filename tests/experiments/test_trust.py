@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+import mnas_search
 from mnas_search.common import plugins
 
 SOURCE = """
@@ -183,3 +184,19 @@ def test_runs_of_installed_plug_ins_need_no_trust(run_cli, tmp_path, monkeypatch
     assert run_cli("report", folder)[0] == 0 and (folder / "report.html").read_text() == page
     events = [json.loads(x)["event"] for x in (folder / "journal.jsonl").read_text().splitlines()]
     assert "opinion" in events and "answers" not in events
+
+
+def test_a_run_of_python_objects_can_be_reported_without_them(run_cli, tmp_path):
+    folder = tmp_path / "run"
+    mnas_search.search(
+        "400M",
+        evaluator=lambda architecture: 0.5,
+        controller="random_search",
+        trials=3,
+        workers=0,
+        output=folder,
+    )
+    page = (folder / "report.html").read_text()
+    assert run_cli("report", folder)[0] == 0
+    assert (folder / "report.html").read_text() == page
+    assert "Python object of the program that began the run" in run_cli("resume", folder)[2]
