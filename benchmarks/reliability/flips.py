@@ -179,7 +179,7 @@ def _of_training(folder: Path, image: Path) -> Iterator[Target]:
         folder / "config.json": (("resume", folder), predict),
         folder / "result.json": (("resume", folder),),
         export / "weights.pt": (predict,),
-        export / "weights.json": (predict,),
+        export / "weights.json": (predict, ("export", folder, "--to", "pytorch", "-o", out)),
         export / "weights.safetensors": (
             ("export", folder, "--to", "pytorch", *given, "-o", out),
         ),
@@ -249,7 +249,9 @@ def _result(called: Called, target: Target, place: Path, command: Sequence[objec
     report = folder / "report.html"
     patterns = ("best.json", "recommended.json", "result.json", "*.csv", "family/*.json")
     files = [file for pattern in patterns for file in folder.glob(pattern)]
-    files += [file for file in folder.glob("**/weights.*") if file.suffix != ".json"]
+    files += [
+        f for f in folder.glob("**/weights.*") if f.suffix != ".json" or folder != target.folder
+    ]
     return {
         "printed": _printed(called.out) if "json" in command else "",
         "report": report.read_text() if command[0] == "report" else "",

@@ -149,7 +149,7 @@ class Architecture:
         try:
             value = checked(value)
         except (TypeError, ValueError) as error:
-            raise InvalidArchitecture(str(error)) from None
+            raise InvalidArchitecture(f"the architecture {error}") from None
         given = _members(value, "an architecture")
         format_name, version = given.pop("format", None), given.pop("version", None)
         if format_name != FORMAT:
