@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnas_search.common.errors import UsageError
+from mnas_search.common.errors import UsageError, reason_of
 
 LAYOUT = "one folder of images per class, with or without train, val and test above them"
 SUFFIXES = frozenset(
@@ -94,7 +94,7 @@ def entries(folder: Path, passed_over: Counter[str] | None = None) -> list[tuple
         with os.scandir(folder) as found:
             pairs = sorted((entry.name, _is_folder(entry)) for entry in found)
     except OSError as error:
-        raise UsageError(f"cannot read {str(folder)!r}: {error.strerror}") from None
+        raise UsageError(f"cannot read {str(folder)!r}: {reason_of(error)}") from None
     if passed_over is not None:
         passed_over.update(name for name, _ in pairs if is_service(name))
     return [pair for pair in pairs if not is_service(pair[0])]

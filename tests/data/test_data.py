@@ -897,7 +897,7 @@ def learnable(root, count=20):
     for split in ("train", "test"):
         for called, level in (("dark", 40), ("light", 200)):
             for number in range(count):
-                shade = level + number
+                shade = level + number + (20 if split == "test" else 0)
                 save(root / split / called / f"{number}.png", (shade, shade, shade))
     return root
 
