@@ -6,8 +6,8 @@ liar"), so that parallel asks differ. It starts from random networks within the 
 keeps to them as `optuna_study` says. (The soft reward alone ranks networks the same for every
 target and would never lead a search to a tight one.)
 
-Beyond 500 finished trials, densities are fitted to the best 100 of them and the latest 400, so that
-a decision takes no longer however many there are. Optuna itself gives older trials less weight.
+Beyond 500 finished trials, densities are fitted to the best 100 of them and the latest 400, so
+that a decision takes no longer however many there are. Optuna itself gives older ones less weight.
 """
 
 import numpy as np
