@@ -183,7 +183,8 @@ def find_splits(root: Path) -> Splits | None:
     folders = subfolders(root)
     named = {folder: name for folder in folders if (name := split_name(folder.name))}
     inside = {folder: _unwrapped(folder) for folder in named}
-    classes = {folder: found for folder in named if (found := _class_names(inside[folder]))}
+    classes = {folder: _class_names(inside[folder]) for folder in named}
+    classes = {folder: below for folder, below in classes.items() if below}
     chosen = [f for f in classes if named[f].plain or _has_partner(f, named, classes)]
     if not chosen:
         _check_classes(root, folders, named)
