@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar, final
 
 from mnas_search.architecture.traced_network import Network
+from mnas_search.common.checks import shown
 from mnas_search.common.errors import MnasSearchError, describe_failure, shorten
 from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.trial import Evaluation, Failure, Stopped
@@ -187,7 +188,7 @@ class Measurement:
         try:
             for evaluation in self._evaluations:
                 if not isinstance(evaluation, Evaluation):
-                    raise TypeError(f"evaluate must yield Evaluation, got {evaluation!r}")
+                    raise TypeError(f"evaluate must yield Evaluation, got {shown(evaluation)}")
                 self.outcome = check(evaluation)
                 if isinstance(self.outcome, Failure):
                     self._evaluations.close()
