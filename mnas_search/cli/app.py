@@ -28,6 +28,7 @@ from mnas_search.cli import (
 from mnas_search.cli.fidelity import fidelity
 from mnas_search.cli.logs import StandardError, log_options, logging_session
 from mnas_search.common.errors import (
+    DamagedFile,
     MnasSearchError,
     UsageError,
     describe_exception,
@@ -113,7 +114,7 @@ def _run(arguments: Sequence[str] | None, console: StandardError) -> int:
         return 2
     except click.ClickException as error:
         return _fail(_one_line(error), 2)
-    except UsageError as error:
+    except (UsageError, DamagedFile) as error:
         return _fail(str(error), 2)
     except MnasSearchError as error:
         return _fail(str(error), 1)
