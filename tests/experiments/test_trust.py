@@ -81,7 +81,8 @@ def forget(marker):
 
 def run(run_cli, folder, file, *names, **options):
     code, _, err = run_cli(
-        *("run", "--target-flops", "2M", "--trials", 4, "--workers", 0, "--output", folder),
+        *("run", "--target-flops", "2M" if SPACE in names else "400M"),
+        *("--trials", 4, "--workers", 0, "--output", folder),
         *(f"--{option}={file}:{name}" for option, name in names),
         *(f"--{option}={value}" for option, value in options.items()),
     )
@@ -97,6 +98,7 @@ SPACE, CONTROLLER = ("space", "Space"), ("controller", "Control")
         (SPACE, ("evaluator", "score")),
         (SPACE, CONTROLLER, ("evaluator", "Measure")),
         (SPACE, CONTROLLER, ("evaluator", "Measure"), ("data", "data")),
+        (CONTROLLER,),  # with the built-in evaluator and its second opinions
     ],
 )
 def test_a_report_runs_no_code(run_cli, tmp_path, mine, monkeypatch, names):

@@ -34,13 +34,14 @@ _Events = Sequence[Mapping[str, Any]]
 def answers(setup: Setup, result: Result, events: _Events) -> dict[str, Any] | None:
     """Return the event of what the user's code answers, to append.
 
-    None where there is nothing new, and where a report needs the code after all: of networks that
-    are no chains of stages, of a prior, of second opinions.
+    None where there is nothing new, and where a report needs the code after all: for networks that
+    are no chains of stages, for a prior, for an evaluator with second opinions.
 
     Args:
         events: of the run's journals.
     """
-    if setup.config.prior is not None or setup.check is not None:
+    checked = setup.check is not None and "evaluator" in _own(setup.recorded)
+    if setup.config.prior is not None or checked:
         return None
     first = first_network(setup.space)
     found: dict[str, Any] = {}
