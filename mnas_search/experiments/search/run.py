@@ -23,7 +23,7 @@ from mnas_search.common.files import json_text, make_folder, write_atomically
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
 from mnas_search.experiments.listener import Listener
-from mnas_search.experiments.runners import drive
+from mnas_search.experiments.runners import check_travels, drive
 from mnas_search.experiments.search import folder as run_folder
 from mnas_search.experiments.search.checks import RANDOM
 from mnas_search.experiments.search.config import Setup
@@ -68,7 +68,9 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     experiment = Experiment(RUN, output)  # before a table is built, for minutes
     recorded = experiment.recorded if experiment.resumed else None
     setup = Setup(config, table_of(config, output, listener), recorded)
-    _check_travels(setup)
+    workers, resources = setup.config.workers, setup.evaluator.resources
+    check_travels(setup.config.evaluator, setup.evaluator, resources, workers)
+    check_travels(setup.config.space, first_network(setup.space), resources, workers)
     if not experiment.resumed:
         setup.warm_start()
         _plan_prior(setup, listener)
@@ -76,20 +78,6 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     files = {} if table is None else {TABLE: json_text(table.to_dict())}
     experiment.make(setup.recorded, _stem(setup.objective), files)
     return _run(setup, experiment, listener, begun)
-
-
-def _check_travels(setup: Setup) -> None:
-    """Refuse what is the user's own and cannot travel to the workers."""
-    config = setup.config
-    if not config.workers or setup.evaluator.resources is None:
-        return
-    for option, name in (("evaluator", config.evaluator), ("space", config.space)):
-        if name is not None and plugins.has_content(name):
-            from mnas_search.experiments.runners.travel import check_travels  # imports Ray
-
-            own = option == "evaluator"
-            what = setup.evaluator if own else first_network(setup.space)
-            check_travels(what, f"{option} {name!r}")
 
 
 def resume(
