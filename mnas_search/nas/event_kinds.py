@@ -132,6 +132,9 @@ SEARCH_EVENTS: EventKinds = {
     },
     "prior reading": {**TRAINING, "network": COUNT},
     "prior": {"readings": COUNT, "seconds": SECONDS},
+}
+# Of the journal `answers.jsonl`: what a report would otherwise ask code for.
+ANSWER_EVENTS: EventKinds = {
     "answers": {
         "decisions": Member(text="a list", accepts=lambda value: isinstance(value, list)),
         "first": OBJECT,

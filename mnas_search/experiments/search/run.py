@@ -7,7 +7,7 @@ be refused is refused before a folder is made.
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -38,14 +38,14 @@ from mnas_search.experiments.search.prior.readings import (
 )
 from mnas_search.experiments.search.report.notes import why_no_winner
 from mnas_search.experiments.search.report.page import page
-from mnas_search.experiments.search.report.recorded import answers, names_code, stand_ins
+from mnas_search.experiments.search.report.recorded import ANSWERS, answers, names_code, stand_ins
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
 from mnas_search.experiments.search.stages.trainings import Stage
 from mnas_search.experiments.search.time_limit import TimeLimit, seconds_spent
-from mnas_search.nas.event_kinds import SEARCH_EVENTS
+from mnas_search.nas.event_kinds import ANSWER_EVENTS, SEARCH_EVENTS
 from mnas_search.nas.job import SequentialQueue, TimedQueue
-from mnas_search.nas.journal import Journal, ReadJournal
+from mnas_search.nas.journal import Events, Journal, MemoryJournal, ReadJournal, read_events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.contract import first_network
 from mnas_search.nas.trial import Evaluation, Trial
@@ -97,9 +97,10 @@ def reopen(folder: Path) -> Result:
     """Read what a run has found so far; nothing is evaluated or written, and a run under way is
     not disturbed. The user's code is run only where the journal does not have its answers."""
     experiment = existing(RUN, folder, runs_code=False)
-    journals = _journals(folder)
-    events = [event for one in journals.values() for event in one.events]
-    replacing = stand_ins(experiment.recorded, events)
+    journals, answered = _journals(folder), MemoryJournal()
+    if (folder / ANSWERS).exists():
+        answered.events += read_events(folder / ANSWERS, ANSWER_EVENTS)
+    replacing = stand_ins(experiment.recorded, _events(journals), answered.events)
     if replacing is None:
         existing(RUN, folder)  # checks the code
     with threadpool_limits(1), plugins.replaced(replacing or {}):
@@ -111,7 +112,7 @@ def reopen(folder: Path) -> Result:
         if setup.prior is not None and (readings := read_readings(journal)) is not None:
             setup.take_readings(readings)
         drawn = journals[_RANDOM] if setup.config.baseline == RANDOM else None
-        stages = make_stages(setup, journal, drawn, limit)
+        stages = make_stages(setup, journal, drawn, limit, answers=answered)
         return Result(setup, folder, stages)
 
 
@@ -119,6 +120,10 @@ def _journals(folder: Path) -> dict[str, ReadJournal]:
     """Read the journals of a run, by name."""
     names = (RUN.journal, *([_RANDOM] if (folder / _RANDOM).exists() else []))
     return {name: ReadJournal(folder / name, SEARCH_EVENTS) for name in names}
+
+
+def _events(journals: Mapping[str, ReadJournal]) -> list[dict[str, Any]]:
+    return [event for journal in journals.values() for event in journal.events]
 
 
 def report(folder: Path) -> Path:
@@ -188,7 +193,10 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
             assert evaluation.rung is not None
             listener.on_rung(trial, evaluation.rung, evaluation.accuracy)
 
-        stages = make_stages(setup, journal, drawn, limit, on_trial, on_rung)
+        answered: Events = MemoryJournal()
+        if setup.check is not None or names_code(setup.recorded):
+            answered = files.enter_context(Journal(folder / ANSWERS, ANSWER_EVENTS))
+        stages = make_stages(setup, journal, drawn, limit, on_trial, on_rung, answered)
         search = stages.search
         fresh = not any(event["event"] in ("ask", "warm start") for event in journal.events)
         if not trains_prior:
@@ -213,9 +221,9 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         if stages.check is not None:
             stages.check.keep_opinions()
         if names_code(setup.recorded):
-            events = [event for one in _journals(folder).values() for event in one.events]
-            if (event := answers(setup, result, events)) is not None:
-                journal.append(event, sync=True)
+            event = answers(setup, result, _events(_journals(folder)), answered.events)
+            if event is not None:
+                answered.append(event, sync=True)
         _finish(result)
         return result
 

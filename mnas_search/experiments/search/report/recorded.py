@@ -1,6 +1,6 @@
-"""What a report needs of the user's code, in the journal: so that it is written without the code.
+"""What a report needs of the user's code, journalled, so that it is written without the code.
 
-At the end of a session with code of the user's own, its answers are journalled: the networks of
+At the end of a session with code of the user's own, `answers.jsonl` gets its answers: networks of
 the proposals, the decisions, the controller's estimates, what the evaluator says of itself. From
 them `stand_ins` makes plug-ins for `plugins.replaced`, which answer the same and run nothing.
 """
@@ -27,11 +27,14 @@ from mnas_search.nas.space.choices import Choices, Codes, Decision, encode
 from mnas_search.nas.space.contract import SearchSpace, decode, first_network
 from mnas_search.nas.trial import Evaluation, Trial
 
+ANSWERS = "answers.jsonl"  # the journal of answers
 EVENT = "answers"
 _Events = Sequence[Mapping[str, Any]]
 
 
-def answers(setup: Setup, result: Result, events: _Events) -> dict[str, Any] | None:
+def answers(
+    setup: Setup, result: Result, events: _Events, before: _Events
+) -> dict[str, Any] | None:
     """Return the event of what the user's code answers, to append.
 
     None where there is nothing new, and where a report needs the code after all: for networks that
@@ -39,6 +42,7 @@ def answers(setup: Setup, result: Result, events: _Events) -> dict[str, Any] | N
 
     Args:
         events: of the run's journals.
+        before: of the journal of answers.
     """
     checked = setup.check is not None and "evaluator" in _own(setup.recorded)
     if setup.config.prior is not None or checked:
@@ -67,7 +71,7 @@ def answers(setup: Setup, result: Result, events: _Events) -> dict[str, Any] | N
         },
         "phase": "end",
     }
-    last = _last(events)
+    last = _last(before)
     same = last is not None and all(last.get(name) == event[name] for name in event)
     return None if same else event
 
@@ -77,12 +81,20 @@ def names_code(config: Mapping[str, Any]) -> bool:
     return bool(_own(config))
 
 
-def stand_ins(config: Mapping[str, Any], events: _Events) -> dict[str, Any] | None:
+def stand_ins(
+    config: Mapping[str, Any], events: _Events, answered: _Events
+) -> dict[str, Any] | None:
     """Return plug-ins by name that answer as the user's code did; empty for a run without such
-    code, None where the journal does not have all answers."""
+    code, None where not all answers are there.
+
+    Args:
+        config: the run's options.
+        events: of the run's journals.
+        answered: of the journal of answers.
+    """
     if not _own(config):
         return {}
-    if (event := _last(events)) is None:
+    if (event := _last(answered)) is None:
         return None
     try:
         return _stand_ins(config, event, events)

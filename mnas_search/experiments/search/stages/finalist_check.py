@@ -22,7 +22,7 @@ from mnas_search.experiments.search.stages.trainings import SeededTrainings
 from mnas_search.nas.core import Search
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import EvaluationJob, measure
-from mnas_search.nas.journal import Events
+from mnas_search.nas.journal import Events, MemoryJournal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Evaluation, Trial, rank
 
@@ -70,6 +70,7 @@ class FinalistCheck:
 
     Args:
         searched, check: the two predictors.
+        answers: the journal of second opinions; None keeps none.
     """
 
     def __init__(
@@ -82,13 +83,14 @@ class FinalistCheck:
         baseline: Architecture | None,
         seed: int,
         journal: Events,
+        answers: Events | None = None,
     ) -> None:
         self._search, self._objective = search, objective
         self._predictors, self._baseline = (searched, check), baseline
-        self._journal = journal
+        self._answers = answers = answers or MemoryJournal()
         self._opinions: dict[str, tuple[Evaluation, Evaluation] | None] = {
             event["fingerprint"]: (_read(event["searched"]), _read(event["checked"]))
-            for event in journal.events
+            for event in answers.events
             if event["event"] == _EVENT
         }
         self._kept = set(self._opinions)  # in the journal
@@ -128,7 +130,7 @@ class FinalistCheck:
             if fingerprint not in self._kept:
                 opinions = {"searched": _written(one.searched), "checked": _written(one.checked)}
                 event = {"event": _EVENT, "fingerprint": fingerprint, **opinions}
-                self._journal.append({**event, "phase": "finals"}, sync=True)
+                self._answers.append({**event, "phase": "finals"}, sync=True)
                 self._kept.add(fingerprint)
 
     def _score(self, trial: Trial | None, network: Network) -> Finalist | None:
