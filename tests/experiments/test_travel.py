@@ -14,8 +14,8 @@ UNPACK = """
 import pickle, sys
 from mnas_search.experiments.runners.travel import unpack
 evaluator = unpack(pickle.load(sys.stdin.buffer))
-from mnas_search.reference import mnasnet_a1
-print(next(iter(evaluator.evaluate(mnasnet_a1, seed=0))).accuracy)
+from mnas_search.architecture.published import architecture
+print(next(iter(evaluator.evaluate(architecture("mnasnet_a1"), seed=0))).accuracy)
 """
 
 LOCKED = """
