@@ -1,6 +1,7 @@
 """The command group, and how errors become one line and an exit code.
 
-Exit codes: 0 done; 1 the work failed; 2 wrong usage; 130 interrupted.
+Exit codes: 0 done; 1 the work failed; 2 wrong usage; 130 interrupted (Ctrl-C); 143 terminated
+(SIGTERM).
 """
 
 import difflib
@@ -28,6 +29,7 @@ from mnas_search.cli import (
 from mnas_search.cli.fidelity import fidelity
 from mnas_search.cli.logs import StandardError, log_options, logging_session
 from mnas_search.common.errors import MnasSearchError, UsageError, shorten, single_line
+from mnas_search.common.processes.signals import Terminated, ending_in_order
 
 _LOG = logging.getLogger(__name__)
 _LONGEST = 1_200  # characters of a message
@@ -72,7 +74,7 @@ for _command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    with logging_session() as console:
+    with logging_session() as console, ending_in_order():
         code = _run(arguments, console)
     sys.exit(code)
 
@@ -96,7 +98,9 @@ def _run(arguments: Sequence[str] | None, console: StandardError) -> int:
         return _fail(str(error), 2)
     except MnasSearchError as error:
         return _fail(str(error), 1)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__ or error, Terminated):  # click raises its own from either
+            return _fail("terminated", 143)
         return _fail("interrupted", 130)
     except BrokenPipeError:
         # The reader (head, less) has seen enough; keep the interpreter from writing on at exit.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mnas_search.common.errors import UsageError
+from mnas_search.common.processes.signals import keeping_sigterm
 
 _LOG = logging.getLogger(__name__)
 # Ray reads these when it is imported or started.
@@ -44,7 +45,8 @@ def cluster(address: str | None, *, cpus: float, gpus: float, what: str) -> Iter
         # "local" starts a new cluster even if RAY_ADDRESS names another one.
         shared |= {"num_cpus": max(1, round(cpus)), "include_dashboard": False}
     try:
-        ray.init(address=address or "local", **shared)
+        with keeping_sigterm():
+            ray.init(address=address or "local", **shared)
     except ConnectionError as error:
         raise UsageError(
             f"no Ray cluster at {address!r}: {error} (a cluster that asks for a token needs "
@@ -58,4 +60,5 @@ def cluster(address: str | None, *, cpus: float, gpus: float, what: str) -> Iter
         _LOG.info("Ray %s, with %g GPUs", joined, available)
         yield available
     finally:
-        ray.shutdown()
+        with keeping_sigterm():
+            ray.shutdown()
