@@ -40,7 +40,7 @@ class ExperimentKind:
     parent: str  # folder of new experiments
     journal: str = "journal.jsonl"  # file name of the journal, or of the lock where there is none
     # options that a resumed experiment may change
-    may_differ: tuple[str, ...] = ("workers", "gpus_per_trial", "ray_address")
+    may_differ: tuple[str, ...] = ("workers", "gpus_per_trial", "ray_address", "trial_timeout")
     # options that may become larger: numbers, or lists that keep their items
     may_grow: tuple[str, ...] = ()
 

@@ -4,8 +4,9 @@ Tune asks our searcher for a trial whenever a worker is free; the searcher asks 
 for more jobs than there are workers, so that every proposal can use all finished results.
 Actors are reused from trial to trial (starting one and importing torch takes seconds), the
 evaluators with their data are put into the object store once, and a worker that dies is replaced
-and its job tried once more. A trial reports at every rung, and a scheduler tells Tune whether the
-queue lets it continue. The journal replaces Tune's own checkpoints and resume.
+and its job tried once more; not where it ended itself because the job had timed out and could not
+be interrupted. A trial reports at every rung, and a scheduler tells Tune whether the queue lets it
+continue. The journal replaces Tune's own checkpoints and resume.
 
 Importing this module imports Ray.
 """
@@ -17,14 +18,25 @@ import shutil
 import tempfile
 import time
 import warnings
+from dataclasses import dataclass, field
 from typing import Any, final
 
 from mnas_search.common import plugins
 from mnas_search.common.errors import MnasSearchError, WorkFailed, single_line
 from mnas_search.common.machine import keep_freed_memory
+from mnas_search.common.processes.alarm import GRACE
 from mnas_search.common.ray_cluster import cluster
+from mnas_search.experiments.runners.limits import NO_LIMITS, TrialLimits
 from mnas_search.nas.evaluator import Evaluator, Resources
-from mnas_search.nas.job import AnyJob, EvaluatorPool, Job, JobQueue, Measurement, Outcome
+from mnas_search.nas.job import (
+    TIMED_OUT,
+    AnyJob,
+    EvaluatorPool,
+    Job,
+    JobQueue,
+    Measurement,
+    Outcome,
+)
 from mnas_search.nas.trial import Evaluation, Failure, Stopped
 
 _LOG = logging.getLogger(__name__)
@@ -56,8 +68,10 @@ def run_on_ray(
     workers: int,
     gpus_per_trial: float | None = None,
     address: str | None = None,
+    limits: TrialLimits = NO_LIMITS,
 ) -> None:
-    """Carry out jobs until the queue has finished, at most `workers` at a time.
+    """Carry out jobs until the queue has finished, or one of them is cut off; at most `workers` at
+    a time.
 
     Args:
         gpus_per_trial: overrides the evaluators' own resources; by default jobs share all GPUs.
@@ -72,11 +86,12 @@ def run_on_ray(
             if gpus is None:
                 # A whole one, or a half, a third, ...: other shares would leave workers without.
                 gpus = 1 / max(1, math.ceil(workers / found)) if found else 0
-            _tune(queue, evaluators, workers, {"CPU": wanted.cpus, "GPU": gpus})
+            resources = {"CPU": wanted.cpus, "GPU": gpus}
+            _tune(_Feeder(queue, workers, limits), evaluators, workers, resources)
 
 
 def _tune(
-    queue: JobQueue[AnyJob],
+    feeder: "_Feeder",
     evaluators: Evaluator | EvaluatorPool,
     workers: int,
     resources: dict[str, float],
@@ -85,7 +100,6 @@ def _tune(
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
     for module in plugins.modules_from_files():
         cloudpickle.register_pickle_by_value(module)  # the users' own files travel by content
-    feeder = _Feeder(queue, workers)
     worker = tune.with_resources(tune.with_parameters(_Worker, evaluators=evaluators), resources)
     tune_config = tune.TuneConfig(
         search_alg=feeder,
@@ -101,9 +115,12 @@ def _tune(
         verbose=0,
         failure_config=tune.FailureConfig(max_failures=1),
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        callbacks=[_Watch(feeder)],
     )
     try:
         tune.Tuner(worker, tune_config=tune_config, run_config=run_config).fit()
+    except _CutOff:
+        return
     except RuntimeError as error:
         # How Tune reports unexpected ends, such as workers killed for lack of memory.
         first = str(error).splitlines()[:1]
@@ -112,7 +129,7 @@ def _tune(
         shutil.rmtree(scratch, ignore_errors=True)
     if feeder.error is not None:
         raise feeder.error
-    if not queue.finished:
+    if not feeder.finished:
         raise WorkFailed("Ray Tune ended before the work was done")
 
 
@@ -142,12 +159,13 @@ class _Meeting:
 class _Feeder(Searcher):  # type: ignore[misc]
     """Tune's view of the queue: first a meeting of all workers, then the jobs."""
 
-    def __init__(self, queue: JobQueue[Any], workers: int) -> None:
+    def __init__(self, queue: JobQueue[Any], workers: int, limits: TrialLimits) -> None:
         super().__init__(metric="accuracy", mode="max")
-        self._queue, self._workers = queue, workers
+        self._queue, self._workers, self._limits = queue, workers, limits
         self._meeting = ray.remote(num_cpus=0)(_Meeting).remote(workers)
         self._invitations = workers
         self._open: dict[str, Job | None] = {}
+        self._clocks: dict[str, _JobClock] = {}  # of the jobs under way
         self.error: BaseException | None = None  # what ends the run
 
     def __reduce__(self) -> Any:
@@ -170,7 +188,34 @@ class _Feeder(Searcher):  # type: ignore[misc]
         if job is None:
             return Searcher.FINISHED if not full and self._queue.finished else None
         self._open[trial_id] = job
-        return {"job": job}
+        limits = self._limits
+        self._clocks[trial_id] = _JobClock(limit=limits.seconds, cut_off=limits.until_cut_off)
+        return {"job": job, "limit": limits.seconds}
+
+    @property
+    def finished(self) -> bool:
+        """Whether all jobs are done."""
+        return self._queue.finished
+
+    def restart(self, trial_id: str) -> None:
+        """Take that a job begins anew, its worker being lost."""
+        if trial_id in self._clocks:
+            self._clocks[trial_id].begun = time.monotonic()
+
+    @property
+    def timed_out(self) -> set[str]:
+        """The trials whose worker, if it is lost now, has ended itself for having timed out."""
+        now = time.monotonic()
+        return {k for k, clock in self._clocks.items() if now - clock.begun >= clock.limit + GRACE}
+
+    def check_cut_off(self) -> None:
+        """Raise `_CutOff` where the end of the run's time cuts off a job."""
+        left = self._limits.left  # may grow, as more is known of the jobs' duration
+        if left <= 0 and any(time.monotonic() > clock.cut_off for clock in self._clocks.values()):
+            for job in filter(None, self._open.values()):
+                self._queue.release(job)
+                self._limits.cut += 1
+            raise _CutOff
 
     def should_continue(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Return whether a trial continues after its current rung."""
@@ -187,7 +232,8 @@ class _Feeder(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        job = self._open.pop(trial_id, None)
+        job, timed_out = self._open.pop(trial_id, None), trial_id in self.timed_out
+        self._clocks.pop(trial_id, None)
         if job is None:
             if not self._invitations and None not in self._open.values():
                 ray.kill(self._meeting)  # an idle actor costs a hundredth of a CPU, and memory
@@ -197,10 +243,12 @@ class _Feeder(Searcher):  # type: ignore[misc]
         # An exception would make Tune call this again; it is kept, and raised at the end.
         try:
             if error or result is None:
-                self._queue.record(job, Failure(reason="worker lost, twice"), 0.0)
+                lost = TIMED_OUT if timed_out else Failure(reason="worker lost, twice")
+                self._queue.record(job, lost, 0.0)
             elif result["error"] is not None:
                 self.error = result["error"]
             else:
+                self._limits.record(result["outcome"], result["seconds"])
                 self._queue.record(job, result["outcome"], result["seconds"])
         except Exception as unexpected:
             self.error = unexpected
@@ -224,13 +272,47 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         return FIFOScheduler, ()  # as the searcher's
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Log a lost worker; Tune repeats its job once."""
+        """Log a lost worker; Tune repeats its job once, unless `_Watch` forbade it."""
         _LOG.warning("the worker of %s was lost", trial)
+        if trial.max_failures:
+            self._feeder.restart(trial.trial_id)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         should_continue = self._feeder.should_continue(trial.trial_id, result)
         decision: str = self.CONTINUE if should_continue else self.STOP
         return decision
+
+
+class _CutOff(BaseException):
+    """The end of a run's time cuts off what still runs; Tune passes it on, as it does Ctrl-C."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _JobClock:
+    """When a job under way has timed out, and when it is cut off."""
+
+    limit: float  # seconds
+    cut_off: float  # time.monotonic()
+    begun: float = field(default_factory=time.monotonic)
+
+
+@final
+class _Watch(tune.Callback):  # type: ignore[misc]
+    """Looks at the jobs under way several times a second."""
+
+    def __init__(self, feeder: _Feeder) -> None:
+        self._feeder = feeder
+
+    def __reduce__(self) -> Any:
+        return tune.Callback, ()  # as the searcher's
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Forbid Tune to repeat what has timed out; cut off what runs too long."""
+        late = self._feeder.timed_out
+        for trial in trials if late else ():
+            if trial.trial_id in late:
+                trial.max_failures = 0
+        self._feeder.check_cut_off()
 
 
 class _Worker(tune.Trainable):  # type: ignore[misc]
@@ -249,7 +331,8 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
         if self._measurement is not None and self._measurement.rung is not None:
             self._measurement.stop()
         job: Job | None = new_config["job"]
-        self._measurement = None if job is None else Measurement(self._evaluators, job)
+        limit = new_config.get("limit", math.inf)
+        self._measurement = None if job is None else Measurement(self._evaluators, job, limit)
         self._meeting: Any = new_config.get("meeting")
         return True
 
