@@ -11,7 +11,7 @@ from mnas_search.benchmarks.ranking import networks
 from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.benchmarks.ranking.trials import Trial
 from mnas_search.benchmarks.tasks_over_processes import Note
-from mnas_search.common.errors import WorkFailed
+from mnas_search.common.errors import WorkFailed, reason_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class Store:
                     torn = stream.read(1) != b"\n"
                 stream.write(b"\n" * torn + json.dumps(content).encode() + b"\n")
         except OSError as error:
-            raise WorkFailed(f"cannot write {file}: {error.strerror}") from error
+            raise WorkFailed(f"cannot write {file}: {reason_of(error)}") from error
 
     def _file(self, trial: Trial) -> Path:
         digest = hashlib.sha256(repr((trial.measure, trial.seed)).encode()).hexdigest()[:8]

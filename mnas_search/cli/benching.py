@@ -1,7 +1,5 @@
 """Run the project's own benchmarks."""
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from mnas_search.cli.options import (
     run_option,
 )
 from mnas_search.common.errors import UsageError
+from mnas_search.common.render.output import echo
 
 
 @click.group()
@@ -167,16 +166,15 @@ def fit(
     from mnas_search.experiments.fit.config import FitConfig
 
     benchmark = load_benchmark("fitting")
-    with redirect_stdout(sys.stderr):  # what Ray prints
-        outcome = benchmark.run(
-            FitConfig(data=data, time=time, **options),
-            results=results,
-            seeds=seeds,
-            arms=split_names(arms) or benchmark.ARMS,
-            report_only=report_only,
-            listener=FitConsole,
-            note=note_line,
-        )
+    outcome = benchmark.run(
+        FitConfig(data=data, time=time, **options),
+        results=results,
+        seeds=seeds,
+        arms=split_names(arms) or benchmark.ARMS,
+        report_only=report_only,
+        listener=FitConsole,
+        note=note_line,
+    )
     print_outcome(outcome, form, unit="fit")
 
 
@@ -261,7 +259,7 @@ def paper(folder: Path | None, output: Path | None, force: bool, form: str) -> N
         return
     report.show(found)
     for file in files:
-        click.echo(str(file))
+        echo(str(file))
 
 
 @bench.command()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, final
 
 import click
 
-from mnas_search.common.errors import UsageError
+from mnas_search.common.errors import UsageError, reason_of
 
 _PACKAGE = logging.getLogger("mnas_search")
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -100,7 +100,7 @@ def _open_log_file(context: click.Context, parameter: click.Parameter, path: str
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(
-            f"--log-file must be a file that can be written, got {path!r}: {error.strerror}"
+            f"--log-file must be a file that can be written, got {path!r}: {reason_of(error)}"
         ) from None
     handler.setFormatter(logging.Formatter(_FORMAT))
     _PACKAGE.addHandler(handler)

@@ -1,8 +1,7 @@
 """The commands `run`, `resume` and `evaluate`."""
 
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,9 +74,7 @@ def _finish(form: str, work: "Callable[[Listener], Result]") -> None:
     from mnas_search.experiments.search.report.printed import print_result
     from mnas_search.experiments.search.report.summary import summary
 
-    # What Ray has to say of a lost worker it prints; tables and JSON stand alone.
-    command = "mnas-search resume"
-    with followed("run folder", "candidates", command) as console, redirect_stdout(sys.stderr):
+    with followed("run folder", "candidates", "mnas-search resume") as console:
         result = work(console)
     if form == "json":
         print_json(summary(result))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mnas_search.common.errors import RunFolderError, WorkFailed
+from mnas_search.common.errors import RunFolderError, WorkFailed, reason_of
 
 MAX_TEXT_BYTES = 10_000_000  # an architecture has a few thousand
 _SUFFIX = ".mnas-search.tmp"
@@ -66,7 +66,7 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
                 temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise WorkFailed(f"cannot write {path}: {error.strerror}") from error
+        raise WorkFailed(f"cannot write {path}: {reason_of(error)}") from error
     return path
 
 
@@ -110,14 +110,14 @@ def atomic_directory(folder: Path) -> Iterator[Path]:
         remove_leftovers(folder)
         temporary.mkdir()
     except OSError as error:
-        raise WorkFailed(f"cannot write {folder}: {error.strerror}") from error
+        raise WorkFailed(f"cannot write {folder}: {reason_of(error)}") from error
     try:
         with _locked(temporary):
             yield temporary
             try:
                 _move(temporary, folder, new=new)
             except OSError as error:
-                raise WorkFailed(f"cannot write {folder}: {error.strerror}") from error
+                raise WorkFailed(f"cannot write {folder}: {reason_of(error)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from mnas_search.common.errors import UsageError, single_line
+from mnas_search.common.errors import UsageError, reason_of, single_line
 from mnas_search.data.source import Source
 from mnas_search.data.splits import SPLITS
 from mnas_search.data.values import Dataset, Split
@@ -101,5 +101,5 @@ def _write(file: Path, dataset: Dataset) -> None:
         _LOG.warning(
             "decoded images are not kept, and are decoded again next time: cannot write %s: %s "
             "(MNAS_SEARCH_CACHE names another folder)",
-            *(file.parent, error.strerror),
+            *(file.parent, reason_of(error)),
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnas_search.common.errors import UsageError
+from mnas_search.common.errors import UsageError, reason_of
 from mnas_search.data.decode import SUFFIXES, decode_all, median_shorter_side
 from mnas_search.data.source import Source, stamps
 from mnas_search.data.splits import assemble, named
@@ -147,7 +147,7 @@ def _entries(folder: Path) -> list[str]:
     try:
         return sorted(os.listdir(folder))
     except OSError as error:
-        raise UsageError(f"cannot read {str(folder)!r}: {error.strerror}") from None
+        raise UsageError(f"cannot read {str(folder)!r}: {reason_of(error)}") from None
 
 
 def image_files(paths: Iterable[Path]) -> tuple[Path, ...]:

@@ -59,7 +59,9 @@ class Experiment:
     """
 
     def __init__(self, kind: ExperimentKind, output: Path | None) -> None:
-        self._kind, self._folder = kind, output
+        # Absolute from the start: the user's code may change the working directory.
+        self._kind, self._parent = kind, Path(kind.parent).absolute()
+        self._folder = output = None if output is None else output.absolute()
         self.resumed, self.recorded = False, dict[str, Any]()
         if output is None:
             return
@@ -97,7 +99,7 @@ class Experiment:
             check_same(self._kind, self.folder, self.recorded, config)
             return self.folder
         if self._folder is None:
-            self._folder = folders.new_folder(Path(self._kind.parent), stem)
+            self._folder = folders.new_folder(self._parent, stem)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             for name, text in (files or {}).items():

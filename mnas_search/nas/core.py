@@ -35,7 +35,7 @@ from mnas_search.nas.job import EvaluationJob, JobQueue, Outcome
 from mnas_search.nas.journal import Events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.choices import Choices, encode
-from mnas_search.nas.space.contract import SearchSpace
+from mnas_search.nas.space.contract import SearchSpace, decode
 from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.trial import Asked, Evaluation, Trial, rank
 
@@ -172,8 +172,8 @@ class Search(JobQueue[EvaluationJob]):
             codes = np.array([encode(self._space.decisions, trial.choices) for trial in told])
             with error_context("the controller's estimate"):
                 means = self._controller.estimate(codes)  # may fit a model
-            pairs = () if means is None else zip(told, means, strict=True)
-            self._estimates = {trial.number: float(mean) for trial, mean in pairs}
+                pairs = () if means is None else zip(told, means, strict=True)
+                self._estimates = {trial.number: float(mean) for trial, mean in pairs}
         return self._estimates or {}
 
     def costs(self, network: Network) -> dict[str, float]:
@@ -257,8 +257,7 @@ class Search(JobQueue[EvaluationJob]):
             choices = dict(self._wanted.popleft())
             network = self._decode(choices)
             asked = self._note_ask(choices, network)
-            with error_context(f"the controller's replay of ask {number}"):
-                self._controller.replay(asked)
+            self._take_back(asked)
             return asked, network
         with error_context(f"the controller's ask {number}"):
             choices = dict(self._controller.ask(np.random.default_rng((self._seed, number))))
@@ -280,11 +279,7 @@ class Search(JobQueue[EvaluationJob]):
         return asked
 
     def _decode(self, choices: Choices) -> Network:
-        with error_context("the search space's decode"):
-            network = self._space.decode(choices)
-            if not isinstance(network, Network):
-                raise TypeError(f"{network!r} is no Architecture or TracedNetwork")
-        return network
+        return decode(self._space, choices)
 
     def _note(self, asked: Asked) -> None:
         self._asked.append(asked)
@@ -352,13 +347,17 @@ class Search(JobQueue[EvaluationJob]):
                     self._wanted.popleft()
                 repeated = asked.duplicate_of is not None
                 self._duplicates_in_a_row = self._duplicates_in_a_row + 1 if repeated else 0
-                self._controller.replay(asked)
+                self._take_back(asked)
             elif event["event"] == "rung" and self._stopping is not None:
                 self._stopping.should_continue(event["trial"], event["rung"], event["reward"])
             elif event["event"] == "tell":
                 trial = read_trial(self._asked[event["trial"]], event, self._objective)
                 self._keep(trial)
-                self._controller.replay(trial)
+                self._take_back(trial)
+
+    def _take_back(self, event: Asked | Trial) -> None:
+        with error_context(f"the controller's replay of trial {event.number}"):
+            self._controller.replay(event)
 
     def _take_warm_start(self, event: Mapping[str, Any]) -> None:
         for results in event["known"]:
@@ -376,7 +375,6 @@ class Search(JobQueue[EvaluationJob]):
             self._note(asked)
             self._warm.add(asked.number)
             self._keep(trial)
-            with error_context("the controller's replay of a warm start"):
-                self._controller.replay(asked)
-                self._controller.replay(trial)
+            self._take_back(asked)
+            self._take_back(trial)
         self._wanted.extend(event["wanted"])

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.architecture.traced_network import Network
+from mnas_search.common.checks import check_number
 from mnas_search.nas.space.choices import Codes
 from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
 from mnas_search.nas.trial import Evaluation
@@ -35,6 +36,11 @@ class Resources:
 
     cpus: float = 1
     gpus: float | None = 0
+
+    def __post_init__(self) -> None:
+        check_number("cpus", self.cpus, "[0, inf)")
+        if self.gpus is not None:
+            check_number("gpus", self.gpus, "[0, inf)")
 
 
 class Evaluator(ABC):

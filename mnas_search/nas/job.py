@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TextIO, TypeVar, final
 
 from mnas_search.architecture.traced_network import Network
-from mnas_search.common.errors import MnasSearchError, WorkFailed, single_line
+from mnas_search.common.errors import MnasSearchError, WorkFailed, describe_failure, shorten
 from mnas_search.common.processes.alarm import TimedOut, interrupted_after
 from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.trial import Evaluation, Failure, Stopped
 
 Outcome = Evaluation | Failure | Stopped
 TIMED_OUT = Failure(reason="timed out")  # unlike other failures, never tried again
+_MAX_REASON = 300  # characters
 
 
 @final
@@ -218,13 +219,13 @@ class Measurement:
         except MemoryError:
             self.outcome = Failure(reason="out of memory")
         except (Exception, SystemExit) as error:
-            first = str(error).splitlines()[:1]
-            reason = single_line(f"{type(error).__name__}: {''.join(first)}")[:300]
-            self.outcome = Failure(reason=reason)
+            self.outcome = Failure(reason=shorten(describe_failure(error), _MAX_REASON))
         self.seconds += time.perf_counter() - start
 
     def _advance(self) -> None:
         for evaluation in self._evaluations:
+            if not isinstance(evaluation, Evaluation):
+                raise TypeError(f"evaluate must yield Evaluation, got {evaluation!r}")
             self.outcome = check(evaluation)
             if isinstance(self.outcome, Failure):
                 self._evaluations.close()
@@ -269,4 +270,8 @@ def check(evaluation: Evaluation) -> Evaluation | Failure:
     if not 0 <= accuracy <= 1:
         return Failure(reason=f"accuracy must be a fraction from 0 to 1, got {accuracy:g}")
     rung = None if evaluation.rung is None else int(evaluation.rung)
-    return replace(evaluation, accuracy=accuracy, rung=rung)
+    std = None if evaluation.std is None else float(evaluation.std)
+    info = evaluation.info
+    if info and info.get("test") is not None:
+        info = {**info, "test": float(info["test"])}
+    return replace(evaluation, accuracy=accuracy, rung=rung, std=std, info=info)

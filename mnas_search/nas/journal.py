@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, final
 
-from mnas_search.common.errors import RunFolderError, WorkFailed
+from mnas_search.common.errors import RunFolderError, WorkFailed, reason_of
 from mnas_search.common.files import check_ordinary, lock
 
 
@@ -76,7 +76,7 @@ class Journal:
                 os.fsync(self._file.fileno())
         except OSError as error:
             raise WorkFailed(
-                f"cannot write {self._path}: {error.strerror}; resumed, the run continues from "
+                f"cannot write {self._path}: {reason_of(error)}; resumed, the run continues from "
                 "the last complete line"
             ) from error
 
@@ -106,7 +106,7 @@ def read_events(path: Path) -> list[dict[str, Any]]:
         check_ordinary(path)
         return _parse(path.read_bytes(), path)[0]
     except OSError as error:
-        raise RunFolderError(f"cannot read {str(path)!r}: {error.strerror}") from None
+        raise RunFolderError(f"cannot read {str(path)!r}: {reason_of(error)}") from None
 
 
 def _parse(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]:

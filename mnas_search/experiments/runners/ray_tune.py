@@ -14,19 +14,24 @@ Importing this module imports Ray.
 import logging
 import math
 import os
-import shutil
-import tempfile
+import re
 import time
 import warnings
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from mnas_search.common import plugins
-from mnas_search.common.errors import MnasSearchError, WorkFailed, single_line
-from mnas_search.common.machine import keep_freed_memory
+from mnas_search.common.errors import (
+    WorkFailed,
+    shorten,
+    single_line,
+    text_of,
+)
 from mnas_search.common.processes.alarm import GRACE
+from mnas_search.common.processes.scratch import scratch_folder
 from mnas_search.common.ray_cluster import cluster
 from mnas_search.experiments.runners.limits import NO_LIMITS, TrialLimits
+from mnas_search.experiments.runners.ray_worker import Meeting, Worker
+from mnas_search.experiments.runners.travel import pack
 from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.job import (
     TIMED_OUT,
@@ -34,10 +39,8 @@ from mnas_search.nas.job import (
     EvaluatorPool,
     Job,
     JobQueue,
-    Measurement,
-    Outcome,
 )
-from mnas_search.nas.trial import Evaluation, Failure, Stopped
+from mnas_search.nas.trial import Failure
 
 _LOG = logging.getLogger(__name__)
 # Tune reads these when it is imported or started.
@@ -53,12 +56,11 @@ for _name, _value in {
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import ray
-    from ray import cloudpickle, tune
+    from ray import tune
     from ray.tune.schedulers import FIFOScheduler
     from ray.tune.search import Searcher
 
-_PATIENCE = 60.0  # seconds that workers wait for each other at the start
-_PACE = 0.2  # seconds between their starts
+_MAX_CAUSE = 250  # characters
 
 
 def run_on_ray(
@@ -98,9 +100,8 @@ def _tune(
 ) -> None:
     # Tune starts this many actors at a time; its default of one would start them in turn.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
-    for module in plugins.modules_from_files():
-        cloudpickle.register_pickle_by_value(module)  # the users' own files travel by content
-    worker = tune.with_resources(tune.with_parameters(_Worker, evaluators=evaluators), resources)
+    packed = pack(evaluators)
+    worker = tune.with_resources(tune.with_parameters(Worker, packed=packed), resources)
     tune_config = tune.TuneConfig(
         search_alg=feeder,
         scheduler=_Scheduler(feeder),
@@ -109,24 +110,22 @@ def _tune(
         trial_name_creator=_trial_name,
         trial_dirname_creator=_trial_name,
     )
-    scratch = tempfile.mkdtemp(prefix="mnas-search-")
-    run_config = tune.RunConfig(
-        storage_path=scratch,
-        verbose=0,
-        failure_config=tune.FailureConfig(max_failures=1),
-        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-        callbacks=[_Watch(feeder)],
-    )
-    try:
-        tune.Tuner(worker, tune_config=tune_config, run_config=run_config).fit()
-    except _CutOff:
-        return
-    except RuntimeError as error:
-        # How Tune reports unexpected ends, such as workers killed for lack of memory.
-        first = str(error).splitlines()[:1]
-        raise WorkFailed(f"Ray Tune ended: {single_line(''.join(first))[:300]}") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with scratch_folder() as scratch:
+        run_config = tune.RunConfig(
+            storage_path=str(scratch),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=1),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[_Watch(feeder)],
+        )
+        try:
+            tune.Tuner(worker, tune_config=tune_config, run_config=run_config).fit()
+        except _CutOff:
+            return
+        except RuntimeError as error:
+            # How Tune reports unexpected ends, such as workers killed for lack of memory.
+            first = str(error).splitlines()[:1]
+            raise WorkFailed(f"Ray Tune ended: {single_line(''.join(first))[:300]}") from error
     if feeder.error is not None:
         raise feeder.error
     if not feeder.finished:
@@ -137,24 +136,6 @@ def _trial_name(trial: Any) -> str:
     return f"trial_{trial.trial_id}"
 
 
-class _Meeting:
-    """Counts the workers that have started; none is given a job before all have.
-
-    Tune gives a waiting trial to the first free actor and stops the one that was being started for
-    it: without this, a single worker would carry out all short trials.
-    """
-
-    def __init__(self, expected: int) -> None:
-        self._expected, self._there = expected, 0
-
-    def arrive(self) -> int:
-        self._there += 1
-        return self._there
-
-    def complete(self) -> bool:
-        return self._there >= self._expected
-
-
 @final
 class _Feeder(Searcher):  # type: ignore[misc]
     """Tune's view of the queue: first a meeting of all workers, then the jobs."""
@@ -162,11 +143,12 @@ class _Feeder(Searcher):  # type: ignore[misc]
     def __init__(self, queue: JobQueue[Any], workers: int, limits: TrialLimits) -> None:
         super().__init__(metric="accuracy", mode="max")
         self._queue, self._workers, self._limits = queue, workers, limits
-        self._meeting = ray.remote(num_cpus=0)(_Meeting).remote(workers)
+        self._meeting = ray.remote(num_cpus=0)(Meeting).remote(workers)
         self._invitations = workers
         self._open: dict[str, Job | None] = {}
         self._clocks: dict[str, _JobClock] = {}  # of the jobs under way
         self.error: BaseException | None = None  # what ends the run
+        self.losses: dict[str, str] = {}  # by trial: what its worker died of, to append
 
     def __reduce__(self) -> Any:
         # Tune writes a copy of itself to disk that we never read; the queue cannot be pickled.
@@ -243,8 +225,8 @@ class _Feeder(Searcher):  # type: ignore[misc]
         # An exception would make Tune call this again; it is kept, and raised at the end.
         try:
             if error or result is None:
-                lost = TIMED_OUT if timed_out else Failure(reason="worker lost, twice")
-                self._queue.record(job, lost, 0.0)
+                lost = Failure(reason=f"worker lost, twice{self.losses.pop(trial_id, '')}")
+                self._queue.record(job, TIMED_OUT if timed_out else lost, 0.0)
             elif result["error"] is not None:
                 self.error = result["error"]
             else:
@@ -272,8 +254,11 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         return FIFOScheduler, ()  # as the searcher's
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Log a lost worker; Tune repeats its job once, unless `_Watch` forbade it."""
-        _LOG.warning("the worker of %s was lost", trial)
+        """Log a lost worker, and keep what killed it; Tune repeats its job once, unless `_Watch`
+        forbade it."""
+        cause = _cause_of_loss(trial)
+        _LOG.warning("the worker of %s was lost%s", trial, cause)
+        self._feeder.losses[trial.trial_id] = cause
         if trial.max_failures:
             self._feeder.restart(trial.trial_id)
 
@@ -281,6 +266,19 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         should_continue = self._feeder.should_continue(trial.trial_id, result)
         decision: str = self.CONTINUE if should_continue else self.STOP
         return decision
+
+
+def _cause_of_loss(trial: Any) -> str:
+    """Return ": " and what Ray says of a trial's lost worker, or nothing."""
+    try:
+        error = trial.get_pickled_error()
+    except Exception:  # it may be of a class that this process does not have
+        return ""
+    if error is None:
+        return ""
+    text = single_line(text_of(getattr(error, "cause", None) or error))
+    found = re.search(r"exit detail: (.*?)(?: (?:Some common|There are some)|$)", text)
+    return f": {shorten(found[1] if found else text, _MAX_CAUSE)}"
 
 
 class _CutOff(BaseException):
@@ -313,56 +311,3 @@ class _Watch(tune.Callback):  # type: ignore[misc]
             if trial.trial_id in late:
                 trial.max_failures = 0
         self._feeder.check_cut_off()
-
-
-class _Worker(tune.Trainable):  # type: ignore[misc]
-    """An actor: one job a trial, one rung of it a step."""
-
-    def setup(self, config: dict[str, Any], evaluators: Evaluator | EvaluatorPool) -> None:
-        # torch, and what its optimisers import: takes seconds, once, before any job.
-        import torch._dynamo  # noqa: F401
-
-        keep_freed_memory()
-        self._evaluators = evaluators
-        self._measurement: Measurement | None = None
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        if self._measurement is not None and self._measurement.rung is not None:
-            self._measurement.stop()
-        job: Job | None = new_config["job"]
-        limit = new_config.get("limit", math.inf)
-        self._measurement = None if job is None else Measurement(self._evaluators, job, limit)
-        self._meeting: Any = new_config.get("meeting")
-        return True
-
-    def step(self) -> dict[str, Any]:
-        measurement = self._measurement
-        if measurement is None:
-            self._meet()
-            return {"accuracy": 0.0, "done": True}
-        # An exception would end the actor, so every outcome goes back as a value.
-        error, done = None, True
-        try:
-            measurement.advance()
-            outcome: Outcome = measurement.outcome
-            if measurement.rung is not None:  # what the outcome is, if the queue stops it here
-                outcome, done = Stopped(evaluation=measurement.rung), False
-        except MnasSearchError as raised:
-            error, outcome = raised, Failure(reason="wrong usage")
-        return {
-            "accuracy": outcome.accuracy if isinstance(outcome, Evaluation) else 0.0,
-            "outcome": outcome,
-            "seconds": measurement.seconds,
-            "error": error,
-            "done": done,
-        }
-
-    def _meet(self) -> None:
-        place: int = ray.get(self._meeting.arrive.remote())
-        # On a busy cluster some workers may come much later: the others then go ahead.
-        patience = time.monotonic() + _PATIENCE
-        while time.monotonic() < patience and not ray.get(self._meeting.complete.remote()):
-            time.sleep(0.05)
-        # One after the other, since of actors that get free at the same moment Tune keeps one.
-        time.sleep(place * _PACE)

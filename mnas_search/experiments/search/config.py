@@ -49,7 +49,7 @@ from mnas_search.nas.evaluator import (
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, check_feasible
 from mnas_search.nas.space.choices import Choices
-from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
+from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace, first_network
 from mnas_search.nas.space.cost import space_cost
 from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.space.mapped import map_space
@@ -167,7 +167,7 @@ class Setup:
                 f"prior {config.prior!r} requires a controller that uses it, such as bayesian, "
                 f"got {config.controller!r}"
             )
-        with error_context("the search space's decode"):
+        with error_context("the evaluator's check of the search space"):
             self.evaluator = for_space(self.evaluator, self.space)
             check_space(self.evaluator, self.space)
         self._controller = controller
@@ -192,9 +192,9 @@ class Setup:
         )
         self.config = replace(config, exponent=self.objective.exponent)
         self.cost_model = CostModel(metrics=tuple(self.objective.bounds), latency_table=latency)
-        counter = space_cost(self.space, self.cost_model)
-        with error_context("the search space's decode"):
-            first = self.space.decode({d.name: d.options[0] for d in self.space.decisions})
+        first = first_network(self.space)
+        with error_context("counting the search space"):
+            counter = space_cost(self.space, self.cost_model)
             self.cost_model.costs(first)  # refuses what is not known of it
         check_feasible(self.objective, counter, config.space)
         self.problem = Problem(

@@ -17,13 +17,13 @@ from threadpoolctl import threadpool_limits
 
 from mnas_search.architecture.cost.latency.table import read_table
 from mnas_search.architecture.cost.metrics import METRICS
-from mnas_search.common import folders, objects, plugins
+from mnas_search.common import folders, plugins
 from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
 from mnas_search.common.files import write_atomically
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
 from mnas_search.experiments.listener import Listener
-from mnas_search.experiments.runners import check_portable, drive
+from mnas_search.experiments.runners import drive
 from mnas_search.experiments.runners.limits import TrialLimits, cut_off_text, longest_of
 from mnas_search.experiments.search import folder as run_folder
 from mnas_search.experiments.search.checks import RANDOM
@@ -46,6 +46,7 @@ from mnas_search.experiments.search.time_limit import TimeLimit, seconds_spent
 from mnas_search.nas.job import SequentialQueue, TimedQueue
 from mnas_search.nas.journal import Journal, ReadJournal
 from mnas_search.nas.objective import Objective
+from mnas_search.nas.space.contract import first_network
 from mnas_search.nas.trial import Evaluation, Trial
 
 RUN = ExperimentKind(command="run", noun="run", parent="runs", may_grow=("trials", "time_budget"))
@@ -60,8 +61,7 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     experiment = Experiment(RUN, output)  # before a table is built, for minutes
     recorded = experiment.recorded if experiment.resumed else None
     setup = Setup(config, table_of(config, output, listener), recorded)
-    if objects.is_object(setup.config.evaluator or "") and setup.config.workers:
-        check_portable(setup.evaluator, setup.config.evaluator)
+    _check_travels(setup)
     if not experiment.resumed:
         setup.warm_start()
         _plan_prior(setup, listener)
@@ -69,6 +69,20 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     files = {} if table is None else {TABLE: table.to_json()}
     experiment.make(setup.recorded, _stem(setup.objective), files)
     return _run(setup, experiment, listener, begun)
+
+
+def _check_travels(setup: Setup) -> None:
+    """Refuse what is the user's own and cannot travel to the workers."""
+    config = setup.config
+    if not config.workers or setup.evaluator.resources is None:
+        return
+    for option, name in (("evaluator", config.evaluator), ("space", config.space)):
+        if name is not None and plugins.has_content(name):
+            from mnas_search.experiments.runners.travel import check_travels  # imports Ray
+
+            own = option == "evaluator"
+            what = setup.evaluator if own else first_network(setup.space)
+            check_travels(what, f"{option} {name!r}")
 
 
 def resume(folder: Path, listener: Listener | None = None, **larger: Any) -> Result:

@@ -21,7 +21,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from mnas_search.common.errors import RunFolderError, WorkFailed
+from mnas_search.common.errors import RunFolderError, WorkFailed, reason_of
 from mnas_search.common.files import atomic_write, write_atomically
 from mnas_search.networks.weights.reading import BEST, load
 
@@ -146,5 +146,5 @@ def _write(path: Path, checkpoint: Checkpoint) -> None:
         if not isinstance(cause, OSError):
             raise
         raise WorkFailed(
-            f"cannot write {path}: {cause.strerror}; the checkpoint before it is as it was"
+            f"cannot write {path}: {reason_of(cause)}; the checkpoint before it is as it was"
         ) from error

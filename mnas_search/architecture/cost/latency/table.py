@@ -28,7 +28,7 @@ from mnas_search.architecture.cost.latency.parts import (
 )
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import UnknownName, UsageError, single_line
+from mnas_search.common.errors import UnknownName, UsageError, reason_of, single_line
 from mnas_search.common.files import read_json, write_atomically
 
 
@@ -182,7 +182,7 @@ def read_table(path: Path) -> LatencyTable:
     try:
         return _table(read_json(path))
     except OSError as error:
-        raise UnknownName(f"cannot read {str(path)!r}: {error.strerror}") from None
+        raise UnknownName(f"cannot read {str(path)!r}: {reason_of(error)}") from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UsageError(
             f"{str(path)!r} must be a file written by `mnas-search latency build`, got "
