@@ -1,4 +1,4 @@
-"""Notices that the head of a cluster is gone, before the cluster's own library ends the process."""
+"""Notices that the head of a cluster is gone, before the cluster's library ends the process."""
 
 import os
 import signal
