@@ -280,6 +280,26 @@ def exports(turns: int, only: str, quick: bool, form: str) -> None:
     )
 
 
+@bench.command()
+@click.option(
+    "--part",
+    type=click.Choice(["flips"]),
+    default="flips",
+    help="What is done to runs.",
+)
+@count_option("--count", 200, "How often.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of what is drawn.")
+@format_option
+def reliability(part: str, count: int, seed: int, form: str) -> None:
+    """Break runs on purpose, and count what happens then.
+
+    flips: bits are flipped in files of a run and of a training, or their ends cut off. Commands
+    that read them must refuse them in one line, or have the same result.
+    """
+    outcome = load_benchmark(f"reliability.{part}").run(count=count, seed=seed, note=note_line)
+    print_outcome(outcome, form, unit=part.removesuffix("s"))
+
+
 bench.add_command(fidelity)
 
 COMMANDS = (bench,)

@@ -109,6 +109,7 @@ def resume_fit(
     workers: int | None,
     gpus_per_trial: float | None,
     ray_address: str | None,
+    trust_code: bool,
 ) -> None:
     """Resume a fit (`mnas-search resume`)."""
     from mnas_search.experiments.fit.session import resume
@@ -120,7 +121,7 @@ def resume_fit(
         "gpus_per_trial": gpus_per_trial,
         "ray_address": ray_address,
     }
-    _finish(form, lambda listener: resume(folder, listener, given))
+    _finish(form, lambda listener: resume(folder, listener, given, trust_code=trust_code))
 
 
 def _finish(form: str, work: "Callable[[FitListener], FitResult]") -> None:

@@ -16,8 +16,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @final
 class StandardError(logging.Handler):
-    """Prints log records on standard error: by default only warnings about data, and about what a
-    run's folder stands for.
+    """Prints log records on standard error: by default only warnings about data, about what a
+    run's folder stands for, and about journals of earlier versions.
 
     Records of the command line itself are left out: what they say is printed in any case.
     """
@@ -27,7 +27,7 @@ class StandardError(logging.Handler):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to print a record."""
-        named = ("mnas_search.data.", "mnas_search.experiments.resolve")
+        named = ("mnas_search.data.", "mnas_search.experiments.resolve", "mnas_search.nas.journal")
         shown = ("mnas_search.",) if self.verbosity else named
         threshold = logging.WARNING - 10 * self.verbosity
         return (

@@ -38,7 +38,7 @@ def results_only() -> Iterator[None]:
         OSError: the result cannot be written, or its reader has left (`BrokenPipeError`).
     """
     given = sys.stdout
-    if given is None or _RESULTS.get() is not None:  # closed before the start; kept already
+    if given is None:  # closed before the start
         yield
         return
     with contextlib.ExitStack() as streams:

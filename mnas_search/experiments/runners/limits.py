@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO, final
 
+from mnas_search.common.files import read_text
 from mnas_search.common.units import format_duration
 from mnas_search.nas.job import TIMED_OUT, EvaluationJob, Job, Outcome
 from mnas_search.nas.trial import Evaluation, Failure
@@ -136,7 +137,7 @@ def _key(job: Job) -> list[str | int] | None:
 def _read_mark(path: Path) -> list[str | int] | None:
     """Return the key of the job for which a process was ended; None where it ended otherwise."""
     try:
-        first, _, place = path.read_text(encoding="utf-8", errors="replace").partition("\n")
+        first, _, place = read_text(path).partition("\n")
         key = json.loads(first)
     except (OSError, ValueError):
         return None

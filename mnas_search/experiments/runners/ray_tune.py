@@ -18,6 +18,7 @@ import re
 import time
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, final
 
 from mnas_search.common.errors import (
@@ -50,13 +51,15 @@ for _name, _value in {
     # No CSV, JSON and TensorBoard files of Tune's own, and hardly a snapshot of its state.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",
+    # No tracebacks of lost workers: the trials have the cause.
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }.items():
     os.environ.setdefault(_name, _value)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import ray
-    from ray import tune
+    from ray import cloudpickle, tune
     from ray.tune.schedulers import FIFOScheduler
     from ray.tune.search import Searcher
 
@@ -98,6 +101,7 @@ def _tune(
     workers: int,
     resources: dict[str, float],
 ) -> None:
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors are outcomes, or raised
     # Tune starts this many actors at a time; its default of one would start them in turn.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
     packed = pack(evaluators)
@@ -271,10 +275,8 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
 def _cause_of_loss(trial: Any) -> str:
     """Return ": " and what Ray says of a trial's lost worker, or nothing."""
     try:
-        error = trial.get_pickled_error()
-    except Exception:  # it may be of a class that this process does not have
-        return ""
-    if error is None:
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except Exception:  # there is none, or it is of a class that this process does not have
         return ""
     text = single_line(text_of(getattr(error, "cause", None) or error))
     found = re.search(r"exit detail: (.*?)(?: (?:Some common|There are some)|$)", text)

@@ -72,10 +72,10 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             self._meet()
             return {"accuracy": 0.0, "done": True}
         # An exception would end the actor, so every outcome goes back as a value.
-        error, done = self._broken, True
+        error, done = None, True
         try:
-            if error is not None:
-                raise error
+            if self._broken is not None:
+                raise self._broken
             measurement.advance()
             outcome: Outcome = measurement.outcome
             if measurement.rung is not None:  # what the outcome is, if the queue stops it here

@@ -154,12 +154,6 @@ class Setup:
         self.space = place.make_space(config.num_classes)
         if self.pretrained is not None or config.lite:
             self.space = map_space(self.space, self._styled)
-        names = [decision.name for decision in self.space.decisions]
-        if len(set(names)) < len(names) or not names:
-            raise UsageError(
-                f"space {config.space!r} must have decisions, all with different names, got "
-                f"{', '.join(names) or 'none'}"
-            )
         self.space, self.notes = place.adapt_space(self.space)
         controller = load_controller(config.controller)
         if config.prior is not None and not controller.uses_prior:

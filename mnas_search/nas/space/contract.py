@@ -118,8 +118,7 @@ def fixed_resolution(name: str) -> int | None:
     target = plugins.load("search_spaces", name)
     if isinstance(target, type) and "resolution" in plugins.parameters(target):
         return None
-    space = make_space(name)
-    return first_network(space).resolution if space.decisions else None  # refused later
+    return first_network(make_space(name)).resolution
 
 
 def make_space(
@@ -140,7 +139,7 @@ def make_space(
         space = plugins.make(target, name, **fitting)
     if not isinstance(space, SearchSpace):
         raise UsageError(f"space must be a SearchSpace class, got {name!r}")
-    _check_decisions(space)
+    _check_decisions(space, name)
     for option, value in given.items():
         if option not in accepted and value not in (None, _DEFAULTS[option]):
             own = getattr(first_network(space), option, None)
@@ -149,12 +148,18 @@ def make_space(
     return space
 
 
-def _check_decisions(space: SearchSpace) -> None:
-    """Refuse a space whose decisions raise, or are none."""
+def _check_decisions(space: SearchSpace, name: str) -> None:
+    """Refuse a space without decisions, or with something else in their place."""
     with error_context("the search space's decisions"):
         found = space.decisions
     if not isinstance(found, tuple) or not all(isinstance(one, Decision) for one in found):
         raise UsageError(
-            "the search space's decisions must be a tuple of Decision, got "
+            f"decisions of space {name!r} must be a tuple of Decision, got "
             f"{shorten(repr(found), 80)}"
+        )
+    names = [decision.name for decision in found]
+    if len(set(names)) < len(names) or not names:
+        raise UsageError(
+            f"space {name!r} must have decisions, all with different names, got "
+            f"{', '.join(names) or 'none'}"
         )

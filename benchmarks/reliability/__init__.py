@@ -1,0 +1,8 @@
+"""What breaks a run, and what then happens: `mnas-search bench reliability`.
+
+Each part is a module with `run(count=, seed=, note=)`, which returns an `Outcome`:
+
+    flips   bits flipped in, and ends cut off, the files of runs and trainings
+
+`calling` calls the command line in this process.
+"""
