@@ -82,6 +82,11 @@ def crash(architecture, *, seed):
     ctypes.string_at(0)
 
 
+def no_memory(architecture):
+    """Ends its process as the kernel does where memory is short."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _log(architecture):
     if log := os.environ.get("TRAINED_LOG"):
         with Path(log).open("a") as file:

@@ -5,7 +5,7 @@ from threadpoolctl import threadpool_limits
 from mnas_search.common.machine import cpu_count
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners.in_process import run_in_process
-from mnas_search.experiments.runners.limits import NO_LIMITS, TrialLimits
+from mnas_search.experiments.runners.limits import TrialLimits
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import AnyJob, EvaluatorPool, JobQueue
 
@@ -24,7 +24,6 @@ def drive(
     """Carry out a queue's jobs; return the number of Ray workers (see `ray_tune.run_on_ray`). With
     0 workers, or evaluators that require no resources, jobs run in this process. Without `limits`
     a job takes as long as it takes."""
-    limits = limits or NO_LIMITS
     if evaluators.resources is None or not workers:
         run_in_process(queue, evaluators, limits)
         return 0

@@ -1,6 +1,8 @@
 """The plain loop: one job after the other, in this process."""
 
-from mnas_search.experiments.runners.limits import NO_LIMITS, TrialLimits
+import math
+
+from mnas_search.experiments.runners.limits import TrialLimits
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import AnyJob, EvaluatorPool, JobQueue, measure
 
@@ -8,9 +10,10 @@ from mnas_search.nas.job import AnyJob, EvaluatorPool, JobQueue, measure
 def run_in_process(
     queue: JobQueue[AnyJob],
     evaluators: Evaluator | EvaluatorPool,
-    limits: TrialLimits = NO_LIMITS,
+    limits: TrialLimits | None = None,
 ) -> None:
     """Carry out jobs until the queue has finished."""
+    limits = limits or TrialLimits(math.inf)
     while (job := queue.next()) is not None:
         known = limits.outcome_before(job)
         if known is not None:

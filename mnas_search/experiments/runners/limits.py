@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO, final
 
@@ -22,8 +22,8 @@ class TrialLimits:
     """The limits of the jobs of one experiment.
 
     Args:
-        seconds: of a job. None: ten times the longest so far, at least ten minutes; a day, until
-            the first one has ended.
+        seconds: of a job; infinity for no limit. None: ten times the longest so far, at least ten
+            minutes; a day, until the first one has ended.
         longest: seconds of the longest job of earlier sessions; 0 for none.
         cut_off: gives the `time.monotonic()` after which what still runs is cut off.
         folder: of the experiment. A process that has to be ended for a job leaves a mark there.
@@ -42,6 +42,7 @@ class TrialLimits:
         self._stuck = self._mark and _read_mark(self._mark)
         self._file: TextIO | None = None
         self.cut = 0  # number of jobs that were cut off
+        self.lost = 0  # number of workers that died
 
     @property
     def seconds(self) -> float:
@@ -104,6 +105,15 @@ class TrialLimits:
         self._file.flush()
         return self._file
 
+    def notes(self) -> Iterator[str]:
+        """Say what was cut off, and what was lost."""
+        if self.cut:
+            jobs = "1 training was" if self.cut == 1 else f"{self.cut} trainings were"
+            yield f"{jobs} cut off, after the end of the time budget; resume with a larger one"
+        if self.lost:
+            workers = "1 worker was" if self.lost == 1 else f"{self.lost} workers were"
+            yield f"{workers} lost; a trial whose worker is lost is repeated once"
+
     def close(self) -> None:
         """Remove the mark: the process ends by itself."""
         if self._file is not None and self._mark is not None:
@@ -111,21 +121,10 @@ class TrialLimits:
             self._mark.unlink(missing_ok=True)
 
 
-def cut_off_text(count: int) -> str:
-    """Say that jobs were cut off."""
-    jobs = "1 training was" if count == 1 else f"{count} trainings were"
-    return (
-        f"{jobs} cut off, after the end of the time budget; a larger one gives time to train again"
-    )
-
-
 def longest_of(events: Sequence[Mapping[str, Any]]) -> float:
     """Return the seconds of the longest candidate's evaluation in a journal; 0 for none."""
     told = [e.get("seconds") for e in events if e["event"] == "tell" and e.get("status") == "ok"]
     return max((s for s in told if isinstance(s, int | float)), default=0.0)
-
-
-NO_LIMITS = TrialLimits(math.inf)  # a job takes as long as it takes
 
 
 def _key(job: Job) -> list[str | int] | None:

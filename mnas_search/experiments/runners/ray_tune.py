@@ -30,7 +30,7 @@ from mnas_search.common.errors import (
 from mnas_search.common.processes.alarm import GRACE
 from mnas_search.common.processes.scratch import scratch_folder
 from mnas_search.common.ray_cluster import cluster
-from mnas_search.experiments.runners.limits import NO_LIMITS, TrialLimits
+from mnas_search.experiments.runners.limits import TrialLimits
 from mnas_search.experiments.runners.ray_worker import Meeting, Worker
 from mnas_search.experiments.runners.travel import pack
 from mnas_search.nas.evaluator import Evaluator, Resources
@@ -73,7 +73,7 @@ def run_on_ray(
     workers: int,
     gpus_per_trial: float | None = None,
     address: str | None = None,
-    limits: TrialLimits = NO_LIMITS,
+    limits: TrialLimits | None = None,
 ) -> None:
     """Carry out jobs until the queue has finished, or one of them is cut off; at most `workers` at
     a time.
@@ -92,7 +92,12 @@ def run_on_ray(
                 # A whole one, or a half, a third, ...: other shares would leave workers without.
                 gpus = 1 / max(1, math.ceil(workers / found)) if found else 0
             resources = {"CPU": wanted.cpus, "GPU": gpus}
-            _tune(_Feeder(queue, workers, limits), evaluators, workers, resources)
+            _tune(
+                _Feeder(queue, workers, limits or TrialLimits(math.inf)),
+                evaluators,
+                workers,
+                resources,
+            )
 
 
 def _tune(
@@ -184,7 +189,8 @@ class _Feeder(Searcher):  # type: ignore[misc]
         return self._queue.finished
 
     def restart(self, trial_id: str) -> None:
-        """Take that a job begins anew, its worker being lost."""
+        """Take that a worker was lost; its job begins anew, unless it was repeated before."""
+        self._limits.lost += 1
         if trial_id in self._clocks:
             self._clocks[trial_id].begun = time.monotonic()
 

@@ -24,7 +24,7 @@ from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners import drive
-from mnas_search.experiments.runners.limits import TrialLimits, cut_off_text, longest_of
+from mnas_search.experiments.runners.limits import TrialLimits, longest_of
 from mnas_search.experiments.search import folder as run_folder
 from mnas_search.experiments.search.checks import RANDOM
 from mnas_search.experiments.search.config import Setup
@@ -216,9 +216,9 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
                 leading = tuple(Result(setup, folder, stages).leading.values())
                 stages.remeasured.measure(leading, table)
             _note_what_is_left_out(stages, folder, listener)
-            if limits.cut:
-                listener.on_note(cut_off_text(limits.cut))
         finally:
+            for note in limits.notes():
+                listener.on_note(note)
             run_folder.write_tables(Result(setup, folder, stages))
         result = Result(setup, folder, stages, timing)
         _finish(result)
