@@ -100,7 +100,9 @@ def _joined(address: str) -> Iterator[None]:
         with watching(ray.get_runtime_context().gcs_address, f"joined at {address!r}"):
             yield
     except HeadGone:
-        atexit.unregister(ray.shutdown)  # which would wait for the head, and then end the process
+        # Ray's own end would wait for the head. It ends this process soon, whatever is done.
+        atexit.unregister(ray.shutdown)
+        atexit.register(os._exit, 1)
         raise
     except BaseException:
         _leave()

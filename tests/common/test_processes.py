@@ -2,14 +2,16 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
 
+from mnas_search.common.processes import head_watch
 from mnas_search.common.processes.alarm import TimedOut, interrupted_after
-from mnas_search.common.processes.head_watch import answers
+from mnas_search.common.processes.head_watch import HeadGone, answers
 from mnas_search.common.processes.scratch import remove_abandoned, scratch_folder
 
 
@@ -194,6 +196,41 @@ def test_folders_of_killed_processes_are_removed_and_those_of_living_ones_are_no
         for process in (living, killed):
             process.kill()
             process.communicate()
+
+
+# -- heads of clusters ----------------------------------------------------------------------------
+
+
+def test_a_head_that_goes_away_is_an_exception(monkeypatch):
+    monkeypatch.setattr(head_watch, "_PERIOD", 0.05)
+    monkeypatch.setattr(head_watch, "_PATIENCE", 0.2)
+    before = signal.getsignal(signal.SIGUSR2)
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        with head_watch.watching(address, "of this test"):
+            time.sleep(0.5)  # it answers
+    with (
+        pytest.raises(HeadGone, match="cluster of this test is gone.*--ray-address local"),
+        head_watch.watching(address, "of this test"),
+    ):
+        while True:
+            time.sleep(0.01)
+    assert signal.getsignal(signal.SIGUSR2) == before
+
+
+def test_a_process_that_waits_for_a_head_for_ever_ends():
+    code = f"""
+import sqlite3
+from mnas_search.common.processes import head_watch
+head_watch._PERIOD = head_watch._PATIENCE = head_watch._LAST = 0.2
+with head_watch.watching("127.0.0.1:9", "of this test"):
+    print("ready", flush=True)
+    {ENDLESS["without the interpreter"]}
+"""
+    process = python(code)
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert err.startswith("error: the Ray cluster of this test is gone") and err.count("\n") == 1
 
 
 def test_what_answers():

@@ -13,8 +13,9 @@ from types import FrameType
 from mnas_search.common.errors import WorkFailed
 
 _PERIOD = 2.0  # seconds between looks
-_PATIENCE = 10.0  # seconds without an answer after which a head is gone
-_LAST = 20.0  # seconds more for the main thread to end in order
+_ANSWER = 5.0  # seconds for an answer
+_PATIENCE = 30.0  # seconds without one after which a head is gone; Ray ends the process after 60
+_LAST = 15.0  # seconds more for the main thread to end in order
 ELSEWHERE = (
     "`mnas-search resume` with another --ray-address, or with --ray-address local for this "
     "machine, continues elsewhere"
@@ -35,7 +36,7 @@ def answers(address: str) -> bool:
     if not host or not port.isdigit():
         return True
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
     except (OSError, OverflowError):
         return False
     return True
