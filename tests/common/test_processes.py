@@ -210,7 +210,7 @@ def test_a_head_that_goes_away_is_an_exception(monkeypatch):
         with head_watch.watching(address, "of this test"):
             time.sleep(0.5)  # it answers
     with (
-        pytest.raises(HeadGone, match="cluster of this test is gone.*--ray-address local"),
+        pytest.raises(HeadGone, match=r"cluster of this test is gone.*--ray-address local"),
         head_watch.watching(address, "of this test"),
     ):
         while True:
