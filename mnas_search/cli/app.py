@@ -29,6 +29,7 @@ from mnas_search.cli import (
 from mnas_search.cli.fidelity import fidelity
 from mnas_search.cli.logs import StandardError, log_options, logging_session
 from mnas_search.common.errors import (
+    DamagedFile,
     MnasSearchError,
     UsageError,
     describe_exception,
@@ -42,6 +43,7 @@ from mnas_search.common.render.output import results_only
 
 _LOG = logging.getLogger(__name__)
 _LONGEST = 1_200  # characters of a message
+UNEXPECTED = "unexpected error: "  # of ours, in all likelihood
 
 
 @log_options
@@ -114,7 +116,7 @@ def _run(arguments: Sequence[str] | None, console: StandardError) -> int:
         return 2
     except click.ClickException as error:
         return _fail(_one_line(error), 2)
-    except UsageError as error:
+    except (UsageError, DamagedFile) as error:
         return _fail(str(error), 2)
     except MnasSearchError as error:
         return _fail(str(error), 1)
@@ -132,7 +134,7 @@ def _run(arguments: Sequence[str] | None, console: StandardError) -> int:
 
 
 def _fail_unexpectedly(error: BaseException) -> int:
-    """Report what the user's code, the system or a library raised; raise errors of ours."""
+    """Report what the user's code, the system or a library raised, or an error of ours."""
     if isinstance(error, SystemExit) or passed_own_code(error):
         return _fail(describe_exception(error), 1)
     if isinstance(error, OSError):
@@ -142,7 +144,8 @@ def _fail_unexpectedly(error: BaseException) -> int:
         return _fail("out of memory", 1)
     if "Symlink loop" in str(error):  # what Python says of a link that leads to itself
         return _fail(f"{error}; a path must lead to a file or a folder", 2)
-    raise error
+    _LOG.error("an unexpected error", exc_info=error)
+    return _fail(f"{UNEXPECTED}{describe_exception(error)} (--log-file keeps the traceback)", 1)
 
 
 def _fail(message: str, code: int) -> int:

@@ -22,7 +22,7 @@ from mnas_search.data.source import Source
 from mnas_search.data.splits import SPLITS
 from mnas_search.data.values import Dataset, Split
 
-_FORMAT = 1  # of files, decoding and splitting; a change invalidates all caches
+_FORMAT = 2  # of files, decoding and splitting; a change invalidates all caches
 _LOG = logging.getLogger(__name__)
 _BROKEN = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError),

@@ -11,6 +11,7 @@ from mnas_search.data import cifar, folder, huggingface, npz
 from mnas_search.data.cache import cached
 from mnas_search.data.presets import PRESETS
 from mnas_search.data.source import Source
+from mnas_search.data.splits import check_trained
 from mnas_search.data.values import Dataset
 
 DEFAULT = "digits"
@@ -109,6 +110,7 @@ def _plugged_in(data: str) -> Dataset:
             f"data {data!r} must be a mnas_search.Dataset or a function that returns one, got "
             f"{type(dataset).__name__}"
         )
+    check_trained(dataset)
     return dataset
 
 

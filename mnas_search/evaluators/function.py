@@ -5,8 +5,8 @@ from typing import Any, final
 
 from mnas_search.architecture.traced_network import Network
 from mnas_search.common import plugins
-from mnas_search.common.errors import UsageError, error_context, shorten
-from mnas_search.nas.evaluator import Evaluator, Profiler, Resources
+from mnas_search.common.errors import UsageError
+from mnas_search.nas.evaluator import Evaluator, Profiler, Resources, check_evaluator
 from mnas_search.nas.trial import Evaluation
 
 
@@ -58,7 +58,7 @@ def as_evaluator(
     options = {"data": data, "proxy": proxy, "init": init}
     if isinstance(target, Evaluator):
         _refuse(f"the instance {type(target).__name__}", options)
-        return _checked(target)
+        return check_evaluator(target)
     if isinstance(target, Profiler) or (isinstance(target, type) and issubclass(target, Profiler)):
         raise UsageError(
             f"evaluator must measure accuracy, got {target!r} (--target-latency bounds latency, "
@@ -72,23 +72,11 @@ def as_evaluator(
         if deployment is not None and "deployment" in accepted:
             given["deployment"] = deployment
         evaluator: Evaluator = plugins.make(target, target.__name__, **given)
-        return _checked(evaluator)
+        return check_evaluator(evaluator)
     if not callable(target):
         raise UsageError(f"evaluator must be an Evaluator or a function, got {target!r}")
     _refuse("a function", options)
-    return _checked(FunctionEvaluator(target))
-
-
-def _checked(evaluator: Evaluator) -> Evaluator:
-    """Return the evaluator; refuse one whose `resources` are none."""
-    with error_context("the evaluator's resources"):
-        found: object = evaluator.resources
-    if found is not None and not isinstance(found, Resources):
-        raise UsageError(
-            "the evaluator's resources must be mnas_search.Resources(cpus=..., gpus=...) or None, "
-            f"got {shorten(repr(found), 80)}"
-        )
-    return evaluator
+    return check_evaluator(FunctionEvaluator(target))
 
 
 def _refuse(what: str, options: Mapping[str, object], accepted: Container[str] = ()) -> None:

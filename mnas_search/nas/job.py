@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TextIO, TypeVar, final
 
 from mnas_search.architecture.traced_network import Network
+from mnas_search.common.checks import shown
 from mnas_search.common.errors import MnasSearchError, WorkFailed, describe_failure, shorten
 from mnas_search.common.processes.alarm import TimedOut, interrupted_after
 from mnas_search.nas.evaluator import Evaluator, Resources
@@ -225,7 +226,7 @@ class Measurement:
     def _advance(self) -> None:
         for evaluation in self._evaluations:
             if not isinstance(evaluation, Evaluation):
-                raise TypeError(f"evaluate must yield Evaluation, got {evaluation!r}")
+                raise TypeError(f"evaluate must yield Evaluation, got {shown(evaluation)}")
             self.outcome = check(evaluation)
             if isinstance(self.outcome, Failure):
                 self._evaluations.close()

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mnas_search.benchmarks.reliability import flips
+from mnas_search.benchmarks.reliability import erring, flips, fuzz, plugin_errors
 from mnas_search.benchmarks.reliability.calling import Called, call
 
 
@@ -71,3 +71,48 @@ def test_damaged_files_are_refused_or_give_the_same_result(subjects, count, monk
     outcome = flips.try_damages(place, targets, count=count, seed=count, note=lambda line: None)
     assert outcome.failures == ()
     assert sum(row["refused"] + row["same result"] for row in outcome.records) == count
+
+
+@pytest.mark.parametrize(
+    ("called", "verdict"),
+    [
+        (Called(code=0, out="[]", err=""), "done"),
+        (Called(code=0, out="", err=""), "silent end"),
+        (Called(code=0, out="printed\n[]", err=""), "no JSON"),
+        (Called(code=1, out="", err="error: it failed"), "failed"),
+        (Called(code=1, out="", err="error: "), "silent end"),
+        (Called(code=1, out="", err="error: unexpected error: KeyError: 'x'"), "unexpected"),
+        (Called(code=2, out="", err="usage"), "silent end"),
+        (Called(code=3, out="", err="error: it failed"), "exit code"),
+        (Called(code=None, out="", err=""), "traceback"),
+        (Called(code=1, out="", err="Traceback (most recent call last)\nerror: no"), "traceback"),
+    ],
+)
+def test_how_a_command_has_ended(called, verdict):
+    assert fuzz.judge(("evaluate", "--format", "json"), called) == verdict
+
+
+def test_plug_ins_err_where_they_say(tmp_path):
+    places = set()
+    for number in range(200):
+        plugin_errors.draw(np.random.default_rng(number), tmp_path, tmp_path)
+    for file in tmp_path.glob("*.py"):
+        line = next(
+            x for x in file.read_text().splitlines() if x.startswith("PLACE, TIME, ACTION")
+        )
+        places.add(line.split('"')[1])
+        file.unlink()
+    assert len(places) > 20 and erring.PLACE not in places
+    assert all(f'_errs("{place}")' in plugin_errors.SOURCE for place in places)
+
+
+def test_wrong_inputs_end_with_a_word():
+    outcome = fuzz.run(count=24, seed=0, note=lambda text: None)
+    assert outcome.failures == ()
+    assert sum(sum(v for v in r.values() if isinstance(v, int)) for r in outcome.records) == 24
+
+
+@pytest.mark.full
+def test_many_wrong_inputs_end_with_a_word():
+    outcome = fuzz.run(count=600, seed=1, note=print)
+    assert outcome.failures == ()

@@ -38,13 +38,13 @@ from mnas_search.nas.controller import Controller, load_controller
 from mnas_search.nas.evaluator import (
     Evaluator,
     SupportsBatchPrediction,
-    SupportsIndependentPair,
     SupportsIntermediateReports,
-    SupportsTestSplit,
     SupportsTraining,
     check_space,
     for_space,
+    independent_pair,
     validation_images,
+    with_test_split,
 )
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, check_feasible
@@ -127,13 +127,12 @@ class Setup:
             found = _with_reports(found, config)
         self.evaluator: Evaluator = found
         self.check: Evaluator | None = None
-        if isinstance(found, SupportsIndependentPair):
-            if (pair := found.independent_pair()) is not None:
-                self.evaluator, self.check = pair
+        if (pair := independent_pair(found)) is not None:
+            self.evaluator, self.check = pair
         self.trainer: Evaluator | None = None
         self.tested: Evaluator | None = None
-        if config.baseline != NONE and isinstance(found, SupportsTestSplit):
-            self.tested = found.with_test_split()
+        if config.baseline != NONE:
+            self.tested = with_test_split(found)
         if config.baseline == RANDOM and self.tested is None:
             raise UsageError(
                 f"baseline {RANDOM!r} requires an evaluator that trains on data with a "
@@ -161,9 +160,8 @@ class Setup:
                 f"prior {config.prior!r} requires a controller that uses it, such as bayesian, "
                 f"got {config.controller!r}"
             )
-        with error_context("the evaluator's check of the search space"):
-            self.evaluator = for_space(self.evaluator, self.space)
-            check_space(self.evaluator, self.space)
+        self.evaluator = for_space(self.evaluator, self.space)
+        check_space(self.evaluator, self.space)
         self._controller = controller
         self.prior = PriorSource(config, self.space, place.of_proxies) if trains_prior else None
         self.readings: Readings | None = None

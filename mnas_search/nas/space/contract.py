@@ -13,7 +13,8 @@ from mnas_search.architecture.stage import Stage
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
-from mnas_search.common.errors import UsageError, error_context, shorten
+from mnas_search.common.checks import shown
+from mnas_search.common.errors import UsageError, error_context
 from mnas_search.nas.space.choices import Choices, Codes, Decision
 
 
@@ -104,7 +105,7 @@ def decode(space: SearchSpace, choices: Choices) -> Network:
     with error_context("the search space's decode"):
         network = space.decode(choices)
         if not isinstance(network, Network):
-            raise TypeError(f"{network!r} is no Architecture or TracedNetwork")
+            raise TypeError(f"{shown(network)} is no Architecture or TracedNetwork")
     return network
 
 
@@ -154,8 +155,7 @@ def _check_decisions(space: SearchSpace, name: str) -> None:
         found = space.decisions
     if not isinstance(found, tuple) or not all(isinstance(one, Decision) for one in found):
         raise UsageError(
-            f"decisions of space {name!r} must be a tuple of Decision, got "
-            f"{shorten(repr(found), 80)}"
+            f"decisions of space {name!r} must be a tuple of Decision, got {shown(found)}"
         )
     names = [decision.name for decision in found]
     if len(set(names)) < len(names) or not names:
