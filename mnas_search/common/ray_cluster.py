@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from mnas_search.common.errors import UsageError, WorkFailed, reason_of, single_line
+from mnas_search.common.errors import UsageError, WorkFailed, reason_of, single_line, text_of
 from mnas_search.common.processes.head_watch import ELSEWHERE, HeadGone, answers, watching
 from mnas_search.common.processes.scratch import scratch_folder
 from mnas_search.common.processes.signals import keeping_sigterm
@@ -71,10 +71,11 @@ def _started(cpus: float) -> Iterator[None]:
                     _temp_dir=str(folder),
                 )
             yield
-        except (OSError, RuntimeError) as error:
+        except Exception as error:
             if ray.is_initialized():
                 raise
-            raise WorkFailed(f"Ray does not start: {reason_of(error)}") from error
+            reason = reason_of(error) if isinstance(error, OSError) else text_of(error)
+            raise WorkFailed(f"Ray does not start: {single_line(reason)}") from error
         finally:
             _leave()
 
