@@ -2,7 +2,7 @@
 
 import math
 
-from mnas_search.experiments.runners.limits import TrialLimits
+from mnas_search.experiments.runners.limits import TrialLimits, next_job
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import AnyJob, EvaluatorPool, JobQueue, measure
 
@@ -14,11 +14,7 @@ def run_in_process(
 ) -> None:
     """Carry out jobs until the queue has finished."""
     limits = limits or TrialLimits(math.inf)
-    while (job := queue.next()) is not None:
-        known = limits.outcome_before(job)
-        if known is not None:
-            queue.record(job, known, 0.0)
-            continue
+    while (job := next_job(queue, limits)) is not None:
         outcome, seconds = measure(
             evaluators, job, queue.should_continue, limits.until_end, limits.mark(job)
         )

@@ -9,8 +9,8 @@ from typing import Any, TextIO, final
 
 from mnas_search.common.files import read_text
 from mnas_search.common.units import format_duration
-from mnas_search.nas.job import TIMED_OUT, EvaluationJob, Job, Outcome
-from mnas_search.nas.trial import Evaluation, Failure
+from mnas_search.nas.job import TIMED_OUT, AnyJob, EvaluationJob, Job, JobQueue, Outcome
+from mnas_search.nas.trial import Evaluation
 
 FACTOR, LEAST, FIRST = 10, 600.0, 86_400.0  # see `TrialLimits`
 _LATE = 30.0  # seconds at least of a job that begins after the end of a run's time
@@ -87,9 +87,9 @@ class TrialLimits:
         self.cut += cut
         return cut
 
-    def outcome_before(self, job: Job) -> Failure | None:
-        """Return the outcome of a job for which an earlier process had to be ended."""
-        return TIMED_OUT if self._stuck is not None and self._stuck == _key(job) else None
+    def ended_a_process(self, job: Job) -> bool:
+        """Return whether an earlier process had to be ended for this job."""
+        return self._stuck is not None and self._stuck == _key(job)
 
     def mark(self, job: Job) -> TextIO | None:
         """Note in the folder that this process begins the job; return the file that gets the place
@@ -119,6 +119,13 @@ class TrialLimits:
         if self._file is not None and self._mark is not None:
             self._file.close()
             self._mark.unlink(missing_ok=True)
+
+
+def next_job(queue: JobQueue[AnyJob], limits: TrialLimits) -> AnyJob | None:
+    """Return a queue's next job; record those for which an earlier process had to be ended."""
+    while (job := queue.next()) is not None and limits.ended_a_process(job):
+        queue.record(job, TIMED_OUT, 0.0)
+    return job
 
 
 def longest_of(events: Sequence[Mapping[str, Any]]) -> float:

@@ -30,7 +30,7 @@ from mnas_search.common.errors import (
 from mnas_search.common.processes.alarm import GRACE
 from mnas_search.common.processes.scratch import scratch_folder
 from mnas_search.common.ray_cluster import cluster
-from mnas_search.experiments.runners.limits import TrialLimits
+from mnas_search.experiments.runners.limits import TrialLimits, next_job
 from mnas_search.experiments.runners.ray_worker import Meeting, Worker
 from mnas_search.experiments.runners.travel import pack
 from mnas_search.nas.evaluator import Evaluator, Resources
@@ -172,7 +172,7 @@ class _Feeder(Searcher):  # type: ignore[misc]
             return {"job": None, "meeting": self._meeting}
         full = len(self._open) >= self._workers
         try:
-            job = None if full else self._queue.next()
+            job = None if full else next_job(self._queue, self._limits)
         except Exception as error:
             self.error = error
             return Searcher.FINISHED
