@@ -257,7 +257,7 @@ def test_capturing_leaves_the_network_as_it_was(monkeypatch):
         module(*arguments).sum().backward()  # as torch's warm-up does
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", capture)
-    devices._capture(network, images)
+    devices.capture(network, images)
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
     assert all(p.grad is None for p in network.parameters())
 
@@ -266,7 +266,7 @@ def test_capturing_leaves_the_network_as_it_was(monkeypatch):
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", refuse)
-    devices._capture(network, images)
+    devices.capture(network, images)
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
