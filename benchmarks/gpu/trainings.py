@@ -99,7 +99,7 @@ class Trained:
         return seconds
 
     def run(self, train: Split, *, most: float = math.inf, epochs: int | None = None) -> Row:
-        """Train for `epochs`, else for at most `most` seconds and those that are left, and test."""
+        """Train for `epochs`, or for `most` seconds of those that are left; then test."""
         begun = time.monotonic()
         images = self.images(train)
         prepared = time.monotonic() - begun

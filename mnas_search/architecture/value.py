@@ -19,6 +19,7 @@ from mnas_search.architecture.stage import (
     check_number,
 )
 from mnas_search.common.checks import shown
+from mnas_search.common.checksums import checked
 from mnas_search.common.errors import InvalidArchitecture
 
 PADDINGS = ("symmetric", "same")
@@ -144,6 +145,10 @@ class Architecture:
     @staticmethod
     def from_dict(value: object) -> "Architecture":
         """Read the output of `to_dict`; raises `InvalidArchitecture` for anything else."""
+        try:
+            value = checked(value)
+        except (TypeError, ValueError) as error:
+            raise InvalidArchitecture(str(error)) from None
         given = _members(value, "an architecture")
         format_name, version = given.pop("format", None), given.pop("version", None)
         if format_name != FORMAT:

@@ -11,7 +11,7 @@ from pages import checked
 from mnas_search import reference
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.scaling import scale
-from mnas_search.benchmarks.latency import table_4 as latency
+from mnas_search.benchmarks import latency
 from mnas_search.benchmarks.paper import ROUNDING
 from mnas_search.benchmarks.paper import all_tables as everything
 from mnas_search.benchmarks.paper.figures import run_family
