@@ -26,6 +26,7 @@ RESULTS, LOG = "gpu.json", "gpu.log"
 DEVICES = ("cuda", "cpu")
 TIME = 560.0  # seconds
 _QUICK_MOST = 600.0  # of a phase: little work, on a machine that may be busy
+_PATIENCE = 10.0  # seconds
 _FORK = multiprocessing.get_context("fork")
 Note = Callable[[str], None]
 
@@ -154,7 +155,7 @@ def _end(process: Any) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):  # it has ended, or has not begun
         process.kill()
-    process.join()
+    process.join(_PATIENCE)  # one that waits for the driver may outlive the signal
 
 
 def _check_gpu() -> None:
