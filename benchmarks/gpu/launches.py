@@ -3,7 +3,8 @@
 Networks this small wait for kernel launches. The rows say what is gained by layers with fewer
 operations, by capturing the network as CUDA graphs and by capturing all of the step, how long a
 capture takes and from how many steps on it pays; the last ones, what several candidates in turns
-gain. The floor is the time to move each convolution's maps through memory once a pass.
+gain. The floor is the time to move each convolution's maps through memory once a pass; maps that
+fit in a cache may be faster.
 """
 
 from collections.abc import Callable, Iterator

@@ -183,6 +183,7 @@ def finetuning(work: Work) -> Iterator[Row]:
 
 
 def some(split: Split, count: int | None) -> Split:
+    """Return the first images of a split, or all."""
     return Split(images=split.images[:count], labels=split.labels[:count])
 
 

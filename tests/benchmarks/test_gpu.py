@@ -97,7 +97,7 @@ def test_what_is_refused(run_cli, tmp_path):
     command = ("bench", "gpu", "--data", DATA, "-o", tmp_path, "--device", "cpu")
     code, _, err = run_cli(*command, "--only", "tests,other")
     assert code == 2
-    assert "--only must be one of machine, tests," in err
+    assert "--only must be machine, tests, " in err
     assert not list(tmp_path.iterdir())
     with pytest.raises(UsageError, match="photos must be an archive"):
         preparing.prepare(tmp_path, tmp_path, source=TESTS.parent, packages=())
