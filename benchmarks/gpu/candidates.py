@@ -19,7 +19,7 @@ from mnas_search.benchmarks.proxy.workloads import Workload, candidates
 from mnas_search.common.machine import cpu_count
 from mnas_search.evaluators.proxy_training import ProxyTraining
 
-_QUICK = "epochs=1,width=0.1,batch_size=16,fraction=0.01"
+_QUICK = "epochs=1,width=0.1,batch_size=16,fraction=0.05"
 _COUNT = 12  # candidates at most
 _LOADERS = 8  # processes at most
 _PROCESSES = (1, 2, 4)
