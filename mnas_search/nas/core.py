@@ -115,6 +115,7 @@ class Search(JobQueue[EvaluationJob]):
         self._in_flight: set[int] = set()
         self._handed_back: deque[Asked] = deque()
         self._untold: list[Asked] = []  # duplicates whose tell a crash cut off
+        self._decoded: dict[int, Network] = {}  # while the journal is replayed, by number
         self._replay()
 
     def warm_start(self, wanted: Sequence[Choices], known: Sequence[Trial]) -> None:
@@ -240,6 +241,10 @@ class Search(JobQueue[EvaluationJob]):
             self._tell_duplicate(duplicate)
         self._on_trial(trial)
 
+    def release(self, work: EvaluationJob) -> None:
+        """Take back a trial that was cut off: the journal has its ask, and no tell."""
+        self._in_flight.discard(work.number)
+
     # -- inside -------------------------------------------------------------------------------
 
     def _has_room(self) -> bool:
@@ -274,12 +279,13 @@ class Search(JobQueue[EvaluationJob]):
 
     def _asked_of(self, choices: Choices, network: Network) -> Asked:
         """Return the next proposal, of these choices."""
+        fingerprint = network.fingerprint  # computed anew each time
         return Asked(
             number=len(self._asked),
             choices=choices,
-            fingerprint=network.fingerprint,
-            duplicate_of=self._first.get(network.fingerprint),
-            seed=training_seed(self._seed, network.fingerprint),
+            fingerprint=fingerprint,
+            duplicate_of=self._first.get(fingerprint),
+            seed=training_seed(self._seed, fingerprint),
         )
 
     def _decode(self, choices: Choices) -> Network:
@@ -321,6 +327,7 @@ class Search(JobQueue[EvaluationJob]):
         for number, event in enumerate(self._journal.events):
             with journal_line(self._journal, number):
                 self._replay_event(event)
+        self._decoded.clear()
         for asked in self._asked:
             if asked.number in self._trials:
                 continue
@@ -337,7 +344,8 @@ class Search(JobQueue[EvaluationJob]):
         elif event["event"] == "ask":
             asked = read_asked(event)
             encode(self._space.decisions, asked.choices)
-            check_asked(asked, self._asked_of(asked.choices, self._decode(asked.choices)))
+            network = self._decoded[asked.number] = self._decode(asked.choices)
+            check_asked(asked, self._asked_of(asked.choices, network))
             self._note(asked)
             if self._wanted:
                 self._wanted.popleft()
@@ -363,7 +371,7 @@ class Search(JobQueue[EvaluationJob]):
         which would have to be built."""
         if trial.duplicate_of is not None:
             return dict(self._trials[trial.duplicate_of].costs)
-        network = self._decode(trial.choices)
+        network = self._decoded.pop(trial.number, None) or self._decode(trial.choices)
         if not isinstance(network, Architecture):
             return {}
         costs = self._cost_model.costs(network)
