@@ -117,6 +117,15 @@ def test_the_phases_fit_in_the_time():
     assert sum(one.most for one in PHASES[:6]) < running.TIME
 
 
+def test_ray_optuna_and_fvcore_are_not_loaded():
+    lines = "import sys, mnas_search.benchmarks.gpu.running\n"
+    lines += "print(*({'ray', 'optuna', 'fvcore'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", lines], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "\n"
+
+
 @pytest.mark.full
 def test_every_phase_runs_on_a_cpu(tmp_path):
     weights = tmp_path / "lite0.pth"
