@@ -13,7 +13,6 @@ is written row by row. On a CPU they do the same with less.
     candidates   trainings of candidates, beside a plain loop; several processes on a card
     trainings    whole networks: EfficientNet-B0 from random weights, Lite0 fine-tuned
     supernets    a supernet of the whole width, on NAS-Bench-Macro and on a space of ours
-    scaling      one dimension against all three, trained
     models       memory and latency, predicted and measured
     preparing    what to carry to the machine
 """

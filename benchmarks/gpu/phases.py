@@ -9,7 +9,6 @@ from mnas_search.benchmarks.gpu import (
     launches,
     machine,
     models,
-    scaling,
     supernets,
     trainings,
 )
@@ -44,7 +43,6 @@ PHASES = (
     Phase(name="finetuning", run=trainings.finetuning, least=45, most=540),
     Phase(name="processes", run=candidates.processes, least=25, most=60),
     Phase(name="own-space", run=supernets.own_space, least=240, most=3_600),
-    Phase(name="scaling", run=scaling.run, least=120, most=3_600),
 )
 
 

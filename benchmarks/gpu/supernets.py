@@ -35,7 +35,7 @@ _WARM_UP, _TIMED = 10, 20  # steps
 _BATCHES = (128, 256, 512)  # images of a step; the first is trained with
 _IMAGES = 2_000  # that networks are read on
 _CHUNK = 20  # networks
-_BAND = (10e6, 14e6)  # multiply-adds, of `efficientnet` at 32 pixels
+_BAND = (50e6, 65e6)  # multiply-adds, of `efficientnet` at 32 pixels
 _NETWORKS = 40
 
 

@@ -38,7 +38,7 @@ _PROBE = 12  # steps that are timed, after as many
 _MANY = 1_000  # epochs
 _TEST = 15.0  # seconds that the test split and the rest may take
 # Some 15 epochs: momentum with a triangular rate, as proxies have, and the usual shift of 4.
-ONE_MINUTE = Recipe(
+_ONE_MINUTE = Recipe(
     epochs=15,
     batch_size=256,
     learning_rate=0.2,
@@ -50,19 +50,18 @@ ONE_MINUTE = Recipe(
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class _Trained:
     """A network, the photos and a recipe; what is trained again and again."""
 
     work: Work
     architecture: Architecture
     recipe: Recipe
     start: Mapping[str, Tensor] | None = None
-    seed: int = 0
 
     @property
     def photos(self) -> Split:
         """The training split; a few images of it in a quick run."""
-        return some(self.work.dataset().train, self.work.choose(16, None))
+        return _some(self.work.dataset().train, self.work.choose(16, None))
 
     def images(self, split: Split) -> Images:
         """Return a split as the network takes it."""
@@ -76,12 +75,12 @@ class Trained:
 
     def training(self, images: Images, recipe: Recipe, *, captured: bool) -> Training:
         """Return a training from the beginning."""
-        torch.manual_seed(self.seed)
+        torch.manual_seed(0)
         network: nn.Module = build(self.architecture)
         if self.start is not None:
             network.load_state_dict(network.state_dict() | dict(self.start))
         network = network.to(self.work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        training = Training(network, images, recipe, seed=self.seed)
+        training = Training(network, images, recipe, seed=0)
         if captured:  # as the product does where there are steps enough
             devices.optimize_for_device(network, images, replace(recipe, epochs=_MANY))
         else:
@@ -98,16 +97,15 @@ class Trained:
         devices.empty_cache()
         return seconds
 
-    def run(self, train: Split, *, most: float = math.inf, epochs: int | None = None) -> Row:
-        """Train for `epochs`, or for `most` seconds of those that are left; then test."""
+    def run(self, train: Split, most: float) -> Row:
+        """Train for at most `most` seconds, or for those that are left; then test."""
         begun = time.monotonic()
         images = self.images(train)
         prepared = time.monotonic() - begun
-        if epochs is None:
-            step = self.seconds_of_step(images, self.recipe, captured=True)
-            epoch = step * (len(images) // self.recipe.batch_size)
-            seconds = min(most, self.work.left - _TEST)
-            epochs = 1 if self.work.quick else max(1, math.floor(seconds / epoch))
+        step = self.seconds_of_step(images, self.recipe, captured=True)
+        epoch = step * (len(images) // self.recipe.batch_size)
+        seconds = min(most, self.work.left - _TEST)
+        epochs = 1 if self.work.quick else max(1, math.floor(seconds / epoch))
         recipe = self.recipe.override(epochs=epochs)
         training = self.training(images, recipe, captured=True)
         losses: list[float] = []
@@ -115,7 +113,7 @@ class Trained:
         while not training.finished and (not losses or self.work.left > _TEST / 2):
             losses.append(training.train_epoch())
         taken = time.monotonic() - start
-        test = some(self.work.dataset().test, self.work.choose(64, None))
+        test = _some(self.work.dataset().test, self.work.choose(64, None))
         right = correct(training.evaluated, self.images(test))
         count = int(right.sum())
         low, high = wilson(count, len(right))
@@ -139,9 +137,9 @@ def scratch(work: Work) -> Iterator[Row]:
     architecture = reference.architecture("efficientnet_b0")
     if work.quick:
         architecture = reference.architecture("mobilenet_v2")
-    recipe = replace(ONE_MINUTE, batch_size=work.choose(8, ONE_MINUTE.batch_size))
+    recipe = replace(_ONE_MINUTE, batch_size=work.choose(8, _ONE_MINUTE.batch_size))
     architecture = replace(adapt(architecture, SIDE), num_classes=work.dataset().num_classes)
-    one = Trained(work=work, architecture=architecture, recipe=recipe)
+    one = _Trained(work=work, architecture=architecture, recipe=recipe)
     images = one.images(one.photos)
     for batch in work.choose((8,), (64, 256, 512)):
         for captured in (False, True) if work.device == "cuda" else (False,):
@@ -154,7 +152,7 @@ def scratch(work: Work) -> Iterator[Row]:
                 "captured": captured,
                 "images a second": rounded(batch / seconds),
             }
-    yield one.run(one.photos, most=_MINUTE)
+    yield one.run(one.photos, _MINUTE)
 
 
 def finetuning(work: Work) -> Iterator[Row]:
@@ -167,7 +165,7 @@ def finetuning(work: Work) -> Iterator[Row]:
     # Adam's step size grows with the root of the batch.
     rate = FINETUNE.learning_rate * (batch / FINETUNE.batch_size) ** 0.5
     recipe = FINETUNE.override(batch_size=batch, learning_rate=rate)
-    one = Trained(
+    one = _Trained(
         work=work,
         architecture=architecture,
         recipe=recipe,
@@ -178,11 +176,11 @@ def finetuning(work: Work) -> Iterator[Row]:
         images=np.concatenate([data.train.images, data.validation.images]),
         labels=np.concatenate([data.train.labels, data.validation.labels]),
     )
-    train = some(train, work.choose(16, None))
-    yield one.run(train, most=_FINETUNING)
+    train = _some(train, work.choose(16, None))
+    yield one.run(train, _FINETUNING)
 
 
-def some(split: Split, count: int | None) -> Split:
+def _some(split: Split, count: int | None) -> Split:
     """Return the first images of a split, or all."""
     return Split(images=split.images[:count], labels=split.labels[:count])
 
