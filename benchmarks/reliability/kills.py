@@ -89,7 +89,7 @@ def _cases() -> Iterator[Case]:
     )
     line = ("run", *_SPACE, *_DIGITS, *_TARGET, "--proxy", _TINY, "--trials", "4")
     yield from _in_process_and_over_ray("run on digits", line)
-    recipe = "members=1,steps=20,networks=8,batch_size=16,reading_images=50"
+    recipe = "members=2,steps=20,networks=8,batch_size=16,reading_images=50"
     prior = (*line, "--prior", "supernet", "--prior-recipe", recipe)
     yield from _in_process_and_over_ray("run with a prior", prior)
     recipes = ("--proxy", "epochs=1,resolution=8,fraction=0.1", "--reference", _TINY)
