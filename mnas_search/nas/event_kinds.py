@@ -55,6 +55,14 @@ ROWS = Member(
         and all(isinstance(row, list) and all(map(_is_count, row)) for row in value)
     ),
 )
+OPINION = Member(
+    text="an accuracy and its deviation",
+    accepts=lambda value: (
+        isinstance(value, dict)
+        and FRACTION.accepts(value.get("accuracy"))
+        and (value.get("std") is None or NUMBER.accepts(value["std"]))
+    ),
+)
 STATUS = Member(
     text=f"one of {', '.join(get_args(Status))}",
     accepts=lambda value: isinstance(value, str) and value in get_args(Status),
@@ -124,6 +132,17 @@ SEARCH_EVENTS: EventKinds = {
     },
     "prior reading": {**TRAINING, "network": COUNT},
     "prior": {"readings": COUNT, "seconds": SECONDS},
+}
+# Of the journal `answers.jsonl`: what a report would otherwise ask code for.
+ANSWER_EVENTS: EventKinds = {
+    "answers": {
+        "decisions": Member(text="a list", accepts=lambda value: isinstance(value, list)),
+        "first": OBJECT,
+        "networks": OBJECT,
+        "estimates": OBJECT,
+        "evaluator": OBJECT,
+    },
+    "opinion": {"fingerprint": TEXT, "searched": OPINION, "checked": OPINION},
 }
 
 
