@@ -131,7 +131,9 @@ def run(
     with tempfile.TemporaryDirectory(prefix="mnas-search-") as name:
         photos = _make_photos(Path(name) / "photos")
         references: dict[Case, _Reference] = {}
-        for number in range(count if groups else 0):
+        for number in range(count):
+            if not groups:
+                break
             rng = np.random.default_rng((seed, number))
             group = groups[number % len(groups)]
             case = group[rng.integers(len(group))]
