@@ -9,10 +9,16 @@ from mnas_search.benchmarks.fidelity.place import Place
 from mnas_search.benchmarks.fidelity.tasks import Result, Task
 from mnas_search.benchmarks.tasks_over_processes import Note
 from mnas_search.common.errors import UsageError
+from mnas_search.nas.event_kinds import COUNT, OBJECT, TEXT, EventKinds
 from mnas_search.nas.journal import Journal
 
 JOURNAL = "readings.jsonl"
 _DONE, _PLANNED, _DATA = "reading", "plan", "data"
+_EVENTS: EventKinds = {
+    _DONE: {"task": TEXT, "result": OBJECT},
+    _PLANNED: {"name": TEXT, "length": COUNT},
+    _DATA: {"sha256": TEXT},
+}
 
 
 @final
@@ -27,7 +33,7 @@ class Store:
     def __init__(self, folder: Path, part: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._part = part
-        self._journal = Journal(folder / JOURNAL)
+        self._journal = Journal(folder / JOURNAL, _EVENTS)
         self._results: dict[str, Result] = {}
         self._plans: dict[str, int] = {}
         self._data: str | None = None

@@ -14,6 +14,7 @@ from mnas_search.benchmarks.fidelity.tasks import Result, Task
 from mnas_search.data import Dataset
 from mnas_search.networks.supernet import Supernet
 from mnas_search.training import devices
+from mnas_search.training.loop import Images
 from mnas_search.training.supernet import (
     SupernetRecipe,
     make_supernet,
@@ -21,6 +22,7 @@ from mnas_search.training.supernet import (
     reading_images,
     supernet_recipe,
     train_supernet,
+    trained_images,
 )
 
 CHUNK = 50  # networks of a reading
@@ -104,6 +106,10 @@ class SupernetTraining(Task):
     def images(self, place: Place) -> tuple[Tensor, Tensor]:
         """Return images and labels that networks are read on."""
         return reading_images(self._dataset(place), self._recipe(place))
+
+    def trained(self, place: Place) -> Images:
+        """Return the images that it is trained on."""
+        return trained_images(self._dataset(place), self._recipe(place))
 
     def _dataset(self, place: Place) -> Dataset:
         return place.dataset(random_labels=self.random_labels)

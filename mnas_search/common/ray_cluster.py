@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from mnas_search.common.errors import UsageError
+from mnas_search.common.errors import UsageError, WorkFailed, reason_of
 
 _LOG = logging.getLogger(__name__)
 # Ray reads these when it is imported or started.
@@ -25,6 +25,22 @@ for _name, _value in {
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import ray
+
+
+# Ray's sockets lie in `<folder>/ray/session_<time>_<process>/sockets/`, and the path of a socket
+# has at most 107 bytes.
+_MAX_FOLDER = 36
+_SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+def _short_temporary_folder() -> dict[str, str]:
+    """Return `ray.init`'s option for a short temporary folder, where Ray's own is too long."""
+    own = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    if len(os.fsencode(own)) <= _MAX_FOLDER:
+        return {}
+    usable = (folder for folder in _SHORT_FOLDERS if os.access(folder, os.W_OK | os.X_OK))
+    folder = next(usable, None)
+    return {} if folder is None else {"_temp_dir": f"{folder}/ray"}
 
 
 @contextlib.contextmanager
@@ -43,6 +59,7 @@ def cluster(address: str | None, *, cpus: float, gpus: float, what: str) -> Iter
     if address is None:
         # "local" starts a new cluster even if RAY_ADDRESS names another one.
         shared |= {"num_cpus": max(1, round(cpus)), "include_dashboard": False}
+        shared |= _short_temporary_folder()
     try:
         ray.init(address=address or "local", **shared)
     except ConnectionError as error:
@@ -50,6 +67,8 @@ def cluster(address: str | None, *, cpus: float, gpus: float, what: str) -> Iter
             f"no Ray cluster at {address!r}: {error} (a cluster that asks for a token needs "
             "RAY_AUTH_MODE=token and the token on this machine)"
         ) from None
+    except OSError as error:
+        raise WorkFailed(f"Ray does not start: {reason_of(error)}") from error
     try:
         available: float = ray.cluster_resources().get("GPU", 0.0)
         if gpus > available:

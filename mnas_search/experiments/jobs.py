@@ -10,7 +10,7 @@ import numpy as np
 
 from mnas_search.architecture.traced_network import Network
 from mnas_search.nas.job import EvaluationJob, JobQueue, Outcome
-from mnas_search.nas.journal import Events
+from mnas_search.nas.journal import Events, journal_line
 from mnas_search.nas.trial import Evaluation
 
 _LOG = logging.getLogger(__name__)
@@ -83,8 +83,12 @@ class JournalledQueue(JobQueue[EvaluationJob]):
         self._has_time, self._on_result = has_time, on_result
         self._todo: list[EvaluationJob] | None = None
         self._in_flight = 0
-        found = (found for found in journal.events if found["event"] == event)
-        self._results: dict[_Key, JobResult] = dict(map(_read, found))
+        self._results: dict[_Key, JobResult] = {}
+        for number, found in enumerate(journal.events):
+            if found["event"] == event:
+                with journal_line(journal, number):
+                    key, result = _read(found)
+                    self._results[key] = result
 
     @property
     def results(self) -> tuple[JobResult, ...]:

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar, final
 
 from mnas_search.architecture.traced_network import Network
-from mnas_search.common.errors import MnasSearchError, single_line
+from mnas_search.common.checks import shown
+from mnas_search.common.errors import MnasSearchError, describe_failure, shorten
 from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.trial import Evaluation, Failure, Stopped
 
 Outcome = Evaluation | Failure | Stopped
+_MAX_REASON = 300  # characters
 
 
 @final
@@ -185,6 +187,8 @@ class Measurement:
         self.rung = None
         try:
             for evaluation in self._evaluations:
+                if not isinstance(evaluation, Evaluation):
+                    raise TypeError(f"evaluate must yield Evaluation, got {shown(evaluation)}")
                 self.outcome = check(evaluation)
                 if isinstance(self.outcome, Failure):
                     self._evaluations.close()
@@ -196,9 +200,7 @@ class Measurement:
         except MemoryError:
             self.outcome = Failure(reason="out of memory")
         except (Exception, SystemExit) as error:
-            first = str(error).splitlines()[:1]
-            reason = single_line(f"{type(error).__name__}: {''.join(first)}")[:300]
-            self.outcome = Failure(reason=reason)
+            self.outcome = Failure(reason=shorten(describe_failure(error), _MAX_REASON))
         self.seconds += time.perf_counter() - start
 
     def stop(self) -> None:
@@ -235,4 +237,8 @@ def check(evaluation: Evaluation) -> Evaluation | Failure:
     if not 0 <= accuracy <= 1:
         return Failure(reason=f"accuracy must be a fraction from 0 to 1, got {accuracy:g}")
     rung = None if evaluation.rung is None else int(evaluation.rung)
-    return replace(evaluation, accuracy=accuracy, rung=rung)
+    std = None if evaluation.std is None else float(evaluation.std)
+    info = evaluation.info
+    if info and info.get("test") is not None:
+        info = {**info, "test": float(info["test"])}
+    return replace(evaluation, accuracy=accuracy, rung=rung, std=std, info=info)

@@ -170,7 +170,8 @@ def test_two_workers_share_the_work_and_errors_are_outcomes(tmp_path):
     assert {0, 1, 2} == set(kinds.values())
     for number, tell in tells.items():
         if kinds[number] == 0:
-            assert (tell["status"], tell["error"]) == ("failed", "ValueError: this one")
+            assert tell["status"] == "failed"
+            assert tell["error"].startswith("ValueError: this one (")  # file and line
         elif kinds[number] == 1:
             error = "accuracy must be a fraction from 0 to 1, got nan"
             assert (tell["status"], tell["error"]) == ("failed", error)
@@ -189,10 +190,8 @@ def test_a_dead_worker_is_replaced_and_its_work_tried_once_more(tmp_path):
     assert {0, 1} <= set(kinds.values())
     for number, kind in kinds.items():
         if kind == 1:
-            assert (tells[number]["status"], tells[number]["error"]) == (
-                "failed",
-                "worker lost, twice",
-            )
+            assert tells[number]["status"] == "failed"
+            assert tells[number]["error"].startswith("worker lost, twice: Worker unexpectedly")
         else:
             assert tells[number]["status"] == "ok"
 

@@ -2,7 +2,6 @@
 
 from threadpoolctl import threadpool_limits
 
-from mnas_search.common.errors import UsageError, single_line
 from mnas_search.common.machine import cpu_count
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners.in_process import run_in_process
@@ -29,21 +28,6 @@ def drive(
 
     run_on_ray(queue, evaluators, workers=workers, gpus_per_trial=gpus_per_trial, address=address)
     return workers
-
-
-def check_portable(evaluator: Evaluator, name: str | None) -> None:
-    """Raise `UsageError` for an evaluator called `name` that cannot travel to Ray workers."""
-    if evaluator.resources is None:
-        return
-    from ray import cloudpickle
-
-    try:
-        cloudpickle.dumps(evaluator)
-    except Exception as error:
-        raise UsageError(
-            f"evaluator {name!r} cannot be pickled for Ray workers ({type(error).__name__}: "
-            f"{single_line(str(error))}); workers=0 evaluates in this process"
-        ) from error
 
 
 def drive_study(

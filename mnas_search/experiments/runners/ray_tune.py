@@ -13,16 +13,24 @@ Importing this module imports Ray.
 import logging
 import math
 import os
+import re
 import shutil
 import tempfile
 import time
 import warnings
+from pathlib import Path
 from typing import Any, final
 
-from mnas_search.common import plugins
-from mnas_search.common.errors import MnasSearchError, WorkFailed, single_line
+from mnas_search.common.errors import (
+    MnasSearchError,
+    WorkFailed,
+    shorten,
+    single_line,
+    text_of,
+)
 from mnas_search.common.machine import keep_freed_memory
 from mnas_search.common.ray_cluster import cluster
+from mnas_search.experiments.runners.travel import Packed, pack, unpack
 from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.job import AnyJob, EvaluatorPool, Job, JobQueue, Measurement, Outcome
 from mnas_search.nas.trial import Evaluation, Failure, Stopped
@@ -35,6 +43,8 @@ for _name, _value in {
     # No CSV, JSON and TensorBoard files of Tune's own, and hardly a snapshot of its state.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",
+    # No tracebacks of lost workers: the trials have the cause.
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -47,6 +57,7 @@ with warnings.catch_warnings():
 
 _PATIENCE = 60.0  # seconds that workers wait for each other at the start
 _PACE = 0.2  # seconds between their starts
+_MAX_CAUSE = 250  # characters
 
 
 def run_on_ray(
@@ -81,12 +92,11 @@ def _tune(
     workers: int,
     resources: dict[str, float],
 ) -> None:
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors are outcomes, or raised
     # Tune starts this many actors at a time; its default of one would start them in turn.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
-    for module in plugins.modules_from_files():
-        cloudpickle.register_pickle_by_value(module)  # the users' own files travel by content
-    feeder = _Feeder(queue, workers)
-    worker = tune.with_resources(tune.with_parameters(_Worker, evaluators=evaluators), resources)
+    feeder, packed = _Feeder(queue, workers), pack(evaluators)
+    worker = tune.with_resources(tune.with_parameters(_Worker, packed=packed), resources)
     tune_config = tune.TuneConfig(
         search_alg=feeder,
         scheduler=_Scheduler(feeder),
@@ -149,6 +159,7 @@ class _Feeder(Searcher):  # type: ignore[misc]
         self._invitations = workers
         self._open: dict[str, Job | None] = {}
         self.error: BaseException | None = None  # what ends the run
+        self.losses: dict[str, str] = {}  # by trial: what its worker died of, to append
 
     def __reduce__(self) -> Any:
         # Tune writes a copy of itself to disk that we never read; the queue cannot be pickled.
@@ -197,7 +208,8 @@ class _Feeder(Searcher):  # type: ignore[misc]
         # An exception would make Tune call this again; it is kept, and raised at the end.
         try:
             if error or result is None:
-                self._queue.record(job, Failure(reason="worker lost, twice"), 0.0)
+                reason = f"worker lost, twice{self.losses.pop(trial_id, '')}"
+                self._queue.record(job, Failure(reason=reason), 0.0)
             elif result["error"] is not None:
                 self.error = result["error"]
             else:
@@ -224,8 +236,10 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         return FIFOScheduler, ()  # as the searcher's
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Log a lost worker; Tune repeats its job once."""
-        _LOG.warning("the worker of %s was lost", trial)
+        """Log a lost worker, and keep what killed it; Tune repeats its job once."""
+        cause = _cause_of_loss(trial)
+        _LOG.warning("the worker of %s was lost%s", trial, cause)
+        self._feeder.losses[trial.trial_id] = cause
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         should_continue = self._feeder.should_continue(trial.trial_id, result)
@@ -233,15 +247,30 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         return decision
 
 
+def _cause_of_loss(trial: Any) -> str:
+    """Return ": " and what Ray says of a trial's lost worker, or nothing."""
+    try:
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except Exception:  # there is none, or it is of a class that this process does not have
+        return ""
+    text = single_line(text_of(getattr(error, "cause", None) or error))
+    found = re.search(r"exit detail: (.*?)(?: (?:Some common|There are some)|$)", text)
+    return f": {shorten(found[1] if found else text, _MAX_CAUSE)}"
+
+
 class _Worker(tune.Trainable):  # type: ignore[misc]
     """An actor: one job a trial, one rung of it a step."""
 
-    def setup(self, config: dict[str, Any], evaluators: Evaluator | EvaluatorPool) -> None:
+    def setup(self, config: dict[str, Any], packed: Packed) -> None:
         # torch, and what its optimisers import: takes seconds, once, before any job.
         import torch._dynamo  # noqa: F401
 
         keep_freed_memory()
-        self._evaluators = evaluators
+        self._evaluators, self._broken = EvaluatorPool(()), None
+        try:
+            self._evaluators = unpack(packed)
+        except WorkFailed as error:  # for the driver: an exception would only end the actor
+            self._broken = error
         self._measurement: Measurement | None = None
         self.reset_config(config)
 
@@ -261,6 +290,8 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
         # An exception would end the actor, so every outcome goes back as a value.
         error, done = None, True
         try:
+            if self._broken is not None:
+                raise self._broken
             measurement.advance()
             outcome: Outcome = measurement.outcome
             if measurement.rung is not None:  # what the outcome is, if the queue stops it here

@@ -21,13 +21,19 @@ from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners import drive_study
 from mnas_search.nas.core import training_seed
 from mnas_search.nas.evaluator import Evaluator, SupportsBaseResolution, caveats_of
+from mnas_search.nas.event_kinds import TRAINING as TRAINING_EVENT
 from mnas_search.nas.job import EvaluationJob
 
+_JOURNAL, _EVENTS = "measurements.jsonl", {"training": TRAINING_EVENT}
 GRID_SEARCH = ExperimentKind(
-    command="grid-search", noun="grid search", parent="grid-search", journal="measurements.jsonl"
+    command="grid-search",
+    noun="grid search",
+    parent="grid-search",
+    journal=_JOURNAL,
+    events=_EVENTS,
 )
 COMPARE = ExperimentKind(
-    command="compare", noun="comparison", parent="compare", journal="measurements.jsonl"
+    command="compare", noun="comparison", parent="compare", journal=_JOURNAL, events=_EVENTS
 )
 
 

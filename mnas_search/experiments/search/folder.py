@@ -14,12 +14,11 @@ export/              model.py, weights.pt and .safetensors, weights.json
 report.html          the run on one page
 """
 
-import json
 from typing import Any
 
 from mnas_search.architecture.traced_network import block_string
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.files import write_atomically
+from mnas_search.common.files import make_folder, write_atomically, write_json
 from mnas_search.common.folders import csv_text
 from mnas_search.experiments.search.recommendation import FILE, write_recommended
 from mnas_search.experiments.search.result import Result
@@ -105,7 +104,7 @@ def write_best(result: Result) -> None:
         }
     if (verdict := verdict_of(result)) is not None:
         best["verdict"] = verdict
-    write_atomically(result.folder / "best.json", json.dumps(best, indent=2) + "\n")
+    write_json(result.folder / "best.json", best)
 
 
 def verdict_of(result: Result) -> dict[str, Any] | None:
@@ -119,9 +118,9 @@ def write_family(result: Result) -> None:
     """Write family.csv and a JSON file for each member."""
     columns = ("name", "resolution", "dropout", "params", "macs", "memory", "block_string")
     rows = []
+    folder = make_folder(result.folder / "family")
     for member, counted in result.family:
-        path = result.folder / "family" / f"{member.label}.json"
-        write_atomically(path, member.to_json() + "\n")
+        write_json(folder / f"{member.label}.json", member.to_dict())
         rows.append(
             {
                 "name": member.label,

@@ -17,13 +17,13 @@ from threadpoolctl import threadpool_limits
 
 from mnas_search.architecture.cost.latency.table import read_table
 from mnas_search.architecture.cost.metrics import METRICS
-from mnas_search.common import folders, objects, plugins
+from mnas_search.common import folders, plugins
 from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
-from mnas_search.common.files import write_atomically
+from mnas_search.common.files import json_text, make_folder, write_atomically
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
 from mnas_search.experiments.listener import Listener
-from mnas_search.experiments.runners import check_portable, drive
+from mnas_search.experiments.runners import drive
 from mnas_search.experiments.search import folder as run_folder
 from mnas_search.experiments.search.checks import RANDOM
 from mnas_search.experiments.search.config import Setup
@@ -42,12 +42,20 @@ from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
 from mnas_search.experiments.search.stages.trainings import Stage
 from mnas_search.experiments.search.time_limit import TimeLimit, seconds_spent
+from mnas_search.nas.event_kinds import SEARCH_EVENTS
 from mnas_search.nas.job import SequentialQueue, TimedQueue
 from mnas_search.nas.journal import Journal, ReadJournal
 from mnas_search.nas.objective import Objective
+from mnas_search.nas.space.contract import first_network
 from mnas_search.nas.trial import Evaluation, Trial
 
-RUN = ExperimentKind(command="run", noun="run", parent="runs", may_grow=("trials", "time_budget"))
+RUN = ExperimentKind(
+    command="run",
+    noun="run",
+    parent="runs",
+    events=SEARCH_EVENTS,
+    may_grow=("trials", "time_budget"),
+)
 _LOG = logging.getLogger(__name__)
 _RANDOM = "random.jsonl"  # the journal of the random search
 _REWRITE_EVERY = 5.0  # seconds between rewrites of the derived tables during a search
@@ -59,36 +67,57 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     experiment = Experiment(RUN, output)  # before a table is built, for minutes
     recorded = experiment.recorded if experiment.resumed else None
     setup = Setup(config, table_of(config, output, listener), recorded)
-    if objects.is_object(setup.config.evaluator or "") and setup.config.workers:
-        check_portable(setup.evaluator, setup.config.evaluator)
+    _check_travels(setup)
     if not experiment.resumed:
         setup.warm_start()
         _plan_prior(setup, listener)
     table = setup.cost_model.latency_table
-    files = {} if table is None else {TABLE: table.to_json()}
+    files = {} if table is None else {TABLE: json_text(table.to_dict())}
     experiment.make(setup.recorded, _stem(setup.objective), files)
     return _run(setup, experiment, listener, begun)
 
 
-def resume(folder: Path, listener: Listener | None = None, **larger: Any) -> Result:
-    """Resume a run with its own configuration; `larger` budgets and workers may be given."""
+def _check_travels(setup: Setup) -> None:
+    """Refuse what is the user's own and cannot travel to the workers."""
+    config = setup.config
+    if not config.workers or setup.evaluator.resources is None:
+        return
+    for option, name in (("evaluator", config.evaluator), ("space", config.space)):
+        if name is not None and plugins.has_content(name):
+            from mnas_search.experiments.runners.travel import check_travels  # imports Ray
+
+            own = option == "evaluator"
+            what = setup.evaluator if own else first_network(setup.space)
+            check_travels(what, f"{option} {name!r}")
+
+
+def resume(
+    folder: Path, listener: Listener | None = None, *, trust_code: bool = False, **larger: Any
+) -> Result:
+    """Resume a run with its own configuration; `larger` budgets and workers may be given.
+
+    Files of code that the folder names are run where this user has run them before, or with
+    `trust_code`."""
     begun = time.monotonic()
-    setup = _setup(folder, larger)
-    return _run(setup, existing(RUN, folder), listener or Listener(), begun)
+    experiment = existing(RUN, folder, trust_code=trust_code)
+    setup = _setup(experiment, larger)
+    return _run(setup, experiment, listener or Listener(), begun)
 
 
 def reopen(folder: Path) -> Result:
     """Read what a run has found so far; nothing is evaluated or written, and a run under way is
     not disturbed. Second opinions, which are predictions, are predicted again."""
-    setup = _setup(folder, {})
-    journal = ReadJournal(folder / RUN.journal)
+    setup = _setup(existing(RUN, folder), {})
+    journal = ReadJournal(folder / RUN.journal, SEARCH_EVENTS)
     # Only the run itself knows whether a time budget is spent; it is taken as spent here.
     seconds = None if setup.config.time_budget is None else float("-inf")
     limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
     if setup.prior is not None and (readings := read_readings(journal)) is not None:
         setup.take_readings(readings)
     with threadpool_limits(1):
-        drawn = ReadJournal(folder / _RANDOM) if setup.config.baseline == RANDOM else None
+        drawn = None
+        if setup.config.baseline == RANDOM:
+            drawn = ReadJournal(folder / _RANDOM, SEARCH_EVENTS)
         stages = make_stages(setup, journal, drawn, limit)
         return Result(setup, folder, stages)
 
@@ -101,9 +130,9 @@ def report(folder: Path) -> Path:
     return _write_report(result)
 
 
-def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
+def _setup(experiment: Experiment, larger: dict[str, Any]) -> Setup:
     """Resolve a run's own configuration, with larger budgets where they are given."""
-    recorded = existing(RUN, folder).recorded
+    folder, recorded = experiment.folder, experiment.recorded
     options = {f.name: recorded[f.name] for f in fields(RunConfig) if f.name in recorded}
     options |= {name: value for name, value in larger.items() if value is not None}
     try:
@@ -133,7 +162,7 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         journal = files.enter_context(experiment.session(setup.recorded))
         drawn = None
         if config.baseline == RANDOM:
-            drawn = files.enter_context(Journal(folder / _RANDOM))
+            drawn = files.enter_context(Journal(folder / _RANDOM, SEARCH_EVENTS))
         limit = TimeLimit(config.time_budget, journal, workers=config.workers or 0, begun=begun)
         readings = None if setup.prior is None else read_readings(journal)
         trains_prior = setup.prior is not None and readings is None
@@ -306,8 +335,7 @@ def _finish(result: Result) -> None:
     if result.best is None:
         raise WorkFailed(why_no_winner(result))
     if (network := result.recommended) is not None:
-        export = result.folder / "export"
-        export.mkdir(exist_ok=True)
+        export = make_folder(result.folder / "export")
         plugins.load("exporters", "pytorch")().export(network, None, export)
         run_folder.write_family(result)
     _write_report(result)

@@ -40,7 +40,7 @@ class TimeLimit:
         self._startup = 0.0  # seconds of it
         self._compares: bool | None = None
         ended = (e for e in journal.events if e["event"] == _EVENT)
-        self._over = {e.get("phase") for e in ended if e.get("budget", 0.0) >= self._total}
+        self._over = {e.get("phase") for e in ended if (e.get("budget") or 0.0) >= self._total}
         # A broken event is refused later, where the trials are read.
         told = (e for e in journal.events if e["event"] == "tell" and e.get("status") == "ok")
         self._seconds = [e["seconds"] for e in told if e.get("seconds")]
@@ -133,7 +133,7 @@ def seconds_spent(journal: Events) -> float:
     spent, session, last = 0.0, None, 0.0
     for event in [*journal.events, {"event": "session", "time": 0.0}]:
         if event["event"] == "session":
-            spent += (0.0 if session is None else last - session) + event.get("seconds", 0.0)
+            spent += (0.0 if session is None else last - session) + (event.get("seconds") or 0.0)
             session = event["time"]
         last = event["time"]
     return spent

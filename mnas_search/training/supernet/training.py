@@ -1,6 +1,7 @@
 """The training of a supernet: steps of four networks, with checkpoints."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, final
@@ -18,6 +19,7 @@ from mnas_search.data import Dataset
 from mnas_search.nas.space.alternatives import alternatives
 from mnas_search.nas.space.contract import SearchSpace
 from mnas_search.networks.supernet import Supernet
+from mnas_search.networks.weights.reading import load
 from mnas_search.training.augment.pipeline import Augmentation, Flip, Shift
 from mnas_search.training.loop import Images, mixed_precision
 from mnas_search.training.optimisers import Sgd
@@ -25,6 +27,7 @@ from mnas_search.training.supernet.making import make_supernet, trained_images
 from mnas_search.training.supernet.paths import Paths
 from mnas_search.training.supernet.recipe import SupernetRecipe
 
+_LOG = logging.getLogger(__name__)
 _AUGMENTATIONS: tuple[Augmentation, ...] = (Shift(most=2), Flip())
 _FORMAT = 1  # of a training; a change of what a seed gives makes checkpoints of older ones useless
 _RANDOM = 2  # networks of a step that are drawn
@@ -202,7 +205,8 @@ def training_steps(
         )
         key = training_key(space, data, recipe, seed=seed) if checkpoint is not None else ""
         if checkpoint is not None and checkpoint.exists():
-            training.restore(_read(checkpoint, key))
+            if (state := _read(checkpoint, key)) is not None:
+                training.restore(state)
         yield training
         while not training.finished:
             training.train_step()
@@ -222,8 +226,14 @@ def training_key(space: SearchSpace, data: Dataset, recipe: SupernetRecipe, *, s
     return found.hexdigest()
 
 
-def _read(checkpoint: Path, key: str) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if state.pop("key") != key:
+def _read(checkpoint: Path, key: str) -> dict[str, Any] | None:
+    """Return the state in a checkpoint; None for a damaged one: the training starts again, and
+    ends with the same weights."""
+    try:
+        state: dict[str, Any] = load(checkpoint)
+    except Exception as error:  # a damaged file may raise anything
+        _LOG.warning("%s is damaged, the training starts again: %s", checkpoint, error)
+        return None
+    if state.pop("key", None) != key:
         raise UsageError(f"checkpoint must be of the same training, got {str(checkpoint)!r}")
     return state
