@@ -34,6 +34,7 @@ from mnas_search.experiments.training.deadline import (
 )
 from mnas_search.experiments.training.epochs import FullTraining, train_epochs
 from mnas_search.experiments.training.settings import TrainingConfig
+from mnas_search.nas.journal import Journal
 from mnas_search.training import loop, recipes
 from mnas_search.training.recipe import Recipe
 from mnas_search.training.schedules import Cosine, Length
@@ -332,21 +333,21 @@ def test_more_epochs_are_those_that_were_asked_for(tmp_path, clock):
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("steps", "slowdown", "message"),
     [
-        {"step": 40},
-        {"step": 40, "steps": 100, "planned": 90, "slowdown": 2.0},
-        {"step": 40, "steps": 40, "planned": 90, "slowdown": 2.0},
-        {"step": "x", "steps": 50, "planned": 90, "slowdown": 2.0},
-        {"step": 40, "steps": 50, "planned": 90, "slowdown": None},
+        (100, 2.0, "holds no change of a length: after 40 steps, 90 cannot become 100"),
+        (40, 2.0, "holds no change of a length: after 40 steps, 90 cannot become 40"),
+        (-1, 2.0, "steps must be a whole number of at least 0, got -1"),
+        (50, "x", "slowdown must be a number, got 'x'"),
     ],
 )
-def test_lengths_that_cannot_be_are_refused_in_one_line(tmp_path, line):
-    event = {"event": "shortened", "time": 0.0, **line}
-    (tmp_path / SHORTENED).write_text(json.dumps(event) + "\n")
-    with pytest.raises(RunFolderError, match="holds no change of a length") as found:
+def test_lengths_that_cannot_be_are_refused_in_one_line(tmp_path, steps, slowdown, message):
+    with Journal(tmp_path / SHORTENED) as journal:
+        event = {"event": "shortened", "step": 40, "steps": steps, "planned": 90}
+        journal.append({**event, "slowdown": slowdown})
+    with pytest.raises(RunFolderError) as found:
         read_length(tmp_path, job().length)
-    assert "\n" not in str(found.value)
+    assert message in str(found.value) and "\n" not in str(found.value)
 
 
 @dataclass

@@ -18,7 +18,7 @@ import math
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import final
@@ -26,6 +26,7 @@ from typing import final
 import torch
 
 from mnas_search.common.errors import RunFolderError
+from mnas_search.nas.event_kinds import COUNT, NUMBER, EventKinds
 from mnas_search.nas.journal import Journal, read_events
 from mnas_search.training.loop import Training
 from mnas_search.training.schedules import Length
@@ -36,7 +37,10 @@ SHORTENED = "shortened.jsonl"
 LATE = 0.03  # by how much the projected end may be late before steps are left out
 CHECK = 0.02  # between two checks, at most
 RECENT = 0.05  # of steps that tell the pace, at least: shorter disturbances tell nothing
-_EVENT = "shortened"
+_SHORTENED = "shortened"  # the event
+_EVENTS: EventKinds = {
+    _SHORTENED: {"step": COUNT, "steps": COUNT, "planned": COUNT, "slowdown": NUMBER}
+}
 
 
 @final
@@ -107,21 +111,6 @@ class Deadline:
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Change:
-    """A line of `shortened.jsonl`: since `step` steps were done, the training ends after `steps`
-    of `planned`; an epoch took `slowdown` times as long as planned."""
-
-    step: int
-    steps: int
-    planned: int
-    slowdown: float
-
-
-_NAMES = [one.name for one in fields(_Change)]
-
-
-@final
 class Shortening:
     """Keeps a training within a deadline; process 0 decides for all of them.
 
@@ -175,14 +164,15 @@ class Shortening:
         pace = Pace(step=step, rest=self._rest)
         steps = deadline.steps(length, done, pace, deadline.end - time.monotonic())
         if steps < length.steps:
-            change = _Change(
-                step=done,
-                steps=steps,
-                planned=length.planned * length.per_epoch,
-                slowdown=round(deadline.slowdown(pace, length), 3),
-            )
-            with Journal(self._folder / SHORTENED) as journal:
-                journal.append({"event": _EVENT, **asdict(change)}, sync=True)
+            event = {
+                "event": _SHORTENED,
+                "step": done,
+                "steps": steps,
+                "planned": length.planned * length.per_epoch,
+                "slowdown": round(deadline.slowdown(pace, length), 3),
+            }
+            with Journal(self._folder / SHORTENED, _EVENTS) as journal:
+                journal.append(event, sync=True)
         return steps
 
 
@@ -213,14 +203,14 @@ def read_length(folder: Path, length: Length) -> tuple[Length, str | None]:
         RunFolderError: `shortened.jsonl` does not hold changes to fewer and fewer steps.
     """
     path, planned, slower = folder / SHORTENED, length.steps, False
-    for event in read_events(path) if path.is_file() else ():
+    for event in read_events(path, _EVENTS) if path.is_file() else ():
+        if event["planned"] != planned:  # the training was given more epochs since then
+            continue
         try:
-            one = _Change(**{name: event[name] for name in _NAMES})
-            if one.planned == planned:  # not where the training was given more epochs since then
-                length = length.shortened(one.step, one.steps)
-                slower = slower or one.slowdown > 1
-        except (LookupError, TypeError, ValueError) as error:
+            length = length.shortened(event["step"], event["steps"])
+        except ValueError as error:
             raise RunFolderError(f"{str(path)!r} holds no change of a length: {error}") from None
+        slower = slower or event["slowdown"] > 1
     if not length.changes:
         return length, None
     cause = "the machine became slower" if slower else "an interruption took time"
