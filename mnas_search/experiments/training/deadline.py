@@ -129,19 +129,16 @@ class Shortening:
         # When the last part, or an epoch, ended, and the number of steps until then.
         self._since, self._done = 0.0, training.epoch * training.length.per_epoch
 
-    def begin_epoch(self) -> None:
-        """Take the seconds since the steps of an epoch."""
+    def train_epoch(self) -> float:
+        """Train one epoch, or the part of it that there is time for; returns its mean loss."""
         now = time.monotonic()
         if self._parts:
             self._rest = now - self._since
         self._since = now
+        return self._training.train_epoch(self._after_step)
 
-    def after_step(self, done: int) -> None:
-        """Measure the last steps, and shorten the training where the rest of it would be late.
-
-        Args:
-            done: number of steps so far.
-        """
+    def _after_step(self, done: int) -> None:
+        """Measure the last steps, and shorten the training where the rest of it would be late."""
         length = self._training.length
         if done % length.per_epoch % self._interval:
             return
@@ -213,6 +210,6 @@ def read_length(folder: Path, length: Length) -> tuple[Length, str | None]:
         slower = slower or event["slowdown"] > 1
     if not length.changes:
         return length, None
-    cause = "the machine became slower" if slower else "an interruption took time"
+    cause = "the machine became slower" if slower else "less time was left than planned"
     epochs = round(length.steps / length.per_epoch, 1)
     return length, f"{cause}: {epochs:g} of {length.planned} epochs"

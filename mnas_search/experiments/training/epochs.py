@@ -110,11 +110,12 @@ def train_epochs(
                 history = checkpoint.history
             training.length, _ = read_length(folder, training.length)
             share.barrier()  # no process writes before all have read
-            shortening = None
+            train_epoch: Callable[[], float] = training.train_epoch
             if deadline is not None:
                 shortening = Shortening(training, deadline, folder=folder, share=share)
+                train_epoch = shortening.train_epoch
             while not training.finished:
-                history += (_epoch(training, validation, share, batch, shortening),)
+                history += (_epoch(training, train_epoch, validation, share, batch),)
                 if share.rank == 0:
                     weights, state = training.evaluated.state_dict(), training.state()
                     checkpoints.save(
@@ -138,17 +139,13 @@ def train_epochs(
 
 def _epoch(
     training: loop.Training,
+    train_epoch: Callable[[], float],
     validation: loop.Images,
     share: WorkerContext,
     batch: int,
-    shortening: Shortening | None,
 ) -> Epoch:
     start = time.perf_counter()
-    if shortening is None:
-        loss = training.train_epoch()
-    else:
-        shortening.begin_epoch()
-        loss = training.train_epoch(shortening.after_step)
+    loss = train_epoch()
     found = score(training.evaluated, validation, batch=batch, share=share)
     return Epoch(
         epoch=training.epoch,
