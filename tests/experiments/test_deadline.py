@@ -250,7 +250,8 @@ def test_the_end_is_projected_with_what_follows_at_the_same_pace():
 def test_a_training_that_becomes_slower_ends_in_time(tmp_path, clock):
     train_epochs(job(Step(clock)), tmp_path, device="cpu", deadline=deadline())
     assert 0.9 * TIME < clock.now + 4.0 <= 1.05 * TIME
-    (change,) = changes(tmp_path)
+    *before, change = changes(tmp_path)
+    assert len(before) <= 2  # two of three parts were slow, and then all of them
     assert change["planned"] == 90 and change["slowdown"] == 2.0
     assert 40 < change["step"] < change["steps"] < 70
     lines = untimed(tmp_path)
@@ -279,7 +280,7 @@ def test_killed_in_any_step_a_shortened_training_repeats_its_changes(tmp_path, c
     with pytest.raises(Killed):
         train_epochs(job(Step(clock, killed=killed)), folder, device="cpu", deadline=deadline())
     recorded = changes(folder) if (folder / SHORTENED).is_file() else []
-    assert bool(recorded) == (killed == 62)
+    assert bool(recorded) == (killed > 40)
     checkpoints.recover(folder)
     train_epochs(job(Step(clock)), folder, device="cpu", deadline=deadline())
     assert changes(folder)[: len(recorded)] == recorded
@@ -317,10 +318,10 @@ def test_what_was_decided_is_not_measured_again(tmp_path, clock):
     for name in (checkpoints.LAST, checkpoints.BEST):
         (tmp_path / name).unlink()
     train_epochs(job(Step(clock)), tmp_path, device="cpu", deadline=deadline())
-    (change,) = decided
-    now = changes(tmp_path)
-    assert now[0] == change and all(one["step"] >= change["step"] for one in now)
-    whole = change["step"] // 5
+    now, last = changes(tmp_path), decided[-1]["step"]
+    assert now[: len(decided)] == decided
+    assert all(one["step"] >= last for one in now[len(decided) :])
+    whole = last // 5
     assert untimed(tmp_path)[:whole] == lines[:whole]
 
 
@@ -393,7 +394,8 @@ def test_the_session_says_what_happened_and_keeps_its_options(tmp_path, monkeypa
     assert result.shortened.endswith(" of 30 epochs")
     assert shown[0] == (0, 30) and shown[-1] == (result.epochs, result.epochs)
     assert len(untimed(folder)) == result.epochs
-    assert untimed(folder)[-1]["learning_rate"] < 1e-4
+    rates = [line["learning_rate"] for line in untimed(folder)]
+    assert rates[-1] < 0.1 * max(rates)
     recorded = json.loads((folder / "config.json").read_text())["config"]
     assert recorded["epochs"] == 30
     assert session.resume(folder) == result  # it has ended
