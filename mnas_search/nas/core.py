@@ -241,6 +241,10 @@ class Search(JobQueue[EvaluationJob]):
             self._tell_duplicate(duplicate)
         self._on_trial(trial)
 
+    def release(self, work: EvaluationJob) -> None:
+        """Take back a trial that was cut off: the journal has its ask, and no tell."""
+        self._in_flight.discard(work.number)
+
     # -- inside -------------------------------------------------------------------------------
 
     def _has_room(self) -> bool:

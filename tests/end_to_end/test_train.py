@@ -115,7 +115,8 @@ def test_the_command_and_what_the_folder_holds(whole, tmp_path, run_cli, monkeyp
     folder = Path("trainings/network-1")
     assert err.startswith(f"training folder: {folder}\n")
     report = json.loads(out)
-    assert (report["name"], report["epochs"], report["folder"]) == (NETWORK, 4, str(folder))
+    found = report["name"], report["epochs"], report["folder"]
+    assert found == (NETWORK, 4, str(tmp_path / folder))
     assert read_json(folder / "result.json") == report
     lines = untimed(folder)
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
