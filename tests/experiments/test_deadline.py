@@ -239,6 +239,9 @@ def test_the_end_is_projected_with_what_follows_at_the_same_pace():
     assert 40 < one.steps(length, 5, pace, enough - LATE * TIME - 0.1) < 50
     assert one.interval(length) == 2  # three checks in an epoch of five seconds
     assert one.steps(length, 5, pace, -50.0) == 7  # some more, in which the rate comes down
+    longer = replace(one, following=40.0)  # 8 seconds longer; 5 are counted
+    assert longer.steps(length, 5, pace, 55 + 45 - 2.9) == 50
+    assert longer.steps(length, 5, pace, 55 + 45 - 3.1) < 50
     assert one.steps(length, 49, pace, -50.0) == one.steps(length, 50, pace, -50.0) == 50
     assert one.interval(Length(planned=10, per_epoch=500)) == 167
     assert deadline(epoch=1.9).interval(length) == 5  # a check an epoch

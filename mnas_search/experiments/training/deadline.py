@@ -36,6 +36,7 @@ SHORTENED = "shortened.jsonl"
 # Shares of the time:
 LATE = 0.03  # by how much the projected end may be late before steps are left out
 CHECK = 0.02  # between two checks, at most
+SLOW_END = 0.05  # by how much what follows the training is taken to last longer, at most
 RECENT = 0.05  # of steps that tell the pace, at least: shorter disturbances tell nothing
 _SHORTENED = "shortened"  # the event
 _EVENTS: EventKinds = {
@@ -101,7 +102,8 @@ class Deadline:
         def seconds(steps: int) -> float:
             return pace.seconds(length, done, steps)
 
-        spare = left - self.slowdown(pace, length) * self.following
+        longer = (self.slowdown(pace, length) - 1) * self.following
+        spare = left - self.following - min(longer, SLOW_END * self.time)
         if seconds(length.steps) <= spare + LATE * self.time:
             return length.steps
         interval = self.interval(length)
