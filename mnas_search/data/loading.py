@@ -23,7 +23,7 @@ _MULTIPLE, _LARGEST = 32, 224  # pixels
 _LOG = logging.getLogger(__name__)
 
 
-def load(data: str | None, *, side: int) -> Dataset:
+def load(data: str | os.PathLike[str] | None, *, side: int) -> Dataset:
     """Load a data set, and log its notes as warnings.
 
         load("hf:cifar10", side=32)
@@ -37,7 +37,7 @@ def load(data: str | None, *, side: int) -> Dataset:
     Raises:
         UsageError: the data do not exist or cannot be read.
     """
-    data = DEFAULT if data is None else data
+    data = DEFAULT if data is None else os.fspath(data)
     source = _source(data)
     dataset = _plugged_in(data) if source is None else cached(source, side)
     images = len(dataset.train.labels)

@@ -38,7 +38,7 @@ from mnas_search.nas.events import (
 from mnas_search.nas.job import EvaluationJob, JobQueue, Outcome
 from mnas_search.nas.journal import Events, journal_line
 from mnas_search.nas.objective import Objective
-from mnas_search.nas.space.choices import Choices, encode
+from mnas_search.nas.space.choices import Choices, canonical, encode
 from mnas_search.nas.space.contract import SearchSpace, decode
 from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.trial import Asked, Evaluation, Trial, rank
@@ -115,6 +115,7 @@ class Search(JobQueue[EvaluationJob]):
         self._in_flight: set[int] = set()
         self._handed_back: deque[Asked] = deque()
         self._untold: list[Asked] = []  # duplicates whose tell a crash cut off
+        self._decoded: dict[int, Network] = {}  # asked but not told, while events are taken back
         self._replay()
 
     def warm_start(self, wanted: Sequence[Choices], known: Sequence[Trial]) -> None:
@@ -138,6 +139,10 @@ class Search(JobQueue[EvaluationJob]):
         """Finished trials without duplicates, by number."""
         by_number = sorted(self._trials.items())
         return tuple(trial for _, trial in by_number if trial.duplicate_of is None)
+
+    def trial(self, number: int) -> Trial:
+        """Return a finished trial."""
+        return self._trials[number]
 
     @property
     def best(self) -> Trial | None:
@@ -260,8 +265,8 @@ class Search(JobQueue[EvaluationJob]):
             self._take_back(asked)
             return asked, network
         with error_context(f"the controller's ask {number}"):
-            choices = dict(self._controller.ask(np.random.default_rng((self._seed, number))))
-            encode(self._space.decisions, choices)
+            proposed = self._controller.ask(np.random.default_rng((self._seed, number)))
+            choices = canonical(self._space.decisions, proposed)
         network = self._decode(choices)
         return self._note_ask(choices, network), network
 
@@ -274,12 +279,13 @@ class Search(JobQueue[EvaluationJob]):
 
     def _asked_of(self, choices: Choices, network: Network) -> Asked:
         """Return the next proposal, of these choices."""
+        fingerprint = network.fingerprint  # computed anew each time
         return Asked(
             number=len(self._asked),
             choices=choices,
-            fingerprint=network.fingerprint,
-            duplicate_of=self._first.get(network.fingerprint),
-            seed=training_seed(self._seed, network.fingerprint),
+            fingerprint=fingerprint,
+            duplicate_of=self._first.get(fingerprint),
+            seed=training_seed(self._seed, fingerprint),
         )
 
     def _decode(self, choices: Choices) -> Network:
@@ -321,6 +327,7 @@ class Search(JobQueue[EvaluationJob]):
         for number, event in enumerate(self._journal.events):
             with journal_line(self._journal, number):
                 self._replay_event(event)
+        self._decoded.clear()
         for asked in self._asked:
             if asked.number in self._trials:
                 continue
@@ -337,8 +344,10 @@ class Search(JobQueue[EvaluationJob]):
         elif event["event"] == "ask":
             asked = read_asked(event)
             encode(self._space.decisions, asked.choices)
-            check_asked(asked, self._asked_of(asked.choices, self._decode(asked.choices)))
+            network = self._decode(asked.choices)
+            check_asked(asked, self._asked_of(asked.choices, network))
             self._note(asked)
+            self._decoded[asked.number] = network
             if self._wanted:
                 self._wanted.popleft()
             repeated = asked.duplicate_of is not None
@@ -350,7 +359,8 @@ class Search(JobQueue[EvaluationJob]):
             trial = read_trial(self._asked[event["trial"]], event, self._objective)
             if trial.number in self._trials:
                 raise UsageError(f"trial {trial.number} must be told once")
-            check_trial(trial, self._counts(trial), self._objective)
+            network = self._decoded.pop(trial.number)
+            check_trial(trial, self._counts(trial, network), self._objective)
             self._keep(trial)
             self._take_back(trial)
 
@@ -358,12 +368,11 @@ class Search(JobQueue[EvaluationJob]):
         with error_context(f"the controller's replay of trial {event.number}"):
             self._controller.replay(event)
 
-    def _counts(self, trial: Trial) -> dict[str, float]:
+    def _counts(self, trial: Trial, network: Network) -> dict[str, float]:
         """Return the whole numbers among a trial's costs, counted anew; none for a traced network,
         which would have to be built."""
         if trial.duplicate_of is not None:
             return dict(self._trials[trial.duplicate_of].costs)
-        network = self._decode(trial.choices)
         if not isinstance(network, Architecture):
             return {}
         costs = self._cost_model.costs(network)
@@ -378,7 +387,7 @@ class Search(JobQueue[EvaluationJob]):
             if results["status"] == "ok":  # under this run's target
                 reward = self._objective.reward_of(results["accuracy"], results)
             trial = read_trial(asked, {**results, "reward": reward}, self._objective)
-            check_trial(trial, self._counts(trial), self._objective)
+            check_trial(trial, self._counts(trial, network), self._objective)
             self._note(asked)
             self._warm.add(asked.number)
             self._keep(trial)
