@@ -36,7 +36,7 @@ _POOL = 1_024  # random draws that a start is chosen from, or a local search beg
 _STARTS = 12  # local searches
 _STEPS = 30  # of each, at most
 _FIRST = (12, 4)  # networks before the first model: without a prior, and with one
-_MOST_FITTED = 400  # trials in a fit: the best ones and the latest ones
+_MOST_FITTED = 250  # trials in a fit: the best ones and the latest ones
 
 
 class Bayesian(Controller):
