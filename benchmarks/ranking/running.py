@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from mnas_search.benchmarks.ranking.trials import Trial
 from mnas_search.benchmarks.tasks_over_processes import Note
 from mnas_search.common.checksums import checked, with_checksum
 from mnas_search.common.errors import UsageError, WorkFailed, reason_of
+from mnas_search.common.files import open_unlinked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ class Store:
         file = self._file(work.trial)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("ab+") as stream:
+            with open_unlinked(file, os.O_RDWR | os.O_APPEND) as stream:
                 torn = False
                 if stream.tell():
                     stream.seek(-1, 2)

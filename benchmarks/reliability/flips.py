@@ -26,6 +26,7 @@ from mnas_search.nas.journal import CLOCK
 
 NETWORK = "ds_r1_k3_s1_c8 ir_r1_k3_s2_e4_c16"  # of the training
 _CUT = 0.25  # the share of damages that cut a file
+_LONG = 500  # damages from which on there is a run on data, too
 _JOURNALS = (".jsonl",)
 _PLUGIN = Path(subject.__file__)
 
@@ -64,8 +65,8 @@ def run(*, count: int, seed: int, note: Callable[[str], None]) -> Outcome:
     """Damage files of a run and of trainings `count` times; see `try_damages`."""
     with tempfile.TemporaryDirectory(prefix="mnas-search-") as name:
         place = Path(name).resolve()
-        note("making a run and a training")
-        targets = make_targets(place / "work")
+        note("making runs and trainings")
+        targets = make_targets(place / "work", trains=count >= _LONG)
         shutil.copytree(place / "work", place / "kept")
         return try_damages(place, targets, count=count, seed=seed, note=note)
 
@@ -111,15 +112,24 @@ def draw_damage(content: bytes, rng: np.random.Generator) -> Damage:
     return Damage(bit=int(rng.integers(8 * len(content))), cut=None)
 
 
-def make_targets(work: Path) -> list[Target]:
-    """Make a run and trainings in a folder, and return their files with what reads them."""
+def make_targets(work: Path, *, trains: bool = False) -> list[Target]:
+    """Make runs, a grid search and trainings in a folder; return their files with what reads them.
+
+    Args:
+        trains: whether there is a run that trains its candidates and a random search's, too.
+    """
     work.mkdir()
-    ran, trained, unfinished = work / "run", work / "training", work / "unfinished"
-    _must(
-        *("run", "--space", f"{_PLUGIN}:Space", "--evaluator", f"{_PLUGIN}:score"),
-        *("--target-flops", "2.2M", "--target-latency", "1s", "--controller", "random_search"),
-        *("--trials", 8, "--workers", 0, "--resolution", 32, "--output", ran),
-    )
+    ran, on_data, grid = work / "run", work / "run-on-data", work / "grid-search"
+    trained, unfinished = work / "training", work / "unfinished"
+    search = ("run", "--space", f"{_PLUGIN}:Space", "--target-flops", "2.2M", "--resolution", 32)
+    search += ("--controller", "random_search", "--workers", 0)
+    score = ("--evaluator", f"{_PLUGIN}:score")
+    _must(*search, *score, "--target-latency", "1s", "--trials", 8, "--output", ran)
+    if trains:
+        proxy = ("--data", "digits", "--proxy", "epochs=1,resolution=8", "--baseline", "random")
+        _must(*search, *proxy, "--trials", 4, "--output", on_data)
+    scale = ("scale", NETWORK, "--grid-search", *score, "--workers", 0, "--output", grid)
+    _must(*scale)
     training = ("--data", "digits", "--resolution", 8, "--epochs", 2, "--batch-size", 256)
     _must("train", NETWORK, *training, "--output", trained)
     shutil.copytree(trained, unfinished)  # as it was before its test
@@ -127,7 +137,15 @@ def make_targets(work: Path) -> list[Target]:
     shutil.rmtree(unfinished / "export")
     image = work / "image.png"
     Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(image)
-    return [*_of_run(ran), *_of_training(trained, image), *_of_unfinished(unfinished)]
+    targets = [*_of_run(ran), *_of_training(trained, image), *_of_unfinished(unfinished)]
+    for name in ("config.json", "measurements.jsonl"):
+        command = (*scale, "--format", "json")
+        targets.append(Target(folder=grid, file=grid / name, commands=(command,)))
+    if trains:
+        for name in ("journal.jsonl", "random.jsonl"):
+            commands = (("resume", on_data), ("report", on_data))
+            targets.append(Target(folder=on_data, file=on_data / name, commands=commands))
+    return targets
 
 
 def _must(*arguments: object) -> None:
@@ -161,7 +179,7 @@ def _of_training(folder: Path, image: Path) -> Iterator[Target]:
         folder / "config.json": (("resume", folder), predict),
         folder / "result.json": (("resume", folder),),
         export / "weights.pt": (predict,),
-        export / "weights.json": (predict,),
+        export / "weights.json": (predict, ("export", folder, "--to", "pytorch", "-o", out)),
         export / "weights.safetensors": (
             ("export", folder, "--to", "pytorch", *given, "-o", out),
         ),
@@ -231,7 +249,9 @@ def _result(called: Called, target: Target, place: Path, command: Sequence[objec
     report = folder / "report.html"
     patterns = ("best.json", "recommended.json", "result.json", "*.csv", "family/*.json")
     files = [file for pattern in patterns for file in folder.glob(pattern)]
-    files += [file for file in folder.glob("**/weights.*") if file.suffix != ".json"]
+    files += [
+        f for f in folder.glob("**/weights.*") if f.suffix != ".json" or folder != target.folder
+    ]
     return {
         "printed": _printed(called.out) if "json" in command else "",
         "report": report.read_text() if command[0] == "report" else "",

@@ -1,6 +1,7 @@
 """The command group, and how errors become one line and an exit code.
 
-Exit codes: 0 done; 1 the work failed; 2 wrong usage; 130 interrupted.
+Exit codes: 0 done; 1 the work failed; 2 wrong usage; 130 interrupted (Ctrl-C); 143 terminated
+(SIGTERM).
 """
 
 import logging
@@ -28,6 +29,7 @@ from mnas_search.cli.fidelity import fidelity
 from mnas_search.cli.logs import StandardError, log_options, logging_session
 from mnas_search.common.checks import did_you_mean
 from mnas_search.common.errors import (
+    DamagedFile,
     MnasSearchError,
     UsageError,
     describe_exception,
@@ -36,6 +38,7 @@ from mnas_search.common.errors import (
     shorten,
     single_line,
 )
+from mnas_search.common.processes.signals import Terminated, ending_in_order
 from mnas_search.common.render.output import results_only
 
 _LOG = logging.getLogger(__name__)
@@ -93,7 +96,7 @@ _keep_standard_output(group)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    with logging_session() as console:
+    with logging_session() as console, ending_in_order():
         code = _run(arguments, console)
     sys.exit(code)
 
@@ -113,11 +116,13 @@ def _run(arguments: Sequence[str] | None, console: StandardError) -> int:
         return 2
     except click.ClickException as error:
         return _fail(_one_line(error), 2)
-    except UsageError as error:
+    except (UsageError, DamagedFile) as error:
         return _fail(str(error), 2)
     except MnasSearchError as error:
         return _fail(str(error), 1)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__ or error, Terminated):  # click raises its own from either
+            return _fail("terminated", 143)
         return _fail("interrupted", 130)
     except BrokenPipeError:
         # The reader (head, less) has seen enough; keep the interpreter from writing on at exit.

@@ -89,7 +89,8 @@ def followed(
 def resumable(
     console: AnyDisplay, command: str, *, also_failed: bool = False
 ) -> Iterator[AnyDisplay]:
-    """Give the display of an experiment; on Ctrl-C, print the command that resumes it.
+    """Give the display of an experiment; on Ctrl-C and SIGTERM, print the command
+    that resumes it.
 
     Args:
         command: that resumes the experiment, followed by its folder.

@@ -16,6 +16,7 @@ from mnas_search.cli.options import (
     format_option,
     print_json,
     print_rows,
+    refuse_run_options,
     run_option,
 )
 from mnas_search.common.errors import UsageError
@@ -55,7 +56,7 @@ def run(output: Path | None, form: str, **options: Any) -> None:
     help="New, larger number of distinct candidates.",
     show_default="as before",
 )
-@run_option("time_budget", "workers", "gpus_per_trial", "ray_address")
+@run_option("time_budget", "trial_timeout", "workers", "gpus_per_trial", "ray_address")
 @click.option(
     "--trust-code",
     is_flag=True,
@@ -73,6 +74,7 @@ def resume(folder: Path, form: str, **changes: Any) -> None:
     others = {"train": training.resume_training, "fit": fitting.resume_fit}
     command = read_record(folder).command
     if command in others:
+        refuse_run_options({"trial-timeout": changes.pop("trial_timeout")}, f"a `{command}`")
         others[command](folder, form, **changes)
         return
     _finish(form, lambda listener: resume_run(folder, listener, **changes))

@@ -47,7 +47,7 @@ def checked(value: Any) -> Any:
         return value
     if (found := checksum(value)) != value[CHECKSUM]:
         raise ValueError(
-            f"it is damaged or was edited: its checksum must be {found}, got {value[CHECKSUM]} "
+            f"is damaged or was edited: its checksum must be {found}, got {value[CHECKSUM]} "
             f"(a file edited on purpose is read without its {CHECKSUM!r})"
         )
     return {name: member for name, member in value.items() if name != CHECKSUM}

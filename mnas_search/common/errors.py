@@ -6,6 +6,7 @@
     │   ├── InvalidChoices       choices or codes outside their decisions
     │   ├── UnknownName          a plug-in, file or architecture that does not exist
     │   └── RunFolderError       a folder without a run, or with another run
+    ├── DamagedFile              a file is not that of its checksum: exit code 2
     └── WorkFailed               the input is valid, the work failed: exit code 1
 
 Every message is one line: "X must be Y, got Z" or "A requires B".
@@ -41,6 +42,11 @@ class UnknownName(UsageError):
 
 class RunFolderError(UsageError):
     """A folder without a run, or with another run than the expected one."""
+
+
+class DamagedFile(MnasSearchError):
+    """A file of mnas-search that is not that of its checksum. It is no `ValueError`: files of
+    others that cannot be read may count as missing, this one must not."""
 
 
 class WorkFailed(MnasSearchError):

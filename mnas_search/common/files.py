@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mnas_search.common.checksums import checked, with_checksum
-from mnas_search.common.errors import RunFolderError, WorkFailed, reason_of
+from mnas_search.common.errors import DamagedFile, RunFolderError, WorkFailed, reason_of
 
 MAX_TEXT_BYTES = 10_000_000  # an architecture has a few thousand
 _SUFFIX = ".mnas-search.tmp"
@@ -24,12 +24,17 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: it cannot be read, or is not an ordinary file.
-        ValueError: it is not JSON, nested too deeply, too large or damaged.
+        ValueError: it is not JSON, nested too deeply or too large.
+        DamagedFile: it is not that of its checksum.
     """
     try:
-        return checked(json.loads(read_text(path)))
+        value = json.loads(read_text(path))
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    try:
+        return checked(value)
+    except ValueError as error:
+        raise DamagedFile(f"{str(path)!r} {error}") from None
 
 
 def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:

@@ -89,7 +89,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_training(folder: Path) -> dict[str, Any] | None:
-    """Read the options of a training (`mnas-search train`); None for any other folder."""
+    """Read the options of a training (`mnas-search train`); None for any other folder.
+
+    Raises:
+        DamagedFile: its `config.json` is not that of its checksum.
+    """
     try:
         record = read_record(folder)
     except RunFolderError:

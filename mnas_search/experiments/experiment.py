@@ -43,7 +43,7 @@ class ExperimentKind:
     journal: str = "journal.jsonl"  # file name of the journal, or of the lock where there is none
     events: EventKinds | None = None  # that the journal may hold; None for any
     # options that a resumed experiment may change
-    may_differ: tuple[str, ...] = ("workers", "gpus_per_trial", "ray_address")
+    may_differ: tuple[str, ...] = ("workers", "gpus_per_trial", "ray_address", "trial_timeout")
     # options whose `_sha256` is that of the data, not of the file that makes them
     of_data: tuple[str, ...] = ()
     # options that may become larger: numbers, or lists that keep their items

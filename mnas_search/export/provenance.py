@@ -148,7 +148,8 @@ def _description(weights: Path, resolution: int) -> Description:
             if (found := read_description(folder, resolution)) != Description():
                 return found
         except UsageError:
-            continue
+            if read_training(weights) is not None:  # our own words, which decide the export
+                raise
     return Description()
 
 

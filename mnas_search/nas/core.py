@@ -115,7 +115,7 @@ class Search(JobQueue[EvaluationJob]):
         self._in_flight: set[int] = set()
         self._handed_back: deque[Asked] = deque()
         self._untold: list[Asked] = []  # duplicates whose tell a crash cut off
-        self._decoded: dict[int, Network] = {}  # asked but not told, while events are taken back
+        self._decoded: dict[int, Network] = {}  # while the journal is replayed, by number
         self._replay()
 
     def warm_start(self, wanted: Sequence[Choices], known: Sequence[Trial]) -> None:
@@ -245,6 +245,10 @@ class Search(JobQueue[EvaluationJob]):
             self._tell_duplicate(duplicate)
         self._on_trial(trial)
 
+    def release(self, work: EvaluationJob) -> None:
+        """Take back a trial that was cut off: the journal has its ask, and no tell."""
+        self._in_flight.discard(work.number)
+
     # -- inside -------------------------------------------------------------------------------
 
     def _has_room(self) -> bool:
@@ -344,10 +348,9 @@ class Search(JobQueue[EvaluationJob]):
         elif event["event"] == "ask":
             asked = read_asked(event)
             encode(self._space.decisions, asked.choices)
-            network = self._decode(asked.choices)
+            network = self._decoded[asked.number] = self._decode(asked.choices)
             check_asked(asked, self._asked_of(asked.choices, network))
             self._note(asked)
-            self._decoded[asked.number] = network
             if self._wanted:
                 self._wanted.popleft()
             repeated = asked.duplicate_of is not None
@@ -359,8 +362,7 @@ class Search(JobQueue[EvaluationJob]):
             trial = read_trial(self._asked[event["trial"]], event, self._objective)
             if trial.number in self._trials:
                 raise UsageError(f"trial {trial.number} must be told once")
-            network = self._decoded.pop(trial.number)
-            check_trial(trial, self._counts(trial, network), self._objective)
+            check_trial(trial, self._counts(trial), self._objective)
             self._keep(trial)
             self._take_back(trial)
 
@@ -368,11 +370,12 @@ class Search(JobQueue[EvaluationJob]):
         with error_context(f"the controller's replay of trial {event.number}"):
             self._controller.replay(event)
 
-    def _counts(self, trial: Trial, network: Network) -> dict[str, float]:
+    def _counts(self, trial: Trial) -> dict[str, float]:
         """Return the whole numbers among a trial's costs, counted anew; none for a traced network,
         which would have to be built."""
         if trial.duplicate_of is not None:
             return dict(self._trials[trial.duplicate_of].costs)
+        network = self._decoded.pop(trial.number, None) or self._decode(trial.choices)
         if not isinstance(network, Architecture):
             return {}
         costs = self._cost_model.costs(network)
@@ -387,7 +390,7 @@ class Search(JobQueue[EvaluationJob]):
             if results["status"] == "ok":  # under this run's target
                 reward = self._objective.reward_of(results["accuracy"], results)
             trial = read_trial(asked, {**results, "reward": reward}, self._objective)
-            check_trial(trial, self._counts(trial, network), self._objective)
+            check_trial(trial, self._counts(trial), self._objective)
             self._note(asked)
             self._warm.add(asked.number)
             self._keep(trial)

@@ -67,10 +67,14 @@ def check_trial(trial: Trial, costs: Costs, objective: Objective) -> None:
         if trial.costs.get(name) != own:
             got = trial.costs.get(name)
             raise UsageError(f"{name} of trial {trial.number} must be {own}, got {got}")
-    if trial.status == "ok" and trial.accuracy is not None and trial.reward is not None:
-        own = objective.reward_of(trial.accuracy, trial.costs)
-        if not math.isclose(own, trial.reward, rel_tol=_ROUNDING):
-            raise UsageError(f"reward of trial {trial.number} must be {own}, got {trial.reward}")
+    if trial.status != "ok":
+        return
+    if trial.accuracy is None or trial.reward is None:
+        name = "accuracy" if trial.accuracy is None else "reward"
+        raise UsageError(f"{name} of trial {trial.number} must be a number: the trial is ok")
+    own = objective.reward_of(trial.accuracy, trial.costs)
+    if not math.isclose(own, trial.reward, rel_tol=_ROUNDING):
+        raise UsageError(f"reward of trial {trial.number} must be {own}, got {trial.reward}")
 
 
 def outcome_results(

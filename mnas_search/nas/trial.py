@@ -100,10 +100,6 @@ class Trial:
     def __post_init__(self) -> None:
         if self.status not in get_args(Status):
             self._refuse("status", self.status, f"one of {', '.join(get_args(Status))}")
-        if self.status == "ok":
-            for name, value in (("accuracy", self.accuracy), ("reward", self.reward)):
-                if value is None:
-                    self._refuse(name, value, "a number: the trial is ok")
         for name in {"macs": None, "params": None, **self.costs}:
             kind, expected = (Real, "a number") if name == "latency" else (Integral, "an integer")
             value = self.costs.get(name)

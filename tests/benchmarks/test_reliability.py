@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mnas_search.benchmarks.reliability import erring, flips, fuzz, plugin_errors
+from mnas_search.benchmarks.reliability import erring, flips, fuzz, growth, plugin_errors
 from mnas_search.benchmarks.reliability.calling import Called, call
 
 

@@ -100,7 +100,7 @@ def rewritten(path, number, **changes):
         (0, {"trial": -1}, "trial must be a whole number of at least 0, got -1"),
         (0, {"choices": []}, "choices must be an object, got []"),
         (0, {"fingerprint": 3}, "fingerprint must be text, got 3"),
-        (1, {"accuracy": None}, "accuracy of trial 0 must be a number: the trial is ok, got None"),
+        (1, {"accuracy": None}, "accuracy of trial 0 must be a number: the trial is ok"),
         (1, {"reward": None}, "reward of trial 0 must be a number"),
         (1, {"accuracy": 1.5}, "accuracy must be a fraction from 0 to 1, or none, got 1.5"),
         (1, {"accuracy": float("nan")}, "is no event: b'{"),

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import UsageError
+from mnas_search.common.errors import DamagedFile, UsageError
 from mnas_search.export.weights import safetensors
 from mnas_search.networks import build
 from mnas_search.networks.weights import metadata, sources
@@ -47,7 +47,7 @@ def test_flipped_bits_of_weights_are_refused_or_change_nothing(state, tmp_path, 
         path.write_bytes(flipped(whole, number * 8 * place // count))
         try:
             found = sources.read(path)
-        except UsageError as error:
+        except (UsageError, DamagedFile) as error:
             assert "\n" not in str(error)
             refused += 1
         else:
@@ -66,9 +66,9 @@ def test_the_architecture_in_a_file_is_checked_too(state, tmp_path):
     assert find_settings(tmp_path / "weights.pt", state, None) is not None
     path.write_bytes(path.read_bytes().replace(b'\\"num_classes\\":3', b'\\"num_classes\\":5'))
     assert json.loads(Architecture.to_json(SMALL))["num_classes"] == 3
-    with pytest.raises(UsageError, match="is damaged: its checksum must be crc32"):
+    with pytest.raises(DamagedFile, match="is damaged: its checksum must be crc32"):
         metadata.read(path)
-    with pytest.raises(UsageError, match="is damaged"):
+    with pytest.raises(DamagedFile, match="is damaged"):
         find_settings(tmp_path / "weights.pt", state, None)
 
 

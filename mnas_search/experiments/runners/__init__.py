@@ -5,6 +5,7 @@ from threadpoolctl import threadpool_limits
 from mnas_search.common.machine import cpu_count
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners.in_process import run_in_process
+from mnas_search.experiments.runners.limits import TrialLimits
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import AnyJob, EvaluatorPool, JobQueue
 
@@ -18,15 +19,20 @@ def drive(
     workers: int,
     gpus_per_trial: float | None,
     address: str | None,
+    limits: TrialLimits | None = None,
 ) -> int:
     """Carry out a queue's jobs; return the number of Ray workers (see `ray_tune.run_on_ray`). With
-    0 workers, or evaluators that require no resources, jobs run in this process."""
+    0 workers, or evaluators that require no resources, jobs run in this process. Without `limits`
+    a job takes as long as it takes."""
     if evaluators.resources is None or not workers:
-        run_in_process(queue, evaluators)
+        run_in_process(queue, evaluators, limits)
         return 0
     from mnas_search.experiments.runners.ray_tune import run_on_ray  # imports Ray
 
-    run_on_ray(queue, evaluators, workers=workers, gpus_per_trial=gpus_per_trial, address=address)
+    gpus = gpus_per_trial
+    run_on_ray(
+        queue, evaluators, workers=workers, gpus_per_trial=gpus, address=address, limits=limits
+    )
     return workers
 
 

@@ -24,6 +24,7 @@ from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners import drive
+from mnas_search.experiments.runners.limits import TrialLimits, longest_of
 from mnas_search.experiments.search import folder as run_folder
 from mnas_search.experiments.search.checks import RANDOM
 from mnas_search.experiments.search.config import Setup
@@ -193,13 +194,22 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         if not trains_prior:
             begin()
             files.callback(listener.on_end)
+        limits = TrialLimits(
+            config.trial_timeout,
+            longest=longest_of(journal.events),
+            cut_off=limit.cut_off,
+            folder=folder,
+        )
+        files.callback(limits.close)
         if fresh and config.start_from:
             search.warm_start(*setup.warm_start())
+        if fresh and setup.evaluator.resources is not None:
+            listener.on_note(limits.text)
         if search.done:
             listener.on_note(f"{search.done} trials were finished before")
         listener.on_progress(search.done, trials, _best_text(search.best))
         try:
-            timing = _run_stages(config, stages, listener)
+            timing = _run_stages(config, stages, listener, limits)
             table = setup.cost_model.latency_table
             if search.best is not None and table is not None:
                 listener.on_stage("measuring the best networks on the device")
@@ -207,6 +217,8 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
                 stages.remeasured.measure(leading, table)
             _note_what_is_left_out(stages, folder, listener)
         finally:
+            for note in limits.notes():
+                listener.on_note(note)
             run_folder.write_tables(Result(setup, folder, stages))
         result = Result(setup, folder, stages, timing)
         _finish(result)
@@ -265,11 +277,13 @@ def _best_text(best: Trial | None) -> str:
     return f"best {best.accuracy:.4f} at {', '.join(costs)}, reward {best.reward:.4f}"
 
 
-def _run_stages(config: RunConfig, stages: Stages, listener: Listener) -> Timing | None:
+def _run_stages(
+    config: RunConfig, stages: Stages, listener: Listener, limits: TrialLimits
+) -> Timing | None:
     """Run the stages in sequence; return None where nothing was left to do."""
     start, timing = time.monotonic(), None
     stages.limit.start()
-    workers, (searching, replicating, *later) = _drive(config, stages.searching, listener)
+    workers, (searching, replicating, *later) = _drive(config, stages.searching, listener, limits)
     if searching.first is not None:
         timing = Timing(
             startup=searching.first - start,
@@ -282,7 +296,7 @@ def _run_stages(config: RunConfig, stages: Stages, listener: Listener) -> Timing
         return timing
     for stage in stages.final:
         begun = time.monotonic()
-        _drive(config, [stage], listener)
+        _drive(config, [stage], listener, limits)
         timing = timing or Timing()
         timing = replace(timing, final=timing.final + time.monotonic() - begun)
     return timing
@@ -305,7 +319,10 @@ def _note_what_is_left_out(stages: Stages, folder: Path, listener: Listener) -> 
 
 
 def _drive(
-    config: RunConfig, stages: Sequence[Stage], listener: Listener
+    config: RunConfig,
+    stages: Sequence[Stage],
+    listener: Listener,
+    limits: TrialLimits | None = None,
 ) -> tuple[int, list[TimedQueue[Any]]]:
     """Run stages that share an evaluator in one session of its workers; return the number of
     workers, and the stages' queues with their times."""
@@ -321,7 +338,14 @@ def _drive(
             return 0, queues
         workers, gpus = config.workers or 0, config.gpus_per_trial
         address = config.ray_address
-        workers = drive(work, evaluator, workers=workers, gpus_per_trial=gpus, address=address)
+        workers = drive(
+            work,
+            evaluator,
+            workers=workers,
+            gpus_per_trial=gpus,
+            address=address,
+            limits=limits,
+        )
     return workers, queues
 
 

@@ -19,7 +19,7 @@ from typing import final
 
 from mnas_search.architecture.cost.count import cost
 from mnas_search.common import plugins
-from mnas_search.common.errors import RunFolderError, WorkFailed
+from mnas_search.common.errors import DamagedFile, RunFolderError, WorkFailed
 from mnas_search.common.files import make_folder, read_json, write_json
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, existing
 from mnas_search.experiments.listener import Listener
@@ -281,5 +281,5 @@ def _result(folder: Path) -> TrainingResult | None:
         test = value["test"]
         score = Score(**{**test, "interval": tuple(test["interval"])})
         return TrainingResult(**{**value, "test": score})
-    except (OSError, ValueError, LookupError, TypeError):
+    except (DamagedFile, OSError, ValueError, LookupError, TypeError):
         return None

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from mnas_search.common.checksums import CHECKSUM, crc32
-from mnas_search.common.errors import UsageError, single_line
+from mnas_search.common.errors import DamagedFile, UsageError, single_line
 
 _PREFIX = 8  # bytes that hold the length of the header
 _ZEROS = b"crc32:00000000"
@@ -25,7 +25,8 @@ def read(path: Path) -> dict[str, str]:
     """Read the metadata of a safetensors file; none for a file that is not there.
 
     Raises:
-        UsageError: the file is damaged.
+        UsageError: it cannot be read.
+        DamagedFile: it is not that of its checksum.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -42,7 +43,7 @@ def read(path: Path) -> dict[str, str]:
     if given is not None and _OWN.search(_header(content)) is not None:
         own = crc32(_replaced(content, _ZEROS))
         if own != given:
-            raise UsageError(f"{str(path)!r} is damaged: its checksum must be {own}, got {given}")
+            raise DamagedFile(f"{str(path)!r} is damaged: its checksum must be {own}, got {given}")
     return found
 
 

@@ -74,6 +74,15 @@ def load(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def is_whole(path: Path) -> bool:
+    """Return whether a torch file is there and undamaged."""
+    try:
+        load(path)
+    except Exception:  # a damaged file may raise anything
+        return False
+    return True
+
+
 def read_file(path: Path) -> dict[str, Tensor]:
     """Read the state dict of a file, in the file's order and without prefixes of wrappers.
 

@@ -1,7 +1,6 @@
 """The training of a supernet: steps of four networks, with checkpoints."""
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, final
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import UsageError
+from mnas_search.common.errors import UsageError, single_line
 from mnas_search.common.files import atomic_write
 from mnas_search.common.machine import one_thread
 from mnas_search.data import Dataset
@@ -27,7 +26,6 @@ from mnas_search.training.supernet.making import make_supernet, trained_images
 from mnas_search.training.supernet.paths import Paths
 from mnas_search.training.supernet.recipe import SupernetRecipe
 
-_LOG = logging.getLogger(__name__)
 _AUGMENTATIONS: tuple[Augmentation, ...] = (Shift(most=2), Flip())
 _FORMAT = 1  # of a training; a change of what a seed gives makes checkpoints of older ones useless
 _RANDOM = 2  # networks of a step that are drawn
@@ -205,8 +203,7 @@ def training_steps(
         )
         key = training_key(space, data, recipe, seed=seed) if checkpoint is not None else ""
         if checkpoint is not None and checkpoint.exists():
-            if (state := _read(checkpoint, key)) is not None:
-                training.restore(state)
+            training.restore(_read(checkpoint, key))
         yield training
         while not training.finished:
             training.train_step()
@@ -226,14 +223,15 @@ def training_key(space: SearchSpace, data: Dataset, recipe: SupernetRecipe, *, s
     return found.hexdigest()
 
 
-def _read(checkpoint: Path, key: str) -> dict[str, Any] | None:
-    """Return the state in a checkpoint; None for a damaged one: the training starts again, and
-    ends with the same weights."""
+def _read(checkpoint: Path, key: str) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = load(checkpoint)
+        state = load(checkpoint)
     except Exception as error:  # a damaged file may raise anything
-        _LOG.warning("%s is damaged, the training starts again: %s", checkpoint, error)
-        return None
-    if state.pop("key", None) != key:
+        reason = single_line(str(error))[:100]
+        raise UsageError(
+            f"checkpoint {str(checkpoint)!r} is damaged ({reason}); without it the training starts"
+            " again"
+        ) from None
+    if not isinstance(state, dict) or state.pop("key", None) != key:
         raise UsageError(f"checkpoint must be of the same training, got {str(checkpoint)!r}")
     return state
