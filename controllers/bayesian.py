@@ -13,6 +13,9 @@ that parallel asks differ.
 The first networks come from no model: each is the one farthest from all earlier ones among random
 ones in the upper half, by FLOPs, of what the constraints allow. With a prior (`Problem.prior`)
 they are fewer.
+
+Beyond 250 trials, the model is fitted to the 125 best and the 125 latest ones, so that a decision
+takes no longer however many there are.
 """
 
 from collections import Counter

@@ -82,8 +82,8 @@ def test_a_search_with_paths_and_numpys_numbers(tmp_path):
         output=tmp_path / "run",
     )
     assert [trial.accuracy for trial in result.trials] == [0.25, 0.25]
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert (config["seed"], config["space"]) == (3, "ToySpace")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+    assert (config["seed"], config["trials"]) == (3, 2)
 
 
 def test_ask_and_tell_with_numpys_numbers():
