@@ -47,12 +47,13 @@ def load(data: str | os.PathLike[str] | None, *, side: int) -> Dataset:
     return dataset
 
 
-def own_resolution(data: str | None) -> int | None:
+def own_resolution(data: str | os.PathLike[str] | None) -> int | None:
     """Return the resolution at which networks for these data are deployed by default: the median
     shorter side of the images, rounded to a multiple of 32 and within 32 and 224 pixels.
 
     None for the embedded digits, a demonstration.
     """
+    data = None if data is None else os.fspath(data)
     if data is None or is_embedded(data):
         return None
     source = _source(data)
