@@ -50,12 +50,12 @@ class TrialStorage(InMemoryStorage):
 
     def __init__(self) -> None:
         InMemoryStorage.__init__(self)
-        self._listed: dict[int, int] = {}  # number -> Optuna's id, in order
+        self._listed: dict[int, None] = {}  # numbers of trials, in order
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Add a trial, and return its id."""
         added = InMemoryStorage.create_new_trial(self, study_id, template_trial)
-        self._listed[self.get_trial_number_from_id(added)] = added
+        self._listed[self.get_trial_number_from_id(added)] = None
         return added
 
     def get_all_trials(
@@ -65,8 +65,8 @@ class TrialStorage(InMemoryStorage):
         states: Collection[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """Return the trials that are not retired, by number."""
-        del study_id  # there is one
-        trials = [self.get_trial(listed) for listed in self._listed.values()]
+        every = InMemoryStorage.get_all_trials(self, study_id, deepcopy=False)
+        trials = [every[number] for number in self._listed]
         if states is not None:
             trials = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
