@@ -37,12 +37,16 @@ _BEST = 0.2  # share of a window that is kept for the best trials, however old
 
 class _Codes(CategoricalDistribution):
     """The codes of a decision. Every draw compares those of all trials, choice by choice in
-    Optuna; here they are one object."""
+    Optuna; here they are one object, compared by identity and never copied."""
 
     def __eq__(self, other: object) -> bool:
         return self is other or CategoricalDistribution.__eq__(self, other)
 
     __hash__ = CategoricalDistribution.__hash__
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "_Codes":
+        """Return itself: Optuna copies trials, and this never changes."""
+        return self
 
 
 class TrialStorage(InMemoryStorage):
