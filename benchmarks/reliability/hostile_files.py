@@ -50,6 +50,7 @@ def make_samples(folder: Path) -> Path:
     _called(*_TRAIN, "--data", folder / "images", "--output", folder / "training")
     _called("export", folder / "training", "--to", "pytorch", "-o", folder / "export")
     _called("export", NETWORK, "--to", "json", "-o", folder / "json")
+    _called("latency", "build", NETWORK, "--turns", 1, "-o", folder / "latency.json")
     (folder / "options.yaml").write_text("target_flops: 2M\ntrials: 3\nworkers: 0\n")
     (folder / "architectures.txt").write_text(f"# two\n{NETWORK}\nmnasnet_a1\n")
     return folder
@@ -111,6 +112,14 @@ _COMMANDS: dict[str, tuple[_Command, ...]] = {
         lambda file, place: [*_RUN, "--start-from", file, "--output", place / "new"],
     ),
     "images": (lambda folder, place: [*_TRAIN, "--data", folder, "--output", place / "new"],),
+    "latency.json": (
+        lambda file, place: ["latency", "predict", NETWORK, "--table", file, "--format", "json"],
+        lambda file, place: ["latency", "build", NETWORK, "--turns", 1, "-o", file],
+        lambda file, place: [
+            *(*_RUN, "--target-latency", "1s", "--latency-table", file),
+            *("--output", place / "new"),
+        ],
+    ),
     "options.yaml": (lambda file, place: [*_RUN, "--config", file, "--output", place / "new"],),
     "architectures.txt": (
         lambda file, place: [

@@ -11,10 +11,11 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from mnas_search.common import objects
@@ -28,6 +29,7 @@ from mnas_search.common.errors import (
 
 GROUPS = ("search_spaces", "controllers", "evaluators", "exporters", "datasets", "blocks")
 _FILE_MODULE = "_mnas_search_file_"
+_STAND_INS = ContextVar[Mapping[str, Any]]("stand_ins", default=MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,9 @@ def installed(group: str) -> tuple[Plugin, ...]:
 
 def load(group: str, name: str) -> Any:
     """Load the object `name`: an entry point of `group`, `path/to/file.py:Name`, or an object that
-    `name_of` named."""
+    `name_of` named; within `replaced`, what stands in for it."""
+    if name in _STAND_INS.get():
+        return _STAND_INS.get()[name]
     if objects.is_object(name):
         return objects.find(name)
     if is_file_reference(name):
@@ -112,6 +116,17 @@ def named(options: Mapping[str, Any], groups: Mapping[str, str]) -> Iterator[dic
             raise UsageError(f"{option} must have a name of its own, got {name!r} twice")
     with objects.known(given):
         yield names
+
+
+@contextlib.contextmanager
+def replaced(stand_ins: Mapping[str, Any]) -> Iterator[None]:
+    """Have `load` give other objects in the place of those named, whose code is not run, within
+    the context."""
+    token = _STAND_INS.set(stand_ins)
+    try:
+        yield
+    finally:
+        _STAND_INS.reset(token)
 
 
 def make(cls: Callable[..., Any], name: str, **arguments: Any) -> Any:

@@ -1,5 +1,6 @@
 """The argument of `--data` -> `Dataset`."""
 
+import contextlib
 import logging
 import os
 import re
@@ -104,7 +105,8 @@ def _is_installed(data: str) -> bool:
 
 def _plugged_in(data: str) -> Dataset:
     loaded = plugins.load("datasets", data)
-    with error_context(f"data {data!r}"):
+    # The function may change the working directory for itself.
+    with error_context(f"data {data!r}"), contextlib.chdir("."):
         dataset = loaded() if callable(loaded) else loaded
     if not isinstance(dataset, Dataset):
         raise UsageError(

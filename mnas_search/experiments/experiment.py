@@ -138,10 +138,15 @@ class Experiment:
         folders.write_record(self.folder, record)
 
 
-def existing(kind: ExperimentKind, folder: Path, *, trust_code: bool = False) -> Experiment:
-    """Return the experiment of a folder that must hold one already, its code checked."""
+def existing(
+    kind: ExperimentKind, folder: Path, *, trust_code: bool = False, runs_code: bool = True
+) -> Experiment:
+    """Return the experiment of a folder that must hold one already; the code that it names is
+    checked where it will be run."""
     folders.read_record(folder)
     experiment = Experiment(kind, folder)
+    if not runs_code:
+        return experiment
     where, config = f"the {kind.noun} {str(folder)!r}", experiment.recorded
     trust.check_code(where, config, trusted=trust_code, unhashed=kind.of_data)
     return experiment

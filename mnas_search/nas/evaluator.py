@@ -323,7 +323,7 @@ def caveats_of(evaluator: Evaluator, network: Network) -> tuple[str, ...]:
 def label_of(evaluator: Evaluator) -> str | None:
     """Return what the accuracies are, as an axis names them; None where it is not known."""
     with error_context("the evaluator's label"):
-        return str(evaluator.label) if isinstance(evaluator, SupportsLabel) else None
+        return (isinstance(evaluator, SupportsLabel) and str(evaluator.label)) or None
 
 
 def check_evaluator(evaluator: Evaluator) -> Evaluator:

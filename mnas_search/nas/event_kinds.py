@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, final, get_args
 
+from mnas_search.common.checks import shown
 from mnas_search.nas.trial import MAX_NUMBER, Status
 
 
@@ -38,7 +39,7 @@ TEXT = Member(text="text", accepts=lambda value: isinstance(value, str))
 NUMBER = Member(text="a number", accepts=_is_number)
 COUNT = Member(text="a whole number of at least 0", accepts=_is_count)
 SECONDS = Member(
-    text="seconds of at least 0", accepts=lambda value: _is_number(value) and value >= 0
+    text="a number of at least 0", accepts=lambda value: _is_number(value) and value >= 0
 )
 FRACTION = Member(
     text="a fraction from 0 to 1", accepts=lambda value: _is_number(value) and 0 <= value <= 1
@@ -53,6 +54,14 @@ ROWS = Member(
     accepts=lambda value: (
         isinstance(value, list)
         and all(isinstance(row, list) and all(map(_is_count, row)) for row in value)
+    ),
+)
+OPINION = Member(
+    text="an accuracy and its deviation",
+    accepts=lambda value: (
+        isinstance(value, dict)
+        and FRACTION.accepts(value.get("accuracy"))
+        and (value.get("std") is None or NUMBER.accepts(value["std"]))
     ),
 )
 STATUS = Member(
@@ -125,6 +134,17 @@ SEARCH_EVENTS: EventKinds = {
     "prior reading": {**TRAINING, "network": COUNT},
     "prior": {"readings": COUNT, "seconds": SECONDS},
 }
+# Of the journal `answers.jsonl`: what a report would otherwise ask code for.
+ANSWER_EVENTS: EventKinds = {
+    "answers": {
+        "decisions": Member(text="a list", accepts=lambda value: isinstance(value, list)),
+        "first": OBJECT,
+        "networks": OBJECT,
+        "estimates": OBJECT,
+        "evaluator": OBJECT,
+    },
+    "opinion": {"fingerprint": TEXT, "searched": OPINION, "checked": OPINION},
+}
 
 
 def check_event(event: Mapping[str, Any], kinds: EventKinds | None) -> None:
@@ -135,7 +155,7 @@ def check_event(event: Mapping[str, Any], kinds: EventKinds | None) -> None:
     if kinds is None:
         _check("event", name, TEXT)
     elif not isinstance(name, str) or name not in kinds:
-        raise ValueError(f"event must be one of {', '.join(kinds)}, got {name!r}")
+        raise ValueError(f"event must be one of {', '.join(kinds)}, got {shown(name)}")
     else:
         members = kinds[name]
     for member, kind in {**members, "time": SECONDS}.items():
@@ -146,5 +166,4 @@ def _check(name: str, value: Any, member: Member) -> None:
     if value is None and member.optional:
         return
     if value is None or not member.accepts(value):
-        shown = repr(value) if not isinstance(value, int) or _is_number(value) else "a larger one"
-        raise ValueError(f"{name} must be {member.text}, got {shown[:80]}")
+        raise ValueError(f"{name} must be {member.text}, got {shown(value)}")

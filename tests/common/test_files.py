@@ -4,6 +4,7 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -133,3 +134,24 @@ def test_new_files_have_the_rights_of_any_other(tmp_path):
     Path(tmp_path / "other").write_text("")
     write_atomically(tmp_path / "f", "text")
     assert (tmp_path / "f").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+# Files that are not in an experiment's folder, or opened with O_EXCL.
+OTHER_WRITERS = {
+    "evaluators/accel_nasbench/build.py",  # the package's own evidence
+    "experiments/runners/limits.py",  # "x"
+    "export/quantisation.py",  # a temporary folder
+    "testing/controllers.py",
+}
+
+
+def test_one_module_writes_files():
+    """A link or a half-written file can be in one place only."""
+    package = Path(files.__file__).parents[1]
+    writes = re.compile(r"""\.write_(text|bytes)\(|\bopen\([^)\n]*["'][wax]b?\+?["']""")
+    found = {
+        str(file.relative_to(package))
+        for file in package.rglob("*.py")
+        if writes.search(file.read_text(encoding="utf-8"))
+    }
+    assert found - {"common/files.py"} == OTHER_WRITERS

@@ -197,6 +197,19 @@ def test_a_dead_worker_is_replaced_and_its_work_tried_once_more(tmp_path):
 
 
 @pytest.mark.full
+def test_a_long_temporary_folder_and_a_module_beside_the_evaluators_file(tmp_path):
+    temporary = tmp_path / ("long" * 30)
+    temporary.mkdir()
+    (tmp_path / "beside_an_evaluator.py").write_text("VALUE = 0.25\n")
+    file = tmp_path / "mine.py"
+    file.write_text("import beside_an_evaluator as b\ndef score(a): return b.VALUE\n")
+    wanted = command(tmp_path / "run", evaluator=None, trials=3)
+    done = run([*wanted, "--evaluator", f"{file}:score"], TMPDIR=str(temporary))
+    assert done.returncode == 0, done.stderr
+    assert {e["accuracy"] for e in events(tmp_path / "run", "tell")} == {0.25}
+
+
+@pytest.mark.full
 def test_more_gpus_than_there_are(tmp_path):
     done = run(command(tmp_path / "run", evaluator="slow", **{"gpus-per-trial": 99}))
     assert done.returncode == 2

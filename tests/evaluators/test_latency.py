@@ -790,7 +790,7 @@ def test_a_journal_with_strange_latencies(done, run_cli, tmp_path):
     code, out, err = run_cli("report", folder)
     assert (code, out) == (2, "")
     assert "journal.jsonl line" in err and err.count("\n") == 1
-    assert "is no event: seconds must be seconds of at least 0, got []" in err
+    assert "is no event: seconds must be a number of at least 0, got []" in err
 
 
 def test_a_run_by_memory(run_cli, tmp_path):

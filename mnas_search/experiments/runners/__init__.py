@@ -2,11 +2,12 @@
 
 from threadpoolctl import threadpool_limits
 
+from mnas_search.common import plugins
 from mnas_search.common.machine import cpu_count
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners.in_process import run_in_process
 from mnas_search.experiments.runners.limits import TrialLimits
-from mnas_search.nas.evaluator import Evaluator
+from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.job import AnyJob, EvaluatorPool, JobQueue
 
 CONTENTION = 1.25  # how much longer a step takes beside other busy workers
@@ -34,6 +35,23 @@ def drive(
         queue, evaluators, workers=workers, gpus_per_trial=gpus, address=address, limits=limits
     )
     return workers
+
+
+def check_travels(
+    name: str | None, value: object, resources: Resources | None, workers: int | None
+) -> None:
+    """Raise `UsageError` for what is the user's own and cannot travel to Ray workers.
+
+    Args:
+        name: of the plug-in that `value` is, or comes from.
+        resources: of the evaluator; None where it runs in process.
+        workers: their number; None for one per CPU.
+    """
+    if name is None or not plugins.has_content(name) or resources is None or workers == 0:
+        return
+    from mnas_search.experiments.runners.travel import check_travels  # imports Ray
+
+    check_travels(value, repr(name))
 
 
 def drive_study(

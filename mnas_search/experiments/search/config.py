@@ -197,6 +197,8 @@ class Setup:
             blocks=counter.blocks,
             validation_images=validation_images(self.evaluator),
         )
+        if plugins.has_content(self.config.controller):
+            self.controller()  # one that cannot be made says so before a folder is made
         if self.check is not None:
             # An evaluator that knows recorded networks only says so before a folder is made.
             next(iter(self.evaluator.evaluate(first, seed=0)))

@@ -3,6 +3,7 @@
 config.json          what was asked for, resolved, with versions
 latency.json         under a bound on latency: the table that predicts it
 journal.jsonl        every event; all that follows is derived from it and rewritten atomically
+answers.jsonl        second opinions, and what a report would otherwise ask the user's code
 prior/               checkpoints of the members of a prior that is trained
 trials.csv           one row per distinct network, with the rung of those stopped early, and with
                      memory or latency where they are bounded

@@ -7,7 +7,7 @@ be refused is refused before a folder is made.
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from mnas_search.common.files import json_text, make_folder, write_atomically
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
 from mnas_search.experiments.listener import Listener
-from mnas_search.experiments.runners import drive
+from mnas_search.experiments.runners import check_travels, drive
 from mnas_search.experiments.runners.limits import TrialLimits, longest_of
 from mnas_search.experiments.search import folder as run_folder
 from mnas_search.experiments.search.checks import RANDOM
@@ -39,13 +39,14 @@ from mnas_search.experiments.search.prior.readings import (
 )
 from mnas_search.experiments.search.report.notes import why_no_winner
 from mnas_search.experiments.search.report.page import page
+from mnas_search.experiments.search.report.recorded import ANSWERS, answers, names_code, stand_ins
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
 from mnas_search.experiments.search.stages.trainings import Stage
 from mnas_search.experiments.search.time_limit import TimeLimit, seconds_spent
-from mnas_search.nas.event_kinds import SEARCH_EVENTS
+from mnas_search.nas.event_kinds import ANSWER_EVENTS, SEARCH_EVENTS
 from mnas_search.nas.job import SequentialQueue, TimedQueue
-from mnas_search.nas.journal import Journal, ReadJournal
+from mnas_search.nas.journal import Events, Journal, MemoryJournal, ReadJournal, read_events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.contract import first_network
 from mnas_search.nas.trial import Evaluation, Trial
@@ -68,7 +69,9 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     experiment = Experiment(RUN, output)  # before a table is built, for minutes
     recorded = experiment.recorded if experiment.resumed else None
     setup = Setup(config, table_of(config, output, listener), recorded)
-    _check_travels(setup)
+    workers, resources = setup.config.workers, setup.evaluator.resources
+    check_travels(setup.config.evaluator, setup.evaluator, resources, workers)
+    check_travels(setup.config.space, first_network(setup.space), resources, workers)
     if not experiment.resumed:
         setup.warm_start()
         _plan_prior(setup, listener)
@@ -76,20 +79,6 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     files = {} if table is None else {TABLE: json_text(table.to_dict())}
     experiment.make(setup.recorded, _stem(setup.objective), files)
     return _run(setup, experiment, listener, begun)
-
-
-def _check_travels(setup: Setup) -> None:
-    """Refuse what is the user's own and cannot travel to the workers."""
-    config = setup.config
-    if not config.workers or setup.evaluator.resources is None:
-        return
-    for option, name in (("evaluator", config.evaluator), ("space", config.space)):
-        if name is not None and plugins.has_content(name):
-            from mnas_search.experiments.runners.travel import check_travels  # imports Ray
-
-            own = option == "evaluator"
-            what = setup.evaluator if own else first_network(setup.space)
-            check_travels(what, f"{option} {name!r}")
 
 
 def resume(
@@ -107,20 +96,35 @@ def resume(
 
 def reopen(folder: Path) -> Result:
     """Read what a run has found so far; nothing is evaluated or written, and a run under way is
-    not disturbed. Second opinions, which are predictions, are predicted again."""
-    setup = _setup(existing(RUN, folder), {})
-    journal = ReadJournal(folder / RUN.journal, SEARCH_EVENTS)
-    # Only the run itself knows whether a time budget is spent; it is taken as spent here.
-    seconds = None if setup.config.time_budget is None else float("-inf")
-    limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
-    if setup.prior is not None and (readings := read_readings(journal)) is not None:
-        setup.take_readings(readings)
-    with threadpool_limits(1):
-        drawn = None
-        if setup.config.baseline == RANDOM:
-            drawn = ReadJournal(folder / _RANDOM, SEARCH_EVENTS)
-        stages = make_stages(setup, journal, drawn, limit)
+    not disturbed. The user's code is run only where the journal does not have its answers."""
+    experiment = existing(RUN, folder, runs_code=False)
+    journals, answered = _journals(folder), MemoryJournal()
+    if (folder / ANSWERS).exists():
+        answered.events += read_events(folder / ANSWERS, ANSWER_EVENTS)
+    replacing = stand_ins(experiment.recorded, _events(journals), answered.events)
+    if replacing is None:
+        existing(RUN, folder)  # checks the code
+    with threadpool_limits(1), plugins.replaced(replacing or {}):
+        setup = _setup(experiment, {}, same=not replacing)
+        journal = journals[RUN.journal]
+        # Only the run itself knows whether a time budget is spent; it is taken as spent here.
+        seconds = None if setup.config.time_budget is None else float("-inf")
+        limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
+        if setup.prior is not None and (readings := read_readings(journal)) is not None:
+            setup.take_readings(readings)
+        drawn = journals[_RANDOM] if setup.config.baseline == RANDOM else None
+        stages = make_stages(setup, journal, drawn, limit, answers=answered)
         return Result(setup, folder, stages)
+
+
+def _journals(folder: Path) -> dict[str, ReadJournal]:
+    """Read the journals of a run, by name."""
+    names = (RUN.journal, *([_RANDOM] if (folder / _RANDOM).exists() else []))
+    return {name: ReadJournal(folder / name, SEARCH_EVENTS) for name in names}
+
+
+def _events(journals: Mapping[str, ReadJournal]) -> list[dict[str, Any]]:
+    return [event for journal in journals.values() for event in journal.events]
 
 
 def report(folder: Path) -> Path:
@@ -131,8 +135,9 @@ def report(folder: Path) -> Path:
     return _write_report(result)
 
 
-def _setup(experiment: Experiment, larger: dict[str, Any]) -> Setup:
-    """Resolve a run's own configuration, with larger budgets where they are given."""
+def _setup(experiment: Experiment, larger: dict[str, Any], *, same: bool = True) -> Setup:
+    """Resolve a run's own configuration, with larger budgets where they are given; `same` where
+    it has to be the same with today's files."""
     folder, recorded = experiment.folder, experiment.recorded
     options = {f.name: recorded[f.name] for f in fields(RunConfig) if f.name in recorded}
     options |= {name: value for name, value in larger.items() if value is not None}
@@ -144,7 +149,8 @@ def _setup(experiment: Experiment, larger: dict[str, Any]) -> Setup:
             f"{describe_exception(error)}"
         ) from error
     setup = Setup(config, lambda space: read_table(folder / TABLE), recorded)
-    check_same(RUN, folder, recorded, setup.recorded)
+    if same:
+        check_same(RUN, folder, recorded, setup.recorded)
     return setup
 
 
@@ -188,7 +194,10 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
             assert evaluation.rung is not None
             listener.on_rung(trial, evaluation.rung, evaluation.accuracy)
 
-        stages = make_stages(setup, journal, drawn, limit, on_trial, on_rung)
+        answered: Events = MemoryJournal()
+        if setup.check is not None or names_code(setup.recorded):
+            answered = files.enter_context(Journal(folder / ANSWERS, ANSWER_EVENTS))
+        stages = make_stages(setup, journal, drawn, limit, on_trial, on_rung, answered)
         search = stages.search
         fresh = not any(event["event"] in ("ask", "warm start") for event in journal.events)
         if not trains_prior:
@@ -221,6 +230,12 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
                 listener.on_note(note)
             run_folder.write_tables(Result(setup, folder, stages))
         result = Result(setup, folder, stages, timing)
+        if stages.check is not None:
+            stages.check.keep_opinions()
+        if names_code(setup.recorded):
+            event = answers(setup, result, _events(_journals(folder)), answered.events)
+            if event is not None:
+                answered.append(event, sync=True)
         _finish(result)
         return result
 
