@@ -29,9 +29,7 @@ def plain(value: Any) -> Any:
         return os.fspath(value)
     if isinstance(value, Integral):
         return value if isinstance(value, int) else int(value)
-    if isinstance(value, Real) and type(value) is not float:
-        return float(value)
-    return value
+    return float(value) if isinstance(value, Real) else value
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
