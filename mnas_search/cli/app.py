@@ -124,11 +124,13 @@ def _run(arguments: Sequence[str] | None, console: StandardError) -> int:
         if isinstance(error.__cause__ or error, Terminated):  # click raises its own from either
             return _fail("terminated", 143)
         return _fail("interrupted", 130)
-    except BrokenPipeError:
+    except BrokenPipeError as error:
+        if passed_own_code(error):
+            return _fail_unexpectedly(error)
         # The reader (head, less) has seen enough; keep the interpreter from writing on at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         return _fail_unexpectedly(error)
     return 0
 

