@@ -13,6 +13,9 @@ that parallel asks differ.
 The first networks come from no model: each is the one farthest from all earlier ones among random
 ones in the upper half, by FLOPs, of what the constraints allow. With a prior (`Problem.prior`)
 they are fewer.
+
+Beyond 250 trials, the model is fitted to the 125 best and the 125 latest ones, so that a decision
+takes no longer however many there are.
 """
 
 from collections import Counter
@@ -36,7 +39,7 @@ _POOL = 1_024  # random draws that a start is chosen from, or a local search beg
 _STARTS = 12  # local searches
 _STEPS = 30  # of each, at most
 _FIRST = (12, 4)  # networks before the first model: without a prior, and with one
-_MOST_FITTED = 400  # trials in a fit: the best ones and the latest ones
+_MOST_FITTED = 250  # trials in a fit: the best ones and the latest ones
 
 
 class Bayesian(Controller):

@@ -324,7 +324,7 @@ def gpu(only: str, time: float, **options: Any) -> None:
 @bench.command()
 @click.option(
     "--part",
-    type=click.Choice(["flips", "fuzz", "kills"]),
+    type=click.Choice(["flips", "fuzz", "kills", "growth"]),
     default="flips",
     help="What is done to runs.",
 )
@@ -343,9 +343,13 @@ def reliability(part: str, count: int, seed: int, form: str) -> None:
     kills: runs, fits, trainings and studies, half of them over Ray, are killed at random moments
     and resumed. Nothing may be lost or done twice, and with one worker the journals must be those
     without a kill.
+
+    growth: a search of COUNT trials with each controller. Prints the time of a decision, of a
+    resume with all checks, and the memory; the resumed search must propose the same.
     """
     outcome = load_benchmark(f"reliability.{part}").run(count=count, seed=seed, note=note_line)
-    print_outcome(outcome, form, unit={"flips": "flip", "fuzz": "input", "kills": "kill"}[part])
+    units = {"flips": "flip", "fuzz": "input", "kills": "kill", "growth": "controller"}
+    print_outcome(outcome, form, unit=units[part])
 
 
 bench.add_command(fidelity)
