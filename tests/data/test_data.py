@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from image_data import hub, refused, rows  # noqa: F401
 from PIL import Image
 
 from mnas_search.common import plugins
@@ -342,15 +343,6 @@ def test_names_that_are_no_text_or_have_several_lines(tmp_path, caplog):
     assert all(line.encode() and "\n" not in line for line in lines)
 
 
-def refused(data, message):
-    with pytest.raises(UsageError) as raised:
-        load(str(data), side=4)
-    text = str(raised.value)
-    assert message in text, text
-    assert "\n" not in text
-    return text
-
-
 def test_folders_that_hold_no_data(tmp_path):
     (tmp_path / "nothing").mkdir()
     refused(
@@ -648,26 +640,6 @@ def test_a_file_that_is_no_npz(tmp_path):
 
 
 # --- Hugging Face
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub")
-    return datasets
-
-
-def rows(datasets, sizes, **more):
-    images = [
-        Image.new("RGB", (6, 4), (50 * k, n, 0)) for k, s in enumerate(sizes) for n in range(s)
-    ]
-    labels = [k for k, size in enumerate(sizes) for _ in range(size)]
-    names = [f"class {k}" for k in range(len(sizes))]
-    features = {"picture": datasets.Image(), "kind": datasets.ClassLabel(names=names)}
-    columns = {"picture": images, "kind": labels}
-    for name, (feature, value) in more.items():
-        features[name], columns[name] = feature, [value] * len(labels)
-    return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
 
 
 def test_hugging_face_from_disk(hub, tmp_path):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from image_data import hub, refused, rows  # noqa: F401
 from PIL import Image
 
 from mnas_search.common.errors import UsageError
 from mnas_search.data import assemble, load
 from mnas_search.data.layout import split_name
 from mnas_search.data.loading import own_resolution
-from tests.data.test_data import hub, refused, rows  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
