@@ -16,13 +16,6 @@ def refused(data, message):
     return text
 
 
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub")
-    return datasets
-
-
 def rows(datasets, sizes, **more):
     images = [
         Image.new("RGB", (6, 4), (50 * k, n, 0)) for k, s in enumerate(sizes) for n in range(s)

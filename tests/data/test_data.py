@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from image_data import hub, refused, rows  # noqa: F401
+from image_data import refused, rows
 from PIL import Image
 
 from mnas_search.common import plugins

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from image_data import hub, refused, rows  # noqa: F401
+from image_data import refused, rows
 from PIL import Image
 
 from mnas_search.common.errors import UsageError
@@ -274,7 +274,7 @@ def test_a_data_set_of_the_users_is_held_to_the_same(tmp_path):
 # --- Hugging Face
 
 
-def test_hugging_face_splits_and_classes_by_name(hub, tmp_path):  # noqa: F811
+def test_hugging_face_splits_and_classes_by_name(hub, tmp_path):
     train, test = rows(hub, [5, 10]), rows(hub, [1, 2])
     turned = hub.ClassLabel(names=["class 1", "class 0"])
     features = test.features.copy()
