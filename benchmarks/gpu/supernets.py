@@ -36,7 +36,7 @@ _BATCHES = (128, 256, 512)  # images of a step; the first is trained with
 _IMAGES = 2_000  # that networks are read on
 _CHUNK = 20  # networks
 _BAND = (50e6, 65e6)  # multiply-adds, of `efficientnet` at 32 pixels
-_NETWORKS = 40
+_NETWORKS, _SEEDS = 40, 2  # that are trained, and how often each
 
 
 def macro(work: Work) -> Iterator[Row]:
@@ -138,8 +138,8 @@ def own_space(work: Work) -> Iterator[Row]:
         scores=(),
         proxies=(),
         trainings=(),
-        reference_seconds=work.choose(0.1, share / _NETWORKS),
-        reference_seeds=1,
+        reference_seconds=work.choose(0.1, share / _NETWORKS / _SEEDS),
+        reference_seeds=_SEEDS,
         supernet=work.choose("width=0.1,batch_size=8", ""),
         budgets=(work.choose(0.1, share),),
         supernets=1,
