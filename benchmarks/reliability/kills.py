@@ -253,7 +253,7 @@ def _compare(case: Case, folder: Path, whole: _Reference, before: dict[Path, byt
 
 
 def next_ask(folder: Path, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the next new proposal of a run after these events of its journal, as one process by
+    """Return the next proposal of a run after these events of its journal, as one process by
     itself makes it."""
     recorded = read_record(folder).config
     options = {f.name: recorded[f.name] for f in fields(RunConfig) if f.name in recorded}
@@ -271,9 +271,9 @@ def next_ask(folder: Path, events: Sequence[Mapping[str, Any]]) -> dict[str, Any
         seed=setup.config.seed,
         journal=journal,
     )
-    while not _is_ask(journal.events[-1]) or len(journal.events) == len(events):
+    while not (made := [event for event in journal.events[len(events) :] if _is_ask(event)]):
         search.next()  # what was in flight first
-    return journal.events[-1]
+    return made[0]  # a repeated network is told at once, and followed by another proposal
 
 
 def _kill(command: Sequence[str], log: Path, kill: _Kill) -> None:

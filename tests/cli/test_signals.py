@@ -36,7 +36,8 @@ def test_a_run_that_gets_a_signal(run_cli, tmp_path, number, code, word):
     assert lines[-1] == f"error: {word}"
     assert "Traceback" not in err
     finished = [e["trial"] for e in events(folder) if e["event"] == "tell"]
-    assert len((folder / "trials.csv").read_text().splitlines()) == len(finished) + 1
+    rows = len((folder / "trials.csv").read_text().splitlines()) - 1
+    assert len(finished) - rows in (0, 1)  # the signal may come between a trial's line and row
 
     done, _, err = run_cli("resume", folder)
     assert done == 0, err

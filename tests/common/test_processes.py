@@ -93,8 +93,8 @@ import sys, time
 from mnas_search.common.processes.signals import Terminated, ending_in_order
 try:
     with ending_in_order():
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             time.sleep(60)
         finally:
             {cleaning}
