@@ -37,6 +37,7 @@ def done(tmp_path_factory):
 def test_files_of_a_run(done):
     folder, result = done
     assert sorted(p.name for p in folder.iterdir()) == [
+        "answers.jsonl",  # of the evaluator's file, which a report does not run
         "best.json",
         "config.json",
         "export",
