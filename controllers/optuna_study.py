@@ -17,7 +17,7 @@ so that a rebuilt study retires the same.
 
 import copy
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Literal, final
 
 import numpy as np
@@ -66,7 +66,7 @@ class TrialStorage(InMemoryStorage):
         self,
         study_id: int,
         deepcopy: bool = True,
-        states: Collection[TrialState] | None = None,
+        states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """Return the trials that are not retired, by number."""
         every = InMemoryStorage.get_all_trials(self, study_id, deepcopy=False)

@@ -23,8 +23,8 @@ def proxy_predictors(settings: Settings, subject: Subject, store: Store) -> list
             values = [result["accuracy"] for result in results]
             seconds = sum(result["seconds"] for result in results)
             found.append(_trained(recipe, subject, values, seconds))
-    for wanted, recipe in lengths.items():
-        results = store.results(trainings(recipe, subject)) if recipe else None
+    for wanted, planned in lengths.items():
+        results = store.results(trainings(planned, subject)) if planned else None
         if results:
             values, seconds = stopped_early(results, settings.total)
             found.append(_trained(f"asha, up to {wanted:g} s each", subject, values, seconds))

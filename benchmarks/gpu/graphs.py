@@ -35,7 +35,7 @@ class WholeStep:
             group["lr"] = self._rate
         index = torch.arange(recipe.batch_size, device=device)
         self._images, self._labels = data.batch(index), data.labels[index]
-        self._stream = torch.cuda.Stream() if device.type == "cuda" else None
+        self._stream = torch.cuda.Stream() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._graph = self._captured() if device.type == "cuda" else None
 
     def step(self) -> None:

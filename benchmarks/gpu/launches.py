@@ -121,7 +121,7 @@ def _counted(work: Work, proxy: Architecture, images: Images, recipe: Recipe) ->
                 loss = network(batch).float().sum()
             torch.autograd.backward(loss)
             torch.cuda.synchronize()
-        on_card = (e.device_type == torch.autograd.DeviceType.CUDA for e in profiler.events())
+        on_card = (e.device_type.name == "CUDA" for e in profiler.events())
         yield {"layers": name, "captured": captures, "kernels": sum(on_card)}
 
 

@@ -20,7 +20,7 @@ def run(work: Work) -> Iterator[Row]:
             "memory, GiB": rounded(card.total_memory / 2**30),
             "multiprocessors": card.multi_processor_count,
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         }
     yield row
     yield {"copy, GB/s": rounded(bandwidth(work) / 1e9)}

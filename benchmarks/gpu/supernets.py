@@ -64,12 +64,13 @@ def _seconds_of_step(work: Work, subject: Subject, recipe: SupernetRecipe) -> fl
     steps = training_steps(
         subject.space, work.dataset(), replace(recipe, steps=warm_up + timed), seed=0
     )
+    begun = 0.0
     for training in steps:
         if training.step == warm_up:
             synchronise()
             begun = time.perf_counter()
     synchronise()
-    return (time.perf_counter() - begun) / timed
+    return float((time.perf_counter() - begun) / timed)
 
 
 def _trained(work: Work, subject: Subject, recipe: SupernetRecipe, *, until: float) -> Supernet:

@@ -189,7 +189,8 @@ def train_one(
     torch.manual_seed(seed)
     random.seed(seed)
     network = build(evaluator.proxy(architecture)).to(settings.device)
-    accuracy = _train(network, evaluator, *_loaders(workload, evaluator, settings), settings)
+    train, validation = _loaders(workload, evaluator, settings)
+    accuracy = _train(network, evaluator, train, validation, settings)
     return Trained(seconds=time.perf_counter() - start, cpu=_cpu() - cpu, accuracy=accuracy)
 
 

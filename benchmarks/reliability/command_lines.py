@@ -74,8 +74,8 @@ def draw(rng: np.random.Generator, samples: Path, place: Path) -> list[str]:
 
 
 def _command(rng: np.random.Generator) -> tuple[list[str], click.Command]:
-    path, command = [], group
-    found: click.Command = command
+    path: list[str] = []
+    found: click.Command = group
     while isinstance(found, click.Group):
         names = sorted(found.commands)
         if rng.random() < 0.02:

@@ -65,7 +65,7 @@ ERRORS: Mapping[str, Callable[[], Any]] = {
     "no text": lambda: _raise(ValueError()),
     "OSError": lambda: _raise(OSError("text alone")),
     "errno": lambda: _raise(FileNotFoundError(2, "No such file", "there")),
-    "KeyError": lambda: {}["missing"],
+    "KeyError": lambda: dict[str, int]()["missing"],
     "AttributeError": lambda: object().missing,  # type: ignore[attr-defined]
     "TypeError": lambda: len(3),  # type: ignore[arg-type]
     "Unprintable": lambda: _raise(Unprintable()),
@@ -106,7 +106,7 @@ def _errs(place: str) -> bool:
 
 
 def _act() -> Any:
-    return (ERRORS | VALUES)[ACTION]()
+    return {**ERRORS, **VALUES}[ACTION]()
 
 
 class Space(StagewiseSpace):
@@ -119,14 +119,14 @@ class Space(StagewiseSpace):
 
     @property
     def template(self) -> Architecture:
-        return _act() if _errs("template") else self._toy.template  # type: ignore[no-any-return]
+        return _act() if _errs("template") else self._toy.template
 
     @property
     def stage_decisions(self) -> tuple[tuple[Decision, ...], ...]:
-        return _act() if _errs("stage_decisions") else self._toy.stage_decisions  # type: ignore[no-any-return]
+        return _act() if _errs("stage_decisions") else self._toy.stage_decisions
 
     def stage(self, index: int, choices: Choices) -> Stage:
-        return _act() if _errs("stage") else self._toy.stage(index, choices)  # type: ignore[no-any-return]
+        return _act() if _errs("stage") else self._toy.stage(index, choices)
 
 
 class Plain(SearchSpace):
@@ -139,10 +139,10 @@ class Plain(SearchSpace):
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
-        return _act() if _errs("decisions") else self._toy.decisions  # type: ignore[no-any-return]
+        return _act() if _errs("decisions") else self._toy.decisions
 
     def decode(self, choices: Choices) -> Network:
-        return _act() if _errs("decode") else self._toy.decode(choices)  # type: ignore[no-any-return]
+        return _act() if _errs("decode") else self._toy.decode(choices)
 
 
 class Control(Controller):
@@ -197,7 +197,7 @@ class Measure(Evaluator):
             _act()
 
     def for_space(self, space: SearchSpace) -> Evaluator:
-        return _act() if _errs("for_space") else self  # type: ignore[no-any-return]
+        return _act() if _errs("for_space") else self
 
     def with_test_split(self) -> Evaluator | None:
         return _act() if _errs("with_test_split") else None
@@ -219,7 +219,7 @@ class Measure(Evaluator):
 
 def score(architecture: Architecture, seed: int = 0) -> float:
     """Return an accuracy."""
-    return _act() if _errs("function") else 0.5 + seed % 7 / 100  # type: ignore[no-any-return]
+    return _act() if _errs("function") else 0.5 + seed % 7 / 100
 
 
 def data() -> Dataset:

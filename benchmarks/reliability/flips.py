@@ -83,7 +83,7 @@ def try_damages(
     found, failures = Counter[tuple[str, str]](), list[str]()
     for number in range(count):
         rng = np.random.default_rng((seed, number))
-        target = targets[rng.integers(len(targets))]
+        target = targets[int(rng.integers(len(targets)))]
         damage = draw_damage(target.file.read_bytes(), rng)
         verdict, said = try_damage(target, damage, wanted[target], place)
         kind = str(target.file.relative_to(place / "work"))
@@ -121,7 +121,8 @@ def make_targets(work: Path, *, trains: bool = False) -> list[Target]:
     work.mkdir()
     ran, on_data, grid = work / "run", work / "run-on-data", work / "grid-search"
     trained, unfinished = work / "training", work / "unfinished"
-    search = ("run", "--space", f"{_PLUGIN}:Space", "--target-flops", "2.2M", "--resolution", 32)
+    search: tuple[object, ...] = ("run", "--space", f"{_PLUGIN}:Space", "--resolution", 32)
+    search += ("--target-flops", "2.2M")
     search += ("--controller", "random_search", "--workers", 0)
     score = ("--evaluator", f"{_PLUGIN}:score")
     _must(*search, *score, "--target-latency", "1s", "--trials", 8, "--output", ran)

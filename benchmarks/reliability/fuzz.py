@@ -24,7 +24,8 @@ from mnas_search.cli.app import UNEXPECTED
 from mnas_search.common import plugins
 
 CODES = (0, 1, 2, 130)
-_MAKERS = {
+_Draw = Callable[[np.random.Generator, Path, Path], Sequence[object]]
+_MAKERS: dict[str, _Draw] = {
     "command line": command_lines.draw,
     "file": hostile_files.draw,
     "plug-in": plugin_errors.draw,

@@ -80,7 +80,7 @@ def _search(name: str, space: SearchSpace, journal: Journal, seed: int) -> Searc
     return Search(
         space=space,
         objective=objective,
-        controller=load_controller(name)(problem(space, objective)),
+        controller=plugins.make(load_controller(name), name, problem=problem(space, objective)),
         trials=sys.maxsize,
         seed=seed,
         journal=journal,

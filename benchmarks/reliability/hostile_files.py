@@ -35,7 +35,7 @@ def make_samples(folder: Path) -> Path:
     images = rng.integers(0, 256, (12, 8, 8, 3), np.uint8)
     labels = np.arange(12) % 2
     splits = {"train": (0, 8), "val": (8, 10), "test": (10, 12)}
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{split}_{name}": values[low:high]
         for split, (low, high) in splits.items()
         for name, values in (("images", images), ("labels", labels))

@@ -354,7 +354,7 @@ def _timeless(events: Sequence[Any]) -> list[Any]:
 
 
 def _is_ask(event: dict[str, Any]) -> bool:
-    return event["event"] == "ask"
+    return bool(event["event"] == "ask")
 
 
 def _is_done(event: dict[str, Any]) -> bool:

@@ -65,7 +65,7 @@ def test_a_changed_number_of_the_winner_is_refused(subjects, monkeypatch):
     assert verdict == "another result" and said.startswith("compare")
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(1_000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [40, pytest.param(150, marks=pytest.mark.full)])
 def test_damaged_files_are_refused_or_give_the_same_result(subjects, count, monkeypatch):
     place, targets = subjects
     outcome = flips.try_damages(place, targets, count=count, seed=count, note=lambda line: None)
@@ -114,7 +114,7 @@ def test_wrong_inputs_end_with_a_word():
 
 @pytest.mark.full
 def test_many_wrong_inputs_end_with_a_word():
-    outcome = fuzz.run(count=600, seed=1, note=print)
+    outcome = fuzz.run(count=150, seed=1, note=print)
     assert outcome.failures == ()
 
 
