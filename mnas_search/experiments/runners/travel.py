@@ -10,6 +10,7 @@ Importing this module imports Ray.
 import subprocess
 import sys
 from dataclasses import dataclass
+from pickle import PickleBuffer
 from typing import Any, final
 
 from ray import cloudpickle
@@ -34,9 +35,14 @@ unpack(pickle.load(sys.stdin.buffer))
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
-    """A value on its way: pickled, and where this process finds modules."""
+    """A value on its way: pickled, and where this process finds modules.
+
+    Arrays are beside the pickled rest (PEP 574): Ray keeps them in its object store, where all
+    workers of a machine see one copy that nobody can write to.
+    """
 
     content: bytes
+    arrays: tuple[PickleBuffer, ...]
     path: tuple[str, ...]
 
 
@@ -44,14 +50,16 @@ def pack(value: object) -> Packed:
     """Pickle a value for a worker; what cannot be pickled raises as it likes."""
     for module in plugins.modules_from_files():
         cloudpickle.register_pickle_by_value(module)
-    return Packed(content=cloudpickle.dumps(value), path=tuple(filter(None, sys.path)))
+    arrays: list[PickleBuffer] = []
+    content = cloudpickle.dumps(value, protocol=5, buffer_callback=arrays.append)
+    return Packed(content=content, arrays=tuple(arrays), path=tuple(filter(None, sys.path)))
 
 
 def unpack(packed: Packed) -> Any:
     """Return the value in a worker; raises `WorkFailed` where it cannot be unpickled."""
     sys.path.extend(folder for folder in packed.path if folder not in sys.path)
     try:
-        return cloudpickle.loads(packed.content)
+        return cloudpickle.loads(packed.content, buffers=packed.arrays)
     except (Exception, SystemExit) as error:
         raise WorkFailed(
             f"a worker cannot load what it evaluates with: {describe_exception(error)}"
