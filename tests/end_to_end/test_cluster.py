@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -74,8 +75,16 @@ def live_processes(session):
     return found.stdout.split()
 
 
+@pytest.fixture(autouse=True)
+def temporary(monkeypatch):
+    """A temporary folder for this test alone, with a name that is short enough for sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="m", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield
+
+
 def scratch():
-    return set(Path("/tmp").glob("mnas-search-*.d"))
+    return set(Path(os.environ["TMPDIR"]).glob("mnas-search-*.d"))
 
 
 @pytest.fixture
@@ -169,7 +178,9 @@ def test_a_worker_that_cannot_be_interrupted_is_ended_and_its_trial_is_not_repea
 
 def test_what_hangs_after_the_time_budget_is_cut_off(tmp_path):
     folder = tmp_path / "run"
-    code, _, err = run(command(folder, "hanging", trials=30, **{"time-budget": "90s"}))
+    # The first two networks of this seed do not hang, the next two do.
+    options = {"trials": 30, "seed": 3, "time-budget": "30s"}
+    code, _, err = run(command(folder, "hanging", **options))
     assert code == 0, err
     assert "cut off, after the end of the time budget" in err
     assert {e["status"] for e in events(folder, "tell")} == {"ok"}
@@ -190,7 +201,8 @@ def test_sigterm_ends_a_run_in_order(tmp_path, workers):
     assert err.count("resume with: mnas-search resume ") == 1
     assert "Traceback" not in err and "SIGTERM received" not in err
     finished = {e["trial"] for e in events(folder, "tell")}
-    assert len((folder / "trials.csv").read_text().splitlines()) == len(finished) + 1
+    rows = len((folder / "trials.csv").read_text().splitlines()) - 1
+    assert len(finished) - rows in (0, 1)  # the signal may come between a trial's line and row
     assert scratch() == before
     deadline = time.monotonic() + 60
     while live_processes(process.pid) and time.monotonic() < deadline:
