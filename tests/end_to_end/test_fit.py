@@ -197,7 +197,7 @@ def test_killed_among_the_baselines_a_fit_repeats_none(photos, tmp_path):
     def baselines():
         return [line for line in lines_of(journal) if '"event": "baseline"' in line]
 
-    seconds = 0.5 * seconds_needed(photos, WIDER)  # too little for a search
+    seconds = 0.7 * seconds_needed(photos, WIDER)  # too little for a search
     command = arguments(photos, seconds, folder, "--target-flops", WIDER)
     assert until_killed(command, lambda: len(baselines()) >= 2)
     plan, before = read(folder / "plan.json"), baselines()
