@@ -440,7 +440,9 @@ def test_data_that_have_changed_are_refused(tmp_path, run_cli):
     assert code == 0, err
     source.write_text(text.format(0.3))
     done = subprocess.run(
-        [*COMMAND, "resume", tmp_path / "training"], capture_output=True, text=True
+        [*COMMAND, "resume", tmp_path / "training", "--trust-code"],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 2
     assert "has changed since the training" in done.stderr
