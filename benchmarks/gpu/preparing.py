@@ -66,10 +66,12 @@ def prepare(folder: Path, photos: Path, *, source: Path, packages: Sequence[str]
 def command(folder: Path, photos: str) -> str:
     """Return what the machine is to run, in the project's checkout."""
     return f"""\
-python3 -m pip install -q --no-index --no-deps --no-compile --upgrade --target /tmp/site \\
+python3 -m pip install -q --no-index --no-deps --no-compile --upgrade --target gpu-results/site \\
   {folder}/*.whl
-[ -d /tmp/photos/train ] || python3 -m tarfile -e {folder}/{photos} /tmp/photos
-PYTHONPATH=/tmp/site python3 -P -m mnas_search bench gpu --data /tmp/photos --output OUTPUT"""
+[ -d gpu-results/photos/train ] || \\
+  python3 -m tarfile -e {folder}/{photos} gpu-results/photos
+PYTHONPATH=gpu-results/site python3 -P -m mnas_search bench gpu --data gpu-results/photos \\
+  --output OUTPUT"""
 
 
 def _pip(*words: object) -> None:

@@ -7,5 +7,5 @@ Each part is a module with `run(count=, seed=, note=)`, which returns an `Outcom
     fuzz    wrong inputs: `command_lines`, `hostile_files`, `plugin_errors` (copies of `erring`)
     kills   commands killed with `kill -9` at random moments, and resumed
 
-`calling` calls the command line in this process.
+`calling` calls the command line in this process, and `verdicts` makes the table of what happened.
 """

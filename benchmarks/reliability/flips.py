@@ -20,6 +20,7 @@ from PIL import Image
 
 from mnas_search.benchmarks.reliability import subject
 from mnas_search.benchmarks.reliability.calling import Called, call
+from mnas_search.benchmarks.reliability.verdicts import outcome
 from mnas_search.benchmarks.results import Outcome
 from mnas_search.common.errors import WorkFailed
 from mnas_search.nas.journal import CLOCK
@@ -93,12 +94,8 @@ def try_damages(
             note(f"failed: damage {number}: {failures[-1]}")
         if (number + 1) % max(1, count // 20) == 0:
             note(f"{number + 1:,} of {count:,} damages")
-    records = [
-        {"file": kind, **{verdict: found[kind, verdict] for verdict in (*_GOOD, *_BAD)}}
-        for kind in sorted({kind for kind, _ in found})
-    ]
-    table = [{name: str(value) for name, value in record.items()} for record in records]
-    return Outcome(records=records, table=table, files=(), failures=tuple(failures))
+    kinds = sorted({kind for kind, _ in found})
+    return outcome(found, "file", kinds, (*_GOOD, *_BAD), failures)
 
 
 _GOOD = ("refused", "same result")

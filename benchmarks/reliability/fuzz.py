@@ -19,6 +19,7 @@ import numpy as np
 
 from mnas_search.benchmarks.reliability import command_lines, hostile_files, plugin_errors
 from mnas_search.benchmarks.reliability.calling import Called, call
+from mnas_search.benchmarks.reliability.verdicts import outcome
 from mnas_search.benchmarks.results import Outcome
 from mnas_search.cli.app import UNEXPECTED
 from mnas_search.common import plugins
@@ -49,9 +50,7 @@ def run(*, count: int, seed: int, note: Callable[[str], None]) -> Outcome:
             if (number + 1) % max(1, count // 20) == 0:
                 note(f"{number + 1:,} of {count:,} inputs")
     verdicts = [*_GOOD, *sorted({verdict for _, verdict in found} - {*_GOOD})]
-    records = [{"input": kind, **{v: found[kind, v] for v in verdicts}} for kind in _MAKERS]
-    table = [{name: str(value) for name, value in record.items()} for record in records]
-    return Outcome(records=records, table=table, files=(), failures=tuple(failures))
+    return outcome(found, "input", _MAKERS, verdicts, failures)
 
 
 _GOOD = ("done", "failed", "refused", "interrupted")

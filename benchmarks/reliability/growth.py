@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mnas_search.architecture.traced_network import Network
+from mnas_search.benchmarks.reliability.verdicts import of_records
 from mnas_search.benchmarks.results import Outcome, Record
 from mnas_search.common import plugins
 from mnas_search.nas.controller import load_controller
@@ -48,8 +49,7 @@ def run(
         records.append(record)
         if not is_equal:
             failures.append(f"{name}: the resumed search proposes another network")
-    table = [{key: str(value) for key, value in record.items()} for record in records]
-    return Outcome(records=records, table=table, files=(), failures=tuple(failures))
+    return of_records(records, failures)
 
 
 def measure(name: str, space: SearchSpace, *, count: int, seed: int) -> tuple[Record, bool]:

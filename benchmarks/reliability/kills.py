@@ -29,6 +29,7 @@ import numpy as np
 from PIL import Image
 
 from mnas_search.benchmarks.reliability import slow_subject, subject
+from mnas_search.benchmarks.reliability.verdicts import outcome
 from mnas_search.benchmarks.results import Outcome
 from mnas_search.common.errors import WorkFailed
 from mnas_search.common.folders import read_record
@@ -157,13 +158,9 @@ def run(
                 failures.append(f"{case.name}, killed {kill.text}: {said}")
                 note(f"failed: kill {number}: {failures[-1]}")
             note(f"{number + 1} of {count} kills")
-    records = [
-        {"case": one.name, **{word: found[one.name, word] for word in ("unharmed", "harmed")}}
-        for one in cases
-        if found[one.name, "unharmed"] + found[one.name, "harmed"]
-    ]
-    table = [{name: str(value) for name, value in record.items()} for record in records]
-    return Outcome(records=records, table=table, files=(), failures=tuple(failures))
+    tried = {name for name, _ in found}
+    kinds = [one.name for one in cases if one.name in tried]
+    return outcome(found, "case", kinds, ("unharmed", "harmed"), failures)
 
 
 @final

@@ -101,7 +101,7 @@ def _joined(address: str) -> Iterator[None]:
         with watching(ray.get_runtime_context().gcs_address, f"joined at {address!r}"):
             yield
     except HeadGone:
-        # Ray's own end would wait for the head. It ends this process soon, whatever is done.
+        # Ray's own end would wait for the head. It ends this process soon in any case.
         atexit.unregister(ray.shutdown)
         atexit.register(os._exit, 1)
         raise

@@ -17,6 +17,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as processes
+from killing import killed_before_file
 from runs import PATIENCE
 from safetensors.torch import save_file
 
@@ -276,10 +277,6 @@ def test_ctrl_c_then_a_kill_of_the_process_group_then_the_same_weights(whole, tm
     assert result.test == start(config(), whole).test
 
 
-class Killed(BaseException):
-    """Nothing catches it, as nothing catches a kill."""
-
-
 @pytest.fixture(scope="module")
 def finished(small, tmp_path_factory):
     """The folder of the small job, uninterrupted."""
@@ -297,21 +294,9 @@ def assert_same_training(one, two):
 
 
 @pytest.mark.parametrize("moment", range(7))
-def test_a_kill_between_any_two_files(small, finished, tmp_path, monkeypatch, moment):
-    """A kill when this number of files are in place, and one is about to be."""
-    count, replace_file = 0, os.replace
-
-    def killing(source, target):
-        nonlocal count
-        if count == moment:
-            raise Killed
-        count += 1
-        replace_file(source, target)
-
-    monkeypatch.setattr(os, "replace", killing)
-    with pytest.raises(Killed):
+def test_a_kill_between_any_two_files(small, finished, tmp_path, moment):
+    with killed_before_file(moment):
         train_epochs(small, tmp_path, device="cpu")
-    monkeypatch.undo()
     last, _ = checkpoints.recover(tmp_path)
     done = 0 if last is None else len(last.history)
     assert done >= moment // 3

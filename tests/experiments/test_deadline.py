@@ -15,6 +15,7 @@ import torch.distributed as dist
 import torch.multiprocessing as processes
 from hypothesis import example, given
 from hypothesis import strategies as st
+from killing import Killed, killed_before_file
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import RunFolderError
@@ -56,10 +57,6 @@ class Clock:
 
     def pass_step(self):
         self.now += 1.0 if self.now < 40.0 else self.slower
-
-
-class Killed(BaseException):
-    """Nothing catches it, as nothing catches a kill."""
 
 
 @dataclass
@@ -293,22 +290,12 @@ def test_killed_in_any_step_a_shortened_training_repeats_its_changes(tmp_path, c
 
 @pytest.mark.parametrize("moment", [20, 30, 31, 32, 33])
 def test_killed_between_two_files_a_shortened_training_repeats_its_changes(
-    tmp_path, clock, monkeypatch, moment
+    tmp_path, clock, moment
 ):
-    count, replace_file, folder = 0, os.replace, tmp_path / "killed"
+    folder = tmp_path / "killed"
     folder.mkdir()
-
-    def killing(source, target):
-        nonlocal count
-        if count == moment:
-            raise Killed
-        count += 1
-        replace_file(source, target)
-
-    monkeypatch.setattr(os, "replace", killing)
-    with pytest.raises(Killed):
+    with killed_before_file(moment):
         train_epochs(job(Step(clock)), folder, device="cpu", deadline=deadline())
-    monkeypatch.setattr(os, "replace", replace_file)
     checkpoints.recover(folder)
     train_epochs(job(Step(clock)), folder, device="cpu", deadline=deadline())
     assert_same_training(folder, repeated(folder, tmp_path / "repeated"))

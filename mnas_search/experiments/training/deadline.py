@@ -2,8 +2,8 @@
 
 That number was computed from the seconds that steps took when they were measured. While the
 training runs, its end is projected from the seconds of the recent steps; where the machine has
-become so much slower that the end would be late, the training gets the steps that still fit, and
-its learning rate comes down sooner (`mnas_search.training.schedules.Length`). It never becomes
+become slower and the end would be late, the training gets the steps that still fit, and its
+learning rate comes down sooner (`mnas_search.training.schedules.Length`). It never becomes
 longer again.
 
 The end is projected when the steps of an epoch are done, and several times within epochs that are
