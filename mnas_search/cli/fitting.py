@@ -133,7 +133,7 @@ def _finish(form: str, work: "Callable[[FitListener], FitResult]") -> None:
     if form == "json":
         print_json(result.to_dict())
     else:
-        for line in lines(result):
+        for line in lines(result, console.folder):
             echo(line)
 
 

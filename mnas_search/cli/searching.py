@@ -90,7 +90,7 @@ def _finish(form: str, work: "Callable[[Listener], Result]") -> None:
     if form == "json":
         print_json(summary(result))
     else:
-        print_result(result)
+        print_result(result, console.folder)
 
 
 @click.command()

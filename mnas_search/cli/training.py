@@ -161,7 +161,7 @@ def _finish(form: str, work: "Callable[[Listener], TrainingResult]") -> None:
     if form == "json":
         print_json(asdict(result))
     else:
-        print_result(result)
+        print_result(result, console.folder)
 
 
 COMMANDS = (train,)

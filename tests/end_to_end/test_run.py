@@ -470,3 +470,12 @@ def test_list(run_cli):
     assert {r["package"] for r in rows} == {"mnas-search"}
     code, out, _ = run_cli("list", "architectures")
     assert "efficientnet_b7" in out
+
+
+def test_folders_are_printed_as_they_would_be_typed(run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run_cli("run", *arguments("mine", trials=3))
+    assert code == 0, err
+    assert "run folder: mine" in err.splitlines()
+    assert "files: mine" in out.splitlines()
+    assert "  mnas-search train mine --data DIR" in out.splitlines()

@@ -50,17 +50,19 @@ class FitResult:
         }
 
 
-def lines(result: FitResult) -> list[str]:
-    """Return the network with its accuracy, where the files are, and the next three commands."""
-    one, trained, folder = result.recommended, result.trained, result.folder
+def lines(result: FitResult, folder: Path | None = None) -> list[str]:
+    """Return the network with its accuracy, where the files are, and the next three commands.
+
+    Args:
+        folder: the result's, as the user would type it; None for the absolute path.
+    """
+    one, trained, folder = result.recommended, result.trained, folder or result.folder
     low, high = trained.test.interval
-    onnx = folder / "export" / "onnx" / "model.onnx"
     files = f"{folder / 'export'}/model.py and weights.pt"
-    if onnx.is_file():
+    if (result.folder / "export" / "onnx" / "model.onnx").is_file():
         files += ", onnx/model.onnx"
-    report = folder / "run" / "report.html"
-    if report.is_file():
-        files += f"; {report}"
+    if (result.folder / "run" / "report.html").is_file():
+        files += f"; {folder / 'run' / 'report.html'}"
     exported, training, target = (
         shlex.quote(str(folder / name)) for name in ("export", "training", "huggingface")
     )

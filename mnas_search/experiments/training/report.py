@@ -7,8 +7,12 @@ from mnas_search.common.units import format_duration, format_size
 from mnas_search.experiments.training.session import TrainingResult
 
 
-def print_result(result: TrainingResult) -> None:
-    """Print the result as a table."""
+def print_result(result: TrainingResult, folder: Path | None = None) -> None:
+    """Print the result as a table.
+
+    Args:
+        folder: the result's, as the user would type it; None for the absolute path.
+    """
     low, high = result.test.interval
     rows = [
         ("name", result.name),
@@ -20,7 +24,7 @@ def print_result(result: TrainingResult) -> None:
         ("validation", _accuracies(result.accuracy, result.top5)),
         ("test", _accuracies(result.test.top1, result.test.top5)),
         ("", f"top-1's 95 % interval {low:.4f} to {high:.4f}, n = {result.test.n:,}"),
-        ("weights", str(Path(result.folder) / "export")),
+        ("weights", str((folder or Path(result.folder)) / "export")),
     ]
     print_table(("", ""), rows)
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.architecture.traced_network import block_string
@@ -19,8 +20,13 @@ from mnas_search.nas.trial import Trial
 _BUSY = 0.5  # a smaller share of busy time means that evaluations took next to none
 
 
-def print_result(result: Result) -> None:
-    """Print the result of a run that has a winner."""
+def print_result(result: Result, folder: Path | None = None) -> None:
+    """Print the result of a run that has a winner.
+
+    Args:
+        folder: the result's, as the user would type it; None for the absolute path.
+    """
+    folder = folder or result.folder
     best = result.best
     assert best is not None  # a run without a winner has failed
     within, compared = result.objective.constraint, comparison(result)
@@ -33,10 +39,10 @@ def print_result(result: Result) -> None:
     _print_comparison(result)
     _print_prior(result)
     notes = [*_latency(result), *warnings(result), conventions(result), _time(result)]
-    for line in [*notes, "", *_files(result)]:
+    for line in [*notes, "", *_files(result, folder)]:
         _print(line)
     _print("next", bold=True)
-    for line in _commands(result):
+    for line in _commands(result, folder):
         _print(f"  {line}")
 
 
@@ -107,8 +113,8 @@ def _time(result: Result) -> str:
     return f"{count}; {', '.join(parts)}"
 
 
-def _files(result: Result) -> Iterator[str]:
-    yield f"files: {result.folder}"
+def _files(result: Result, folder: Path) -> Iterator[str]:
+    yield f"files: {folder}"
     yield "  report.html              figure, finalists, other budgets, notes"
     yield "  recommended.json         the network to use, which commands take by this folder"
     yield "  best.json, pareto.csv    the winner; Pareto-optimal trials; all trials: trials.csv"
@@ -117,8 +123,8 @@ def _files(result: Result) -> Iterator[str]:
         yield "  export/                  model.py and weights; the network is untrained"
 
 
-def _commands(result: Result) -> Iterator[str]:
-    folder = shlex.quote(str(result.folder))
+def _commands(result: Result, place: Path) -> Iterator[str]:
+    folder = shlex.quote(str(place))
     data = shlex.quote(result.config.data) if result.config.data else "DIR"
     if result.config.init is not None:
         data += f" --init {shlex.quote(result.config.init)} --remap"
