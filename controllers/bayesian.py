@@ -10,15 +10,20 @@ whole space from many starts, every step of which counts whole batches. Trials i
 as if they had come out at their posterior mean (Ginsbourger et al. 2010, "kriging believer"), so
 that parallel asks differ.
 
-The first networks come from no model and presume nothing about where the optimum lies: it may be
-far below the target with a soft reward, and near it with a hard one. All that is known of rewards
-beforehand is the cost, so they are spread over the costs. The k-th network, from 0, is one of the
-quarter of the feasible ones whose costs are around the share
+Some networks come from no model: the first four, and every other one until there are twelve, since
+a model of few trainings is too sure of itself (SMAC interleaves random ones for the same reason,
+Hutter et al. 2011). With a prior (`Problem.prior`) they are the first four.
+
+They presume nothing about where the optimum lies: it may be far below the target with a soft
+reward, and near it with a hard one. All that is known of rewards beforehand is the cost, so they
+are spread over the costs. Network k of a search, from 0, is one of the quarter of the feasible
+ones whose costs are around the share
 
     u_k = frac(1/2 + k (sqrt(5) - 1) / 2)
 
 of all feasible costs in ascending order, a sequence whose every beginning is spread evenly over
-[0, 1]. Of that quarter it is the one that differs in most decisions from all earlier networks.
+[0, 1], as is that of every other k. Of that quarter it is the one that differs in most decisions
+from all earlier networks.
 """
 
 from collections import Counter
@@ -42,6 +47,7 @@ _POOL = 1_024  # random draws that a start is chosen from, or a local search beg
 _STARTS = 12  # local searches
 _STEPS = 30  # of each, at most
 _FIRST = 4  # networks before the first model
+_SPREAD = 12  # networks that come from no model, where there is no prior
 _STRATA = 4  # of the costs, one of which a first network is taken from
 _GOLDEN = (5**0.5 - 1) / 2
 _MOST_FITTED = 400  # trials in a fit: the best ones and the latest ones
@@ -73,6 +79,7 @@ class Bayesian(Controller):
     ) -> None:
         self._problem = problem
         self._first = first
+        self._spread = _SPREAD if problem.prior is None else first
         self._start = start
         self._response = RESPONSES[modelled](problem)
         self._points = Points(problem, log_macs=log_macs, blocks=blocks)
@@ -88,7 +95,7 @@ class Bayesian(Controller):
     def ask(self, rng: np.random.Generator) -> Choices:
         """Return the network of largest expected improvement, or one of the initial design."""
         pool = self._unseen(self._within(sample_codes(self._problem.decisions, _POOL, rng)))
-        if len(self._known) < self._first or len(self._rows) < 2:
+        if self._is_spread(len(self._known)) or len(self._rows) < 2:
             row = self._spread_out(pool)
         else:
             row = self._most_promising(pool)
@@ -123,6 +130,11 @@ class Bayesian(Controller):
         self._flying[row] += 1
 
     # -- the first ones -----------------------------------------------------------------------
+
+    def _is_spread(self, number: int) -> bool:
+        """Return whether network `number`, from 0, comes from no model."""
+        alternating = range(self._first, 2 * self._spread - self._first, 2)
+        return number < self._first or number in alternating
 
     def _spread_out(self, pool: Codes) -> Row | None:
         """Return the network of the next share of the costs; None without a feasible one."""

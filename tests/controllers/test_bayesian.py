@@ -195,6 +195,15 @@ def test_few_trainings_are_not_explained_by_slopes_of_single_decisions():
 # -- the first networks ---------------------------------------------------------------------------
 
 
+def test_networks_from_no_model_alternate_until_there_are_twelve():
+    controller = Bayesian(TOY)
+    spread = [k for k in range(40) if controller._is_spread(k)]
+    assert spread == [0, 1, 2, 3, *range(4, 20, 2)]
+    guided = Bayesian(replace(TOY, prior=lambda codes: codes.sum(axis=1)))
+    assert [k for k in range(40) if guided._is_spread(k)] == [0, 1, 2, 3]
+    assert [k for k in range(40) if Bayesian(TOY, first=15)._is_spread(k)] == [*range(15)]
+
+
 @pytest.mark.parametrize("kind", ["soft", "hard"])
 def test_first_networks_are_spread_over_the_feasible_costs(kind):
     given = replace(MACRO, objective=Objective(target=60e6, kind=kind))
@@ -213,10 +222,11 @@ def test_first_networks_are_spread_over_the_feasible_costs(kind):
         assert max(shares) <= 1
 
 
-@pytest.mark.parametrize("prior", [None, lambda codes: codes.sum(axis=1)])
-def test_four_networks_come_before_the_first_model(prior):
-    """The first asks do not depend on what was told, and the next one does."""
-    given, first = replace(TOY, prior=prior), 4
+@pytest.mark.parametrize(("prior", "first"), [(None, 5), (lambda codes: codes.sum(axis=1), 4)])
+def test_four_networks_come_before_the_first_model(prior, first):
+    """The first asks do not depend on what was told, and the next one does; without a prior the
+    fifth comes from no model either."""
+    given = replace(TOY, prior=prior)
 
     def asked(accuracies):
         controller, rows = Bayesian(given), []
