@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
 from mnas_search.common.errors import MnasSearchError, describe_exception
@@ -76,6 +76,10 @@ def _outcomes(
             yield futures[future], future.result() if error is None else error
             if isinstance(error, BrokenProcessPool):
                 return  # a worker was killed: no more results can come
+    except BaseException:  # Ctrl-C and SIGTERM, of which the workers may know nothing
+        for process in active_children():
+            process.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

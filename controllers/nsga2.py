@@ -11,7 +11,8 @@ trials on small networks that a search for the best reward would skip.
 
 Optuna counts generations by finished trials. Which generation a trial belongs to, and a
 generation's parents, are settled when it is opened, by what has finished until then; taking the
-events back in their order settles them alike.
+events back in their order settles them alike. So older generations are left out of sight, which
+changes no proposal.
 """
 
 import numpy as np

@@ -17,6 +17,14 @@ hypothesis.settings.load_profile("quick")
 collect_ignore = ["plugin_package"]  # its tests run where it is installed
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_its_own(tmp_path_factory):
+    """Keep what tests run out of the user's list of known code; children inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def run_cli(capsys):
     """Call the command line in this process: (exit code, standard output, standard error)."""

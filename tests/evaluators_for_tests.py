@@ -1,5 +1,6 @@
 """Evaluators that runs in the tests name as `file.py:Name`."""
 
+import ctypes
 import math
 import os
 import random
@@ -48,6 +49,48 @@ def fatal(architecture, *, seed):
     if kind == 1:
         os._exit(1)
     return by_params(architecture)
+
+
+def hanging(architecture, *, seed):
+    """Waits for ever, for every other network; appends what it begins to a file."""
+    _log(architecture)
+    while int(architecture.fingerprint, 16) % 2:
+        time.sleep(1)
+    return by_params(architecture)
+
+
+def stuck(architecture, *, seed):
+    """Computes for ever outside Python, for every other network; appends what it begins."""
+    _log(architecture)
+    if int(architecture.fingerprint, 16) % 2:
+        sum(range(10**15))
+    return by_params(architecture)
+
+
+def segfault(architecture, *, seed):
+    """Reads from address 0, for every third network; for another third, the first time only."""
+    log, kind = os.environ["TRAINED_LOG"], int(architecture.fingerprint, 16) % 3
+    begun = Path(log).read_text().split() if Path(log).exists() else []
+    _log(architecture)
+    if kind == 0 or (kind == 1 and architecture.fingerprint not in begun):
+        ctypes.string_at(0)
+    return by_params(architecture)
+
+
+def crash(architecture, *, seed):
+    """Reads from address 0."""
+    ctypes.string_at(0)
+
+
+def no_memory(architecture):
+    """Ends its process as the kernel does where memory is short."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _log(architecture):
+    if log := os.environ.get("TRAINED_LOG"):
+        with Path(log).open("a") as file:
+            file.write(f"{architecture.fingerprint}\n")
 
 
 class Cheap(Evaluator):

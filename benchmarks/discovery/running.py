@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,7 +179,7 @@ def _read(file: Path, fingerprint: str) -> dict[str, Any] | None:
     try:
         content: dict[str, Any] = json.loads(gzip.decompress(file.read_bytes()))
         return content if content["fingerprint"] == fingerprint else None
-    except (OSError, EOFError, ValueError, LookupError, TypeError):
+    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError):
         return None
 
 

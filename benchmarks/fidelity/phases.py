@@ -14,6 +14,7 @@ from mnas_search.benchmarks.fidelity.supernets import (
     SupernetTraining,
 )
 from mnas_search.benchmarks.fidelity.tasks import Scoring, Task, Training
+from mnas_search.benchmarks.fidelity.tuning import SliceTuning
 from mnas_search.common.errors import UsageError
 
 PARTS = ("counts", "scores", "proxies", "supernets")
@@ -37,7 +38,7 @@ def phases(
         yield list(references(settings, subject, store))
     if "scores" in parts:
         yield [task for score in settings.scores for task in scorings(score, subject)]
-    if "proxies" in parts:
+    if "proxies" in parts and (settings.proxies or settings.trainings):
         recipes = dict.fromkeys((_SHORTEST, *settings.proxies))
         yield [task for recipe in recipes for task in trainings(recipe, subject)]
         lengths = (training_recipe(s, subject, store) for s in settings.trainings)
@@ -47,6 +48,7 @@ def phases(
         supernets = [*members(settings, store), *controls(settings, store).values()]
         yield [supernet for supernet in supernets if supernet.steps]
         yield [task for supernet in supernets for task in supernet_readings(supernet, subject)]
+        yield [*tunings(settings, store)]
 
 
 def scorings(score: str, subject: Subject) -> list[Scoring]:
@@ -106,6 +108,12 @@ def controls(settings: Settings, store: Store) -> dict[str, SupernetTraining]:
             recipe=settings.supernet, steps=steps, member=0, random_labels=True
         )
     return found
+
+
+def tunings(settings: Settings, store: Store) -> list[SliceTuning]:
+    """Return the slices of a supernet of the longest budget that are trained further."""
+    first = members(settings, store, max(settings.budgets))[:1]
+    return [SliceTuning(training=t, steps=settings.tuned) for t in first if settings.tuned]
 
 
 def supernet_readings(training: SupernetTraining, subject: Subject) -> list[SupernetReading]:

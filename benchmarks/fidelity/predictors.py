@@ -14,41 +14,21 @@ from mnas_search.benchmarks.fidelity.phases import (
     members,
     scorings,
     supernet_readings,
-    training_recipe,
-    trainings,
 )
+from mnas_search.benchmarks.fidelity.predictor import Predictor, of_readings
 from mnas_search.benchmarks.fidelity.settings import Settings
+from mnas_search.benchmarks.fidelity.short_trainings import proxy_predictors, tuned_predictors
 from mnas_search.benchmarks.fidelity.store import Store
-from mnas_search.benchmarks.fidelity.subject import Subject, architecture_of, problem_of
+from mnas_search.benchmarks.fidelity.subject import Subject, architecture_of
 from mnas_search.benchmarks.fidelity.supernets import SupernetTraining
 from mnas_search.benchmarks.ranking.structure import log_activations
 from mnas_search.common.statistics import Values
 from mnas_search.nas.space.choices import Codes
 from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
 from mnas_search.nas.space.cost import space_cost
-from mnas_search.nas.surrogate import predictor as surrogate
 
 _LEAST = 1e-3  # accuracy, whose logarithm is taken
 POOLED = (1, 2, 4)  # supernets whose readings are averaged
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Predictor:
-    """A way to rank networks without an accuracy of theirs.
-
-    Attributes:
-        name, kind: as the table shows them.
-        values: larger is better, by groups [G, N]; NaN for networks that were not read.
-        seconds: what it took, readings included.
-        priors: a prior for each group; empty where the predictor is none.
-    """
-
-    name: str
-    kind: str
-    values: Values
-    seconds: float
-    priors: tuple[BatchAccuracy, ...] = ()
 
 
 def predictors(
@@ -64,6 +44,7 @@ def predictors(
         found += proxy_predictors(settings, subject, store)
     if "supernets" in parts:
         found += supernet_predictors(settings, subject, store)
+        found += tuned_predictors(settings, subject, store)
         found += control_predictors(settings, subject, store)
     return found
 
@@ -122,19 +103,6 @@ def score_predictors(settings: Settings, subject: Subject, store: Store) -> list
     return found
 
 
-def proxy_predictors(settings: Settings, subject: Subject, store: Store) -> list[Predictor]:
-    """Accuracies of short trainings; no priors, since they are told as trainings."""
-    planned = (training_recipe(seconds, subject, store) for seconds in settings.trainings)
-    found = []
-    for recipe in dict.fromkeys((*settings.proxies, *filter(None, planned))):
-        results = store.results(trainings(recipe, subject))
-        if results is not None:
-            values = _spread([[r["accuracy"] for r in results]], subject.trained, subject)
-            seconds = sum(result["seconds"] for result in results)
-            found.append(Predictor(name=recipe, kind="proxy", values=values, seconds=seconds))
-    return found
-
-
 def supernet_predictors(settings: Settings, subject: Subject, store: Store) -> list[Predictor]:
     """Readings of one supernet, and means of several, by negative cross-entropy; by accuracy for
     the longest budget."""
@@ -188,27 +156,6 @@ def _read(training: SupernetTraining, subject: Subject, store: Store) -> _Read |
         accuracy=np.array([value for part in parts for value in part["accuracy"]]),
         seconds=sum(result["seconds"] for result in (*trained, *parts)),
     )
-
-
-def of_readings(name: str, kind: str, subject: Subject, logs: Values, seconds: float) -> Predictor:
-    """Return a predictor from readings [G, R] of the networks that are read, as logarithms of
-    something like accuracies, and the priors that a search would fit to them."""
-    space, codes = problem_of(subject), subject.codes[subject.read]
-    return Predictor(
-        name=name,
-        kind=kind,
-        values=_spread(logs, subject.read, subject),
-        seconds=seconds,
-        priors=tuple(surrogate.Predictor.fit(space, codes, own) for own in logs),
-    )
-
-
-def _spread(values: object, rows: Codes, subject: Subject) -> Values:
-    """Return values [G, R] of some networks as values of all [G, N]."""
-    own = np.asarray(values, float)
-    spread = np.full((len(own), len(subject)), np.nan)
-    spread[:, rows] = own
-    return spread
 
 
 def _logs(values: Values) -> Values:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from mnas_search.benchmarks.fidelity.agreement import Agreement, Judge, Predictions
 from mnas_search.benchmarks.fidelity.phases import training_recipe, trainings
-from mnas_search.benchmarks.fidelity.predictors import Predictor, fit_of_counts
+from mnas_search.benchmarks.fidelity.predictor import Predictor
+from mnas_search.benchmarks.fidelity.predictors import fit_of_counts
 from mnas_search.benchmarks.fidelity.settings import Settings
 from mnas_search.benchmarks.fidelity.store import Store
 from mnas_search.benchmarks.fidelity.subject import Subject, problem_of

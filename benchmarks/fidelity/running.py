@@ -39,7 +39,7 @@ def run(
 
     Args:
         data: what `--data` names; not needed for counts alone.
-        results: the folder; each part and space has one below it.
+        results: the folder; each space has one below it.
         settings: None for those of the part `confirm`.
         only: parts of the table, of `phases.PARTS`.
         report_only: use the results that are there.
@@ -55,10 +55,11 @@ def run(
     place = Place(
         settings=settings,
         data=None if data is None else absolute(data),
-        folder=results / (settings.split if settings.is_macro else Path(settings.space).stem),
+        folder=results / Path(settings.space).stem,
     )
+    part = settings.split if settings.is_macro else ""
     failures: list[str] = []
-    with Store(place.folder) as store:
+    with Store(place.folder, part) as store:
         subject = place.subject()
         if open_confirm:
             _check_whole(settings, subject, store)
@@ -81,7 +82,7 @@ def run(
     return Outcome(
         records=report.records(rows),
         table=report.table(rows),
-        files=write_files(place.folder, files),
+        files=write_files(place.folder / part, files),
         failures=tuple(failures),
     )
 

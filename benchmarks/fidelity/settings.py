@@ -35,7 +35,15 @@ SCORES = (
 )
 _NETWORKS = 40  # of another space
 _QUANTILES = (1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6)
-_MINIMA = {"networks": 4, "trained": 4, "supernets": 1, "images": 1, "draws": 1, "seed": 0}
+_MINIMA = {
+    "networks": 4,
+    "trained": 4,
+    "supernets": 1,
+    "images": 1,
+    "tuned": 0,
+    "draws": 1,
+    "seed": 0,
+}
 
 
 @final
@@ -59,6 +67,7 @@ class Settings:
         budgets: CPU seconds of a supernet's training, without its readings.
         supernets: number of each budget.
         images: that a supernet reads networks on.
+        tuned: steps for which slices of a supernet are trained further; 0 for none.
         told: numbers of recorded trainings on top of a prior.
         total: CPU seconds of a prior and the affordable trainings on top of it together.
         draws: random choices of the networks that are trained.
@@ -81,6 +90,7 @@ class Settings:
     budgets: tuple[float, ...] = (75.0, 150.0, 300.0)
     supernets: int = 4
     images: int = 500
+    tuned: int = 25
     told: tuple[int, ...] = (6, 12, 25)
     total: float = 1_200.0
     draws: int = 20

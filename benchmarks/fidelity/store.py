@@ -9,10 +9,16 @@ from mnas_search.benchmarks.fidelity.place import Place
 from mnas_search.benchmarks.fidelity.tasks import Result, Task
 from mnas_search.benchmarks.tasks_over_processes import Note
 from mnas_search.common.errors import UsageError
+from mnas_search.nas.event_kinds import COUNT, OBJECT, TEXT, EventKinds
 from mnas_search.nas.journal import Journal
 
 JOURNAL = "readings.jsonl"
 _DONE, _PLANNED, _DATA = "reading", "plan", "data"
+_EVENTS: EventKinds = {
+    _DONE: {"task": TEXT, "result": OBJECT},
+    _PLANNED: {"name": TEXT, "length": COUNT},
+    _DATA: {"sha256": TEXT},
+}
 
 
 @final
@@ -20,12 +26,14 @@ class Store:
     """Results by the keys of their tasks, and plans by name.
 
     Args:
-        folder: of one part or space; the journal is in it.
+        folder: of one space; the journal is in it.
+        part: of the space's networks, which most tasks are of.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, part: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._journal = Journal(folder / JOURNAL)
+        self._part = part
+        self._journal = Journal(folder / JOURNAL, _EVENTS)
         self._results: dict[str, Result] = {}
         self._plans: dict[str, int] = {}
         self._data: str | None = None
@@ -57,11 +65,11 @@ class Store:
 
     def result(self, task: Task) -> Result | None:
         """Return the result of a task; None where it is not done."""
-        return self._results.get(task.key)
+        return self._results.get(self._key(task))
 
     def results(self, tasks: Sequence[Task]) -> list[Result] | None:
         """Return the results of all tasks; None where one is not done."""
-        found = [self._results[task.key] for task in tasks if task.key in self._results]
+        found = [result for task in tasks if (result := self.result(task)) is not None]
         return found if len(found) == len(tasks) else None
 
     def plan(self, name: str, length: float | None = None) -> int | None:
@@ -78,7 +86,7 @@ class Store:
         self, tasks: Iterable[Task], place: Place, *, processes: int, note: Note
     ) -> list[str]:
         """Do the tasks that are not done; return a line for each that failed."""
-        missing = [task for task in dict.fromkeys(tasks) if task.key not in self._results]
+        missing = [task for task in dict.fromkeys(tasks) if self.result(task) is None]
         return tasks_over_processes.compute(
             _Work(place),
             missing,
@@ -90,8 +98,12 @@ class Store:
         )
 
     def _keep(self, task: Task, result: Mapping[str, Any]) -> None:
-        self._journal.append({"event": _DONE, "task": task.key, "result": dict(result)}, sync=True)
-        self._results[task.key] = result
+        key = self._key(task)
+        self._journal.append({"event": _DONE, "task": key, "result": dict(result)}, sync=True)
+        self._results[key] = result
+
+    def _key(self, task: Task) -> str:
+        return f"{self._part}: {task.key}" if self._part and task.of_part else task.key
 
 
 class _Work:

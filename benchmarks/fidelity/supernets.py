@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from torch import Tensor
@@ -14,6 +14,7 @@ from mnas_search.benchmarks.fidelity.tasks import Result, Task
 from mnas_search.data import Dataset
 from mnas_search.networks.supernet import Supernet
 from mnas_search.training import devices
+from mnas_search.training.loop import Images
 from mnas_search.training.supernet import (
     SupernetRecipe,
     make_supernet,
@@ -21,6 +22,7 @@ from mnas_search.training.supernet import (
     reading_images,
     supernet_recipe,
     train_supernet,
+    trained_images,
 )
 
 CHUNK = 50  # networks of a reading
@@ -32,6 +34,7 @@ _WARM_UP, _TIMED = 4, 12  # steps
 class StepTiming(Task):
     """The seconds of a step of a supernet's training."""
 
+    of_part: ClassVar[bool] = False
     recipe: str  # changes to the default one
 
     @property
@@ -66,6 +69,7 @@ class SupernetTraining(Task):
         random_labels: whether the training images have each other's classes.
     """
 
+    of_part: ClassVar[bool] = False
     recipe: str
     steps: int
     member: int
@@ -102,6 +106,10 @@ class SupernetTraining(Task):
     def images(self, place: Place) -> tuple[Tensor, Tensor]:
         """Return images and labels that networks are read on."""
         return reading_images(self._dataset(place), self._recipe(place))
+
+    def trained(self, place: Place) -> Images:
+        """Return the images that it is trained on."""
+        return trained_images(self._dataset(place), self._recipe(place))
 
     def _dataset(self, place: Place) -> Dataset:
         return place.dataset(random_labels=self.random_labels)

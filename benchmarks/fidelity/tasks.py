@@ -7,15 +7,18 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
 from mnas_search.benchmarks.fidelity.place import Place, measured
 from mnas_search.common.machine import one_thread
 from mnas_search.data import Split
+from mnas_search.nas.asha import REDUCTION
 from mnas_search.nas.core import training_seed
-from mnas_search.nas.evaluator import Evaluator
+
+if TYPE_CHECKING:
+    from mnas_search.evaluators.proxy_training import ProxyTraining
 
 Result = Mapping[str, Any]
 _SCORED_IMAGES = 32  # that zero-cost scores see
@@ -23,6 +26,8 @@ _SCORED_IMAGES = 32  # that zero-cost scores see
 
 class Task(ABC):
     """One reading or training."""
+
+    of_part: ClassVar[bool] = True  # False for what is the same for all parts of the networks
 
     @property
     @abstractmethod
@@ -66,7 +71,8 @@ class Scoring(Task):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training(Task):
-    """A training of a network by a proxy recipe: its accuracy on the validation split."""
+    """A training of a network by a proxy recipe: its accuracy on the validation split, at the end
+    and at the rungs of early stopping."""
 
     recipe: str  # changes to the default one
     network: int
@@ -78,14 +84,19 @@ class Training(Task):
         return f"training {self.recipe or 'default'} of network {self.network}, {self.repeat}"
 
     def run(self, place: Place) -> Result:
-        """Return the accuracy."""
+        """Return the accuracy, the number of epochs, and the accuracy after those of each rung."""
         subject = place.subject()
         network = subject.architecture(self.network)
         seed = training_seed(place.settings.seed, network.fingerprint, repeat=self.repeat)
         evaluator = _evaluator(place.data, self.recipe, subject.resolution)
         with measured() as seconds:
-            *_, result = evaluator.evaluate(network, seed=seed)
-            return {"accuracy": result.accuracy, "seconds": seconds()}
+            *rungs, result = evaluator.evaluate(network, seed=seed)
+            return {
+                "accuracy": result.accuracy,
+                "epochs": evaluator.recipe.training.epochs,
+                "rungs": [(rung.rung, rung.accuracy) for rung in rungs],
+                "seconds": seconds(),
+            }
 
 
 @functools.lru_cache(maxsize=1)
@@ -105,7 +116,8 @@ def _scored_images(place: Place) -> tuple[Any, Any]:
 
 
 @functools.lru_cache(maxsize=1)
-def _evaluator(data: str | None, recipe: str, resolution: int) -> Evaluator:
+def _evaluator(data: str | None, recipe: str, resolution: int) -> "ProxyTraining":
     from mnas_search.evaluators.proxy_training import ProxyTraining
 
-    return ProxyTraining(data=data, proxy=recipe, deployment=resolution)
+    whole = ProxyTraining(data=data, proxy=recipe, deployment=resolution)
+    return whole.with_intermediate_reports(REDUCTION) or whole

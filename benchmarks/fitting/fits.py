@@ -1,7 +1,6 @@
 """The arms: fits of one folder each, and what is kept of them."""
 
 import csv
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from mnas_search.architecture.published import names
 from mnas_search.benchmarks.results import Record
 from mnas_search.common.errors import RunFolderError, UsageError
-from mnas_search.common.files import read_json, write_atomically
+from mnas_search.common.files import read_json, write_json
 from mnas_search.data import load
 from mnas_search.experiments.fit.clock import FitListener
 from mnas_search.experiments.fit.config import WINNER, FitConfig
@@ -135,7 +134,7 @@ def write(arm: Arm, fitted: Fitted, *, results: Path) -> None:
     """Keep a fit."""
     right = "".join(map(str, fitted.right.astype(int)))
     content = {"options": arm.config.to_dict(), "figures": fitted.figures, "right": right}
-    write_atomically(_file(arm, results), json.dumps(content, indent=1))
+    write_json(_file(arm, results), content)
 
 
 def read(arm: Arm, results: Path) -> Fitted | None:

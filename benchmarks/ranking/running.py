@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ from mnas_search.benchmarks.ranking import networks
 from mnas_search.benchmarks.ranking.readings import Reading
 from mnas_search.benchmarks.ranking.trials import Trial
 from mnas_search.benchmarks.tasks_over_processes import Note
-from mnas_search.common.errors import WorkFailed
+from mnas_search.common.checksums import checked, with_checksum
+from mnas_search.common.errors import UsageError, WorkFailed, reason_of
+from mnas_search.common.files import open_unlinked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +41,15 @@ class Store:
         if not file.exists():
             return {}
         found = {}
-        for line in file.read_text().splitlines():
+        for number, line in enumerate(file.read_text().splitlines(), start=1):
             try:
                 content = json.loads(line)
             except ValueError:
                 continue
+            try:
+                content = checked(content)
+            except ValueError as error:
+                raise UsageError(f"{file} line {number}: {error}") from None
             found[int(content["network"])] = tuple(
                 Reading(name=name, value=float("nan") if value is None else value, seconds=seconds)
                 for name, value, seconds in content["readings"]
@@ -62,14 +69,14 @@ class Store:
         file = self._file(work.trial)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("ab+") as stream:
+            with open_unlinked(file, os.O_RDWR | os.O_APPEND) as stream:
                 torn = False
                 if stream.tell():
                     stream.seek(-1, 2)
                     torn = stream.read(1) != b"\n"
-                stream.write(b"\n" * torn + json.dumps(content).encode() + b"\n")
+                stream.write(b"\n" * torn + json.dumps(with_checksum(content)).encode() + b"\n")
         except OSError as error:
-            raise WorkFailed(f"cannot write {file}: {error.strerror}") from error
+            raise WorkFailed(f"cannot write {file}: {reason_of(error)}") from error
 
     def _file(self, trial: Trial) -> Path:
         digest = hashlib.sha256(repr((trial.measure, trial.seed)).encode()).hexdigest()[:8]

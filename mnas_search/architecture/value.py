@@ -6,7 +6,7 @@ choices, not sizes; `architecture/blocks` resolves every integer.
 
 import hashlib
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
 from mnas_search.architecture.stage import (
@@ -19,6 +19,7 @@ from mnas_search.architecture.stage import (
     check_number,
 )
 from mnas_search.common.checks import shown
+from mnas_search.common.checksums import checked
 from mnas_search.common.errors import InvalidArchitecture
 
 PADDINGS = ("symmetric", "same")
@@ -135,7 +136,8 @@ class Architecture:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the complete form as plain JSON values."""
-        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+        parts = {"stem": _plain(self.stem), "stages": tuple(map(_plain, self.stages))}
+        return {"format": FORMAT, "version": VERSION, **_plain(self), **parts}
 
     def to_json(self) -> str:
         """Return canonical JSON (sorted keys, no spaces), which reads back as an equal value."""
@@ -144,6 +146,10 @@ class Architecture:
     @staticmethod
     def from_dict(value: object) -> "Architecture":
         """Read the output of `to_dict`; raises `InvalidArchitecture` for anything else."""
+        try:
+            value = checked(value)
+        except (TypeError, ValueError) as error:
+            raise InvalidArchitecture(f"the architecture {error}") from None
         given = _members(value, "an architecture")
         format_name, version = given.pop("format", None), given.pop("version", None)
         if format_name != FORMAT:
@@ -176,6 +182,12 @@ class Architecture:
         from mnas_search.architecture.block_string import parse_stages
 
         return Architecture(stages=parse_stages(text), **shared)
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass as they are; `asdict` copies them, which takes longer than
+    everything else when a long journal is read."""
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def _canonical(value: object) -> str:

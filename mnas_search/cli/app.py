@@ -1,6 +1,7 @@
 """The command group, and how errors become one line and an exit code.
 
-Exit codes: 0 done; 1 the work failed; 2 wrong usage; 130 interrupted.
+Exit codes: 0 done; 1 the work failed; 2 wrong usage; 130 interrupted (Ctrl-C); 143 terminated
+(SIGTERM).
 """
 
 import difflib
@@ -27,10 +28,22 @@ from mnas_search.cli import (
 )
 from mnas_search.cli.fidelity import fidelity
 from mnas_search.cli.logs import StandardError, log_options, logging_session
-from mnas_search.common.errors import MnasSearchError, UsageError, shorten, single_line
+from mnas_search.common.errors import (
+    DamagedFile,
+    MnasSearchError,
+    UsageError,
+    describe_exception,
+    passed_own_code,
+    reason_of,
+    shorten,
+    single_line,
+)
+from mnas_search.common.processes.signals import Terminated, ending_in_order
+from mnas_search.common.render.output import results_only
 
 _LOG = logging.getLogger(__name__)
 _LONGEST = 1_200  # characters of a message
+UNEXPECTED = "unexpected error: "  # of ours, in all likelihood
 
 
 @log_options
@@ -70,9 +83,20 @@ for _command in (
     group.add_command(_command)
 
 
+def _keep_standard_output(command: click.Command) -> None:
+    """Have a command print nothing but its result on standard output, and those below it."""
+    for one in command.commands.values() if isinstance(command, click.Group) else ():
+        _keep_standard_output(one)
+    if command.callback is not None:
+        command.callback = results_only()(command.callback)
+
+
+_keep_standard_output(group)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    with logging_session() as console:
+    with logging_session() as console, ending_in_order():
         code = _run(arguments, console)
     sys.exit(code)
 
@@ -92,23 +116,36 @@ def _run(arguments: Sequence[str] | None, console: StandardError) -> int:
         return 2
     except click.ClickException as error:
         return _fail(_one_line(error), 2)
-    except UsageError as error:
+    except (UsageError, DamagedFile) as error:
         return _fail(str(error), 2)
     except MnasSearchError as error:
         return _fail(str(error), 1)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__ or error, Terminated):  # click raises its own from either
+            return _fail("terminated", 143)
         return _fail("interrupted", 130)
     except BrokenPipeError:
         # The reader (head, less) has seen enough; keep the interpreter from writing on at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except RuntimeError as error:
-        if "Symlink loop" not in str(error):  # what Python says of a link that leads to itself
-            raise
-        return _fail(f"{error}; a path must lead to a file or a folder", 2)
-    except OSError as error:
-        return _fail(": ".join(str(x) for x in (error.strerror, error.filename) if x), 1)
+    except (Exception, SystemExit) as error:
+        return _fail_unexpectedly(error)
     return 0
+
+
+def _fail_unexpectedly(error: BaseException) -> int:
+    """Report what the user's code, the system or a library raised, or an error of ours."""
+    if isinstance(error, SystemExit) or passed_own_code(error):
+        return _fail(describe_exception(error), 1)
+    if isinstance(error, OSError):
+        parts = [reason_of(error), error.filename]
+        return _fail(": ".join(str(part) for part in parts if part), 1)
+    if isinstance(error, MemoryError):
+        return _fail("out of memory", 1)
+    if "Symlink loop" in str(error):  # what Python says of a link that leads to itself
+        return _fail(f"{error}; a path must lead to a file or a folder", 2)
+    _LOG.error("an unexpected error", exc_info=error)
+    return _fail(f"{UNEXPECTED}{describe_exception(error)} (--log-file keeps the traceback)", 1)
 
 
 def _fail(message: str, code: int) -> int:

@@ -10,6 +10,7 @@ import click
 
 from mnas_search.cli.options import FOLDER, print_json, print_rows
 from mnas_search.common.errors import WorkFailed
+from mnas_search.common.render.output import echo
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 ONE_OR_MORE = click.IntRange(min=1)
@@ -71,7 +72,7 @@ def print_outcome(outcome: Any, form: str, *, unit: str) -> None:
         if outcome.table:
             print_rows(outcome.table, form)
         for file in outcome.files:
-            click.echo(str(file))
+            echo(str(file))
     if outcome.failures:
         count = len(outcome.failures)
         raise WorkFailed(

@@ -1,7 +1,5 @@
 """Run the project's own benchmarks."""
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from mnas_search.cli.options import (
     run_option,
 )
 from mnas_search.common.errors import UsageError
+from mnas_search.common.render.output import echo
 
 
 @click.group()
@@ -167,16 +166,15 @@ def fit(
     from mnas_search.experiments.fit.config import FitConfig
 
     benchmark = load_benchmark("fitting")
-    with redirect_stdout(sys.stderr):  # what Ray prints
-        outcome = benchmark.run(
-            FitConfig(data=data, time=time, **options),
-            results=results,
-            seeds=seeds,
-            arms=split_names(arms) or benchmark.ARMS,
-            report_only=report_only,
-            listener=FitConsole,
-            note=note_line,
-        )
+    outcome = benchmark.run(
+        FitConfig(data=data, time=time, **options),
+        results=results,
+        seeds=seeds,
+        arms=split_names(arms) or benchmark.ARMS,
+        report_only=report_only,
+        listener=FitConsole,
+        note=note_line,
+    )
     print_outcome(outcome, form, unit="fit")
 
 
@@ -261,7 +259,7 @@ def paper(folder: Path | None, output: Path | None, force: bool, form: str) -> N
         return
     report.show(found)
     for file in files:
-        click.echo(str(file))
+        echo(str(file))
 
 
 @bench.command()
@@ -280,6 +278,33 @@ def exports(turns: int, only: str, quick: bool, form: str) -> None:
     print_rows(
         benchmark.run(devices, turns=2 if quick else turns, quick=quick, note=note_line), form
     )
+
+
+@bench.command()
+@click.option(
+    "--part",
+    type=click.Choice(["flips", "fuzz", "kills"]),
+    default="flips",
+    help="What is done to runs.",
+)
+@count_option("--count", 200, "How often.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of what is drawn.")
+@format_option
+def reliability(part: str, count: int, seed: int, form: str) -> None:
+    """Break runs on purpose, and count what happens then.
+
+    flips: bits are flipped in files of a run and of a training, or their ends cut off. Commands
+    that read them must refuse them in one line, or have the same result.
+
+    fuzz: commands get wrong options, changed files, and plug-ins that err. They must end with a
+    documented exit code and a word, and without a traceback.
+
+    kills: runs, fits, trainings and studies, half of them over Ray, are killed at random moments
+    and resumed. Nothing may be lost or done twice, and with one worker the journals must be those
+    without a kill.
+    """
+    outcome = load_benchmark(f"reliability.{part}").run(count=count, seed=seed, note=note_line)
+    print_outcome(outcome, form, unit={"flips": "flip", "fuzz": "input", "kills": "kill"}[part])
 
 
 bench.add_command(fidelity)

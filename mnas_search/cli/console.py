@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar, final
 
 from mnas_search.cli.logs import is_quiet, notify
+from mnas_search.cli.options import shown
 from mnas_search.common.errors import WorkFailed
 from mnas_search.common.render.progress import Bar, Note
 from mnas_search.experiments.listener import Listener
@@ -23,13 +24,14 @@ class Console(Listener):
 
     def __init__(self, label: str, unit: str) -> None:
         self.folder: Path | None = None
+        self._cwd = Path.cwd()  # the user's code may change it
         self._label, self._bar, self._status = label, Bar(unit), Note()
 
     def on_start(self, folder: Path) -> None:
         """Print the folder."""
         self.on_end()
-        self.folder = folder
-        notify(f"{self._label}: {folder}")
+        self.folder = Path(shown(folder, self._cwd))
+        notify(f"{self._label}: {self.folder}")
 
     def on_stage(self, text: str) -> None:
         """Print what begins."""
@@ -87,7 +89,8 @@ def followed(
 def resumable(
     console: AnyDisplay, command: str, *, also_failed: bool = False
 ) -> Iterator[AnyDisplay]:
-    """Give the display of an experiment; on Ctrl-C, print the command that resumes it.
+    """Give the display of an experiment; on Ctrl-C and SIGTERM, print the command
+    that resumes it.
 
     Args:
         command: that resumes the experiment, followed by its folder.

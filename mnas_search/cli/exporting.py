@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnas_search.cli.logs import notify
-from mnas_search.cli.options import FOLDER, PLUGIN, weights_of_option
+from mnas_search.cli.options import FOLDER, PLUGIN, shown, weights_of_option
 from mnas_search.common.errors import UsageError, error_context
+from mnas_search.common.render.output import echo
 
 if TYPE_CHECKING:
     from mnas_search.architecture.value import Architecture
@@ -75,6 +76,7 @@ def export(
     from mnas_search.export.artefacts import write_export
     from mnas_search.export.provenance import find_origin
 
+    cwd = Path.cwd()  # the exporter may change it
     exporter = _exporter(to)
     network = resolve_architecture(architecture)
     folder = Path(architecture) if is_path(architecture) else None
@@ -100,7 +102,7 @@ def export(
             notify(quantise(temporary / "model.onnx", network, origin, images, max_drop).text)
         names = [file.relative_to(temporary) for file in files]
     for name in names:
-        click.echo(str(output / name))
+        echo(shown(output / name, cwd))
     for caveat in exporter.caveats():
         notify(f"note: {caveat}")
 

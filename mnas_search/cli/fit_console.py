@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import final
 
 from mnas_search.cli.logs import is_quiet, notify
+from mnas_search.cli.options import shown
 from mnas_search.common.render.progress import Countdown, Note
 from mnas_search.experiments.fit.clock import Clock, FitListener
 
@@ -14,13 +15,14 @@ class FitConsole(FitListener):
 
     def __init__(self) -> None:
         self.folder: Path | None = None
+        self._cwd = Path.cwd()  # the user's code may change it
         self._countdown: Countdown | None = None
         self._status = Note()
 
     def on_start(self, folder: Path) -> None:
         """Print the folder."""
-        self.folder = folder
-        notify(f"fit folder: {folder}")
+        self.folder = Path(shown(folder, self._cwd))
+        notify(f"fit folder: {self.folder}")
 
     def on_clock(self, clock: Clock) -> None:
         """Show the time left from now on."""

@@ -1,8 +1,6 @@
 """The command `fit`."""
 
-import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from mnas_search.cli.options import (
     run_option,
 )
 from mnas_search.common.errors import UsageError
+from mnas_search.common.render.output import echo
 
 if TYPE_CHECKING:
     from mnas_search.cli.fit_console import FitConsole
@@ -96,7 +95,7 @@ def fit(data: str, dry_run: bool, output: Path | None, form: str, **options: Any
         if form == "json":
             print_json(prepared.plan.to_dict())
         else:
-            click.echo("\n".join(describe(prepared)))
+            echo("\n".join(describe(prepared)))
         return
     _finish(form, lambda listener: start(config, output, listener))
 
@@ -110,6 +109,7 @@ def resume_fit(
     workers: int | None,
     gpus_per_trial: float | None,
     ray_address: str | None,
+    trust_code: bool,
 ) -> None:
     """Resume a fit (`mnas-search resume`)."""
     from mnas_search.experiments.fit.session import resume
@@ -121,23 +121,20 @@ def resume_fit(
         "gpus_per_trial": gpus_per_trial,
         "ray_address": ray_address,
     }
-    _finish(form, lambda listener: resume(folder, listener, given))
+    _finish(form, lambda listener: resume(folder, listener, given, trust_code=trust_code))
 
 
 def _finish(form: str, work: "Callable[[FitListener], FitResult]") -> None:
     from mnas_search.cli.console import resumable
     from mnas_search.experiments.fit.result import lines
 
-    with (
-        resumable(_console(), "mnas-search resume", also_failed=True) as console,
-        redirect_stdout(sys.stderr),  # what Ray prints; the result stands alone
-    ):
+    with resumable(_console(), "mnas-search resume", also_failed=True) as console:
         result = work(console)
     if form == "json":
         print_json(result.to_dict())
     else:
         for line in lines(result):
-            click.echo(line)
+            echo(line)
 
 
 def _console() -> "FitConsole":

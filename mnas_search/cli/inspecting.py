@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from mnas_search.cli.options import FILE, FOLDER, format_option, print_json, print_rows
+from mnas_search.cli.options import FILE, FOLDER, format_option, print_json, print_rows, shown
 from mnas_search.common.errors import UsageError, WorkFailed
+from mnas_search.common.render.output import echo
 
 
 @click.command()
@@ -79,7 +80,8 @@ def report(folder: Path) -> None:
     """
     from mnas_search.experiments.search.run import report as write_report
 
-    click.echo(str(write_report(folder)))
+    cwd = Path.cwd()  # the user's code may change it
+    echo(shown(write_report(folder), cwd))
 
 
 _KINDS = {"spaces": "search_spaces"} | {

@@ -7,6 +7,7 @@ import click
 
 from mnas_search.cli.options import FILE, PLUGIN, device_option, format_option, print_rows
 from mnas_search.common.errors import UsageError
+from mnas_search.common.render.output import echo
 
 if TYPE_CHECKING:
     from mnas_search.architecture.cost.latency import LatencyTable
@@ -94,7 +95,7 @@ def build(
             note=note,
             keep=lambda grown: grown.write(path),
         )
-    click.echo(
+    echo(
         f"{path}: {len(table.parts)} parts, {conditions}; whole networks take "
         f"{format_latency(table.offset)} + {table.factor:.3f} times their sum"
     )
@@ -150,7 +151,7 @@ def predict(
     rows, lines = _rows(networks, table, measure=measure, turns=turns)
     print_rows(rows, form)
     for line in lines if form == "table" else ():
-        click.echo(line)
+        echo(line)
 
 
 def _rows(

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, final
 
 import click
 
-from mnas_search.common.errors import UsageError
+from mnas_search.common.errors import UsageError, reason_of
 
 _PACKAGE = logging.getLogger("mnas_search")
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -16,8 +16,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @final
 class StandardError(logging.Handler):
-    """Prints log records on standard error: by default only warnings about data, and about what a
-    run's folder stands for.
+    """Prints log records on standard error: by default only warnings about data, about what a
+    run's folder stands for, and about journals of earlier versions.
 
     Records of the command line itself are left out: what they say is printed in any case.
     """
@@ -27,7 +27,7 @@ class StandardError(logging.Handler):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to print a record."""
-        named = ("mnas_search.data.", "mnas_search.experiments.resolve")
+        named = ("mnas_search.data.", "mnas_search.experiments.resolve", "mnas_search.nas.journal")
         shown = ("mnas_search.",) if self.verbosity else named
         threshold = logging.WARNING - 10 * self.verbosity
         return (
@@ -100,7 +100,7 @@ def _open_log_file(context: click.Context, parameter: click.Parameter, path: str
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(
-            f"--log-file must be a file that can be written, got {path!r}: {error.strerror}"
+            f"--log-file must be a file that can be written, got {path!r}: {reason_of(error)}"
         ) from None
     handler.setFormatter(logging.Formatter(_FORMAT))
     _PACKAGE.addHandler(handler)

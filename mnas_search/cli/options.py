@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 import click
 
 from mnas_search.common.errors import UsageError
+from mnas_search.common.render.output import echo
 from mnas_search.common.units import parse_bytes, parse_duration, parse_latency, parse_size
 from mnas_search.experiments.search.options import PLUGIN as PLUGIN
 from mnas_search.experiments.search.options import run_options
@@ -38,13 +39,26 @@ LATENCY = _Parsed("latency", parse_latency)
 DURATION = _Parsed("duration", parse_duration)
 
 
-def _path(name: str) -> "click.Path[Path]":
-    path = click.Path(path_type=Path)
-    path.name = name  # in help texts
-    return path
+class _Absolute(click.ParamType[Path]):
+    """A path, made absolute: the user's code may change the working directory."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name  # in help texts
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        return Path(value).absolute()
 
 
-FOLDER, FILE = _path("folder"), _path("file")
+FOLDER, FILE = _Absolute("folder"), _Absolute("file")
+
+
+def shown(path: Path, cwd: Path) -> str:
+    """Return a path as users would type it in the working directory `cwd`."""
+    return str(path.relative_to(cwd) if path.is_relative_to(cwd) else path)
+
+
 _PARSED = {one.parse: one for one in (SIZE, BYTES, LATENCY, DURATION)}
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -104,7 +118,7 @@ weights_of_option = click.option(
 
 def print_json(value: object) -> None:
     """Print JSON on standard output."""
-    click.echo(json.dumps(value, indent=2))
+    echo(json.dumps(value, indent=2))
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], form: str) -> None:

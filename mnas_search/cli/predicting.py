@@ -8,6 +8,7 @@ import click
 from mnas_search.cli.logs import notify
 from mnas_search.cli.options import print_rows
 from mnas_search.common.errors import UsageError, WorkFailed, single_line
+from mnas_search.common.render.output import echo
 
 if TYPE_CHECKING:
     from mnas_search.experiments.prediction import Prediction
@@ -49,7 +50,7 @@ def predict(model: str, images: tuple[str, ...], form: str) -> None:
         else:
             rows.append(_row(found, as_text=form != "json"))
     if form == "csv":
-        click.echo(csv_text(_COLUMNS, rows), nl=False)
+        echo(csv_text(_COLUMNS, rows), end="")
     elif rows or form == "json":
         print_rows(rows, form)
     if unreadable:

@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
 from mnas_search.architecture.cost.base import TABLE_CONVENTION
 from mnas_search.architecture.scaling import CompoundRule, Rounding, compound, published_family
 from mnas_search.architecture.scaling.limits import Limit, largest_member, limits
@@ -15,6 +13,7 @@ from mnas_search.cli.console import followed
 from mnas_search.cli.logs import notify
 from mnas_search.cli.options import print_json
 from mnas_search.common.errors import UsageError
+from mnas_search.common.render.output import echo
 from mnas_search.common.render.tables import console
 from mnas_search.common.units import parse_size
 from mnas_search.experiments.experiment import ExperimentKind
@@ -157,7 +156,7 @@ def _largest(request: Request) -> list[Architecture]:
     row = families.fitted_row(request.base, fitted, request.limits)
     _print_members(request, [row])
     if request.form != "json":
-        click.echo(families.describe_fit(row))
+        echo(families.describe_fit(row))
     return [fitted.member]
 
 
@@ -213,7 +212,7 @@ def _compare(request: Request) -> list[Architecture]:
         return networks
     report.print_comparison(rows)
     for note in () if scores is None else scores.notes:
-        click.echo(note)
+        echo(note)
     return networks
 
 

@@ -1,8 +1,7 @@
 """The commands `run`, `resume` and `evaluate`."""
 
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from mnas_search.cli.options import (
     format_option,
     print_json,
     print_rows,
+    refuse_run_options,
     run_option,
 )
 from mnas_search.common.errors import UsageError
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 @run_option()
 @config_option
 @click.option("--output", type=FOLDER, help="Folder of the run.", show_default="runs/<target>-<n>")
+@click.option(
+    "--trust-code",
+    is_flag=True,
+    expose_value=False,
+    help="As of `resume`; code that the command itself names is run in any case.",
+)
 @format_option
 def run(output: Path | None, form: str, **options: Any) -> None:
     """Search for an architecture, scale it to a family and export it.
@@ -50,9 +56,14 @@ def run(output: Path | None, form: str, **options: Any) -> None:
     help="New, larger number of distinct candidates.",
     show_default="as before",
 )
-@run_option("time_budget", "workers", "gpus_per_trial", "ray_address")
+@run_option("time_budget", "trial_timeout", "workers", "gpus_per_trial", "ray_address")
+@click.option(
+    "--trust-code",
+    is_flag=True,
+    help="Run the Python files that the folder names, though you have not run them before.",
+)
 @format_option
-def resume(folder: Path, form: str, **larger: Any) -> None:
+def resume(folder: Path, form: str, **changes: Any) -> None:
     """Resume an interrupted run, training or fit.
 
     Works after a crash or power loss too: finished trials and epochs are not repeated.
@@ -63,9 +74,10 @@ def resume(folder: Path, form: str, **larger: Any) -> None:
     others = {"train": training.resume_training, "fit": fitting.resume_fit}
     command = read_record(folder).command
     if command in others:
-        others[command](folder, form, **larger)
+        refuse_run_options({"trial-timeout": changes.pop("trial_timeout")}, f"a `{command}`")
+        others[command](folder, form, **changes)
         return
-    _finish(form, lambda listener: resume_run(folder, listener, **larger))
+    _finish(form, lambda listener: resume_run(folder, listener, **changes))
 
 
 def _finish(form: str, work: "Callable[[Listener], Result]") -> None:
@@ -73,9 +85,7 @@ def _finish(form: str, work: "Callable[[Listener], Result]") -> None:
     from mnas_search.experiments.search.report.printed import print_result
     from mnas_search.experiments.search.report.summary import summary
 
-    # What Ray has to say of a lost worker it prints; tables and JSON stand alone.
-    command = "mnas-search resume"
-    with followed("run folder", "candidates", command) as console, redirect_stdout(sys.stderr):
+    with followed("run folder", "candidates", "mnas-search resume") as console:
         result = work(console)
     if form == "json":
         print_json(summary(result))

@@ -139,6 +139,7 @@ def resume_training(
     workers: int | None,
     gpus_per_trial: float | None,
     ray_address: str | None,
+    trust_code: bool,
 ) -> None:
     """Resume a training (`mnas-search resume`)."""
     from mnas_search.experiments.training.session import resume
@@ -146,9 +147,8 @@ def resume_training(
     of_runs = {"trials": trials, "time-budget": time_budget, "gpus-per-trial": gpus_per_trial}
     more = "(`mnas-search train` with the same --output takes more --epochs)"
     refuse_run_options(of_runs, f"the training {str(folder)!r} {more}")
-    _finish(
-        form, lambda listener: resume(folder, listener, workers=workers, ray_address=ray_address)
-    )
+    given: dict[str, Any] = {"workers": workers, "ray_address": ray_address}
+    _finish(form, lambda listener: resume(folder, listener, **given, trust_code=trust_code))
 
 
 def _finish(form: str, work: "Callable[[Listener], TrainingResult]") -> None:

@@ -9,8 +9,13 @@ _MAX_SHOWN = 60  # characters of a value in a message
 
 
 def shown(value: object) -> str:
-    """Return the ASCII repr of a value, cut to the length that a message has room for."""
-    return shorten(ascii(value), _MAX_SHOWN)
+    """Return the ASCII repr of a value, cut to the length that a message has room for; its type
+    where the user's code cannot tell."""
+    try:
+        text = ascii(value)
+    except Exception:
+        text = f"an object of type {type(value).__name__}"
+    return shorten(text, _MAX_SHOWN)
 
 
 def alternatives(options: Iterable[object]) -> str:

@@ -7,27 +7,34 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mnas_search.common.errors import RunFolderError, WorkFailed
+from mnas_search.common.checksums import checked, with_checksum
+from mnas_search.common.errors import DamagedFile, RunFolderError, WorkFailed, reason_of
 
 MAX_TEXT_BYTES = 10_000_000  # an architecture has a few thousand
 _SUFFIX = ".mnas-search.tmp"
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file from outside.
+    """Read a JSON file from outside, and check the checksum of one that `write_json` has written.
 
     Raises:
         OSError: it cannot be read, or is not an ordinary file.
         ValueError: it is not JSON, nested too deeply or too large.
+        DamagedFile: it is not that of its checksum.
     """
     try:
-        return json.loads(read_text(path))
+        value = json.loads(read_text(path))
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    try:
+        return checked(value)
+    except ValueError as error:
+        raise DamagedFile(f"{str(path)!r} {error}") from None
 
 
 def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
@@ -51,35 +58,44 @@ def check_ordinary(path: Path) -> None:
         raise OSError(errno.EINVAL, "not an ordinary file", str(path))
 
 
+def write_json(path: Path, value: Mapping[str, Any]) -> Path:
+    """Replace a JSON file in one step, with a checksum that `read_json` checks."""
+    return write_atomically(path, json_text(value))
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """Return the text of a JSON file, with a checksum that `read_json` checks."""
+    return json.dumps(with_checksum(value), indent=2) + "\n"
+
+
 def write_atomically(path: Path, content: str | bytes) -> Path:
     """Replace a file in one step: readers see the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.tmp")
     if isinstance(content, str):
         content = content.encode("utf-8", errors="backslashreplace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+        with atomic_write(path) as file:
+            file.write(content)
     except OSError as error:
-        raise WorkFailed(f"cannot write {path}: {error.strerror}") from error
+        raise WorkFailed(f"cannot write {path}: {reason_of(error)}") from error
     return path
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that replaces `path` once it is complete and on disk, and never on an error."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    """Open a file that replaces `path` once it is complete and on disk, and never on an error.
+
+    The file is made anew under a random name, so that no link that lies there is followed, and a
+    link `path` is itself replaced. The next call removes what a killed process left behind.
+    """
+    remove_leftovers(path)
+    temporary = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}{_SUFFIX}")
     try:
-        with temporary.open("wb") as file:
+        with open_unlinked(temporary, os.O_WRONLY | os.O_EXCL) as file, _locked(file.fileno()):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)
         if hasattr(os, "O_DIRECTORY"):  # or a power loss could undo the rename
             folder = os.open(path.parent, os.O_DIRECTORY)
             try:
@@ -90,6 +106,37 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def open_unlinked(path: Path, flags: int) -> BinaryIO:
+    """Open an ordinary file, which is made where it is missing; a link is not followed.
+
+    Raises:
+        OSError: it cannot be opened; `ELOOP` for a link, `EINVAL` for a pipe or device.
+    """
+    opened = os.open(path, flags | os.O_CREAT | _NO_LINK, 0o666)
+    try:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(errno.EINVAL, "not an ordinary file", str(path))
+        appends = flags & os.O_APPEND
+        return os.fdopen(opened, "ab+") if appends else os.fdopen(opened, "wb")
+    except BaseException:
+        os.close(opened)
+        raise
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder inside an experiment's, unless it is there; a link is refused."""
+    refuse_link(path, "a folder")
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def refuse_link(path: Path, expected: str) -> None:
+    """Raise `RunFolderError` for a link: a folder that was handed over must not lead what is
+    written there elsewhere."""
+    if path.is_symlink():
+        raise RunFolderError(f"{str(path)!r} must be {expected}, got a link to {path.readlink()}")
 
 
 @contextlib.contextmanager
@@ -110,54 +157,57 @@ def atomic_directory(folder: Path) -> Iterator[Path]:
         remove_leftovers(folder)
         temporary.mkdir()
     except OSError as error:
-        raise WorkFailed(f"cannot write {folder}: {error.strerror}") from error
+        raise WorkFailed(f"cannot write {folder}: {reason_of(error)}") from error
     try:
-        with _locked(temporary):
+        with _opened(temporary) as opened, _locked(opened):
             yield temporary
             try:
                 _move(temporary, folder, new=new)
             except OSError as error:
-                raise WorkFailed(f"cannot write {folder}: {error.strerror}") from error
+                raise WorkFailed(f"cannot write {folder}: {reason_of(error)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary folders of `atomic_directory` whose process was killed."""
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files and folders of `path` whose process was killed."""
     try:
         import fcntl
     except ImportError:  # without locks, a live process could be using them
         return
-    for around in (folder, folder.parent):
-        for left in around.glob(f"{_prefix(folder).replace('[', '[[]')}*{_SUFFIX}"):
-            with contextlib.suppress(OSError):
-                opened = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-                try:
-                    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for around in {path, path.parent}:
+        for left in around.glob(f"{_prefix(path).replace('[', '[[]')}*{_SUFFIX}"):
+            with contextlib.suppress(OSError), _opened(left) as opened:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if left.is_dir():
                     shutil.rmtree(left, ignore_errors=True)
-                finally:
-                    os.close(opened)
+                else:
+                    left.unlink()
 
 
-def _prefix(folder: Path) -> str:
-    return f".{folder.name[:100]}."
+def _prefix(path: Path) -> str:
+    return f".{path.name[:100]}."
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Lock a temporary folder for as long as this process lives."""
+def _opened(path: Path) -> Iterator[int]:
+    """Open a temporary file or folder for its lock; a link or pipe is neither followed nor waited
+    for."""
+    opened = os.open(path, os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0))
     try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # file systems without locks
-            fcntl.flock(opened, fcntl.LOCK_SH)
-        yield
+        yield opened
     finally:
         os.close(opened)
+
+
+@contextlib.contextmanager
+def _locked(opened: int) -> Iterator[None]:
+    """Lock a temporary file or folder for as long as this process lives."""
+    with contextlib.suppress(ImportError, OSError):  # systems and file systems without locks
+        import fcntl
+
+        fcntl.flock(opened, fcntl.LOCK_SH)
+    yield
 
 
 def _move(temporary: Path, folder: Path, *, new: bool) -> None:
@@ -179,7 +229,7 @@ def _move(temporary: Path, folder: Path, *, new: bool) -> None:
 def waiting_lock(path: Path) -> Iterator[None]:
     """Hold the lock of a file, which is made where it is missing, once no other process holds it;
     without effect where the system has no such locks."""
-    with path.open("ab") as file:
+    with open_unlinked(path, os.O_RDWR | os.O_APPEND) as file:
         with contextlib.suppress(ImportError, OSError):
             import fcntl
 

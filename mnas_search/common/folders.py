@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
-from mnas_search.common.errors import RunFolderError
-from mnas_search.common.files import read_json, write_atomically
+from mnas_search.common.errors import RunFolderError, reason_of
+from mnas_search.common.files import read_json, write_json
 
 FORMAT = 2
 TRAIN = "train"  # the command
@@ -66,10 +66,13 @@ def read_record(folder: Path) -> Record:
     if not path.is_file():
         raise RunFolderError(f"{str(folder)!r} is no run's folder: it has no config.json")
     try:
-        value = read_json(path)
-    except (OSError, ValueError):
-        value = None
-    record = _record(value)
+        record = _record(read_json(path))
+    except OSError as error:
+        raise RunFolderError(f"cannot read {str(path)!r}: {reason_of(error)}") from None
+    except json.JSONDecodeError:
+        record = None
+    except ValueError as error:
+        raise RunFolderError(f"{str(path)!r}: {error}") from None
     if record is None:
         raise RunFolderError(f"{str(path)!r} is no run's configuration")
     return record
@@ -77,8 +80,7 @@ def read_record(folder: Path) -> Record:
 
 def write_record(folder: Path, record: Record) -> None:
     """Write `config.json`, atomically."""
-    text = json.dumps({"format": FORMAT, **asdict(record)}, indent=2)
-    write_atomically(folder / "config.json", text + "\n")
+    write_json(folder / "config.json", {"format": FORMAT, **asdict(record)})
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -87,7 +89,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_training(folder: Path) -> dict[str, Any] | None:
-    """Read the options of a training (`mnas-search train`); None for any other folder."""
+    """Read the options of a training (`mnas-search train`); None for any other folder.
+
+    Raises:
+        DamagedFile: its `config.json` is not that of its checksum.
+    """
     try:
         record = read_record(folder)
     except RunFolderError:

@@ -8,19 +8,27 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
+import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from mnas_search.common import objects
-from mnas_search.common.errors import UnknownName, UsageError, describe_exception
+from mnas_search.common.errors import (
+    UnknownName,
+    UsageError,
+    describe_exception,
+    error_context,
+)
 
 GROUPS = ("search_spaces", "controllers", "evaluators", "exporters", "datasets", "blocks")
 _FILE_MODULE = "_mnas_search_file_"
+_STAND_INS = ContextVar[Mapping[str, Any]]("stand_ins", default=MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +67,9 @@ def installed(group: str) -> tuple[Plugin, ...]:
 
 def load(group: str, name: str) -> Any:
     """Load the object `name`: an entry point of `group`, `path/to/file.py:Name`, or an object that
-    `name_of` named."""
+    `name_of` named; within `replaced`, what stands in for it."""
+    if name in _STAND_INS.get():
+        return _STAND_INS.get()[name]
     if objects.is_object(name):
         return objects.find(name)
     if is_file_reference(name):
@@ -75,7 +85,8 @@ def load(group: str, name: str) -> Any:
         what = group.removesuffix("s").replace("_", " ")
         known = ", ".join(sorted(points))
         raise UnknownName(f"{what} must be one of {known}, or file.py:Name, got {name!r}")
-    return points[name].load()
+    with error_context(f"loading {name!r} of the package {_package(points[name])}"):
+        return points[name].load()
 
 
 def name_of(group: str, value: Any) -> str:
@@ -106,15 +117,36 @@ def named(options: Mapping[str, Any], groups: Mapping[str, str]) -> Iterator[dic
         yield names
 
 
-def make(cls: Callable[..., Any], name: str, **arguments: Any) -> Any:
-    """Construct a plug-in; arguments that it does not accept raise `UsageError`."""
+@contextlib.contextmanager
+def replaced(stand_ins: Mapping[str, Any]) -> Iterator[None]:
+    """Have `load` give other objects in the place of those named, whose code is not run, within
+    the context."""
+    token = _STAND_INS.set(stand_ins)
     try:
-        return cls(**arguments)
-    except TypeError as error:
-        takes = ", ".join(arguments) or "no arguments"
-        raise UsageError(
-            f"{name!r} cannot be made with {takes}: {describe_exception(error)}"
-        ) from error
+        yield
+    finally:
+        _STAND_INS.reset(token)
+
+
+def make(cls: Callable[..., Any], name: str, **arguments: Any) -> Any:
+    """Construct a plug-in; arguments that it does not accept raise `UsageError`, other errors of
+    its constructor `WorkFailed`."""
+    with error_context(f"making {name!r}"):
+        try:
+            return cls(**arguments)
+        except TypeError as error:
+            takes = ", ".join(arguments) or "no arguments"
+            raise UsageError(
+                f"{name!r} cannot be made with {takes}: {describe_exception(error)}"
+            ) from error
+
+
+def parameters(target: Callable[..., Any]) -> Collection[str]:
+    """Return the names of what a class or function takes; none where Python does not know."""
+    try:
+        return inspect.signature(target).parameters
+    except (TypeError, ValueError):  # some of those that are not written in Python
+        return ()
 
 
 def is_file_reference(name: str) -> bool:
@@ -144,10 +176,15 @@ def content_hash(reference: str) -> str:
 
 @functools.cache
 def load_file(path: Path) -> ModuleType:
-    """Import a Python file as a module, once per process."""
+    """Import a Python file as a module, once per process.
+
+    As for a script of Python's own, modules beside it can be imported by name, then and later.
+    """
     path = path.resolve()
     if not path.is_file():
         raise UnknownName(f"no file {str(path)!r}")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # last: it hides no installed module
     name = f"{_FILE_MODULE}{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -163,5 +200,18 @@ def load_file(path: Path) -> ModuleType:
 
 
 def modules_from_files() -> tuple[ModuleType, ...]:
-    """Return the modules of `load_file`, which other processes cannot import by name."""
-    return tuple(m for name, m in sys.modules.items() if name.startswith(_FILE_MODULE))
+    """Return the modules of `load_file`, and those imported from beside their files: what another
+    machine cannot import by name."""
+    files = [m for name, m in sys.modules.items() if name.startswith(_FILE_MODULE)]
+    folders = {Path(str(m.__file__)).parent for m in files}
+    return tuple(m for m in sys.modules.values() if m in files or _is_beside(m, folders))
+
+
+def _is_beside(module: ModuleType, folders: Collection[Path]) -> bool:
+    """Tell whether a module was found by its name in one of the folders."""
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or module.__name__ == "__main__":
+        return False
+    path = Path(file)
+    place = path.parent if path.name == "__init__.py" else path.with_suffix("")
+    return any(place == folder.joinpath(*module.__name__.split(".")) for folder in folders)

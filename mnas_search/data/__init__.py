@@ -3,6 +3,7 @@
 values         `Dataset` and `Split`
 loading        the argument of `--data` -> `Dataset`
 source         data that are found but not yet read; cifar, folder, huggingface and npz find them
+layout         what the names of folders say: splits, classes, what is passed over
 decode         image files -> uint8 arrays
 preprocessing  how test images become the input of a network, as one value
 splits         labelled images -> stratified splits

@@ -5,12 +5,10 @@ Files are below `MNAS_SEARCH_CACHE`, else `$XDG_CACHE_HOME/mnas-search`, else
 costs time but never changes a result.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from mnas_search.common.errors import UsageError, single_line
+from mnas_search.common.errors import UsageError, reason_of, single_line
+from mnas_search.common.files import atomic_write
 from mnas_search.data.source import Source
 from mnas_search.data.splits import SPLITS
 from mnas_search.data.values import Dataset, Split
 
-_FORMAT = 1  # of files, decoding and splitting; a change invalidates all caches
+_FORMAT = 2  # of files, decoding and splitting; a change invalidates all caches
 _LOG = logging.getLogger(__name__)
 _BROKEN = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError),
@@ -87,19 +86,13 @@ def _write(file: Path, dataset: Dataset) -> None:
     for name in SPLITS:
         split: Split = getattr(dataset, name)
         arrays |= {f"{name}_images": split.images, f"{name}_labels": split.labels}
-    temporary = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-        with os.fdopen(handle, "wb") as out:
+        with atomic_write(file) as out:
             np.savez(out, **arrays)
-        os.replace(temporary, file)
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         _LOG.warning(
             "decoded images are not kept, and are decoded again next time: cannot write %s: %s "
             "(MNAS_SEARCH_CACHE names another folder)",
-            *(file.parent, error.strerror),
+            *(file.parent, reason_of(error)),
         )

@@ -28,9 +28,6 @@ from mnas_search.common.checks import alternatives
 from mnas_search.common.errors import UsageError, single_line
 from mnas_search.data.splits import named
 
-SUFFIXES = frozenset(
-    ".avif .bmp .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
-)
 # A subset of what Pillow opens: some of its other readers run programs.
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _BATCH = 512  # images whose encoded bytes are in memory at once
@@ -38,6 +35,7 @@ _MAX_BAD_SHARE, _MAX_BAD = 0.01, 10  # unreadable images that are skipped; the l
 _MAX_NAMED = 3  # unreadable images named in a message
 _MEASURED = 1_000  # images whose sizes are enough for a median
 _ANNOUNCED = 5_000  # images, from which on decoding is logged
+_DARK = 64  # of 255: what 14-bit values in 16-bit files come to
 
 # Pillow's readers raise many exceptions on broken files.
 _UNREADABLE = (Exception, Image.DecompressionBombError)
@@ -192,10 +190,17 @@ def decode_all(
         UsageError: more than 1 % of the images and more than 10 cannot be read, or none can.
     """
 
+    deep: list[int] = []  # largest values of the images with 16 bits per channel
+
     def one(item: tuple[str, Encoded]) -> Pixels | str:
         called, source = item
         try:
-            return decode(source, side)
+            with _opened(source) as image:
+                is_deep = _has_16_bits(image)
+                pixels = to_pixels(image, side)
+            if is_deep:
+                deep.append(int(pixels.max()))
+            return pixels
         except _UNREADABLE as error:  # the next file may be fine
             return f"{called} ({_describe_failure(error)})"
 
@@ -205,7 +210,7 @@ def decode_all(
     images = np.empty((count, side, side, 3), np.uint8)
     kept: list[int] = []
     bad: list[str] = []
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
     for index, result in enumerate(_map(one, encoded)):
         if isinstance(result, str):
             bad.append(result)
@@ -217,8 +222,20 @@ def decode_all(
         if len(bad) > max(_MAX_BAD_SHARE * count, _MAX_BAD) or not kept:
             limit = f"at most {_MAX_BAD} or {_MAX_BAD_SHARE:.0%} may fail"
             raise UsageError(f"{what} ({limit}): {named(bad, _MAX_NAMED)}")
-        notes = (f"{what} and were skipped: {named(bad, _MAX_NAMED)}",)
-    return Decoded(images=images[: len(kept)], kept=np.array(kept, np.int64), notes=notes)
+        notes.append(f"{what} and were skipped: {named(bad, _MAX_NAMED)}")
+    if deep and max(deep) <= _DARK:
+        notes.append(
+            f"{len(deep)} images have 16 bits per channel but no value above about "
+            f"{257 * max(deep):,} of 65,535, as if 12-bit values had been stored in them: they "
+            "are read as almost black; scale their values to 16 bits"
+        )
+    return Decoded(images=images[: len(kept)], kept=np.array(kept, np.int64), notes=tuple(notes))
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    """Tell whether an opened image, not yet decoded, has 16 bits per channel."""
+    raw = (str(tile[3]) for tile in getattr(image, "tile", ()))
+    return image.mode.startswith("I;16") or image.mode == "I" or any(";16" in r for r in raw)
 
 
 def shrink(name: str, images: Pixels, side: int) -> Pixels:

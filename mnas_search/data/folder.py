@@ -2,26 +2,26 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from mnas_search.common.errors import UsageError
-from mnas_search.data.decode import SUFFIXES, decode_all, median_shorter_side
+from mnas_search.data.decode import decode_all, median_shorter_side
+from mnas_search.data.layout import (
+    LAYOUT,
+    find_splits,
+    has_images,
+    images,
+    loose_images,
+    normalise,
+    subfolders,
+)
 from mnas_search.data.source import Source, stamps
 from mnas_search.data.splits import assemble, named
 from mnas_search.data.values import Dataset
-
-LAYOUT = "one folder of images per class, with or without train, val and test above them"
-_SPLITS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 
 
 @dataclass(slots=True)
@@ -30,14 +30,21 @@ class _Listing:
 
     rows: list[tuple[str, str, Path]] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    merged: list[str] = field(default_factory=list)  # classes with several spellings in Unicode
     loose: int = 0  # images outside of class folders
     nested: int = 0  # images in folders below class folders
     others: Counter[str] = field(default_factory=Counter)  # other files, by suffix
+    passed_over: Counter[str] = field(default_factory=Counter)  # hidden and service files
+    splits: list[str] = field(default_factory=list)  # how folders are read
     beside: list[str] = field(default_factory=list)  # folders of images outside the splits
 
     @property
+    def classes(self) -> list[str]:
+        return sorted({called for _, called, _ in self.rows})
+
+    @property
     def notes(self) -> list[str]:
-        notes = []
+        notes = list(self.splits)
         if self.empty:
             notes.append(f"{len(self.empty)} folders without images: {named(self.empty)}")
         if self.loose:
@@ -50,24 +57,27 @@ class _Listing:
                 f"{self.others.total()} files are not images by their names and are skipped: "
                 f"{suffixes}"
             )
+        if self.passed_over:
+            names = named([name for name, _ in self.passed_over.most_common()])
+            notes.append(
+                f"{self.passed_over.total()} hidden or service files and folders are passed over: "
+                f"{names}"
+            )
+        if self.merged:
+            notes.append(
+                "folders whose names differ only in their Unicode form are read as one class: "
+                f"{named(self.merged)}"
+            )
+        by_case = Counter(name.casefold() for name in self.classes)
+        if alike := [name for name in self.classes if by_case[name.casefold()] > 1]:
+            notes.append(f"classes differ only in upper and lower case: {named(alike)}")
         notes += [f"{name} is not a split with class folders: skipped" for name in self.beside]
         return notes
 
 
 def find(root: Path) -> Source:
     """Find the images below a folder; raises `UsageError` if there are none in class folders."""
-    listing = _Listing()
-    splits = _split_folders(root)
-    if splits:
-        for split, above in splits.items():
-            count = len(listing.rows)
-            _list_classes(above, split, listing)
-            if split != "train" and len(listing.rows) == count:
-                listing.beside.append(f"{above.name}/")
-        other = [p for p in _folders(root) if p not in splits.values()]
-        listing.beside += [f"{p.name}/" for p in other if any(_images(p, Counter()))]
-    else:
-        _list_classes(root, "train", listing)
+    listing = _list(root)
     if not listing.rows:
         found = "images without class folders" if listing.loose else "no images"
         raise UsageError(f"data {str(root)!r} must have {LAYOUT}, got {found}")
@@ -80,9 +90,24 @@ def find(root: Path) -> Source:
     )
 
 
+def _list(root: Path) -> _Listing:
+    listing = _Listing()
+    splits = find_splits(root)
+    if splits is None:
+        _list_classes(root, "train", listing)
+        return listing
+    listing.splits = splits.notes
+    for split, above in splits.folders.items():
+        _list_classes(above, split, listing)
+    folders = subfolders(root, listing.passed_over)
+    other = [p for p in folders if p.name not in splits.names.values()]
+    listing.beside = [f"{p.name}/" for p in other if has_images(p)]
+    return listing
+
+
 def _read(root: Path, listing: _Listing, side: int) -> Dataset:
     name = root.name or str(root)
-    classes = sorted({called for _, called, _ in listing.rows})
+    classes = listing.classes
     number = {called: index for index, called in enumerate(classes)}
     found = decode_all(
         name,
@@ -100,54 +125,19 @@ def _read(root: Path, listing: _Listing, side: int) -> Dataset:
     return assemble(name, given, class_names=classes, notes=(*listing.notes, *found.notes))
 
 
-def _split_folders(root: Path) -> Mapping[str, Path]:
-    """Return the folders of splits, by split; empty if the folders are those of classes."""
-    found: dict[str, Path] = {}
-    for folder in _folders(root):
-        split = _SPLITS.get(folder.name.lower())
-        if split is None:
-            continue
-        if split in found:
-            raise UsageError(
-                f"data {str(root)!r} must have one folder for {split}, got "
-                f"{found[split].name}/ and {folder.name}/"
-            )
-        found[split] = folder
-    # A class may have the name of a split, but class folders hold images, splits hold folders.
-    if not any(_folders(folder) for folder in found.values()):
-        return {}
-    if "train" not in found:
-        names = ", ".join(f"{folder.name}/" for folder in found.values())
-        raise UsageError(f"data {str(root)!r} with {names} requires train/")
-    return found
-
-
 def _list_classes(above: Path, split: str, listing: _Listing) -> None:
-    for folder in _folders(above):
-        others: Counter[str] = Counter()
-        files = list(_images(folder, others))
-        listing.rows += [(split, folder.name, file) for file in files]
+    seen: set[str] = set()
+    for folder in subfolders(above):
+        files = list(images(folder, listing.others, listing.passed_over))
+        called = normalise(folder.name)
+        listing.rows += [(split, called, file) for file in files]
         listing.nested += sum(file.parent != folder for file in files)
-        if files:
-            listing.others += others
-        else:
+        if not files:
             listing.empty.append(folder.name)
-    listing.loose += sum(
-        not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        for name in _entries(above)
-    )
-
-
-def _folders(root: Path) -> list[Path]:
-    paths = [root / name for name in _entries(root) if not name.startswith(".")]
-    return [path for path in paths if os.path.isdir(path)]
-
-
-def _entries(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError as error:
-        raise UsageError(f"cannot read {str(folder)!r}: {error.strerror}") from None
+        elif called in seen:
+            listing.merged.append(called)
+        seen.add(called)
+    listing.loose += len(loose_images(above, listing.passed_over))
 
 
 def image_files(paths: Iterable[Path]) -> tuple[Path, ...]:
@@ -158,27 +148,8 @@ def image_files(paths: Iterable[Path]) -> tuple[Path, ...]:
     """
     found: dict[str, Path] = {}
     for path in paths:
-        below = list(_images(path, Counter())) if path.is_dir() else [path]
+        below = list(images(path, Counter(), Counter())) if path.is_dir() else [path]
         if not below:
             raise UsageError(f"the folder {str(path)!r} must have images, got none")
         found |= {os.path.abspath(file): file for file in below}
     return tuple(found.values())
-
-
-def _images(
-    folder: Path, others: Counter[str], above: frozenset[str] = frozenset()
-) -> Iterator[Path]:
-    """Yield image files below a class folder, sorted; skips hidden files, follows links."""
-    real = os.path.realpath(folder)
-    if real in above:
-        return  # a link to a folder that contains it
-    for name in _entries(folder):
-        path = folder / name
-        if name.startswith("."):
-            continue
-        if os.path.isdir(path):  # unlike pathlib's, without errors
-            yield from _images(path, others, above | {real})
-        elif path.suffix.lower() in SUFFIXES:
-            yield path
-        else:
-            others[path.suffix.lower() or name] += 1

@@ -1,27 +1,21 @@
 """Data sets of the Hugging Face library, by name or from disk; `find` imports the library."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnas_search.common.errors import UnknownName, UsageError, WorkFailed, describe_exception
 from mnas_search.data.decode import Encoded, decode_all, median_shorter_side
+from mnas_search.data.layout import USUAL, split_name
 from mnas_search.data.source import Source, stamps
-from mnas_search.data.splits import assemble
+from mnas_search.data.splits import assemble, named
 from mnas_search.data.values import Dataset
 
 PREFIX = "hf:"
-_SPLITS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-}
 _BATCH = 512
 _SAMPLE = 256  # images whose size is read
 
@@ -96,21 +90,12 @@ def _parts(found: Any) -> Mapping[str, Any]:
 
 
 def _read(name: str, parts: Mapping[str, Any], side: int) -> Dataset:
-    known = {_SPLITS[split]: part for split, part in parts.items() if split in _SPLITS}
-    if len(parts) == 1:
-        known = {"train": next(iter(parts.values()))}  # by any name
-    notes = [
-        f"the split {split!r} is skipped"
-        for split, part in parts.items()
-        if not any(part is other for other in known.values())
-    ]
+    known, notes = _known(parts)
     if "train" not in known:
         raise UsageError(f"data {name!r} must have a train split, got {', '.join(parts)}")
     image, label = _columns(name, known["train"])
-    labels = {
-        split: np.array([-1 if k is None else k for k in part[label][:]], np.int64)
-        for split, part in known.items()
-    }
+    names = known["train"].features[label].names
+    labels = {split: _labels(name, split, part, label, names) for split, part in known.items()}
     for split in [s for s in known if s != "train" and (labels[s] < 0).all()]:
         notes.append(f"the split {split!r} has no labels and is skipped")
         del known[split], labels[split]
@@ -123,8 +108,50 @@ def _read(name: str, parts: Mapping[str, Any], side: int) -> Dataset:
     for number, split in enumerate(known):
         first, last = np.searchsorted(found.kept, ends[number : number + 2])
         given[split] = (found.images[first:last], whole[found.kept[first:last]])
-    names = known["train"].features[label].names
     return assemble(name, given, class_names=names, notes=(*notes, *found.notes))
+
+
+def _known(parts: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the splits by our names, and notes on those with other names."""
+    if len(parts) == 1:
+        return {"train": next(iter(parts.values()))}, []  # by any name
+    names = {split: split_name(split) for split in parts}
+    has_validation = any(found and found.split == "validation" for found in names.values())
+    known: dict[str, Any] = {}
+    notes = []
+    for split, part in parts.items():
+        found = names[split]
+        target = found.as_split(has_validation) if found and found.plain else None
+        if target is None or target in known:
+            notes.append(f"the split {split!r} is skipped")
+            continue
+        known[target] = part
+        if split not in USUAL:
+            notes.append(f"the split {split!r} is read as {target}")
+    return known, notes
+
+
+def _labels(
+    name: str, split: str, part: Any, column: str, names: Sequence[str]
+) -> NDArray[np.int64]:
+    """Return the labels [N] of a split, numbered as `names`; -1 for none.
+
+    Raises:
+        UsageError: the split has a class that is not among `names`.
+    """
+    labels = np.array([-1 if k is None else k for k in part[column][:]], np.int64)
+    own = getattr(part.features[column], "names", None)
+    if own is None or own == names:
+        return labels
+    number = {called: index for index, called in enumerate(names)}
+    used = {own[k] for k in np.unique(labels[labels >= 0])}
+    if unknown := sorted(used - number.keys()):
+        raise UsageError(
+            f"{split} of data {name!r} must have only classes of train ({named(names)}), got "
+            f"{named(unknown)}"
+        )
+    order = np.array([*(number.get(called, -1) for called in own), -1])  # -1 stays -1
+    return order[labels]
 
 
 def _shorter_side(name: str, parts: Mapping[str, Any]) -> int:

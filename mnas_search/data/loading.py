@@ -1,16 +1,18 @@
 """The argument of `--data` -> `Dataset`."""
 
+import contextlib
 import logging
 import os
 import re
 from pathlib import Path
 
 from mnas_search.common import plugins
-from mnas_search.common.errors import UnknownName, UsageError, single_line
+from mnas_search.common.errors import UnknownName, UsageError, error_context, single_line
 from mnas_search.data import cifar, folder, huggingface, npz
 from mnas_search.data.cache import cached
 from mnas_search.data.presets import PRESETS
 from mnas_search.data.source import Source
+from mnas_search.data.splits import check_trained
 from mnas_search.data.values import Dataset
 
 DEFAULT = "digits"
@@ -102,12 +104,15 @@ def _is_installed(data: str) -> bool:
 
 def _plugged_in(data: str) -> Dataset:
     loaded = plugins.load("datasets", data)
-    dataset = loaded() if callable(loaded) else loaded
+    # The function may change the working directory for itself.
+    with error_context(f"data {data!r}"), contextlib.chdir("."):
+        dataset = loaded() if callable(loaded) else loaded
     if not isinstance(dataset, Dataset):
         raise UsageError(
             f"data {data!r} must be a mnas_search.Dataset or a function that returns one, got "
             f"{type(dataset).__name__}"
         )
+    check_trained(dataset)
     return dataset
 
 

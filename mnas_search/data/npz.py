@@ -66,14 +66,6 @@ def _read(file: Path, side: int) -> Dataset:
     if arrays or not given:
         names = ", ".join(arrays) or "nothing"
         raise UsageError(f"data {str(file)!r} must hold {_ARRAYS}, got {names}")
-    count = sum(len(labels) for _, labels in given.values())
-    largest = max((int(labels.max()) for _, labels in given.values() if len(labels)), default=0)
-    limit = len(class_names) or count
-    if largest >= limit:
-        what = "class names" if class_names else "images"
-        raise UsageError(
-            f"labels of data {str(file)!r} must be below its {limit} {what}, got {largest}"
-        )
     return assemble(file.stem, given, class_names=class_names)
 
 
@@ -102,7 +94,8 @@ def _rgb(file: Path, name: str, images: NDArray[Any]) -> NDArray[np.uint8]:
     return np.repeat(grey, 3, axis=-1) if grey.shape[3] == 1 else grey
 
 
-def _labels(file: Path, name: str, labels: NDArray[Any], count: int) -> NDArray[np.int64]:
+def _labels(file: Path, name: str, labels: NDArray[Any], count: int) -> NDArray[Any]:
+    """Return labels [N] as they are stored: a cast would turn 2**63 into a negative number."""
     if labels.dtype.kind not in "iu" or labels.shape not in ((count,), (count, 1)):
         raise UsageError(
             f"{name} of {str(file)!r} must be integers [{count}] or [{count}, 1], got "
@@ -110,4 +103,4 @@ def _labels(file: Path, name: str, labels: NDArray[Any], count: int) -> NDArray[
         )
     if count and labels.min() < 0:
         raise UsageError(f"{name} of {str(file)!r} must be 0 or more, got {labels.min()}")
-    return labels.reshape(count).astype(np.int64)
+    return labels.reshape(count)

@@ -5,10 +5,12 @@ splits, or a split fewer images than there are classes; small data sets often do
 """
 
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnas_search.common.checks import check_choice
 from mnas_search.common.errors import UsageError, single_line
 from mnas_search.data.values import Dataset, Split
 
@@ -70,20 +72,31 @@ def assemble(
         notes: earlier notes on the data.
 
     Raises:
-        UsageError: no training images, fewer than two classes, or no class that can be split.
+        UsageError: no training images, fewer than two classes, no class that can be split, or a
+            class in `validation` or `test` that is not in `train`.
     """
-    for split in SPLITS:
-        if split in given and not len(given[split][1]):
+    for split in given:
+        check_choice(f"splits of data {name!r}", split, SPLITS)
+        if not len(given[split][1]):
             raise UsageError(f"data {name!r} must have at least one image for {split}, got none")
     if "train" not in given:
         raise UsageError(f"data {name!r} must have a train split, got {', '.join(given)}")
-    images, labels = given["train"]
-    if num_classes is None:
-        num_classes = len(class_names) or 1 + max(int(part.max()) for _, part in given.values())
+    low, high = _label_range(name, given)
+    count = sum(len(part) for _, part in given.values())
+    limit, what = len(class_names) or num_classes or count, "classes"
+    if not class_names and num_classes is None:
+        what = "images"
+    if low < 0 or high >= limit:
+        raise UsageError(
+            f"labels of data {name!r} must be 0 or more and below its {limit} {what}, got "
+            f"{low if low < 0 else high}"
+        )
+    splits = {split: Split(images=i, labels=k) for split, (i, k) in given.items()}
+    images, labels = splits["train"].images, splits["train"].labels
+    num_classes = num_classes or len(class_names) or high + 1
     called = list(class_names) or [str(k) for k in range(num_classes)]
     missing = [split for split in ("validation", "test") if split not in given]
     part = cut(labels, len(missing)) if missing else np.zeros(len(labels), np.int64)
-    splits = {split: Split(images=i, labels=k) for split, (i, k) in given.items()}
     for number, split in enumerate(["train", *missing]):
         if not (part == number).any():
             raise UsageError(
@@ -92,7 +105,7 @@ def assemble(
             )
         if missing:
             splits[split] = Split(images=images[part == number], labels=labels[part == number])
-    return Dataset(
+    dataset = Dataset(
         name=name,
         num_classes=num_classes,
         train=splits["train"],
@@ -103,6 +116,33 @@ def assemble(
             map(single_line, (*notes, *_oddities(name, labels, splits, called, len(missing))))
         ),
     )
+    check_trained(dataset)
+    return dataset
+
+
+def _label_range(name: str, given: Mapping[str, tuple[NDArray[np.uint8], Labels]]) -> list[int]:
+    """Return the smallest and the largest label, as they are before a cast, which would turn 2**63
+    into a negative number; raises `UsageError` for labels that are no integers."""
+    arrays = [np.asarray(labels) for _, labels in given.values()]
+    for array in arrays:
+        if array.dtype.kind not in "iu":
+            raise UsageError(f"labels of data {name!r} must be integers, got {array.dtype}")
+    return [min(int(a.min()) for a in arrays), max(int(a.max()) for a in arrays)]
+
+
+def check_trained(dataset: Dataset) -> None:
+    """Raise `UsageError` if validation or test have a class without training images."""
+    trained = set(dataset.train.labels.tolist())
+    names = dataset.class_names or tuple(map(str, range(dataset.num_classes)))
+    for split in SPLITS[1:]:
+        found = set(getattr(dataset, split).labels.tolist())
+        if unknown := [names[k] for k in sorted(found - trained)]:
+            raise UsageError(
+                single_line(
+                    f"{split} of data {dataset.name!r} must have only classes of train "
+                    f"({named([names[k] for k in sorted(trained)])}), got {named(unknown)}"
+                )
+            )
 
 
 def _oddities(
@@ -133,9 +173,42 @@ def _oddities(
             f"class sizes range from {sizes[low]:,} ({called[low]}) to {sizes[high]:,} "
             f"({called[high]}): accuracy is mostly that of the large classes"
         )
-    measured = {*splits["validation"].labels.tolist(), *splits["test"].labels.tolist()}
-    if never := [called[k] for k in sorted(measured - set(present))]:
-        notes.append(
-            f"{len(never)} classes are in validation or test but not in train: {named(never)}"
-        )
+    return [*notes, *_uncovered(splits, present, called, small), *_repeated(splits)]
+
+
+def _uncovered(
+    splits: Mapping[str, Split],
+    present: Sequence[int],
+    called: Sequence[str],
+    small: Sequence[str],
+) -> list[str]:
+    """Return notes on classes that are trained but not measured; those too small are said."""
+    notes = []
+    for split in SPLITS[1:]:
+        found = set(splits[split].labels.tolist())
+        absent = [called[k] for k in present if k not in found and called[k] not in small]
+        if absent:
+            notes.append(f"{len(absent)} classes have no images in {split}: {named(absent)}")
     return notes
+
+
+def _repeated(splits: Mapping[str, Split]) -> list[str]:
+    """Return notes on images of validation and test that are in train too, pixel by pixel."""
+    notes = []
+    trained = set(_digests(splits["train"]))
+    for split in SPLITS[1:]:
+        digests = _digests(splits[split])
+        if count := sum(digest in trained for digest in digests):
+            notes.append(
+                f"{count} of {len(digests):,} images of {split} are also in train: accuracy on "
+                f"{split} is overestimated"
+            )
+    return notes
+
+
+def _digests(split: Split) -> list[bytes]:
+    """Return a digest of the pixels of each image."""
+    return [
+        blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+        for image in split.images
+    ]

@@ -1,13 +1,12 @@
 """A plain function `architecture -> accuracy` as an evaluator."""
 
-import inspect
 from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, final
 
 from mnas_search.architecture.traced_network import Network
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError
-from mnas_search.nas.evaluator import Evaluator, Profiler, Resources
+from mnas_search.nas.evaluator import Evaluator, Profiler, Resources, check_evaluator
 from mnas_search.nas.trial import Evaluation
 
 
@@ -23,7 +22,7 @@ class FunctionEvaluator(Evaluator):
 
     def __init__(self, function: Callable[..., float]) -> None:
         self._function = function
-        self._seeded = "seed" in inspect.signature(function).parameters
+        self._seeded = "seed" in plugins.parameters(function)
 
     @property
     def noisy(self) -> bool:
@@ -59,25 +58,25 @@ def as_evaluator(
     options = {"data": data, "proxy": proxy, "init": init}
     if isinstance(target, Evaluator):
         _refuse(f"the instance {type(target).__name__}", options)
-        return target
+        return check_evaluator(target)
     if isinstance(target, Profiler) or (isinstance(target, type) and issubclass(target, Profiler)):
         raise UsageError(
             f"evaluator must measure accuracy, got {target!r} (--target-latency bounds latency, "
             "`mnas-search evaluate` measures it)"
         )
     if isinstance(target, type) and issubclass(target, Evaluator):
-        accepted = inspect.signature(target).parameters
+        accepted = plugins.parameters(target)
         _refuse(target.__name__, options, accepted)
         given: dict[str, Any] = {"data": data} if "data" in accepted else {}
         given |= {n: v for n, v in (("proxy", proxy), ("init", init)) if v is not None}
         if deployment is not None and "deployment" in accepted:
             given["deployment"] = deployment
         evaluator: Evaluator = plugins.make(target, target.__name__, **given)
-        return evaluator
+        return check_evaluator(evaluator)
     if not callable(target):
         raise UsageError(f"evaluator must be an Evaluator or a function, got {target!r}")
     _refuse("a function", options)
-    return FunctionEvaluator(target)
+    return check_evaluator(FunctionEvaluator(target))
 
 
 def _refuse(what: str, options: Mapping[str, object], accepted: Container[str] = ()) -> None:

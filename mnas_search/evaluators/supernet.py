@@ -21,6 +21,7 @@ from mnas_search.nas.evaluator import PriorMember, PriorTimes, Resources
 from mnas_search.nas.space.contract import SearchSpace
 from mnas_search.nas.trial import Evaluation
 from mnas_search.networks.supernet import Supernet
+from mnas_search.networks.weights.reading import is_whole
 from mnas_search.training import devices
 from mnas_search.training.proxy import check_distinct
 from mnas_search.training.supernet import (
@@ -183,6 +184,7 @@ class SupernetReadings(PriorMember):
     def train(self) -> Iterator[int]:
         """Train from the checkpoint to the end."""
         assert self._space is not None
+        self._discard_damaged()
         for training in training_steps(
             *(self._space, self._data, self.recipe),
             seed=self._seed,
@@ -194,6 +196,12 @@ class SupernetReadings(PriorMember):
                 yield training.step
         images, labels = reading_images(self._data, self.recipe)
         self._trained = training.supernet, images, labels
+
+    def _discard_damaged(self) -> None:
+        """Remove a damaged checkpoint: trained again, the weights are the same."""
+        if self._file is not None and self._file.exists() and not is_whole(self._file):
+            _LOG.warning("%s is damaged: the supernet is trained again", self._file)
+            self._file.unlink()
 
     @property
     def _every(self) -> int:
@@ -232,4 +240,5 @@ class SupernetReadings(PriorMember):
         if self._file is None:
             return train()
         with waiting_lock(self._file.with_suffix(".lock")):
+            self._discard_damaged()
             return train()

@@ -22,7 +22,9 @@ from mnas_search.common.files import write_atomically
 from mnas_search.common.folders import Record
 from mnas_search.common.machine import versions
 from mnas_search.data import loading
+from mnas_search.experiments import trust
 from mnas_search.nas.evaluator import Evaluator, SupportsTraining
+from mnas_search.nas.event_kinds import EventKinds
 from mnas_search.nas.journal import Journal
 
 _LOG = logging.getLogger(__name__)
@@ -39,8 +41,11 @@ class ExperimentKind:
     noun: str  # for messages
     parent: str  # folder of new experiments
     journal: str = "journal.jsonl"  # file name of the journal, or of the lock where there is none
+    events: EventKinds | None = None  # that the journal may hold; None for any
     # options that a resumed experiment may change
-    may_differ: tuple[str, ...] = ("workers", "gpus_per_trial", "ray_address")
+    may_differ: tuple[str, ...] = ("workers", "gpus_per_trial", "ray_address", "trial_timeout")
+    # options whose `_sha256` is that of the data, not of the file that makes them
+    of_data: tuple[str, ...] = ()
     # options that may become larger: numbers, or lists that keep their items
     may_grow: tuple[str, ...] = ()
 
@@ -59,7 +64,9 @@ class Experiment:
     """
 
     def __init__(self, kind: ExperimentKind, output: Path | None) -> None:
-        self._kind, self._folder = kind, output
+        # Absolute from the start: the user's code may change the working directory.
+        self._kind, self._parent = kind, Path(kind.parent).absolute()
+        self._folder = output = None if output is None else output.absolute()
         self.resumed, self.recorded = False, dict[str, Any]()
         if output is None:
             return
@@ -93,11 +100,12 @@ class Experiment:
         A new folder below the kind's parent is called `<stem>-<n>`; a new folder gets `files`,
         texts by name, beside `config.json`.
         """
+        trust.remember(config)  # whose code the user has named
         if self.resumed:
             check_same(self._kind, self.folder, self.recorded, config)
             return self.folder
         if self._folder is None:
-            self._folder = folders.new_folder(Path(self._kind.parent), stem)
+            self._folder = folders.new_folder(self._parent, stem)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             for name, text in (files or {}).items():
@@ -112,7 +120,7 @@ class Experiment:
     @contextmanager
     def session(self, config: Mapping[str, Any]) -> Iterator[Journal]:
         """Open the journal, locked, and write the configuration, which may have grown."""
-        with Journal(self.folder / self._kind.journal) as journal:
+        with Journal(self.folder / self._kind.journal, self._kind.events) as journal:
             self._write(config)
             noun, begun = self._kind.noun, "resumed" if self.resumed else "started"
             _LOG.info("%s %s in %s", noun, begun, self.folder)
@@ -130,10 +138,18 @@ class Experiment:
         folders.write_record(self.folder, record)
 
 
-def existing(kind: ExperimentKind, folder: Path) -> Experiment:
-    """Return the experiment of a folder that must hold one already."""
+def existing(
+    kind: ExperimentKind, folder: Path, *, trust_code: bool = False, runs_code: bool = True
+) -> Experiment:
+    """Return the experiment of a folder that must hold one already; the code that it names is
+    checked where it will be run."""
     folders.read_record(folder)
-    return Experiment(kind, folder)
+    experiment = Experiment(kind, folder)
+    if not runs_code:
+        return experiment
+    where, config = f"the {kind.noun} {str(folder)!r}", experiment.recorded
+    trust.check_code(where, config, trusted=trust_code, unhashed=kind.of_data)
+    return experiment
 
 
 def content_hashes(
@@ -171,10 +187,7 @@ def check_same(
         where = f"the {kind.noun} {str(folder)!r}"
         if name.endswith("_sha256"):
             option = name.removesuffix("_sha256")
-            changed = recorded.get(option) or option
-            raise RunFolderError(
-                f"{changed!r} has changed since {where} began; its content must be as it was"
-            )
+            raise RunFolderError(trust.changed(recorded.get(option) or option, where))
         more = " or more" if growing and old is not None else ""
         raise RunFolderError(
             f"{name} must be {_shown(old)}{more} to resume {where}, got {_shown(value)}"

@@ -9,8 +9,8 @@ from typing import Any, final
 import numpy as np
 
 from mnas_search.architecture.traced_network import Network
-from mnas_search.nas.job import EvaluationJob, JobQueue, Outcome
-from mnas_search.nas.journal import Events
+from mnas_search.nas.job import TIMED_OUT, EvaluationJob, JobQueue, Outcome
+from mnas_search.nas.journal import Events, journal_line
 from mnas_search.nas.trial import Evaluation
 
 _LOG = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ def trial_event(event: str, phase: str) -> Describe:
 
 @final
 class JournalledQueue(JobQueue[EvaluationJob]):
-    """Hands out jobs without a result in the journal; failures once more in each session.
+    """Hands out jobs without a result in the journal; failures once more in each session, but for
+    those that timed out.
 
     Args:
         event: name of the results' events.
@@ -82,9 +83,13 @@ class JournalledQueue(JobQueue[EvaluationJob]):
         self._jobs, self._journal, self._describe = jobs, journal, describe
         self._has_time, self._on_result = has_time, on_result
         self._todo: list[EvaluationJob] | None = None
-        self._in_flight = 0
-        found = (found for found in journal.events if found["event"] == event)
-        self._results: dict[_Key, JobResult] = dict(map(_read, found))
+        self._in_flight = self._cut_off = 0
+        self._results: dict[_Key, JobResult] = {}
+        for number, found in enumerate(journal.events):
+            if found["event"] == event:
+                with journal_line(journal, number):
+                    key, result = _read(found)
+                    self._results[key] = result
 
     @property
     def results(self) -> tuple[JobResult, ...]:
@@ -98,7 +103,7 @@ class JournalledQueue(JobQueue[EvaluationJob]):
     @property
     def remaining(self) -> int:
         """Number of jobs that are not finished, or failed in an earlier session."""
-        return len(self._open()) + self._in_flight
+        return len(self._open()) + self._in_flight + self._cut_off
 
     @property
     def finished(self) -> bool:
@@ -134,10 +139,20 @@ class JournalledQueue(JobQueue[EvaluationJob]):
         _LOG.log(level, "%s of %s: %s in %.1f s", event["event"], name, got, seconds)
         self._on_result(work, result)
 
+    def release(self, work: EvaluationJob) -> None:
+        """Take back a job that was cut off, of which the journal has nothing."""
+        del work
+        self._in_flight -= 1
+        self._cut_off += 1
+
     def _open(self) -> list[EvaluationJob]:
         if self._todo is None:
-            good = {key for key, result in self._results.items() if result.accuracy is not None}
-            self._todo = [job for job in self._jobs() if _key(job) not in good]
+            done = {
+                key
+                for key, result in self._results.items()
+                if result.accuracy is not None or result.error == TIMED_OUT.reason
+            }
+            self._todo = [job for job in self._jobs() if _key(job) not in done]
         return self._todo
 
 

@@ -112,14 +112,10 @@ def is_path(text: str) -> bool:
 
 def exported_architecture(folder: Path) -> Architecture | None:
     """Return the architecture of an export with safetensors weights; None for other folders."""
-    from safetensors import SafetensorError, safe_open
+    from mnas_search.networks.weights import metadata
 
     for name in ("weights.safetensors", "model.safetensors"):
-        try:
-            with safe_open(folder / name, "np") as file:
-                text = (file.metadata() or {}).get("architecture")
-        except (OSError, SafetensorError):  # missing or broken
-            continue
+        text = metadata.read(folder / name).get("architecture")
         if text is not None:
             return Architecture.from_json(text)
     return None

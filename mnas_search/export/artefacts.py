@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnas_search.architecture.value import Architecture
+from mnas_search.common.checks import shown
+from mnas_search.common.errors import UsageError
 from mnas_search.common.files import write_atomically
 from mnas_search.data import decode
 from mnas_search.export.base import Exporter, Origin
@@ -33,11 +35,17 @@ def write_export(
     preprocessing what is needed to use them; returns all files.
 
     Raises:
-        InvalidArchitecture, UsageError: as `Exporter.export` does.
+        InvalidArchitecture, UsageError: as `Exporter.export` does, and where it returns no files.
     """
     files = exporter.about(origin).export(architecture, weights, path)
+    if (
+        not isinstance(files, tuple | list)
+        or not files
+        or not all(_is_written(file, path) for file in files)
+    ):
+        raise UsageError(f"export must return the files that it has written, got {shown(files)}")
     if weights is None or origin.preprocessing is None:
-        return files
+        return tuple(files)
     labels = origin.class_names or tuple(map(str, range(architecture.num_classes)))
     texts = {
         LABELS: json.dumps(labels, indent=2) + "\n",
@@ -46,6 +54,10 @@ def write_export(
     if exporter.runtime is not None:
         texts[PREDICT] = predict_source(exporter.runtime)
     return (*files, *(write_atomically(path / name, text) for name, text in texts.items()))
+
+
+def _is_written(file: object, folder: Path) -> bool:
+    return isinstance(file, Path) and file.is_relative_to(folder) and file.is_file()
 
 
 def predict_source(runtime: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, final
 
 from mnas_search.architecture.cost.metrics import METRICS, TARGETS
 from mnas_search.common.checks import shown
-from mnas_search.common.errors import UsageError, shorten
+from mnas_search.common.errors import UsageError, reason_of, shorten
 from mnas_search.common.files import read_json
 from mnas_search.common.folders import read_training
 from mnas_search.data.preprocessing import BICUBIC, Preprocessing
@@ -55,7 +55,7 @@ def read_description(folder: Path, resolution: int) -> Description:
         file = folder / LABELS
         names = _names(_read_if_there(file))
     except OSError as error:
-        raise UsageError(f"{str(file)!r} cannot be read: {error.strerror}") from None
+        raise UsageError(f"{str(file)!r} cannot be read: {reason_of(error)}") from None
     except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{str(file)!r} is not what mnas-search writes: {error}") from None
     return Description(class_names=names, resolution=found.size, preprocessing=found)
@@ -148,7 +148,8 @@ def _description(weights: Path, resolution: int) -> Description:
             if (found := read_description(folder, resolution)) != Description():
                 return found
         except UsageError:
-            continue
+            if read_training(weights) is not None:  # our own words, which decide the export
+                raise
     return Description()
 
 

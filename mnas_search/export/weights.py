@@ -11,6 +11,7 @@ from mnas_search.architecture.cost.memory import check_room
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
 from mnas_search.networks import StagewiseNetwork, build
+from mnas_search.networks.weights import metadata
 
 _COPIES = 4  # network, copy for the comparison, artefact, content of the file
 UNTRAINED = "untrained: freshly initialised, no image was seen"
@@ -61,7 +62,8 @@ def safetensors(weights: Mapping[str, Tensor], architecture: Architecture) -> by
     }
     told["architecture"] = architecture.to_json()
     tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
-    return _sorted(save(tensors, {"format": "pt", "written_by": "mnas-search", **told}))
+    told |= {"format": "pt", "written_by": "mnas-search", **metadata.NO_CHECKSUM}
+    return metadata.with_checksum(_sorted(save(tensors, told)))
 
 
 def _sorted(content: bytes) -> bytes:

@@ -18,11 +18,15 @@ from typing import Any, final
 import numpy as np
 
 from mnas_search.architecture.traced_network import Network
-from mnas_search.common.errors import RunFolderError, describe_exception, error_context
+from mnas_search.architecture.value import Architecture
+from mnas_search.common.errors import UsageError, error_context
 from mnas_search.nas.asha import Asha
 from mnas_search.nas.controller import Controller
 from mnas_search.nas.events import (
     ask_event,
+    check_asked,
+    check_fingerprint,
+    check_trial,
     outcome_results,
     read_asked,
     read_trial,
@@ -32,10 +36,10 @@ from mnas_search.nas.events import (
     warm_start_event,
 )
 from mnas_search.nas.job import EvaluationJob, JobQueue, Outcome
-from mnas_search.nas.journal import Events
+from mnas_search.nas.journal import Events, journal_line
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.choices import Choices, encode
-from mnas_search.nas.space.contract import SearchSpace
+from mnas_search.nas.space.contract import SearchSpace, decode
 from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.trial import Asked, Evaluation, Trial, rank
 
@@ -111,6 +115,7 @@ class Search(JobQueue[EvaluationJob]):
         self._in_flight: set[int] = set()
         self._handed_back: deque[Asked] = deque()
         self._untold: list[Asked] = []  # duplicates whose tell a crash cut off
+        self._decoded: dict[int, Network] = {}  # while the journal is replayed, by number
         self._replay()
 
     def warm_start(self, wanted: Sequence[Choices], known: Sequence[Trial]) -> None:
@@ -172,8 +177,8 @@ class Search(JobQueue[EvaluationJob]):
             codes = np.array([encode(self._space.decisions, trial.choices) for trial in told])
             with error_context("the controller's estimate"):
                 means = self._controller.estimate(codes)  # may fit a model
-            pairs = () if means is None else zip(told, means, strict=True)
-            self._estimates = {trial.number: float(mean) for trial, mean in pairs}
+                pairs = () if means is None else zip(told, means, strict=True)
+                self._estimates = {trial.number: float(mean) for trial, mean in pairs}
         return self._estimates or {}
 
     def costs(self, network: Network) -> dict[str, float]:
@@ -236,6 +241,10 @@ class Search(JobQueue[EvaluationJob]):
             self._tell_duplicate(duplicate)
         self._on_trial(trial)
 
+    def release(self, work: EvaluationJob) -> None:
+        """Take back a trial that was cut off: the journal has its ask, and no tell."""
+        self._in_flight.discard(work.number)
+
     # -- inside -------------------------------------------------------------------------------
 
     def _has_room(self) -> bool:
@@ -253,8 +262,7 @@ class Search(JobQueue[EvaluationJob]):
             choices = dict(self._wanted.popleft())
             network = self._decode(choices)
             asked = self._note_ask(choices, network)
-            with error_context(f"the controller's replay of ask {number}"):
-                self._controller.replay(asked)
+            self._take_back(asked)
             return asked, network
         with error_context(f"the controller's ask {number}"):
             choices = dict(self._controller.ask(np.random.default_rng((self._seed, number))))
@@ -263,24 +271,25 @@ class Search(JobQueue[EvaluationJob]):
         return self._note_ask(choices, network), network
 
     def _note_ask(self, choices: Choices, network: Network) -> Asked:
-        asked = Asked(
-            number=len(self._asked),
-            choices=choices,
-            fingerprint=network.fingerprint,
-            duplicate_of=self._first.get(network.fingerprint),
-            seed=training_seed(self._seed, network.fingerprint),
-        )
+        asked = self._asked_of(choices, network)
         self._journal.append(ask_event(asked))
         _LOG.debug("trial %d proposed: %s", asked.number, asked.fingerprint)
         self._note(asked)
         return asked
 
+    def _asked_of(self, choices: Choices, network: Network) -> Asked:
+        """Return the next proposal, of these choices."""
+        fingerprint = network.fingerprint  # computed anew each time
+        return Asked(
+            number=len(self._asked),
+            choices=choices,
+            fingerprint=fingerprint,
+            duplicate_of=self._first.get(fingerprint),
+            seed=training_seed(self._seed, fingerprint),
+        )
+
     def _decode(self, choices: Choices) -> Network:
-        with error_context("the search space's decode"):
-            network = self._space.decode(choices)
-            if not isinstance(network, Network):
-                raise TypeError(f"{network!r} is no Architecture or TracedNetwork")
-        return network
+        return decode(self._space, choices)
 
     def _note(self, asked: Asked) -> None:
         self._asked.append(asked)
@@ -315,13 +324,10 @@ class Search(JobQueue[EvaluationJob]):
         self._tell(read_trial(asked, results, self._objective), sync=False)
 
     def _replay(self) -> None:
-        try:
-            self._replay_events()
-        except (LookupError, TypeError) as error:
-            raise RunFolderError(
-                f"the journal does not fit together: {describe_exception(error)}; it was "
-                "changed by something else than mnas-search"
-            ) from error
+        for number, event in enumerate(self._journal.events):
+            with journal_line(self._journal, number):
+                self._replay_event(event)
+        self._decoded.clear()
         for asked in self._asked:
             if asked.number in self._trials:
                 continue
@@ -332,47 +338,58 @@ class Search(JobQueue[EvaluationJob]):
             else:
                 self._waiting.setdefault(asked.duplicate_of, []).append(asked)
 
-    def _replay_events(self) -> None:
-        for event in self._journal.events:
-            if event["event"] == "warm start":
-                self._take_warm_start(event)
-            elif event["event"] == "ask":
-                asked = read_asked(event)
-                if asked.number != len(self._asked):
-                    raise RunFolderError(
-                        f"the journal asks trial {asked.number} after {len(self._asked) - 1}; "
-                        "it was changed by something else than mnas-search"
-                    )
-                self._note(asked)
-                if self._wanted:
-                    self._wanted.popleft()
-                repeated = asked.duplicate_of is not None
-                self._duplicates_in_a_row = self._duplicates_in_a_row + 1 if repeated else 0
-                self._controller.replay(asked)
-            elif event["event"] == "rung" and self._stopping is not None:
-                self._stopping.should_continue(event["trial"], event["rung"], event["reward"])
-            elif event["event"] == "tell":
-                trial = read_trial(self._asked[event["trial"]], event, self._objective)
-                self._keep(trial)
-                self._controller.replay(trial)
+    def _replay_event(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "warm start":
+            self._take_warm_start(event)
+        elif event["event"] == "ask":
+            asked = read_asked(event)
+            encode(self._space.decisions, asked.choices)
+            network = self._decoded[asked.number] = self._decode(asked.choices)
+            check_asked(asked, self._asked_of(asked.choices, network))
+            self._note(asked)
+            if self._wanted:
+                self._wanted.popleft()
+            repeated = asked.duplicate_of is not None
+            self._duplicates_in_a_row = self._duplicates_in_a_row + 1 if repeated else 0
+            self._take_back(asked)
+        elif event["event"] == "rung" and self._stopping is not None:
+            self._stopping.should_continue(event["trial"], event["rung"], event["reward"])
+        elif event["event"] == "tell":
+            trial = read_trial(self._asked[event["trial"]], event, self._objective)
+            if trial.number in self._trials:
+                raise UsageError(f"trial {trial.number} must be told once")
+            check_trial(trial, self._counts(trial), self._objective)
+            self._keep(trial)
+            self._take_back(trial)
+
+    def _take_back(self, event: Asked | Trial) -> None:
+        with error_context(f"the controller's replay of trial {event.number}"):
+            self._controller.replay(event)
+
+    def _counts(self, trial: Trial) -> dict[str, float]:
+        """Return the whole numbers among a trial's costs, counted anew; none for a traced network,
+        which would have to be built."""
+        if trial.duplicate_of is not None:
+            return dict(self._trials[trial.duplicate_of].costs)
+        network = self._decoded.pop(trial.number, None) or self._decode(trial.choices)
+        if not isinstance(network, Architecture):
+            return {}
+        costs = self._cost_model.costs(network)
+        return {name: cost for name, cost in costs.items() if isinstance(cost, int)}
 
     def _take_warm_start(self, event: Mapping[str, Any]) -> None:
         for results in event["known"]:
-            asked = Asked(
-                number=len(self._asked),
-                choices=results["choices"],
-                fingerprint=results["fingerprint"],
-                duplicate_of=None,
-                seed=training_seed(self._seed, results["fingerprint"]),
-            )
+            network = self._decode(results["choices"])
+            check_fingerprint(results["fingerprint"], network)
+            asked = self._asked_of(results["choices"], network)
             reward = None
             if results["status"] == "ok":  # under this run's target
                 reward = self._objective.reward_of(results["accuracy"], results)
             trial = read_trial(asked, {**results, "reward": reward}, self._objective)
+            check_trial(trial, self._counts(trial), self._objective)
             self._note(asked)
             self._warm.add(asked.number)
             self._keep(trial)
-            with error_context("the controller's replay of a warm start"):
-                self._controller.replay(asked)
-                self._controller.replay(trial)
+            self._take_back(asked)
+            self._take_back(trial)
         self._wanted.extend(event["wanted"])

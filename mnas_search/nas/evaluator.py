@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.architecture.traced_network import Network
+from mnas_search.common.checks import check_number, shown
+from mnas_search.common.errors import UsageError, error_context
 from mnas_search.nas.space.choices import Codes
 from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
 from mnas_search.nas.trial import Evaluation
@@ -35,6 +37,11 @@ class Resources:
 
     cpus: float = 1
     gpus: float | None = 0
+
+    def __post_init__(self) -> None:
+        check_number("cpus", self.cpus, "[0, inf)")
+        if self.gpus is not None:
+            check_number("gpus", self.gpus, "[0, inf)")
 
 
 class Evaluator(ABC):
@@ -257,30 +264,82 @@ class SupportsSpace(Protocol):
 
 def for_space(evaluator: Evaluator, space: SearchSpace) -> Evaluator:
     """Return the evaluator for the networks of a space; one for any networks as it is."""
-    return evaluator.for_space(space) if isinstance(evaluator, SupportsSpace) else evaluator
+    if not isinstance(evaluator, SupportsSpace):
+        return evaluator
+    with error_context("the evaluator's for_space"):
+        return _checked("for_space", evaluator.for_space(space))
 
 
 def check_space(evaluator: Evaluator, space: SearchSpace) -> None:
     """Raise `UsageError` for a space that the evaluator knows it cannot rank."""
     if isinstance(evaluator, SupportsSpaceCheck):
-        evaluator.check_space(space)
+        with error_context("the evaluator's check_space"):
+            evaluator.check_space(space)
+
+
+def with_test_split(evaluator: Evaluator) -> Evaluator | None:
+    """Return the evaluator that measures on the test split too; None where there is none."""
+    if not isinstance(evaluator, SupportsTestSplit):
+        return None
+    with error_context("the evaluator's with_test_split"):
+        found = evaluator.with_test_split()
+    return None if found is None else _checked("with_test_split", found)
+
+
+def independent_pair(evaluator: Evaluator) -> tuple[Evaluator, Evaluator] | None:
+    """Return two evaluators that err independently; None where it cannot be divided."""
+    if not isinstance(evaluator, SupportsIndependentPair):
+        return None
+    with error_context("the evaluator's independent_pair"):
+        if (pair := evaluator.independent_pair()) is None:
+            return None
+        one, other = pair
+    return _checked("independent_pair", one), _checked("independent_pair", other)
 
 
 def is_noisy(evaluator: Evaluator) -> bool:
     """Return whether another seed could give another accuracy."""
-    return evaluator.noisy if isinstance(evaluator, SupportsNoise) else True
+    with error_context("the evaluator's noisy"):
+        return bool(evaluator.noisy) if isinstance(evaluator, SupportsNoise) else True
 
 
 def validation_images(evaluator: Evaluator) -> int | None:
     """Return the number of images that accuracies are counted on; None where it is not known."""
-    if isinstance(evaluator, SupportsValidationImages):
-        return evaluator.validation_images
+    with error_context("the evaluator's validation_images"):
+        if isinstance(evaluator, SupportsValidationImages):
+            return int(evaluator.validation_images)
     return None
 
 
 def caveats_of(evaluator: Evaluator, network: Network) -> tuple[str, ...]:
     """Return sentences to print beside the accuracies of a run whose best is `network`."""
-    return evaluator.caveats(network) if isinstance(evaluator, SupportsCaveats) else ()
+    with error_context("the evaluator's caveats"):
+        found = evaluator.caveats(network) if isinstance(evaluator, SupportsCaveats) else ()
+        return tuple(map(str, found))
+
+
+def label_of(evaluator: Evaluator) -> str | None:
+    """Return what the accuracies are, as an axis names them; None where it is not known."""
+    with error_context("the evaluator's label"):
+        return (isinstance(evaluator, SupportsLabel) and str(evaluator.label)) or None
+
+
+def check_evaluator(evaluator: Evaluator) -> Evaluator:
+    """Return the evaluator; refuse one whose `resources` are none."""
+    with error_context("the evaluator's resources"):
+        found: object = evaluator.resources
+    if found is not None and not isinstance(found, Resources):
+        raise UsageError(
+            "the evaluator's resources must be mnas_search.Resources(cpus=..., gpus=...) or None, "
+            f"got {shown(found)}"
+        )
+    return evaluator
+
+
+def _checked(what: str, evaluator: object) -> Evaluator:
+    if not isinstance(evaluator, Evaluator):
+        raise UsageError(f"the evaluator's {what} must give an Evaluator, got {shown(evaluator)}")
+    return check_evaluator(evaluator)
 
 
 class Profiler(ABC):

@@ -1,15 +1,19 @@
 """Trials as events of a journal, and back; an event holds a trial's costs flat."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from mnas_search.architecture.cost.metrics import METRICS
+from mnas_search.architecture.traced_network import Network
+from mnas_search.common.errors import UsageError
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.choices import Choices
 from mnas_search.nas.space.cost_model import Costs
 from mnas_search.nas.trial import Asked, Evaluation, Failure, Stopped, Trial
 
+_ROUNDING = 1e-9  # powers differ in their last digit between machines
 _RESULTS = ("status", "accuracy", "reward", "seconds", "error", "rung")
 
 
@@ -31,6 +35,41 @@ def read_asked(event: Mapping[str, Any]) -> Asked:
     """Return a proposal from its event."""
     names = ("choices", "fingerprint", "duplicate_of", "seed")
     return Asked(number=event["trial"], **{name: event[name] for name in names})
+
+
+def check_asked(asked: Asked, expected: Asked) -> None:
+    """Raise `UsageError` for a journalled proposal that is not the one of its choices."""
+    for name in ("number", "fingerprint", "duplicate_of", "seed"):
+        given, own = getattr(asked, name), getattr(expected, name)
+        if given != own:
+            raise UsageError(f"{name} of trial {expected.number} must be {own!r}, got {given!r}")
+
+
+def check_fingerprint(fingerprint: str, network: Network) -> None:
+    """Raise `UsageError` for a journalled fingerprint that is not the network's."""
+    if fingerprint != network.fingerprint:
+        raise UsageError(f"fingerprint must be {network.fingerprint!r}, got {fingerprint!r}")
+
+
+def check_trial(trial: Trial, costs: Costs, objective: Objective) -> None:
+    """Raise `UsageError` for a journalled trial whose counts are not its network's, or whose
+    reward is not that of its accuracy.
+
+    Args:
+        costs: of the network, counted anew, by name.
+    """
+    for name, own in costs.items():
+        if trial.costs.get(name) != own:
+            got = trial.costs.get(name)
+            raise UsageError(f"{name} of trial {trial.number} must be {own}, got {got}")
+    if trial.status != "ok":
+        return
+    if trial.accuracy is None or trial.reward is None:
+        name = "accuracy" if trial.accuracy is None else "reward"
+        raise UsageError(f"{name} of trial {trial.number} must be a number: the trial is ok")
+    own = objective.reward_of(trial.accuracy, trial.costs)
+    if not math.isclose(own, trial.reward, rel_tol=_ROUNDING):
+        raise UsageError(f"reward of trial {trial.number} must be {own}, got {trial.reward}")
 
 
 def outcome_results(

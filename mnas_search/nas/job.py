@@ -6,18 +6,23 @@ it owns all bookkeeping.
 """
 
 import contextlib
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar, final
+from typing import Generic, TextIO, TypeVar, final
 
 from mnas_search.architecture.traced_network import Network
-from mnas_search.common.errors import MnasSearchError, single_line
+from mnas_search.common.checks import shown
+from mnas_search.common.errors import MnasSearchError, WorkFailed, describe_failure, shorten
+from mnas_search.common.processes.alarm import TimedOut, interrupted_after
 from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.trial import Evaluation, Failure, Stopped
 
 Outcome = Evaluation | Failure | Stopped
+TIMED_OUT = Failure(reason="timed out")  # unlike other failures, never tried again
+_MAX_REASON = 300  # characters
 
 
 @final
@@ -89,6 +94,11 @@ class JobQueue(ABC, Generic[AnyJob]):
     def record(self, job: AnyJob, outcome: Outcome, seconds: float) -> None:
         """Take the outcome of a job and the seconds it took."""
 
+    def release(self, job: AnyJob) -> None:
+        """Take back a job that the end of the time cut off; a later session does it. Override
+        where the time may end."""
+        raise WorkFailed(f"{job} was cut off")
+
     @property
     @abstractmethod
     def finished(self) -> bool:
@@ -116,6 +126,9 @@ class SequentialQueue(JobQueue[AnyJob]):
 
     def record(self, job: AnyJob, outcome: Outcome, seconds: float) -> None:
         self._queues[0].record(job, outcome, seconds)
+
+    def release(self, job: AnyJob) -> None:
+        self._queues[0].release(job)
 
     @property
     def finished(self) -> bool:
@@ -156,6 +169,9 @@ class TimedQueue(JobQueue[AnyJob]):
         self.busy += seconds
         self._last = time.monotonic()
 
+    def release(self, job: AnyJob) -> None:
+        self._queue.release(job)
+
     @property
     def finished(self) -> bool:
         return self._queue.finished
@@ -165,18 +181,29 @@ class TimedQueue(JobQueue[AnyJob]):
 class Measurement:
     """One job under way, rung by rung. An error becomes a `Failure` with its reason, and ends it.
 
+    Args:
+        limit: seconds after which the job has timed out (see `interrupted_after`).
+        stuck: gets the place in the code where the process has to be ended for that.
+
     Attributes:
         rung: what was measured at the current rung; None at the end.
         outcome: of the end.
         seconds: spent so far.
     """
 
-    def __init__(self, evaluators: Evaluator | EvaluatorPool, job: Job) -> None:
+    def __init__(
+        self,
+        evaluators: Evaluator | EvaluatorPool,
+        job: Job,
+        limit: float = math.inf,
+        stuck: TextIO | None = None,
+    ) -> None:
         if isinstance(evaluators, Evaluator):
             evaluators = EvaluatorPool((evaluators,))
         self.rung: Evaluation | None = None
         self.outcome: Outcome = Failure(reason="the evaluator gave no evaluation")
         self.seconds = 0.0
+        self._limit, self._stuck = limit, stuck
         self._evaluations = self._begun(evaluators, job)
 
     def advance(self) -> None:
@@ -184,22 +211,28 @@ class Measurement:
         start = time.perf_counter()
         self.rung = None
         try:
-            for evaluation in self._evaluations:
-                self.outcome = check(evaluation)
-                if isinstance(self.outcome, Failure):
-                    self._evaluations.close()
-                elif self.outcome.rung is not None:
-                    self.rung = self.outcome
-                    break
+            with interrupted_after(self._limit - self.seconds, self._stuck):
+                self._advance()
+        except TimedOut:
+            self.outcome, self.rung = TIMED_OUT, None
         except MnasSearchError:
             raise  # wrong usage (a network that the evaluator cannot take) concerns the whole run
         except MemoryError:
             self.outcome = Failure(reason="out of memory")
         except (Exception, SystemExit) as error:
-            first = str(error).splitlines()[:1]
-            reason = single_line(f"{type(error).__name__}: {''.join(first)}")[:300]
-            self.outcome = Failure(reason=reason)
+            self.outcome = Failure(reason=shorten(describe_failure(error), _MAX_REASON))
         self.seconds += time.perf_counter() - start
+
+    def _advance(self) -> None:
+        for evaluation in self._evaluations:
+            if not isinstance(evaluation, Evaluation):
+                raise TypeError(f"evaluate must yield Evaluation, got {shown(evaluation)}")
+            self.outcome = check(evaluation)
+            if isinstance(self.outcome, Failure):
+                self._evaluations.close()
+            elif self.outcome.rung is not None:
+                self.rung = self.outcome
+                break
 
     def stop(self) -> None:
         """Stop at the current rung."""
@@ -217,9 +250,12 @@ def measure(
     evaluators: Evaluator | EvaluatorPool,
     job: AnyJob,
     should_continue: Callable[[AnyJob, Evaluation, float], bool] = lambda *rung: True,
+    limit: float = math.inf,
+    stuck: TextIO | None = None,
 ) -> tuple[Outcome, float]:
-    """Return a job's outcome and the seconds spent; `should_continue` is asked at every rung."""
-    measurement = Measurement(evaluators, job)
+    """Return a job's outcome and the seconds spent; `should_continue` is asked at every rung. For
+    `limit` and `stuck` see `Measurement`."""
+    measurement = Measurement(evaluators, job, limit, stuck)
     measurement.advance()
     while measurement.rung is not None:
         if should_continue(job, measurement.rung, measurement.seconds):
@@ -235,4 +271,8 @@ def check(evaluation: Evaluation) -> Evaluation | Failure:
     if not 0 <= accuracy <= 1:
         return Failure(reason=f"accuracy must be a fraction from 0 to 1, got {accuracy:g}")
     rung = None if evaluation.rung is None else int(evaluation.rung)
-    return replace(evaluation, accuracy=accuracy, rung=rung)
+    std = None if evaluation.std is None else float(evaluation.std)
+    info = evaluation.info
+    if info and info.get("test") is not None:
+        info = {**info, "test": float(info["test"])}
+    return replace(evaluation, accuracy=accuracy, rung=rung, std=std, info=info)

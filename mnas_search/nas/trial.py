@@ -10,7 +10,7 @@ from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.choices import Choices
 from mnas_search.nas.space.cost_model import Costs
 
-_LARGEST = 1e300  # that arithmetic can still work with
+MAX_NUMBER = 1e300  # that arithmetic can still work with
 
 Status = Literal["ok", "failed", "stopped"]
 
@@ -103,16 +103,16 @@ class Trial:
         for name in {"macs": None, "params": None, **self.costs}:
             kind, expected = (Real, "a number") if name == "latency" else (Integral, "an integer")
             value = self.costs.get(name)
-            if not (isinstance(value, kind) and 0 <= value < _LARGEST):
+            if not (isinstance(value, kind) and 0 <= value < MAX_NUMBER):
                 self._refuse(name, value, f"{expected} of at least 0")
-        if not (isinstance(self.seconds, int | float) and 0 <= self.seconds < _LARGEST):
+        if not (isinstance(self.seconds, int | float) and 0 <= self.seconds < MAX_NUMBER):
             self._refuse("seconds", self.seconds, "a number of at least 0")
         if self.error is not None and not isinstance(self.error, str):
             self._refuse("error", self.error, "text")
         # One NaN that is learnt from would spoil every later proposal of a model.
         for name, value, low, high in (
             ("accuracy", self.accuracy, 0, 1),
-            ("reward", self.reward, -_LARGEST, _LARGEST),
+            ("reward", self.reward, -MAX_NUMBER, MAX_NUMBER),
         ):
             number = isinstance(value, int | float) and low <= value <= high
             if value is not None and not number:

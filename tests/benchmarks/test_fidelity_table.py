@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import kendalltau
 
 from mnas_search.benchmarks.fidelity import running
@@ -13,11 +14,14 @@ from mnas_search.benchmarks.fidelity.agreement import Judge, Predictions
 from mnas_search.benchmarks.fidelity.macro import recorded
 from mnas_search.benchmarks.fidelity.phases import controls, members, training_recipe
 from mnas_search.benchmarks.fidelity.place import Place
-from mnas_search.benchmarks.fidelity.predictors import of_readings
-from mnas_search.benchmarks.fidelity.settings import SCORES, Settings, confirm_settings
+from mnas_search.benchmarks.fidelity.predictor import of_readings
+from mnas_search.benchmarks.fidelity.settings import MACRO, SCORES, Settings, confirm_settings
+from mnas_search.benchmarks.fidelity.short_trainings import stopped_early
 from mnas_search.benchmarks.fidelity.store import JOURNAL, Store
 from mnas_search.benchmarks.fidelity.subject import make_subject
+from mnas_search.benchmarks.fidelity.supernets import SupernetReading, SupernetTraining
 from mnas_search.benchmarks.fidelity.tasks import Scoring
+from mnas_search.benchmarks.fidelity.tuning import tuned
 from mnas_search.benchmarks.ranking import scores
 from mnas_search.common.errors import UsageError
 
@@ -32,6 +36,7 @@ SMALL = Settings(
     budgets=(0.3, 0.6),
     supernets=2,
     images=40,
+    tuned=2,
     told=(4,),
     total=20.0,
     draws=2,
@@ -220,6 +225,18 @@ def test_a_kept_result_is_not_computed_again(tmp_path):
     assert [json.loads(line)["task"] for line in lines[:1]] == [task.key]
 
 
+def test_parts_have_readings_of_their_own_and_share_supernets(tmp_path):
+    trained = SupernetTraining(recipe="", steps=1, member=0)
+    own = [Scoring(score="snip", network=3), SupernetReading(training=trained, chunk=0)]
+    with Store(tmp_path, "choose") as store:
+        for task in (trained, *own):
+            store._keep(task, {"seconds": 1.0})
+        assert store.results([trained, *own]) is not None
+    with Store(tmp_path, "confirm") as store:
+        assert store.result(trained) == {"seconds": 1.0}
+        assert [store.result(task) for task in own] == [None, None]
+
+
 def test_other_data_are_refused(tmp_path):
     with Store(tmp_path) as store:
         store.check_data("one")
@@ -264,7 +281,7 @@ def test_counts_need_no_data(tmp_path):
     assert rows["no prior", "recorded"]["trainings"] == 4
     assert rows["no prior", "recorded"]["tau"] != rows["no prior, no blocks", "recorded"]["tau"]
     assert rows["another training", "alone"]["tau"][0] > 0.85
-    text = (tmp_path / "choose" / "fidelity.md").read_text()
+    text = (tmp_path / MACRO / "choose" / "fidelity.md").read_text()
     assert "98 % of the variance" in text
     with pytest.raises(UsageError, match="all but counts requires --data"):
         running.run(data=None, results=tmp_path, settings=SMALL)
@@ -279,7 +296,7 @@ def test_accuracies_of_confirm_stay_unread(tmp_path, monkeypatch):
     )
     assert (asked, outcome.records, outcome.files) == ([], [], ())
     assert "--open-confirm" in notes[-1]
-    with pytest.raises(UsageError, match="--open-confirm requires all readings, got 1,6"):
+    with pytest.raises(UsageError, match="--open-confirm requires all readings, got 1,5"):
         running.run(data=None, results=tmp_path, settings=None, open_confirm=True)
     assert asked == []
 
@@ -306,6 +323,43 @@ def test_wrong_usage_is_one_line(run_cli, tmp_path):
         assert says in err
 
 
+# Short trainings
+
+
+def test_early_stopping_leaves_what_the_total_pays_for():
+    """Six trainings of nine epochs and 9 s: the first continues at each rung, the second stops at
+    the first one, the third passes; then 18.5 s are spent."""
+    curves = [(0.3, 0.4, 0.5), (0.2, 0.9, 0.9), (0.4, 0.5, 0.6), (0.5, 0.5, 0.5), *[(0, 0, 0)] * 2]
+    results = [
+        {"accuracy": end, "rungs": [(3, middle), (1, begin)], "epochs": 9, "seconds": 9.0}
+        for begin, middle, end in curves
+    ]
+    values, seconds = stopped_early(results, total=18.5)
+    assert values[:3] == [2.5, 0.2, 2.6]
+    assert seconds == 9 + 1 + 9
+    assert np.isnan(values[3:]).all()
+    assert stopped_early(results, total=1e9)[0][3] == 2.5
+
+
+def test_a_slice_learns(tmp_path):
+    """More steps from a slice lower its loss on the images that are read; no step leaves the
+    network its slice."""
+    here = place(tmp_path)
+    training = SupernetTraining(recipe=SMALL.supernet, steps=0, member=0)
+    supernet, images = training.load(here), training.trained(here)
+    pixels, labels = training.images(here)
+    network = here.subject().architecture(0)
+    losses = []
+    for steps in (0, 40):
+        with torch.inference_mode():
+            logits = supernet.logits(network, pixels)
+        own = tuned(supernet, network, images, steps)(pixels).detach()
+        losses.append(float(torch.nn.functional.cross_entropy(own, labels)))
+        if not steps:
+            torch.testing.assert_close(own, logits)
+    assert losses[1] < 0.8 * losses[0]
+
+
 # Whole tables
 
 
@@ -327,13 +381,13 @@ def test_a_table_that_was_interrupted_is_finished(tmp_path):
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             running.run(**arguments, note=interrupt)
-    before = (tmp_path / "choose" / JOURNAL).read_text()
+    before = (tmp_path / MACRO / JOURNAL).read_text()
     outcome = running.run(**arguments, note=seen.append)
     assert outcome.failures == ()
-    assert (tmp_path / "choose" / JOURNAL).read_text().startswith(before)
-    events = map(json.loads, (tmp_path / "choose" / JOURNAL).read_text().splitlines())
+    assert (tmp_path / MACRO / JOURNAL).read_text().startswith(before)
+    events = map(json.loads, (tmp_path / MACRO / JOURNAL).read_text().splitlines())
     tasks = [event["task"] for event in events if event["event"] == "reading"]
-    assert len(tasks) == len(set(tasks)) == 22
+    assert len(tasks) == len(set(tasks)) == 23
     assert {
         ("snip", "alone", 0),
         ("params+snip", "prior", 0),
@@ -343,6 +397,8 @@ def test_a_table_that_was_interrupted_is_finished(tmp_path):
         ("2 x 0.3 s", "recorded", 4),
         ("2 x 0.3 s", "0.5 s each", 4),
         ("untrained", "prior", 0),
+        ("slices, 2 steps more", "alone", 0),
+        ("asha, up to 0.5 s each", "alone", 0),
         ("random labels", "alone", 0),
     } <= rows_of(outcome).keys()
     again = running.run(**arguments, report_only=True)

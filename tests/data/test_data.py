@@ -288,6 +288,7 @@ def test_what_lies_about_in_a_folder(tmp_path):
         "1 images lie in subfolders of their class folder",
         "1 images lie outside the class folders and are skipped",
         "2 files are not images by their names and are skipped: .txt, .heic",
+        "2 hidden or service files and folders are passed over: .hidden.png, .thumbnails",
     ]
 
 
@@ -426,18 +427,21 @@ def test_a_cut_does_not_follow_the_order_of_files():
         assert where.min() < 20 and where.max() > 80
 
 
-def test_classes_that_are_never_trained_or_have_no_images():
-    images = np.zeros((4, 2, 2, 3), np.uint8)
+def test_classes_that_are_not_trained_or_not_measured():
+    images = np.arange(4 * 12, dtype=np.uint8).reshape(4, 2, 2, 3)
     given = {
         "train": (images, np.array([0, 0, 1, 1])),
-        "validation": (images[:1], np.array([2])),
-        "test": (images[:1], np.array([1])),
+        "validation": (images[:1] + 100, np.array([1])),
+        "test": (images[:2] + 200, np.array([1, 0])),
     }
     dataset = assemble("x", given, class_names=["a", "b", "c", "d"])
     assert dataset.notes == (
         "2 of 4 classes have no training images: c, d",
-        "1 classes are in validation or test but not in train: c",
+        "1 classes have no images in validation: a",
     )
+    wrong = {**given, "test": (images[:2] + 200, np.array([2, 0]))}
+    with pytest.raises(UsageError, match=r"^test of data 'x' must have only classes of train"):
+        assemble("x", wrong, class_names=["a", "b", "c", "d"])
     with pytest.raises(UsageError, match="data 'x' must have a train split, got test"):
         assemble("x", {"test": given["test"]})
     with pytest.raises(
@@ -602,9 +606,18 @@ NOT_NPZ = {
     "negative": ({"labels": np.array([0, 1, 0, -1])}, "must be 0 or more, got -1"),
     "huge": (
         {"labels": np.array([0, 1, 0, 10**12])},
-        "must be below its 4 images, got 1000000000000",
+        "must be 0 or more and below its 4 images, got 1000000000000",
     ),
-    "unnamed": ({"class_names": ["a"]}, "must be below its 1 class names, got 1"),
+    "unnamed": ({"class_names": ["a"]}, "must be 0 or more and below its 1 classes, got 1"),
+    "2**63": (
+        {"labels": np.array([0, 1, 0, 2**63], np.uint64)},
+        "below its 4 images, got 9223372036854775808",
+    ),
+    "float labels, with fractions": (
+        {"labels": np.array([0, 1.5, 0, 1])},
+        "must be integers [4] or [4, 1], got float64 [4]",
+    ),
+    "booleans": ({"labels": np.array([True, False] * 2)}, "[4] or [4, 1], got bool [4]"),
     "something else": ({"extra": np.zeros(3)}, "optionally class_names, got extra"),
     "half": ({"labels": None}, "must hold both images and labels, got one"),
     "two": ({"train_images": noise(4, 3, 3)}, "optionally class_names, got train twice"),
@@ -752,11 +765,13 @@ def decoded(monkeypatch):
     """Counts decoded images; the real decoder does the work."""
     count = []
 
-    def counting(encoded, side):
-        count.append(encoded)
-        return decode_one(encoded, side)
+    to_pixels = decode.to_pixels
 
-    monkeypatch.setattr(decode, "decode", counting)
+    def counting(image, side):
+        count.append(image)
+        return to_pixels(image, side)
+
+    monkeypatch.setattr(decode, "to_pixels", counting)
     return count
 
 
@@ -882,7 +897,7 @@ def learnable(root, count=20):
     for split in ("train", "test"):
         for called, level in (("dark", 40), ("light", 200)):
             for number in range(count):
-                shade = level + number
+                shade = level + number + (20 if split == "test" else 0)
                 save(root / split / called / f"{number}.png", (shade, shade, shade))
     return root
 

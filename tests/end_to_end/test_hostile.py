@@ -32,7 +32,7 @@ from mnas_search.common.errors import (
     shorten,
     single_line,
 )
-from mnas_search.common.files import atomic_directory
+from mnas_search.common.files import atomic_directory, read_json
 from mnas_search.experiments.training import checkpoints
 from mnas_search.export.base import Origin
 from mnas_search.networks import build
@@ -449,7 +449,7 @@ def test_evaluate_reads_ordinary_files(run_cli, tmp_path, within_seconds):
     ids=range(7),
 )
 def test_a_configuration_of_other_types(name, value, folder, run_cli):
-    config = json.loads((folder / "config.json").read_text())
+    config = read_json(folder / "config.json")
     config["config"][name] = value
     (folder / "config.json").write_text(json.dumps(config))
     for command in ("resume", "report"):
@@ -476,6 +476,8 @@ def test_trials_of_other_types(name, value, folder, run_cli, tmp_path):
     events = [json.loads(x) for x in (folder / "journal.jsonl").read_text().splitlines()]
     tell = next(event for event in events if event["event"] == "tell")
     tell[name] = value
+    for event in events:  # of an earlier version
+        del event["checksum"]
     text = "".join(json.dumps(event) + "\n" for event in events)
     (folder / "journal.jsonl").write_text(text)
     refused(run_cli("report", folder))
@@ -487,7 +489,7 @@ def test_a_training_s_configuration_of_other_types(run_cli, tmp_path):
     folder = tmp_path / "training"
     train = ("train", SMALL.block_string, "--data", "digits", "--resolution", 8, "--epochs", 1)
     assert run_cli(*train, "--output", folder)[0] == 0
-    written = json.loads((folder / "config.json").read_text())
+    written = read_json(folder / "config.json")
     values = {
         "data": [3, []],
         "epochs": [None, 1.5],
@@ -509,6 +511,30 @@ def test_a_link_that_leads_to_itself(run_cli, tmp_path):
     (tmp_path / "w.pt").symlink_to("w.pt")
     command = ("train", SMALL.block_string, "--data", "digits", "--init", tmp_path / "w.pt")
     assert "w.pt'" in refused(run_cli(*command))
+
+
+# -- links in a folder that was handed over ------------------------------------------------------
+
+
+def test_links_of_a_run_s_folder_are_not_written_through(folder, run_cli, tmp_path):
+    victim, elsewhere = tmp_path / "victim", tmp_path / "elsewhere"
+    victim.write_text("mine")
+    elsewhere.mkdir()
+    for name in (".report.html.tmp", ".best.json.tmp"):
+        (folder / name).symlink_to(victim)
+    (folder / "report.html").unlink()
+    (folder / "report.html").symlink_to(victim)
+    assert run_cli("report", folder)[0] == 0
+    assert not (folder / "report.html").is_symlink()
+    for name in ("export", "family"):
+        shutil.rmtree(folder / name)
+        (folder / name).symlink_to(elsewhere)
+        assert f"{name}' must be a folder, got a link to" in refused(run_cli("resume", folder))
+        (folder / name).unlink()
+    (folder / "journal.jsonl").unlink()
+    (folder / "journal.jsonl").symlink_to(victim)
+    assert "must be a file, got a link to" in refused(run_cli("resume", folder))
+    assert victim.read_text() == "mine" and not list(elsewhere.iterdir())
 
 
 # -- exports whole or not at all -----------------------------------------------------------------

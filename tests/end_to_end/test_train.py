@@ -21,7 +21,9 @@ from runs import PATIENCE
 from safetensors.torch import save_file
 
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import UsageError, WorkFailed
+from mnas_search.common.checksums import checked
+from mnas_search.common.errors import RunFolderError, UsageError, WorkFailed
+from mnas_search.common.files import read_json
 from mnas_search.common.machine import one_thread
 from mnas_search.data import digits
 from mnas_search.data.preprocessing import Preprocessing
@@ -113,8 +115,9 @@ def test_the_command_and_what_the_folder_holds(whole, tmp_path, run_cli, monkeyp
     folder = Path("trainings/network-1")
     assert err.startswith(f"training folder: {folder}\n")
     report = json.loads(out)
-    assert (report["name"], report["epochs"], report["folder"]) == (NETWORK, 4, str(folder))
-    assert json.loads((folder / "result.json").read_text()) == report
+    found = report["name"], report["epochs"], report["folder"]
+    assert found == (NETWORK, 4, str(tmp_path / folder))
+    assert read_json(folder / "result.json") == report
     lines = untimed(folder)
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     assert report["accuracy"] == max(line["top1"] for line in lines) > 0.15  # chance is 0.1
@@ -161,7 +164,7 @@ def test_the_command_and_what_the_folder_holds(whole, tmp_path, run_cli, monkeyp
 def test_a_training_that_has_ended_is_neither_trained_nor_tested_again(whole, run_cli):
     before = contents(whole)
     code, out, err = run_cli(*command(whole, format="json"))
-    assert (code, json.loads(out)) == (0, json.loads(before["result.json"]))
+    assert (code, json.loads(out)) == (0, checked(json.loads(before["result.json"])))
     code, out, err = run_cli("resume", whole)
     assert code == 0
     assert "test                    top-1" in out
@@ -737,3 +740,22 @@ def test_two_ray_workers_and_a_resume_by_one_process(tmp_path):
     done = subprocess.run([*COMMAND, *wild], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: epoch 1: the training loss is nan")
+
+
+def test_a_best_checkpoint_that_is_damaged_is_written_again_or_refused(small, tmp_path):
+    train_epochs(small, tmp_path, device="cpu")
+    last = checkpoints.read(tmp_path / checkpoints.LAST)
+    assert last is not None
+    best = checkpoints.best(last.history)
+    spoiled(tmp_path / checkpoints.BEST)
+    if best.epoch == last.history[-1].epoch:
+        assert "is written again" in str(checkpoints.recover(tmp_path)[1])
+    # An epoch later, nothing else has its weights.
+    later = replace(last.history[-1], epoch=best.epoch + 1, top1=best.top1 - 0.01)
+    history = (*last.history[: best.epoch], later)
+    checkpoints.save(tmp_path, replace(last, history=history))
+    spoiled(tmp_path / checkpoints.BEST)
+    with pytest.raises(RunFolderError, match=f"the weights of epoch {best.epoch}, the best one"):
+        checkpoints.recover(tmp_path)
+    (tmp_path / checkpoints.BEST).unlink()
+    assert checkpoints.recover(tmp_path) == (checkpoints.read(tmp_path / checkpoints.LAST), None)

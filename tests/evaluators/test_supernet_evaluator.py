@@ -110,6 +110,16 @@ def test_images_are_at_most_as_large_as_the_deployment_and_32_pixels():
     assert SupernetReadings(proxy="resolution=12").recipe.resolution == 12
 
 
+def test_a_damaged_supernet_is_trained_again_to_the_same(cache):
+    before = reading(made())
+    (file,) = cache.glob("*.pt")
+    whole = file.read_bytes()
+    for damaged in (whole[: len(whole) // 3], whole[:-5_000] + bytes(100) + whole[-4_900:]):
+        file.write_bytes(damaged)
+        assert reading(made()) == before
+        assert file.stat().st_size == len(whole)
+
+
 def test_a_lock_is_waited_for(tmp_path):
     order = []
 

@@ -6,10 +6,17 @@ from dataclasses import fields
 import pytest
 
 from mnas_search import search
-from mnas_search.common.errors import RunFolderError, UsageError
+from mnas_search.common.errors import DamagedFile, RunFolderError, UsageError
+from mnas_search.common.files import read_json, write_json
 from mnas_search.common.folders import FORMAT, read_record, read_training
 from mnas_search.experiments.experiment import Experiment, ExperimentKind
+from mnas_search.experiments.fit.session import PLAN, read_plan
 from mnas_search.experiments.search.options import RunConfig, RunOptions, run_options
+from mnas_search.experiments.search.recommendation import (
+    Recommendation,
+    read_recommended,
+    write_recommended,
+)
 
 KIND = ExperimentKind(command="toy", noun="toy", parent="toys", may_grow=("trials", "proxies"))
 CONFIG = {"seed": 0, "trials": 4, "proxies": ["a"], "workers": 2, "data_sha256": "1" * 64}
@@ -19,7 +26,7 @@ def test_an_experiment_is_made_and_resumed_with_larger_budgets(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     experiment = Experiment(KIND, None)
     folder = experiment.make(CONFIG, "stem", {"beside.txt": "text"})
-    assert str(folder) == "toys/stem-1" and (folder / "beside.txt").read_text() == "text"
+    assert folder == tmp_path / "toys" / "stem-1" and (folder / "beside.txt").read_text() == "text"
     with experiment.session(CONFIG) as journal:
         journal.append({"event": "first"})
         with pytest.raises(RunFolderError, match="in use"), experiment.session(CONFIG):
@@ -36,10 +43,10 @@ def test_an_experiment_is_made_and_resumed_with_larger_budgets(tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"seed": 1}, "seed must be 0 to resume the toy 'toys/stem-1', got 1"),
+        ({"seed": 1}, "toys/stem-1', got 1"),
         ({"trials": 3}, "trials must be 4 or more to resume"),
         ({"proxies": ["b"]}, "proxies must be ['a'] or more"),
-        ({"data_sha256": "2" * 64}, "'data' has changed since the toy 'toys/stem-1' began"),
+        ({"data_sha256": "2" * 64}, "'data' has changed since the toy '"),
     ],
 )
 def test_another_configuration_is_refused_by_name(tmp_path, monkeypatch, change, says):
@@ -57,7 +64,7 @@ def test_a_folder_of_another_command_or_a_later_format_is_refused_in_one_line(tm
     other = ExperimentKind(command="other", noun="other", parent="others")
     with pytest.raises(RunFolderError, match="holds a `toy`, not a `other`"):
         Experiment(other, folder)
-    value = json.loads((folder / "config.json").read_text())
+    value = read_json(folder / "config.json")
     (folder / "config.json").write_text(json.dumps({**value, "format": FORMAT + 1}))
     with pytest.raises(RunFolderError, match=f"1 or {FORMAT}, got {FORMAT + 1}: the folder"):
         Experiment(KIND, folder)
@@ -113,3 +120,24 @@ def test_quantities_are_numbers_or_texts():
         search("400M", lite="no")
     with pytest.raises(UsageError, match="trials must be a whole number of 1 or more, got '48'"):
         search("400M", trials="48")
+
+
+def test_damaged_files_of_experiments_are_refused_and_not_passed_over(tmp_path):
+    """Files of others that cannot be read may count as missing; ours must not."""
+    folder = Experiment(KIND, tmp_path / "toy").make(CONFIG, "")
+    plan = write_json(folder / PLAN, {"trials": 24})
+    best = write_recommended(
+        Recommendation(name="a", source="winner", architecture=None, validation=0.5), folder
+    )
+    for file, read in (
+        (folder / "config.json", read_record),
+        (folder / "config.json", read_training),
+        (plan, read_plan),
+        (best, read_recommended),
+        (folder / "config.json", lambda folder: Experiment(KIND, folder)),
+    ):
+        whole = file.read_text()
+        file.write_text(whole.replace("0.5", "0.9").replace("24", "25").replace('": 4', '": 5'))
+        with pytest.raises(DamagedFile, match=f"{file.name}' is damaged or was edited"):
+            read(folder)
+        file.write_text(whole)

@@ -286,7 +286,7 @@ def test_new_folders_are_named_after_the_data_and_numbered(tmp_path, monkeypatch
         if data is not None:
             Path(data).mkdir()
         done = study(wanted("noise=1", data=data, architectures=4))
-        assert done.folder == Path("fidelity") / name
+        assert done.folder == tmp_path / "fidelity" / name
 
 
 def test_a_changed_file_is_refused(tmp_path, run_cli):

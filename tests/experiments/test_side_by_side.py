@@ -9,6 +9,7 @@ import pytest
 from pages import Checked
 
 import mnas_search
+from mnas_search.common.files import read_json
 from mnas_search.experiments.search.recommendation import Recommendation, write_recommended
 from mnas_search.testing import ToySpace
 
@@ -43,7 +44,7 @@ def runs(tmp_path_factory):
 
 def test_runs_that_differ_in_their_seed_alone_are_one_setting(runs, run_cli):
     parent, found = runs
-    older = json.loads((parent / "two" / "config.json").read_text())
+    older = read_json(parent / "two" / "config.json")
     assert older["config"].pop("lite") is False  # an option that older runs lack
     (parent / "two" / "config.json").write_text(json.dumps(older))
     code, out, _ = run_cli(

@@ -23,6 +23,7 @@ from mnas_search.architecture.scaling import scale, widest
 from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
 from mnas_search.common.errors import UsageError, WorkFailed
+from mnas_search.common.files import read_json
 from mnas_search.common.units import parse_bytes
 from mnas_search.experiments.search.config import RunConfig, Setup
 from mnas_search.experiments.search.report import tables as report_tables
@@ -433,7 +434,7 @@ def test_a_resumed_run_has_its_limits(run_cli, tmp_path):
     assert code == 2
     assert "max_params must be none to resume the run" in err and "got 4000000.0" in err
     # A run that is older than the options has none.
-    config = json.loads((free / "config.json").read_text())
+    config = read_json(free / "config.json")
     for name in ("max_params", "max_memory"):
         del config["config"][name]
     (free / "config.json").write_text(json.dumps(config))

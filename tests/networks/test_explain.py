@@ -19,6 +19,7 @@ from mnas_search import reference
 from mnas_search.architecture.blocks import plan
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
+from mnas_search.common.files import read_json
 from mnas_search.common.render import activation_maps as drawing
 from mnas_search.data import digits
 from mnas_search.experiments.training.session import start
@@ -299,7 +300,7 @@ def test_orientation_and_depth_are_the_data_s_own(trained, picture, tmp_path, ru
 def test_networks_side_by_side_and_classes_by_name(trained, picture, tmp_path, run_cli):
     named = tmp_path / "named"
     shutil.copytree(trained, named)
-    words = json.loads((named / "export" / "weights.json").read_text())
+    words = read_json(named / "export" / "weights.json")
     words["class_names"] = [f"digit {n}" for n in range(10)]
     (named / "export" / "weights.json").write_text(json.dumps(words))
     arguments = ["explain", trained, picture, "--beside", named, "-o", tmp_path / "out"]
@@ -337,7 +338,7 @@ def test_one_position_is_told(trained, picture, tmp_path, run_cli):
     small = tmp_path / "small"
     architecture = Architecture.from_block_string(NETWORK, head_channels=32)
     shutil.copytree(trained, small)
-    words = json.loads((small / "export" / "weights.json").read_text())
+    words = read_json(small / "export" / "weights.json")
     (small / "export" / "weights.json").write_text(json.dumps(words | {"resolution": 4}))
     code, _, err = run_cli("explain", small, picture, "-o", tmp_path / "out")
     assert code == 0 and plan(replace(architecture, resolution=4)).stages[-1][-1].out_size == 1
@@ -377,7 +378,7 @@ def test_what_is_refused_leaves_nothing(trained, picture, tmp_path, run_cli):
     shutil.rmtree(begun / "export")
     spoiled = tmp_path / "spoiled"
     shutil.copytree(trained, spoiled)
-    words = json.loads((spoiled / "export" / "weights.json").read_text())
+    words = read_json(spoiled / "export" / "weights.json")
     words["normalisation"]["std"] = [1, 0, 1]
     (spoiled / "export" / "weights.json").write_text(json.dumps(words))
     four = tmp_path / "four.pt"

@@ -14,6 +14,7 @@ from mnas_search import reference
 from mnas_search.architecture.stage import Stem
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
+from mnas_search.common.files import read_json
 from mnas_search.networks import build
 from mnas_search.networks.weights import loading as weights
 from mnas_search.networks.weights.remap import remap
@@ -321,7 +322,7 @@ def test_train_starts_from_a_remapped_training(tmp_path, run_cli):
 
     # A training that is older than the option is the same training without it.
     config = tmp_path / "anew" / "config.json"
-    value = json.loads(config.read_text())
+    value = read_json(config)
     del value["config"]["remap"]
     config.write_text(json.dumps(value))
     assert train(after, "anew", *start[2:])[0] == 0

@@ -121,6 +121,19 @@ def test_a_checkpoint_of_another_training_is_refused(data, tmp_path):
     assert checkpoint.read_bytes() == before
 
 
+@pytest.mark.parametrize("content", [b"", b"mine", None])
+def test_a_damaged_checkpoint_is_refused_and_kept(data, tmp_path, content):
+    checkpoint, recipe = tmp_path / "supernet.pt", replace(RECIPE, steps=1)
+    train_supernet(SPACE, data, recipe, seed=1, checkpoint=checkpoint)
+    if content is None:
+        content = bytearray(checkpoint.read_bytes())
+        content[len(content) // 2] ^= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(UsageError, match="is damaged"):
+        train_supernet(SPACE, data, recipe, seed=1, checkpoint=checkpoint)
+    assert checkpoint.read_bytes() == content
+
+
 def test_one_fold_is_left_out_for_the_readings(data):
     split = data.train
     fold = assign_folds(split.labels, 4)

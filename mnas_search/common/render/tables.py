@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mnas_search.common.errors import printable, single_line
+from mnas_search.common.render.output import results
 
 # Piped output has no width of its own; tables there are as wide as they need to be.
 _WIDE = 400
@@ -19,8 +20,11 @@ _FIGURE = re.compile(r"-|[-+]?\d[\d,.:]*(e[-+]?\d+)?[a-zA-Z%]*( ± \S+)?")
 def console(*, stderr: bool = False) -> Console:
     """Return a console that breaks lines only on a terminal and prints text unchanged: a name or
     folder may contain `[/]`."""
-    shared = Console(stderr=stderr, markup=False)
-    return shared if shared.is_terminal else Console(stderr=stderr, markup=False, width=_WIDE)
+    file = None if stderr else results()
+    shared = Console(file=file, stderr=stderr, markup=False)
+    if shared.is_terminal:
+        return shared
+    return Console(file=file, stderr=stderr, markup=False, width=_WIDE)
 
 
 def print_table(

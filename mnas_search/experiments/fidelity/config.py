@@ -11,6 +11,7 @@ from mnas_search.common.checks import check_integer
 from mnas_search.data import loading
 from mnas_search.experiments.experiment import ExperimentKind, content_hashes
 from mnas_search.nas.evaluator import Evaluator
+from mnas_search.nas.event_kinds import STATUS, TRAINING
 from mnas_search.nas.objective import Objective
 
 FIDELITY = ExperimentKind(
@@ -18,6 +19,7 @@ FIDELITY = ExperimentKind(
     noun="fidelity study",
     parent="fidelity",
     journal="measurements.jsonl",
+    events={"training": {**TRAINING, "status": STATUS}},
     may_grow=("architectures", "seeds", "proxies", "references"),
 )
 MIN_ARCHITECTURES = 4  # for a rank correlation

@@ -1,6 +1,5 @@
 """The networks of a fidelity study, and the recipes that measure them."""
 
-import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -259,7 +258,7 @@ def _evaluator_reference(name: str, config: FidelityConfig, space: SearchSpace) 
         target: Any = plugins.load("evaluators", name)
     except UnknownName as error:
         raise UnknownName(f"reference: {error}, or a recipe such as epochs=15") from None
-    takes_data = isinstance(target, type) and "data" in inspect.signature(target).parameters
+    takes_data = isinstance(target, type) and "data" in plugins.parameters(target)
     evaluator = as_evaluator(target, data=config.data if takes_data else None)
     if isinstance(evaluator, SupportsTabularResults):
         results = evaluator.tabular_results(space)

@@ -18,7 +18,7 @@ from mnas_search.experiments.fidelity.scores import Comparison, compare
 from mnas_search.experiments.fidelity.trainings import Trainings
 from mnas_search.experiments.jobs import JobResult
 from mnas_search.experiments.listener import Listener
-from mnas_search.experiments.runners import drive_study
+from mnas_search.experiments.runners import check_travels, drive_study
 from mnas_search.nas.job import EvaluatorPool
 
 
@@ -63,6 +63,8 @@ def study(
     experiment = Experiment(FIDELITY, output)
     begun = experiment.recorded if experiment.resumed else None
     plan = make_plan(wanted.over(experiment.recorded), begun)
+    evaluators = EvaluatorPool(tuple(recipe.evaluator for recipe in plan.recipes))
+    check_travels(plan.config.evaluator, evaluators, evaluators.resources, workers)
     folder = experiment.make(plan.recorded, stem(plan.config.data or DEFAULT_DATA))
     deadline = float("inf") if time_budget is None else time.monotonic() + time_budget
 
@@ -83,7 +85,7 @@ def study(
         )
         drive_study(
             trainings.queue,
-            EvaluatorPool(tuple(recipe.evaluator for recipe in plan.recipes)),
+            evaluators,
             listener,
             workers=workers,
             gpus_per_trial=gpus_per_trial,

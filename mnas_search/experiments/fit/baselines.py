@@ -23,7 +23,7 @@ from mnas_search.nas.job import EvaluationJob, EvaluatorPool
 from mnas_search.nas.journal import Events
 
 EVENT = "baseline"
-_CHOSEN = "chosen"  # the event after the last of them
+CHOSEN = "chosen"  # the event after the last of them
 
 
 @final
@@ -90,12 +90,12 @@ def choose_baseline(
         has_time=lambda: time.monotonic() <= deadline,
         on_result=on_result,
     )
-    chosen = any(event["event"] == _CHOSEN for event in journal.events)
+    chosen = any(event["event"] == CHOSEN for event in journal.events)
     if not chosen:
         _train(queue, prospects, listener)
     best, seconds = _best(queue, jobs, prospects, networks)
     if jobs and not chosen:
-        event = {"event": _CHOSEN, "network": best.network.label}
+        event = {"event": CHOSEN, "network": best.network.label}
         journal.append({**event, "resolution": best.prospect.resolution}, sync=True)
     return best, seconds
 

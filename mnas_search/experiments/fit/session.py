@@ -11,7 +11,6 @@ export/           the trained network: files of the training's export; onnx/ if 
 recommended.json  the network, with the accuracies of the last training
 """
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from typing import Any, final
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
-from mnas_search.common.files import read_json
+from mnas_search.common.files import json_text, read_json, refuse_link
 from mnas_search.common.folders import holds_experiment
 from mnas_search.experiments.experiment import (
     Experiment,
@@ -29,7 +28,7 @@ from mnas_search.experiments.experiment import (
     content_hashes,
     existing,
 )
-from mnas_search.experiments.fit.baselines import choose_baseline
+from mnas_search.experiments.fit.baselines import CHOSEN, EVENT, choose_baseline
 from mnas_search.experiments.fit.clock import Clock, FitListener, PhaseListener
 from mnas_search.experiments.fit.config import FitConfig
 from mnas_search.experiments.fit.exports import write_exports
@@ -52,13 +51,35 @@ from mnas_search.experiments.search.recommendation import (
     write_recommended,
 )
 from mnas_search.experiments.training import session as training_session
+from mnas_search.nas.event_kinds import (
+    COUNT,
+    LATENCY,
+    OBJECT,
+    SEARCH_EVENTS,
+    SECONDS,
+    TEXT,
+    TRAINING,
+    optional,
+)
 from mnas_search.nas.journal import Events, Journal, read_events
 
-FIT = ExperimentKind(command="fit", noun="fit", parent="fit")
 PLAN = "plan.json"
 _RUN, _TRAINING, _EXPORT = "run", "training", "export"
 _LENGTH = "training"  # the event that fixes the length of the last training
 _SEARCHED = "searched"  # the event after a search and its comparison
+FIT = ExperimentKind(
+    command="fit",
+    noun="fit",
+    parent="fit",
+    events={
+        "session": {"spent": SECONDS},
+        EVENT: {**TRAINING, "network": TEXT},
+        CHOSEN: {"network": TEXT, "resolution": COUNT},
+        _SEARCHED: {"seconds": SECONDS, "comparison": optional(OBJECT)},
+        _LENGTH: {"epochs": COUNT, "network": TEXT},
+        "latency": LATENCY,
+    },
+)
 
 
 def plan_only(config: FitConfig, listener: FitListener) -> Prepared:
@@ -86,9 +107,9 @@ def start(
         prepared = prepare(config, listener, begun)
     finally:
         listener.on_end()
-    files = {PLAN: json.dumps(prepared.plan.to_dict(), indent=2) + "\n"}
+    files = {PLAN: json_text(prepared.plan.to_dict())}
     if prepared.table is not None:
-        files[TABLE] = prepared.table.to_json()
+        files[TABLE] = json_text(prepared.table.to_dict())
     recorded = _recorded(config, prepared.prospects)
     experiment.make(recorded, config.stem, files)
     return _run(prepared, recorded, experiment, listener, begun)
@@ -98,10 +119,12 @@ def resume(
     folder: Path,
     listener: FitListener | None = None,
     changes: Mapping[str, Any] | None = None,
+    *,
+    trust_code: bool = False,
 ) -> FitResult:
     """Resume a fit with its own options and plan; `changes` may name workers, GPUs and the
-    address of a cluster."""
-    experiment = existing(FIT, folder)
+    address of a cluster; `trust_code` as in `experiments.trust`."""
+    experiment = existing(FIT, folder, trust_code=trust_code)
     given = {name: value for name, value in (changes or {}).items() if value is not None}
     try:
         config = FitConfig.from_dict(experiment.recorded | given)
@@ -164,6 +187,8 @@ def _run(
     begun: float,
 ) -> FitResult:
     folder = experiment.folder
+    for name in (_RUN, _TRAINING, _EXPORT):
+        refuse_link(folder / name, "a folder")
     prepared = replace(prepared, config=_with_table(prepared.config, folder))
     with experiment.session(recorded) as journal:
         spent = _spent(journal, folder)
@@ -192,7 +217,7 @@ def _spent(journal: Journal, folder: Path) -> float:
     signs = [journal.events[-1]["time"]]
     run, metrics = folder / _RUN / "journal.jsonl", folder / _TRAINING / "metrics.jsonl"
     if run.is_file():
-        signs += [event["time"] for event in read_events(run)[-1:]]
+        signs += [event["time"] for event in read_events(run, SEARCH_EVENTS)[-1:]]
     if metrics.is_file():
         signs.append(metrics.stat().st_mtime)
     return float(last["spent"] + max(0.0, max(signs) - last["time"]))

@@ -2,11 +2,12 @@
 
 from threadpoolctl import threadpool_limits
 
-from mnas_search.common.errors import UsageError, single_line
+from mnas_search.common import plugins
 from mnas_search.common.machine import cpu_count
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners.in_process import run_in_process
-from mnas_search.nas.evaluator import Evaluator
+from mnas_search.experiments.runners.limits import TrialLimits
+from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.job import AnyJob, EvaluatorPool, JobQueue
 
 CONTENTION = 1.25  # how much longer a step takes beside other busy workers
@@ -19,31 +20,38 @@ def drive(
     workers: int,
     gpus_per_trial: float | None,
     address: str | None,
+    limits: TrialLimits | None = None,
 ) -> int:
     """Carry out a queue's jobs; return the number of Ray workers (see `ray_tune.run_on_ray`). With
-    0 workers, or evaluators that require no resources, jobs run in this process."""
+    0 workers, or evaluators that require no resources, jobs run in this process. Without `limits`
+    a job takes as long as it takes."""
     if evaluators.resources is None or not workers:
-        run_in_process(queue, evaluators)
+        run_in_process(queue, evaluators, limits)
         return 0
     from mnas_search.experiments.runners.ray_tune import run_on_ray  # imports Ray
 
-    run_on_ray(queue, evaluators, workers=workers, gpus_per_trial=gpus_per_trial, address=address)
+    gpus = gpus_per_trial
+    run_on_ray(
+        queue, evaluators, workers=workers, gpus_per_trial=gpus, address=address, limits=limits
+    )
     return workers
 
 
-def check_portable(evaluator: Evaluator, name: str | None) -> None:
-    """Raise `UsageError` for an evaluator called `name` that cannot travel to Ray workers."""
-    if evaluator.resources is None:
-        return
-    from ray import cloudpickle
+def check_travels(
+    name: str | None, value: object, resources: Resources | None, workers: int | None
+) -> None:
+    """Raise `UsageError` for what is the user's own and cannot travel to Ray workers.
 
-    try:
-        cloudpickle.dumps(evaluator)
-    except Exception as error:
-        raise UsageError(
-            f"evaluator {name!r} cannot be pickled for Ray workers ({type(error).__name__}: "
-            f"{single_line(str(error))}); workers=0 evaluates in this process"
-        ) from error
+    Args:
+        name: of the plug-in that `value` is, or comes from.
+        resources: of the evaluator; None where it runs in process.
+        workers: their number; None for one per CPU.
+    """
+    if name is None or not plugins.has_content(name) or resources is None or workers == 0:
+        return
+    from mnas_search.experiments.runners.travel import check_travels  # imports Ray
+
+    check_travels(value, repr(name))
 
 
 def drive_study(

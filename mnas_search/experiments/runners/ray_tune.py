@@ -4,8 +4,9 @@ Tune asks our searcher for a trial whenever a worker is free; the searcher asks 
 for more jobs than there are workers, so that every proposal can use all finished results.
 Actors are reused from trial to trial (starting one and importing torch takes seconds), the
 evaluators with their data are put into the object store once, and a worker that dies is replaced
-and its job tried once more. A trial reports at every rung, and a scheduler tells Tune whether the
-queue lets it continue. The journal replaces Tune's own checkpoints and resume.
+and its job tried once more; not where it ended itself because the job had timed out and could not
+be interrupted. A trial reports at every rung, and a scheduler tells Tune whether the queue lets it
+continue. The journal replaces Tune's own checkpoints and resume.
 
 Importing this module imports Ray.
 """
@@ -13,19 +14,34 @@ Importing this module imports Ray.
 import logging
 import math
 import os
-import shutil
-import tempfile
+import re
 import time
 import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, final
 
-from mnas_search.common import plugins
-from mnas_search.common.errors import MnasSearchError, WorkFailed, single_line
-from mnas_search.common.machine import keep_freed_memory
+from mnas_search.common.errors import (
+    WorkFailed,
+    shorten,
+    single_line,
+    text_of,
+)
+from mnas_search.common.processes.alarm import GRACE
+from mnas_search.common.processes.scratch import scratch_folder
 from mnas_search.common.ray_cluster import cluster
+from mnas_search.experiments.runners.limits import TrialLimits, next_job
+from mnas_search.experiments.runners.ray_worker import Meeting, Worker
+from mnas_search.experiments.runners.travel import pack
 from mnas_search.nas.evaluator import Evaluator, Resources
-from mnas_search.nas.job import AnyJob, EvaluatorPool, Job, JobQueue, Measurement, Outcome
-from mnas_search.nas.trial import Evaluation, Failure, Stopped
+from mnas_search.nas.job import (
+    TIMED_OUT,
+    AnyJob,
+    EvaluatorPool,
+    Job,
+    JobQueue,
+)
+from mnas_search.nas.trial import Failure
 
 _LOG = logging.getLogger(__name__)
 # Tune reads these when it is imported or started.
@@ -35,6 +51,8 @@ for _name, _value in {
     # No CSV, JSON and TensorBoard files of Tune's own, and hardly a snapshot of its state.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",
+    # No tracebacks of lost workers: the trials have the cause.
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -45,8 +63,7 @@ with warnings.catch_warnings():
     from ray.tune.schedulers import FIFOScheduler
     from ray.tune.search import Searcher
 
-_PATIENCE = 60.0  # seconds that workers wait for each other at the start
-_PACE = 0.2  # seconds between their starts
+_MAX_CAUSE = 250  # characters
 
 
 def run_on_ray(
@@ -56,8 +73,10 @@ def run_on_ray(
     workers: int,
     gpus_per_trial: float | None = None,
     address: str | None = None,
+    limits: TrialLimits | None = None,
 ) -> None:
-    """Carry out jobs until the queue has finished, at most `workers` at a time.
+    """Carry out jobs until the queue has finished, or one of them is cut off; at most `workers` at
+    a time.
 
     Args:
         gpus_per_trial: overrides the evaluators' own resources; by default jobs share all GPUs.
@@ -72,21 +91,26 @@ def run_on_ray(
             if gpus is None:
                 # A whole one, or a half, a third, ...: other shares would leave workers without.
                 gpus = 1 / max(1, math.ceil(workers / found)) if found else 0
-            _tune(queue, evaluators, workers, {"CPU": wanted.cpus, "GPU": gpus})
+            resources = {"CPU": wanted.cpus, "GPU": gpus}
+            _tune(
+                _Feeder(queue, workers, limits or TrialLimits(math.inf)),
+                evaluators,
+                workers,
+                resources,
+            )
 
 
 def _tune(
-    queue: JobQueue[AnyJob],
+    feeder: "_Feeder",
     evaluators: Evaluator | EvaluatorPool,
     workers: int,
     resources: dict[str, float],
 ) -> None:
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors are outcomes, or raised
     # Tune starts this many actors at a time; its default of one would start them in turn.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
-    for module in plugins.modules_from_files():
-        cloudpickle.register_pickle_by_value(module)  # the users' own files travel by content
-    feeder = _Feeder(queue, workers)
-    worker = tune.with_resources(tune.with_parameters(_Worker, evaluators=evaluators), resources)
+    packed = pack(evaluators)
+    worker = tune.with_resources(tune.with_parameters(Worker, packed=packed), resources)
     tune_config = tune.TuneConfig(
         search_alg=feeder,
         scheduler=_Scheduler(feeder),
@@ -95,24 +119,25 @@ def _tune(
         trial_name_creator=_trial_name,
         trial_dirname_creator=_trial_name,
     )
-    scratch = tempfile.mkdtemp(prefix="mnas-search-")
-    run_config = tune.RunConfig(
-        storage_path=scratch,
-        verbose=0,
-        failure_config=tune.FailureConfig(max_failures=1),
-        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-    )
-    try:
-        tune.Tuner(worker, tune_config=tune_config, run_config=run_config).fit()
-    except RuntimeError as error:
-        # How Tune reports unexpected ends, such as workers killed for lack of memory.
-        first = str(error).splitlines()[:1]
-        raise WorkFailed(f"Ray Tune ended: {single_line(''.join(first))[:300]}") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with scratch_folder() as scratch:
+        run_config = tune.RunConfig(
+            storage_path=str(scratch),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=1),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[_Watch(feeder)],
+        )
+        try:
+            tune.Tuner(worker, tune_config=tune_config, run_config=run_config).fit()
+        except _CutOff:
+            return
+        except RuntimeError as error:
+            # How Tune reports unexpected ends, such as workers killed for lack of memory.
+            first = str(error).splitlines()[:1]
+            raise WorkFailed(f"Ray Tune ended: {single_line(''.join(first))[:300]}") from error
     if feeder.error is not None:
         raise feeder.error
-    if not queue.finished:
+    if not feeder.finished:
         raise WorkFailed("Ray Tune ended before the work was done")
 
 
@@ -120,35 +145,19 @@ def _trial_name(trial: Any) -> str:
     return f"trial_{trial.trial_id}"
 
 
-class _Meeting:
-    """Counts the workers that have started; none is given a job before all have.
-
-    Tune gives a waiting trial to the first free actor and stops the one that was being started for
-    it: without this, a single worker would carry out all short trials.
-    """
-
-    def __init__(self, expected: int) -> None:
-        self._expected, self._there = expected, 0
-
-    def arrive(self) -> int:
-        self._there += 1
-        return self._there
-
-    def complete(self) -> bool:
-        return self._there >= self._expected
-
-
 @final
 class _Feeder(Searcher):  # type: ignore[misc]
     """Tune's view of the queue: first a meeting of all workers, then the jobs."""
 
-    def __init__(self, queue: JobQueue[Any], workers: int) -> None:
+    def __init__(self, queue: JobQueue[Any], workers: int, limits: TrialLimits) -> None:
         super().__init__(metric="accuracy", mode="max")
-        self._queue, self._workers = queue, workers
-        self._meeting = ray.remote(num_cpus=0)(_Meeting).remote(workers)
+        self._queue, self._workers, self._limits = queue, workers, limits
+        self._meeting = ray.remote(num_cpus=0)(Meeting).remote(workers)
         self._invitations = workers
         self._open: dict[str, Job | None] = {}
+        self._clocks: dict[str, _JobClock] = {}  # of the jobs under way
         self.error: BaseException | None = None  # what ends the run
+        self.losses: dict[str, str] = {}  # by trial: what its worker died of, to append
 
     def __reduce__(self) -> Any:
         # Tune writes a copy of itself to disk that we never read; the queue cannot be pickled.
@@ -163,14 +172,42 @@ class _Feeder(Searcher):  # type: ignore[misc]
             return {"job": None, "meeting": self._meeting}
         full = len(self._open) >= self._workers
         try:
-            job = None if full else self._queue.next()
+            job = None if full else next_job(self._queue, self._limits)
         except Exception as error:
             self.error = error
             return Searcher.FINISHED
         if job is None:
             return Searcher.FINISHED if not full and self._queue.finished else None
         self._open[trial_id] = job
-        return {"job": job}
+        limits = self._limits
+        self._clocks[trial_id] = _JobClock(limit=limits.seconds, cut_off=limits.until_cut_off)
+        return {"job": job, "limit": limits.seconds}
+
+    @property
+    def finished(self) -> bool:
+        """Whether all jobs are done."""
+        return self._queue.finished
+
+    def restart(self, trial_id: str) -> None:
+        """Take that a worker was lost; its job begins anew, unless it was repeated before."""
+        self._limits.lost += 1
+        if trial_id in self._clocks:
+            self._clocks[trial_id].begun = time.monotonic()
+
+    @property
+    def timed_out(self) -> set[str]:
+        """The trials whose worker, if it is lost now, has ended itself for having timed out."""
+        now = time.monotonic()
+        return {k for k, clock in self._clocks.items() if now - clock.begun >= clock.limit + GRACE}
+
+    def check_cut_off(self) -> None:
+        """Raise `_CutOff` where the end of the run's time cuts off a job."""
+        left = self._limits.left  # may grow, as more is known of the jobs' duration
+        if left <= 0 and any(time.monotonic() > clock.cut_off for clock in self._clocks.values()):
+            for job in filter(None, self._open.values()):
+                self._queue.release(job)
+                self._limits.cut += 1
+            raise _CutOff
 
     def should_continue(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Return whether a trial continues after its current rung."""
@@ -187,7 +224,8 @@ class _Feeder(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        job = self._open.pop(trial_id, None)
+        job, timed_out = self._open.pop(trial_id, None), trial_id in self.timed_out
+        self._clocks.pop(trial_id, None)
         if job is None:
             if not self._invitations and None not in self._open.values():
                 ray.kill(self._meeting)  # an idle actor costs a hundredth of a CPU, and memory
@@ -197,10 +235,12 @@ class _Feeder(Searcher):  # type: ignore[misc]
         # An exception would make Tune call this again; it is kept, and raised at the end.
         try:
             if error or result is None:
-                self._queue.record(job, Failure(reason="worker lost, twice"), 0.0)
+                lost = Failure(reason=f"worker lost, twice{self.losses.pop(trial_id, '')}")
+                self._queue.record(job, TIMED_OUT if timed_out else lost, 0.0)
             elif result["error"] is not None:
                 self.error = result["error"]
             else:
+                self._limits.record(result["outcome"], result["seconds"])
                 self._queue.record(job, result["outcome"], result["seconds"])
         except Exception as unexpected:
             self.error = unexpected
@@ -224,8 +264,13 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         return FIFOScheduler, ()  # as the searcher's
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Log a lost worker; Tune repeats its job once."""
-        _LOG.warning("the worker of %s was lost", trial)
+        """Log a lost worker, and keep what killed it; Tune repeats its job once, unless `_Watch`
+        forbade it."""
+        cause = _cause_of_loss(trial)
+        _LOG.warning("the worker of %s was lost%s", trial, cause)
+        self._feeder.losses[trial.trial_id] = cause
+        if trial.max_failures:
+            self._feeder.restart(trial.trial_id)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         should_continue = self._feeder.should_continue(trial.trial_id, result)
@@ -233,53 +278,44 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         return decision
 
 
-class _Worker(tune.Trainable):  # type: ignore[misc]
-    """An actor: one job a trial, one rung of it a step."""
+def _cause_of_loss(trial: Any) -> str:
+    """Return ": " and what Ray says of a trial's lost worker, or nothing."""
+    try:
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except Exception:  # there is none, or it is of a class that this process does not have
+        return ""
+    text = single_line(text_of(getattr(error, "cause", None) or error))
+    found = re.search(r"exit detail: (.*?)(?: (?:Some common|There are some)|$)", text)
+    return f": {shorten(found[1] if found else text, _MAX_CAUSE)}"
 
-    def setup(self, config: dict[str, Any], evaluators: Evaluator | EvaluatorPool) -> None:
-        # torch, and what its optimisers import: takes seconds, once, before any job.
-        import torch._dynamo  # noqa: F401
 
-        keep_freed_memory()
-        self._evaluators = evaluators
-        self._measurement: Measurement | None = None
-        self.reset_config(config)
+class _CutOff(BaseException):
+    """The end of a run's time cuts off what still runs; Tune passes it on, as it does Ctrl-C."""
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        if self._measurement is not None and self._measurement.rung is not None:
-            self._measurement.stop()
-        job: Job | None = new_config["job"]
-        self._measurement = None if job is None else Measurement(self._evaluators, job)
-        self._meeting: Any = new_config.get("meeting")
-        return True
 
-    def step(self) -> dict[str, Any]:
-        measurement = self._measurement
-        if measurement is None:
-            self._meet()
-            return {"accuracy": 0.0, "done": True}
-        # An exception would end the actor, so every outcome goes back as a value.
-        error, done = None, True
-        try:
-            measurement.advance()
-            outcome: Outcome = measurement.outcome
-            if measurement.rung is not None:  # what the outcome is, if the queue stops it here
-                outcome, done = Stopped(evaluation=measurement.rung), False
-        except MnasSearchError as raised:
-            error, outcome = raised, Failure(reason="wrong usage")
-        return {
-            "accuracy": outcome.accuracy if isinstance(outcome, Evaluation) else 0.0,
-            "outcome": outcome,
-            "seconds": measurement.seconds,
-            "error": error,
-            "done": done,
-        }
+@dataclass(slots=True, kw_only=True)
+class _JobClock:
+    """When a job under way has timed out, and when it is cut off."""
 
-    def _meet(self) -> None:
-        place: int = ray.get(self._meeting.arrive.remote())
-        # On a busy cluster some workers may come much later: the others then go ahead.
-        patience = time.monotonic() + _PATIENCE
-        while time.monotonic() < patience and not ray.get(self._meeting.complete.remote()):
-            time.sleep(0.05)
-        # One after the other, since of actors that get free at the same moment Tune keeps one.
-        time.sleep(place * _PACE)
+    limit: float  # seconds
+    cut_off: float  # time.monotonic()
+    begun: float = field(default_factory=time.monotonic)
+
+
+@final
+class _Watch(tune.Callback):  # type: ignore[misc]
+    """Looks at the jobs under way several times a second."""
+
+    def __init__(self, feeder: _Feeder) -> None:
+        self._feeder = feeder
+
+    def __reduce__(self) -> Any:
+        return tune.Callback, ()  # as the searcher's
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Forbid Tune to repeat what has timed out; cut off what runs too long."""
+        late = self._feeder.timed_out
+        for trial in trials if late else ():
+            if trial.trial_id in late:
+                trial.max_failures = 0
+        self._feeder.check_cut_off()

@@ -18,16 +18,22 @@ from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, content_hashes
 from mnas_search.experiments.jobs import NO_TRIAL, JobResult, JournalledQueue, trial_event
 from mnas_search.experiments.listener import Listener
-from mnas_search.experiments.runners import drive_study
+from mnas_search.experiments.runners import check_travels, drive_study
 from mnas_search.nas.core import training_seed
 from mnas_search.nas.evaluator import Evaluator, SupportsBaseResolution, caveats_of
+from mnas_search.nas.event_kinds import TRAINING as TRAINING_EVENT
 from mnas_search.nas.job import EvaluationJob
 
+_JOURNAL, _EVENTS = "measurements.jsonl", {"training": TRAINING_EVENT}
 GRID_SEARCH = ExperimentKind(
-    command="grid-search", noun="grid search", parent="grid-search", journal="measurements.jsonl"
+    command="grid-search",
+    noun="grid search",
+    parent="grid-search",
+    journal=_JOURNAL,
+    events=_EVENTS,
 )
 COMPARE = ExperimentKind(
-    command="compare", noun="comparison", parent="compare", journal="measurements.jsonl"
+    command="compare", noun="comparison", parent="compare", journal=_JOURNAL, events=_EVENTS
 )
 
 
@@ -132,6 +138,7 @@ def measure(
         WorkFailed: every training failed.
     """
     evaluator = measuring.make_evaluator(base)
+    check_travels(measuring.evaluator, evaluator, evaluator.resources, measuring.workers)
     recorded = {"base": base.block_string, "base_fingerprint": base.fingerprint, **options}
     recorded |= measuring.recorded(evaluator)
     experiment = Experiment(kind, output)

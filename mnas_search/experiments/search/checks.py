@@ -35,6 +35,8 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("time_budget", "prior_time", "gpus_per_trial"):
         if name in given:
             check_number(name, given[name], "[0, inf)")
+    if "trial_timeout" in given:
+        check_number("trial_timeout", given["trial_timeout"], "(0, inf)")
     if not isinstance(options["lite"], bool):
         raise UsageError(f"lite must be True or False, got {options['lite']!r}")
     _check_combinations(options)

@@ -38,18 +38,18 @@ from mnas_search.nas.controller import Controller, load_controller
 from mnas_search.nas.evaluator import (
     Evaluator,
     SupportsBatchPrediction,
-    SupportsIndependentPair,
     SupportsIntermediateReports,
-    SupportsTestSplit,
     SupportsTraining,
     check_space,
     for_space,
+    independent_pair,
     validation_images,
+    with_test_split,
 )
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem, check_feasible
 from mnas_search.nas.space.choices import Choices
-from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
+from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace, first_network
 from mnas_search.nas.space.cost import space_cost
 from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.space.mapped import map_space
@@ -127,13 +127,12 @@ class Setup:
             found = _with_reports(found, config)
         self.evaluator: Evaluator = found
         self.check: Evaluator | None = None
-        if isinstance(found, SupportsIndependentPair):
-            if (pair := found.independent_pair()) is not None:
-                self.evaluator, self.check = pair
+        if (pair := independent_pair(found)) is not None:
+            self.evaluator, self.check = pair
         self.trainer: Evaluator | None = None
         self.tested: Evaluator | None = None
-        if config.baseline != NONE and isinstance(found, SupportsTestSplit):
-            self.tested = found.with_test_split()
+        if config.baseline != NONE:
+            self.tested = with_test_split(found)
         if config.baseline == RANDOM and self.tested is None:
             raise UsageError(
                 f"baseline {RANDOM!r} requires an evaluator that trains on data with a "
@@ -154,12 +153,6 @@ class Setup:
         self.space = place.make_space(config.num_classes)
         if self.pretrained is not None or config.lite:
             self.space = map_space(self.space, self._styled)
-        names = [decision.name for decision in self.space.decisions]
-        if len(set(names)) < len(names) or not names:
-            raise UsageError(
-                f"space {config.space!r} must have decisions, all with different names, got "
-                f"{', '.join(names) or 'none'}"
-            )
         self.space, self.notes = place.adapt_space(self.space)
         controller = load_controller(config.controller)
         if config.prior is not None and not controller.uses_prior:
@@ -167,9 +160,8 @@ class Setup:
                 f"prior {config.prior!r} requires a controller that uses it, such as bayesian, "
                 f"got {config.controller!r}"
             )
-        with error_context("the search space's decode"):
-            self.evaluator = for_space(self.evaluator, self.space)
-            check_space(self.evaluator, self.space)
+        self.evaluator = for_space(self.evaluator, self.space)
+        check_space(self.evaluator, self.space)
         self._controller = controller
         self.prior = PriorSource(config, self.space, place.of_proxies) if trains_prior else None
         self.readings: Readings | None = None
@@ -192,9 +184,9 @@ class Setup:
         )
         self.config = replace(config, exponent=self.objective.exponent)
         self.cost_model = CostModel(metrics=tuple(self.objective.bounds), latency_table=latency)
-        counter = space_cost(self.space, self.cost_model)
-        with error_context("the search space's decode"):
-            first = self.space.decode({d.name: d.options[0] for d in self.space.decisions})
+        first = first_network(self.space)
+        with error_context("counting the search space"):
+            counter = space_cost(self.space, self.cost_model)
             self.cost_model.costs(first)  # refuses what is not known of it
         check_feasible(self.objective, counter, config.space)
         self.problem = Problem(
@@ -205,6 +197,8 @@ class Setup:
             blocks=counter.blocks,
             validation_images=validation_images(self.evaluator),
         )
+        if plugins.has_content(self.config.controller):
+            self.controller()  # one that cannot be made says so before a folder is made
         if self.check is not None:
             # An evaluator that knows recorded networks only says so before a folder is made.
             next(iter(self.evaluator.evaluate(first, seed=0)))

@@ -3,6 +3,7 @@
 config.json          what was asked for, resolved, with versions
 latency.json         under a bound on latency: the table that predicts it
 journal.jsonl        every event; all that follows is derived from it and rewritten atomically
+answers.jsonl        second opinions, and what a report would otherwise ask the user's code
 prior/               checkpoints of the members of a prior that is trained
 trials.csv           one row per distinct network, with the rung of those stopped early, and with
                      memory or latency where they are bounded
@@ -14,12 +15,11 @@ export/              model.py, weights.pt and .safetensors, weights.json
 report.html          the run on one page
 """
 
-import json
 from typing import Any
 
 from mnas_search.architecture.traced_network import block_string
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.files import write_atomically
+from mnas_search.common.files import make_folder, write_atomically, write_json
 from mnas_search.common.folders import csv_text
 from mnas_search.experiments.search.recommendation import FILE, write_recommended
 from mnas_search.experiments.search.result import Result
@@ -105,7 +105,7 @@ def write_best(result: Result) -> None:
         }
     if (verdict := verdict_of(result)) is not None:
         best["verdict"] = verdict
-    write_atomically(result.folder / "best.json", json.dumps(best, indent=2) + "\n")
+    write_json(result.folder / "best.json", best)
 
 
 def verdict_of(result: Result) -> dict[str, Any] | None:
@@ -119,9 +119,9 @@ def write_family(result: Result) -> None:
     """Write family.csv and a JSON file for each member."""
     columns = ("name", "resolution", "dropout", "params", "macs", "memory", "block_string")
     rows = []
+    folder = make_folder(result.folder / "family")
     for member, counted in result.family:
-        path = result.folder / "family" / f"{member.label}.json"
-        write_atomically(path, member.to_json() + "\n")
+        write_json(folder / f"{member.label}.json", member.to_dict())
         rows.append(
             {
                 "name": member.label,

@@ -163,6 +163,11 @@ class RunConfig:
         default="no limit",
         parse=parse_duration,
     )
+    trial_timeout: float | None = _option(
+        "Time for one evaluation, e.g. 10m; one that takes longer fails: timed out.",
+        default="ten times the longest so far, at least 10m; a day for the first",
+        parse=parse_duration,
+    )
     workers: int | None = _option(
         "Candidates evaluated in parallel by Ray; 0 evaluates them in this process.",
         default="one per CPU",
@@ -171,7 +176,9 @@ class RunConfig:
         "GPUs per worker, e.g. 0.25.", default="all GPUs, shared equally among the workers"
     )
     ray_address: str | None = _option(
-        "Ray cluster to join.", default="a private one on this machine", metavar="ADDRESS"
+        "Ray cluster to join; local starts a private one on this machine.",
+        default="local",
+        metavar="ADDRESS",
     )
     seed: int = _option("Seed of all random numbers.", 0)
     resolution: int | None = _option(
@@ -229,6 +236,7 @@ class RunOptions(TypedDict, total=False):
     trials: int | None
     early_stopping: str | None
     time_budget: float | str | None
+    trial_timeout: float | str | None
     workers: int | None
     gpus_per_trial: float | None
     ray_address: str | None

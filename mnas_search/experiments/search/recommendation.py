@@ -4,7 +4,6 @@
 `best.json` stays the search's own winner.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar, final
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import RunFolderError
-from mnas_search.common.files import read_json, write_atomically
+from mnas_search.common.files import read_json, write_json
 
 FILE = "recommended.json"
 Source = Literal["winner", "baseline"]
@@ -56,8 +55,7 @@ class Recommendation:
 
 def write_recommended(recommendation: Recommendation, folder: Path) -> Path:
     """Write a run's recommended.json."""
-    text = json.dumps(recommendation.to_dict(), indent=2)
-    return write_atomically(folder / FILE, text + "\n")
+    return write_json(folder / FILE, recommendation.to_dict())
 
 
 def read_recommended(folder: Path) -> Recommendation:

@@ -101,6 +101,11 @@ class Result:
             self.opinion, self.baseline = check.winner, check.baseline
 
     @property
+    def shortage(self) -> str | None:
+        """Why no candidate has ended, where the time was too short."""
+        return self._limit.shortage(self.asked)
+
+    @property
     def name(self) -> str:
         """The run's name: its folder's."""
         return self.folder.resolve().name

@@ -7,7 +7,7 @@ be refused is refused before a folder is made.
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,14 @@ from threadpoolctl import threadpool_limits
 
 from mnas_search.architecture.cost.latency.table import read_table
 from mnas_search.architecture.cost.metrics import METRICS
-from mnas_search.common import folders, objects, plugins
+from mnas_search.common import folders, plugins
 from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
-from mnas_search.common.files import write_atomically
+from mnas_search.common.files import json_text, make_folder, write_atomically
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
 from mnas_search.experiments.listener import Listener
-from mnas_search.experiments.runners import check_portable, drive
+from mnas_search.experiments.runners import check_travels, drive
+from mnas_search.experiments.runners.limits import TrialLimits, longest_of
 from mnas_search.experiments.search import folder as run_folder
 from mnas_search.experiments.search.checks import RANDOM
 from mnas_search.experiments.search.config import Setup
@@ -38,16 +39,25 @@ from mnas_search.experiments.search.prior.readings import (
 )
 from mnas_search.experiments.search.report.notes import why_no_winner
 from mnas_search.experiments.search.report.page import page
+from mnas_search.experiments.search.report.recorded import ANSWERS, answers, names_code, stand_ins
 from mnas_search.experiments.search.result import Result, Timing
 from mnas_search.experiments.search.stages.sequence import Stages, make_stages
 from mnas_search.experiments.search.stages.trainings import Stage
 from mnas_search.experiments.search.time_limit import TimeLimit, seconds_spent
+from mnas_search.nas.event_kinds import ANSWER_EVENTS, SEARCH_EVENTS
 from mnas_search.nas.job import SequentialQueue, TimedQueue
-from mnas_search.nas.journal import Journal, ReadJournal
+from mnas_search.nas.journal import Events, Journal, MemoryJournal, ReadJournal, read_events
 from mnas_search.nas.objective import Objective
+from mnas_search.nas.space.contract import first_network
 from mnas_search.nas.trial import Evaluation, Trial
 
-RUN = ExperimentKind(command="run", noun="run", parent="runs", may_grow=("trials", "time_budget"))
+RUN = ExperimentKind(
+    command="run",
+    noun="run",
+    parent="runs",
+    events=SEARCH_EVENTS,
+    may_grow=("trials", "time_budget"),
+)
 _LOG = logging.getLogger(__name__)
 _RANDOM = "random.jsonl"  # the journal of the random search
 _REWRITE_EVERY = 5.0  # seconds between rewrites of the derived tables during a search
@@ -59,38 +69,62 @@ def start(config: RunConfig, output: Path | None, listener: Listener | None = No
     experiment = Experiment(RUN, output)  # before a table is built, for minutes
     recorded = experiment.recorded if experiment.resumed else None
     setup = Setup(config, table_of(config, output, listener), recorded)
-    if objects.is_object(setup.config.evaluator or "") and setup.config.workers:
-        check_portable(setup.evaluator, setup.config.evaluator)
+    workers, resources = setup.config.workers, setup.evaluator.resources
+    check_travels(setup.config.evaluator, setup.evaluator, resources, workers)
+    check_travels(setup.config.space, first_network(setup.space), resources, workers)
     if not experiment.resumed:
         setup.warm_start()
         _plan_prior(setup, listener)
     table = setup.cost_model.latency_table
-    files = {} if table is None else {TABLE: table.to_json()}
+    files = {} if table is None else {TABLE: json_text(table.to_dict())}
     experiment.make(setup.recorded, _stem(setup.objective), files)
     return _run(setup, experiment, listener, begun)
 
 
-def resume(folder: Path, listener: Listener | None = None, **larger: Any) -> Result:
-    """Resume a run with its own configuration; `larger` budgets and workers may be given."""
+def resume(
+    folder: Path, listener: Listener | None = None, *, trust_code: bool = False, **larger: Any
+) -> Result:
+    """Resume a run with its own configuration; `larger` budgets and workers may be given.
+
+    Files of code that the folder names are run where this user has run them before, or with
+    `trust_code`."""
     begun = time.monotonic()
-    setup = _setup(folder, larger)
-    return _run(setup, existing(RUN, folder), listener or Listener(), begun)
+    experiment = existing(RUN, folder, trust_code=trust_code)
+    setup = _setup(experiment, larger)
+    return _run(setup, experiment, listener or Listener(), begun)
 
 
 def reopen(folder: Path) -> Result:
     """Read what a run has found so far; nothing is evaluated or written, and a run under way is
-    not disturbed. Second opinions, which are predictions, are predicted again."""
-    setup = _setup(folder, {})
-    journal = ReadJournal(folder / RUN.journal)
-    # Only the run itself knows whether a time budget is spent; it is taken as spent here.
-    seconds = None if setup.config.time_budget is None else float("-inf")
-    limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
-    if setup.prior is not None and (readings := read_readings(journal)) is not None:
-        setup.take_readings(readings)
-    with threadpool_limits(1):
-        drawn = ReadJournal(folder / _RANDOM) if setup.config.baseline == RANDOM else None
-        stages = make_stages(setup, journal, drawn, limit)
+    not disturbed. The user's code is run only where the journal does not have its answers."""
+    experiment = existing(RUN, folder, runs_code=False)
+    journals, answered = _journals(folder), MemoryJournal()
+    if (folder / ANSWERS).exists():
+        answered.events += read_events(folder / ANSWERS, ANSWER_EVENTS)
+    replacing = stand_ins(experiment.recorded, _events(journals), answered.events)
+    if replacing is None:
+        existing(RUN, folder)  # checks the code
+    with threadpool_limits(1), plugins.replaced(replacing or {}):
+        setup = _setup(experiment, {}, same=not replacing)
+        journal = journals[RUN.journal]
+        # Only the run itself knows whether a time budget is spent; it is taken as spent here.
+        seconds = None if setup.config.time_budget is None else float("-inf")
+        limit = TimeLimit(seconds, journal, workers=1, begun=time.monotonic())
+        if setup.prior is not None and (readings := read_readings(journal)) is not None:
+            setup.take_readings(readings)
+        drawn = journals[_RANDOM] if setup.config.baseline == RANDOM else None
+        stages = make_stages(setup, journal, drawn, limit, answers=answered)
         return Result(setup, folder, stages)
+
+
+def _journals(folder: Path) -> dict[str, ReadJournal]:
+    """Read the journals of a run, by name."""
+    names = (RUN.journal, *([_RANDOM] if (folder / _RANDOM).exists() else []))
+    return {name: ReadJournal(folder / name, SEARCH_EVENTS) for name in names}
+
+
+def _events(journals: Mapping[str, ReadJournal]) -> list[dict[str, Any]]:
+    return [event for journal in journals.values() for event in journal.events]
 
 
 def report(folder: Path) -> Path:
@@ -101,9 +135,10 @@ def report(folder: Path) -> Path:
     return _write_report(result)
 
 
-def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
-    """Resolve a run's own configuration, with larger budgets where they are given."""
-    recorded = existing(RUN, folder).recorded
+def _setup(experiment: Experiment, larger: dict[str, Any], *, same: bool = True) -> Setup:
+    """Resolve a run's own configuration, with larger budgets where they are given; `same` where
+    it has to be the same with today's files."""
+    folder, recorded = experiment.folder, experiment.recorded
     options = {f.name: recorded[f.name] for f in fields(RunConfig) if f.name in recorded}
     options |= {name: value for name, value in larger.items() if value is not None}
     try:
@@ -114,7 +149,8 @@ def _setup(folder: Path, larger: dict[str, Any]) -> Setup:
             f"{describe_exception(error)}"
         ) from error
     setup = Setup(config, lambda space: read_table(folder / TABLE), recorded)
-    check_same(RUN, folder, recorded, setup.recorded)
+    if same:
+        check_same(RUN, folder, recorded, setup.recorded)
     return setup
 
 
@@ -133,7 +169,7 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
         journal = files.enter_context(experiment.session(setup.recorded))
         drawn = None
         if config.baseline == RANDOM:
-            drawn = files.enter_context(Journal(folder / _RANDOM))
+            drawn = files.enter_context(Journal(folder / _RANDOM, SEARCH_EVENTS))
         limit = TimeLimit(config.time_budget, journal, workers=config.workers or 0, begun=begun)
         readings = None if setup.prior is None else read_readings(journal)
         trains_prior = setup.prior is not None and readings is None
@@ -158,19 +194,31 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
             assert evaluation.rung is not None
             listener.on_rung(trial, evaluation.rung, evaluation.accuracy)
 
-        stages = make_stages(setup, journal, drawn, limit, on_trial, on_rung)
+        answered: Events = MemoryJournal()
+        if setup.check is not None or names_code(setup.recorded):
+            answered = files.enter_context(Journal(folder / ANSWERS, ANSWER_EVENTS))
+        stages = make_stages(setup, journal, drawn, limit, on_trial, on_rung, answered)
         search = stages.search
         fresh = not any(event["event"] in ("ask", "warm start") for event in journal.events)
         if not trains_prior:
             begin()
             files.callback(listener.on_end)
+        limits = TrialLimits(
+            config.trial_timeout,
+            longest=longest_of(journal.events),
+            cut_off=limit.cut_off,
+            folder=folder,
+        )
+        files.callback(limits.close)
         if fresh and config.start_from:
             search.warm_start(*setup.warm_start())
+        if fresh and setup.evaluator.resources is not None:
+            listener.on_note(limits.text)
         if search.done:
             listener.on_note(f"{search.done} trials were finished before")
         listener.on_progress(search.done, trials, _best_text(search.best))
         try:
-            timing = _run_stages(config, stages, listener)
+            timing = _run_stages(config, stages, listener, limits)
             table = setup.cost_model.latency_table
             if search.best is not None and table is not None:
                 listener.on_stage("measuring the best networks on the device")
@@ -178,8 +226,16 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
                 stages.remeasured.measure(leading, table)
             _note_what_is_left_out(stages, folder, listener)
         finally:
+            for note in limits.notes():
+                listener.on_note(note)
             run_folder.write_tables(Result(setup, folder, stages))
         result = Result(setup, folder, stages, timing)
+        if stages.check is not None:
+            stages.check.keep_opinions()
+        if names_code(setup.recorded):
+            event = answers(setup, result, _events(_journals(folder)), answered.events)
+            if event is not None:
+                answered.append(event, sync=True)
         _finish(result)
         return result
 
@@ -236,11 +292,13 @@ def _best_text(best: Trial | None) -> str:
     return f"best {best.accuracy:.4f} at {', '.join(costs)}, reward {best.reward:.4f}"
 
 
-def _run_stages(config: RunConfig, stages: Stages, listener: Listener) -> Timing | None:
+def _run_stages(
+    config: RunConfig, stages: Stages, listener: Listener, limits: TrialLimits
+) -> Timing | None:
     """Run the stages in sequence; return None where nothing was left to do."""
     start, timing = time.monotonic(), None
     stages.limit.start()
-    workers, (searching, replicating, *later) = _drive(config, stages.searching, listener)
+    workers, (searching, replicating, *later) = _drive(config, stages.searching, listener, limits)
     if searching.first is not None:
         timing = Timing(
             startup=searching.first - start,
@@ -253,7 +311,7 @@ def _run_stages(config: RunConfig, stages: Stages, listener: Listener) -> Timing
         return timing
     for stage in stages.final:
         begun = time.monotonic()
-        _drive(config, [stage], listener)
+        _drive(config, [stage], listener, limits)
         timing = timing or Timing()
         timing = replace(timing, final=timing.final + time.monotonic() - begun)
     return timing
@@ -276,7 +334,10 @@ def _note_what_is_left_out(stages: Stages, folder: Path, listener: Listener) -> 
 
 
 def _drive(
-    config: RunConfig, stages: Sequence[Stage], listener: Listener
+    config: RunConfig,
+    stages: Sequence[Stage],
+    listener: Listener,
+    limits: TrialLimits | None = None,
 ) -> tuple[int, list[TimedQueue[Any]]]:
     """Run stages that share an evaluator in one session of its workers; return the number of
     workers, and the stages' queues with their times."""
@@ -292,7 +353,14 @@ def _drive(
             return 0, queues
         workers, gpus = config.workers or 0, config.gpus_per_trial
         address = config.ray_address
-        workers = drive(work, evaluator, workers=workers, gpus_per_trial=gpus, address=address)
+        workers = drive(
+            work,
+            evaluator,
+            workers=workers,
+            gpus_per_trial=gpus,
+            address=address,
+            limits=limits,
+        )
     return workers, queues
 
 
@@ -306,8 +374,7 @@ def _finish(result: Result) -> None:
     if result.best is None:
         raise WorkFailed(why_no_winner(result))
     if (network := result.recommended) is not None:
-        export = result.folder / "export"
-        export.mkdir(exist_ok=True)
+        export = make_folder(result.folder / "export")
         plugins.load("exporters", "pytorch")().export(network, None, export)
         run_folder.write_family(result)
     _write_report(result)

@@ -4,10 +4,12 @@ import math
 import time
 from typing import final
 
+from mnas_search.common.units import format_duration
 from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Trial
 
 LATE = 0.08  # of the limit: by how much what follows the search may end late
+_LEAST = 30.0  # seconds between the end of the time and the cut-off
 _EVENT = "time over"
 _SEARCH, _COMPARISON = "search", "comparison"
 
@@ -39,8 +41,9 @@ class TimeLimit:
         self._starting: float | None = None  # when the workers' first start began
         self._startup = 0.0  # seconds of it
         self._compares: bool | None = None
+        self._in_vain: float | None = None  # seconds spent when there was no time for the first
         ended = (e for e in journal.events if e["event"] == _EVENT)
-        self._over = {e.get("phase") for e in ended if e.get("budget", 0.0) >= self._total}
+        self._over = {e.get("phase") for e in ended if (e.get("budget") or 0.0) >= self._total}
         # A broken event is refused later, where the trials are read.
         told = (e for e in journal.events if e["event"] == "tell" and e.get("status") == "ok")
         self._seconds = [e["seconds"] for e in told if e.get("seconds")]
@@ -65,6 +68,13 @@ class TimeLimit:
     def left_out(self) -> bool:
         """Whether there was no time for the comparison that follows the search."""
         return _COMPARISON in self._over
+
+    def cut_off(self) -> float:
+        """Compute the `time.monotonic()` after which a training that still runs is cut off: half a
+        minute after the end, or 8 % of the limit, or twice the longest training (half of the limit
+        where none has ended), whichever is longest."""
+        training = 2 * max(self._seconds) if self._seconds else self._total / 2
+        return self._end + max(_LEAST, LATE * self._total, training)
 
     def start(self) -> None:
         """Note that the workers' first start begins now."""
@@ -104,6 +114,8 @@ class TimeLimit:
                 following += compared
             needed = self.mean + self.duration(following) + min(reserved, self._total / 2)
         if self.left <= needed:
+            if self.mean is None:
+                self._in_vain = self._total - self.left
             self._end_of(_SEARCH)
         return _SEARCH not in self._over
 
@@ -113,6 +125,17 @@ class TimeLimit:
         if self._compares is None:
             self._compares = self._fits(trainings)
         return self._compares and not self.is_late
+
+    def shortage(self, asked: int) -> str | None:
+        """Say why no candidate has ended, `asked` of them having begun; None where it is not for
+        lack of time."""
+        if self._in_vain is None:
+            return None
+        budget = f"the time budget of {format_duration(self._total)} ended before"
+        if asked:
+            return f"{budget} a candidate had"
+        spent = format_duration(self._in_vain)
+        return f"{budget} the first candidate could begin, {spent} after the start of the command"
 
     def leave_out_comparison(self) -> None:
         """Note that there was no time for the comparison."""
@@ -133,7 +156,7 @@ def seconds_spent(journal: Events) -> float:
     spent, session, last = 0.0, None, 0.0
     for event in [*journal.events, {"event": "session", "time": 0.0}]:
         if event["event"] == "session":
-            spent += (0.0 if session is None else last - session) + event.get("seconds", 0.0)
+            spent += (0.0 if session is None else last - session) + (event.get("seconds") or 0.0)
             session = event["time"]
         last = event["time"]
     return spent

@@ -15,6 +15,8 @@ from mnas_search.common.errors import (
 from mnas_search.common.folders import holds_experiment, read_config
 from mnas_search.experiments.deployment import ADAPTED
 from mnas_search.experiments.resolve import is_path, resolve_architecture
+from mnas_search.nas.event_kinds import SEARCH_EVENTS
+from mnas_search.nas.events import check_fingerprint
 from mnas_search.nas.journal import read_events
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.space.adapted import AdaptedStages
@@ -95,7 +97,7 @@ def _trials(
     trials: list[Mapping[str, Any]] = []
     asked: dict[int, Mapping[str, Any]] = {}
     try:
-        for event in read_events(folder / "journal.jsonl"):
+        for event in read_events(folder / "journal.jsonl", SEARCH_EVENTS):
             if event["event"] == "ask" and event["duplicate_of"] is None:
                 asked[event["trial"]] = event
             elif event["event"] == "tell" and event["trial"] in asked:
@@ -115,6 +117,7 @@ def _trial(
     choices, accuracy = event["choices"], event["accuracy"]
     encode(space.decisions, choices)  # refuses choices that the space does not have
     network = space.decode(choices)
+    check_fingerprint(event["fingerprint"], network)
     costs = cost_model.costs(network)  # at this run's resolution
     return Trial(
         number=0,

@@ -11,17 +11,15 @@ weights. Both load with `weights_only=True`.
 """
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from mnas_search.common.errors import RunFolderError, WorkFailed
+from mnas_search.common.errors import RunFolderError, WorkFailed, reason_of
 from mnas_search.common.files import atomic_write, write_atomically
 from mnas_search.networks.weights.reading import BEST, load
 
@@ -87,11 +85,8 @@ def read_metrics(folder: Path) -> tuple[Epoch, ...]:
 def read(path: Path) -> Checkpoint | None:
     """Read a checkpoint; None without a complete one."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                return None
         value = load(path)
-    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, UnpicklingError):
+    except Exception:  # a damaged file may raise anything
         return None
     if not isinstance(value, dict) or value.get("format") != _FORMAT:
         return None
@@ -113,6 +108,9 @@ def recover(folder: Path) -> tuple[Checkpoint | None, str | None]:
     """Return the last checkpoint, and a note where it had to be replaced by the best one.
 
     The metrics are rewritten from the checkpoint; None means that the training starts anew.
+
+    Raises:
+        RunFolderError: the best checkpoint is damaged, and was not the last one.
     """
     last, note = read(folder / LAST), None
     if last is None and begun(folder):
@@ -125,6 +123,16 @@ def recover(folder: Path) -> tuple[Checkpoint | None, str | None]:
             note = f"{LAST} {what}, and there is no whole {BEST}: the training starts again"
             for name in (LAST, BEST):
                 (folder / name).unlink(missing_ok=True)
+    elif last is not None and (folder / BEST).exists() and read(folder / BEST) is None:
+        epoch = best(last.history).epoch
+        if epoch != last.history[-1].epoch:
+            raise RunFolderError(
+                f"{str(folder / BEST)!r} is damaged, and nothing else holds the weights of epoch "
+                f"{epoch}, the best one: without this file the last epoch is taken for the best "
+                f"one, and without {LAST} too the training starts again"
+            )
+        _write(folder / BEST, last)
+        note = f"{BEST} is torn: it is written again from {LAST}"
     write_metrics(folder, () if last is None else last.history)
     return last, note
 
@@ -146,5 +154,5 @@ def _write(path: Path, checkpoint: Checkpoint) -> None:
         if not isinstance(cause, OSError):
             raise
         raise WorkFailed(
-            f"cannot write {path}: {cause.strerror}; the checkpoint before it is as it was"
+            f"cannot write {path}: {reason_of(cause)}; the checkpoint before it is as it was"
         ) from error

@@ -6,8 +6,6 @@ them see it, as Ray Train's own storage must. Importing this module imports Ray.
 """
 
 import os
-import shutil
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from typing import Any
 
 from mnas_search.common import plugins, ray_cluster
 from mnas_search.common.errors import MnasSearchError, WorkFailed, describe_exception
+from mnas_search.common.processes.scratch import scratch_folder
 from mnas_search.experiments.training import checkpoints
 from mnas_search.experiments.training.checkpoints import Epoch
 from mnas_search.experiments.training.epochs import FullTraining, train_epochs
@@ -52,32 +51,31 @@ def train_on_ray(
     does, and where a worker was lost."""
     for module in plugins.modules_from_files():
         cloudpickle.register_pickle_by_value(module)  # the users' own files travel by content
-    scratch = tempfile.mkdtemp(prefix="mnas-search-")
     errors: list[BaseException] = []
     gpus = {"GPU": gpus_per_worker} if gpus_per_worker else {}
-    trainer = TorchTrainer(
-        _work,
-        # By reference: each machine holds the images once, in shared memory.
-        train_loop_config={"job": ray.put(job), "folder": str(folder.resolve())},
-        scaling_config=train.ScalingConfig(
-            num_workers=workers, use_gpu=bool(gpus), resources_per_worker={"CPU": 1} | gpus
-        ),
-        run_config=train.RunConfig(name="training", storage_path=scratch),
-    )
+    with scratch_folder() as scratch:
+        trainer = TorchTrainer(
+            _work,
+            # By reference: each machine holds the images once, in shared memory.
+            train_loop_config={"job": ray.put(job), "folder": str(folder.resolve())},
+            scaling_config=train.ScalingConfig(
+                num_workers=workers, use_gpu=bool(gpus), resources_per_worker={"CPU": 1} | gpus
+            ),
+            run_config=train.RunConfig(name="training", storage_path=str(scratch)),
+        )
 
-    def fit() -> None:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                trainer.fit()
-        except BaseException as error:
-            errors.append(error)
+        def fit() -> None:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    trainer.fit()
+            except BaseException as error:
+                errors.append(error)
 
-    # In a thread of its own, where Ray Train leaves Ctrl-C alone.
-    thread = threading.Thread(target=fit, daemon=True)
-    thread.start()
-    reported = len(checkpoints.read_metrics(folder))
-    try:
+        # In a thread of its own, where Ray Train leaves Ctrl-C alone.
+        thread = threading.Thread(target=fit, daemon=True)
+        thread.start()
+        reported = len(checkpoints.read_metrics(folder))
         running = True
         while running:
             thread.join(_POLL)
@@ -85,8 +83,6 @@ def train_on_ray(
             for epoch in checkpoints.read_metrics(folder)[reported:]:
                 reported += 1
                 finished(epoch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     if errors:
         raise _failure(errors[0])
 

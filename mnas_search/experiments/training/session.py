@@ -11,7 +11,6 @@ result.json          the result, with the single measurement on the test split
 """
 
 import contextlib
-import json
 import logging
 import re
 from dataclasses import asdict, dataclass, replace
@@ -20,8 +19,8 @@ from typing import final
 
 from mnas_search.architecture.cost.count import cost
 from mnas_search.common import plugins
-from mnas_search.common.errors import RunFolderError, WorkFailed
-from mnas_search.common.files import read_json, write_atomically
+from mnas_search.common.errors import DamagedFile, RunFolderError, WorkFailed
+from mnas_search.common.files import make_folder, read_json, write_json
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, existing
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.training import checkpoints
@@ -53,8 +52,10 @@ TRAIN = ExperimentKind(
     noun="training",
     parent="trainings",
     journal=".lock",  # the record of a training is its checkpoints
+    events={},
     may_differ=("workers", "gpus_per_worker", "ray_address"),
     may_grow=("epochs",),
+    of_data=("data",),
 )
 
 
@@ -111,9 +112,11 @@ def resume(
     *,
     workers: int | None = None,
     ray_address: str | None = None,
+    trust_code: bool = False,
 ) -> TrainingResult:
-    """Resume a training with its own configuration, or with other workers."""
-    experiment = existing(TRAIN, folder)
+    """Resume a training with its own configuration, or with other workers; `trust_code` as in
+    `experiments.trust`."""
+    experiment = existing(TRAIN, folder, trust_code=trust_code)
     config, _ = from_recorded(folder, experiment.recorded)
     config = replace(
         config,
@@ -224,13 +227,13 @@ def _finish(setup: Setup, folder: Path, listener: Listener) -> TrainingResult:
         folder=str(folder),
         seconds=round(sum(one.seconds for one in last.history), 3),
     )
-    write_atomically(folder / "result.json", json.dumps(asdict(result), indent=2) + "\n")
+    write_json(folder / "result.json", asdict(result))
     return result
 
 
 def _export(setup: Setup, path: Path, best: Checkpoint, epochs: int) -> None:
     config, job, epoch = setup.config, setup.job, best.history[-1]
-    path.mkdir(exist_ok=True)
+    make_folder(path)
     start = "random weights" if config.init is None else config.init
     remapped = ", remapped" if config.remap else ""
     averaged = ", their moving average" if job.recipe.ema_decay is not None else ""
@@ -255,7 +258,7 @@ def _export(setup: Setup, path: Path, best: Checkpoint, epochs: int) -> None:
         "learning_rate": config.learning_rate,
         "seed": config.seed,
     }
-    write_atomically(path / DESCRIPTION, json.dumps(provenance, indent=2) + "\n")
+    write_json(path / DESCRIPTION, provenance)
 
 
 def _workers(setup: Setup) -> contextlib.AbstractContextManager[object]:
@@ -278,5 +281,5 @@ def _result(folder: Path) -> TrainingResult | None:
         test = value["test"]
         score = Score(**{**test, "interval": tuple(test["interval"])})
         return TrainingResult(**{**value, "test": score})
-    except (OSError, ValueError, LookupError, TypeError):
+    except (DamagedFile, OSError, ValueError, LookupError, TypeError):
         return None

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any, final
 
+from mnas_search.common.files import make_folder
 from mnas_search.experiments.training.checkpoints import Epoch
 
 
@@ -19,7 +20,8 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
 
             step = done + 1 if done else None
-            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+            place = make_folder(folder / "tensorboard")
+            self._writer = SummaryWriter(str(place), purge_step=step)
 
     def add(self, epoch: Epoch) -> None:
         """Write the metrics of an epoch."""

@@ -1,6 +1,5 @@
 """The contract of search spaces."""
 
-import inspect
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from mnas_search.architecture.stage import Stage
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
+from mnas_search.common.checks import shown
 from mnas_search.common.errors import UsageError, error_context
 from mnas_search.nas.space.choices import Choices, Codes, Decision
 
@@ -96,22 +96,30 @@ class BatchAccuracy(Protocol):
 _DEFAULTS = {"resolution": 224, "num_classes": 1000}
 
 
+def decode(space: SearchSpace, choices: Choices) -> Network:
+    """Return the network that a space's `decode` makes of choices.
+
+    Raises:
+        WorkFailed: `decode` raises, or returns something else than a network.
+    """
+    with error_context("the search space's decode"):
+        network = space.decode(choices)
+        if not isinstance(network, Network):
+            raise TypeError(f"{shown(network)} is no Architecture or TracedNetwork")
+    return network
+
+
 def first_network(space: SearchSpace) -> Network:
     """Return the network of every decision's first option."""
-    return space.decode({d.name: d.options[0] for d in space.decisions})
+    return decode(space, {d.name: d.options[0] for d in space.decisions})
 
 
 def fixed_resolution(name: str) -> int | None:
     """Return the resolution of a space that takes none; None for a space that takes one."""
     target = plugins.load("search_spaces", name)
-    if isinstance(target, type) and "resolution" in inspect.signature(target).parameters:
+    if isinstance(target, type) and "resolution" in plugins.parameters(target):
         return None
-    space = make_space(name)
-    if not space.decisions:  # refused later
-        return None
-    with error_context("the search space's decode"):
-        network: Network | None = first_network(space)
-    return None if network is None else network.resolution
+    return first_network(make_space(name)).resolution
 
 
 def make_space(
@@ -127,15 +135,31 @@ def make_space(
     given = {"resolution": resolution, "num_classes": num_classes}
     accepted: set[str] = set()
     if isinstance(target, type) and issubclass(target, SearchSpace):
-        accepted = given.keys() & inspect.signature(target).parameters.keys()
+        accepted = given.keys() & set(plugins.parameters(target))
         fitting = {o: v for o, v in given.items() if o in accepted and v is not None}
         space = plugins.make(target, name, **fitting)
     if not isinstance(space, SearchSpace):
         raise UsageError(f"space must be a SearchSpace class, got {name!r}")
+    _check_decisions(space, name)
     for option, value in given.items():
         if option not in accepted and value not in (None, _DEFAULTS[option]):
-            with error_context("the search space's decode"):
-                own = getattr(first_network(space), option, None)
+            own = getattr(first_network(space), option, None)
             if value != own:
                 raise UsageError(f"{option} is fixed by space {name!r}, got {value}")
     return space
+
+
+def _check_decisions(space: SearchSpace, name: str) -> None:
+    """Refuse a space without decisions, or with something else in their place."""
+    with error_context("the search space's decisions"):
+        found = space.decisions
+    if not isinstance(found, tuple) or not all(isinstance(one, Decision) for one in found):
+        raise UsageError(
+            f"decisions of space {name!r} must be a tuple of Decision, got {shown(found)}"
+        )
+    names = [decision.name for decision in found]
+    if len(set(names)) < len(names) or not names:
+        raise UsageError(
+            f"space {name!r} must have decisions, all with different names, got "
+            f"{', '.join(names) or 'none'}"
+        )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mnas_search.common.errors import UsageError, shorten
 from mnas_search.common.files import check_ordinary
+from mnas_search.networks.weights import metadata
 
 BEST = "checkpoint-best.pt"
 SOURCES = (
@@ -53,7 +54,8 @@ def load(path: Path) -> Any:
 
     Raises:
         OSError: it cannot be read, or is not an ordinary file.
-        ValueError: parts are compressed, which torch never does: a small file could fill memory.
+        ValueError: parts are compressed, which torch never does: a small file could fill memory;
+            or a part is not that of its CRC-32, which torch writes and does not check.
         UnpicklingError: it contains other objects.
         Exception: torch may raise others on malformed files.
     """
@@ -61,13 +63,24 @@ def load(path: Path) -> Any:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
-        if any(part.compress_type != zipfile.ZIP_STORED for part in parts) or (
-            sum(part.file_size for part in parts) > path.stat().st_size
-        ):
-            raise ValueError("a compressed archive")
+            if any(part.compress_type != zipfile.ZIP_STORED for part in parts) or (
+                sum(part.file_size for part in parts) > path.stat().st_size
+            ):
+                raise ValueError("a compressed archive")
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"it is damaged: {damaged} is not that of its CRC-32")
     with warnings.catch_warnings(), torch.serialization.safe_globals(_PLAIN):
         warnings.simplefilter("ignore")  # torch warns of files that it then rejects
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a torch file is there and undamaged."""
+    try:
+        load(path)
+    except Exception:  # a damaged file may raise anything
+        return False
+    return True
 
 
 def read_file(path: Path) -> dict[str, Tensor]:
@@ -94,6 +107,7 @@ def _content(path: Path) -> Any:
             return load(path)
         from safetensors.torch import load_file
 
+        metadata.read(path)  # checks the file
         return load_file(path)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]{1,80})", str(error))

@@ -29,6 +29,7 @@ from mnas_search.common.checks import check_choice
 from mnas_search.common.errors import InvalidArchitecture
 from mnas_search.common.files import read_json
 from mnas_search.common.folders import read_training
+from mnas_search.networks.weights import metadata
 from mnas_search.networks.weights.reading import BEST
 
 SOURCES = ("timm", "timm-tf", "torchvision")
@@ -151,13 +152,7 @@ def _metadata(file: Path) -> dict[str, str]:
         file = file.with_suffix(".safetensors")
     if file.suffix != ".safetensors":
         return {}
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, "pt") as opened:
-            return dict(opened.metadata() or {})
-    except (OSError, SafetensorError):  # missing or broken: the weights come from another file
-        return {}
+    return metadata.read(file)
 
 
 def _config(path: Path) -> dict[str, Any]:

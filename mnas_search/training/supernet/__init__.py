@@ -13,6 +13,7 @@ from mnas_search.training.supernet.making import (
     make_supernet,
     reading_images,
     statistics_images,
+    trained_images,
 )
 from mnas_search.training.supernet.reading import Reading, read_supernet
 from mnas_search.training.supernet.recipe import SupernetRecipe, supernet_recipe
@@ -34,6 +35,7 @@ __all__ = [
     "statistics_images",
     "supernet_recipe",
     "train_supernet",
+    "trained_images",
     "training_key",
     "training_steps",
 ]

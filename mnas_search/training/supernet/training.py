@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import UsageError
+from mnas_search.common.errors import UsageError, single_line
 from mnas_search.common.files import atomic_write
 from mnas_search.common.machine import one_thread
 from mnas_search.data import Dataset
 from mnas_search.nas.space.alternatives import alternatives
 from mnas_search.nas.space.contract import SearchSpace
 from mnas_search.networks.supernet import Supernet
+from mnas_search.networks.weights.reading import load
 from mnas_search.training.augment.pipeline import Augmentation, Flip, Shift
 from mnas_search.training.loop import Images, mixed_precision
 from mnas_search.training.optimisers import Sgd
@@ -223,7 +224,14 @@ def training_key(space: SearchSpace, data: Dataset, recipe: SupernetRecipe, *, s
 
 
 def _read(checkpoint: Path, key: str) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if state.pop("key") != key:
+    try:
+        state = load(checkpoint)
+    except Exception as error:  # a damaged file may raise anything
+        reason = single_line(str(error))[:100]
+        raise UsageError(
+            f"checkpoint {str(checkpoint)!r} is damaged ({reason}); without it the training starts"
+            " again"
+        ) from None
+    if not isinstance(state, dict) or state.pop("key", None) != key:
         raise UsageError(f"checkpoint must be of the same training, got {str(checkpoint)!r}")
     return state

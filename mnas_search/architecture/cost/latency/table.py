@@ -28,8 +28,8 @@ from mnas_search.architecture.cost.latency.parts import (
 )
 from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
-from mnas_search.common.errors import UnknownName, UsageError, single_line
-from mnas_search.common.files import read_json, write_atomically
+from mnas_search.common.errors import UnknownName, UsageError, reason_of, single_line
+from mnas_search.common.files import read_json, write_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,16 +150,16 @@ class LatencyTable:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the file's content."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        """SHA-256 of the content, as JSON without a checksum."""
+        return hashlib.sha256((json.dumps(self.to_dict(), indent=1) + "\n").encode()).hexdigest()
 
     def write(self, path: Path) -> Path:
         """Write the table as JSON; all times are in seconds."""
-        return write_atomically(path, self.to_json())
+        return write_json(path, self.to_dict())
 
-    def to_json(self) -> str:
-        """Return the text of the file."""
-        value = {
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
             "format": _FORMAT,
             "unit": "seconds",
             "conditions": asdict(self.conditions),
@@ -174,7 +174,6 @@ class LatencyTable:
             },
             "networks": {key: [one.parts, one.seconds] for key, one in self.whole.items()},
         }
-        return json.dumps(value, indent=1) + "\n"
 
 
 def read_table(path: Path) -> LatencyTable:
@@ -182,7 +181,7 @@ def read_table(path: Path) -> LatencyTable:
     try:
         return _table(read_json(path))
     except OSError as error:
-        raise UnknownName(f"cannot read {str(path)!r}: {error.strerror}") from None
+        raise UnknownName(f"cannot read {str(path)!r}: {reason_of(error)}") from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UsageError(
             f"{str(path)!r} must be a file written by `mnas-search latency build`, got "

@@ -17,6 +17,7 @@ from typing import Any, final
 
 from mnas_search.architecture.traced_network import Network
 from mnas_search.common.errors import WorkFailed
+from mnas_search.common.files import make_folder
 from mnas_search.experiments.jobs import NO_TRIAL, JobResult, JournalledQueue
 from mnas_search.experiments.search.prior.plan import PriorPlan
 from mnas_search.experiments.search.prior.readings import (
@@ -69,8 +70,8 @@ class PriorPhase:
             found = plan()
             journal.append({"event": PLANNED, **found.to_dict(), "phase": "prior"}, sync=True)
         self.plan = found
-        place = folder.resolve() / _FOLDER  # workers may have another working directory
-        place.mkdir(exist_ok=True)
+        # Workers may have another working directory.
+        place = make_folder(folder.resolve() / _FOLDER)
         checkpoints = tuple(place / f"member-{k}.pt" for k in range(found.members))
         self._members: tuple[PriorMember, ...] = tuple(
             evaluator.prior_member(

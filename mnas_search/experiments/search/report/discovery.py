@@ -13,7 +13,7 @@ from mnas_search.common.statistics import normal_margin
 from mnas_search.experiments.search.report.tables import finalists, stages
 from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.finalist_check import TRAININGS, VETO, Finalist
-from mnas_search.nas.evaluator import Evaluator, SupportsLabel
+from mnas_search.nas.evaluator import Evaluator, label_of
 from mnas_search.nas.space.choices import sample
 from mnas_search.nas.space.contract import StagewiseSpace
 
@@ -106,6 +106,6 @@ def against_baseline(result: Result) -> Iterator[str]:
 
 def evaluator_label(evaluator: Evaluator | None, default: str | None = None) -> str:
     """Return what an evaluator says its accuracies are, else the default or its class's name."""
-    if isinstance(evaluator, SupportsLabel):
-        return evaluator.label
+    if evaluator is not None and (label := label_of(evaluator)) is not None:
+        return label
     return type(evaluator).__name__ if default is None else default

@@ -64,7 +64,7 @@ def why_no_winner(result: Result) -> str:
         rest = f", {len(result.stopped)} were stopped early" if result.stopped else ""
         return f"all {len(failed)} candidates failed{rest}; the first one: {failed[0].error}"
     if not result.good:
-        return "no candidate was finished"
+        return result.shortage or "no candidate was finished"
     more = "`mnas-search resume` with more --trials continues the search"
     return (
         f"none of {len(result.good)} candidates is within {result.objective.constraint} "

@@ -25,6 +25,7 @@ from mnas_search.experiments.search import recommendation
 from mnas_search.experiments.search.options import run_options
 from mnas_search.experiments.search.recommendation import Recommendation, read_recommended
 from mnas_search.experiments.search.time_limit import seconds_spent
+from mnas_search.nas.event_kinds import SEARCH_EVENTS
 from mnas_search.nas.journal import ReadJournal
 
 _SAME = ("seed", "workers", "gpus_per_trial", "ray_address")  # may differ within a setting
@@ -115,7 +116,7 @@ def read_run(folder: Path) -> Run:
     record = read_record(folder)
     if record.command != "run":
         raise RunFolderError(f"{str(folder)!r} holds a `{record.command}`, not a `run`")
-    journal, best = ReadJournal(folder / "journal.jsonl"), folder / "best.json"
+    journal, best = ReadJournal(folder / "journal.jsonl", SEARCH_EVENTS), folder / "best.json"
     try:
         winner = read_json(best) if best.is_file() else None
         found = {name: None if winner is None else winner[name] for name in _FIGURES[:3]}

@@ -12,7 +12,7 @@ from mnas_search.experiments.search.result import Result
 from mnas_search.experiments.search.stages.baseline_comparison import BaselineComparison
 from mnas_search.experiments.search.stages.finalist_check import Finalist
 from mnas_search.experiments.search.stages.held_out import HeldOutTest
-from mnas_search.nas.evaluator import SupportsLabel
+from mnas_search.nas.evaluator import label_of
 from mnas_search.nas.trial import Trial
 
 _SHORT = 20  # characters of a label that heads a column
@@ -21,7 +21,7 @@ _SHORT = 20  # characters of a label that heads a column
 def figure_name(result: Result) -> str:
     """Return what the search's figures are: the evaluator's label if it is short, else
     "accuracy"."""
-    label = result.evaluator.label if isinstance(result.evaluator, SupportsLabel) else ""
+    label = label_of(result.evaluator) or ""
     return label if 0 < len(label) <= _SHORT else "accuracy"
 
 

@@ -7,7 +7,7 @@ a baseline are trained for a short time on a small data set. That says nothing a
 it is a sanity check, which can disqualify a finalist but never promotes one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import final
@@ -22,12 +22,13 @@ from mnas_search.experiments.search.stages.trainings import SeededTrainings
 from mnas_search.nas.core import Search
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import EvaluationJob, measure
-from mnas_search.nas.journal import Events
+from mnas_search.nas.journal import Events, MemoryJournal
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.trial import Evaluation, Trial, rank
 
 FINALISTS = 5
 TRAININGS = 2
+_EVENT = "opinion"
 VETO = 0.5  # of the baseline's accuracy: below it, a network counts as one that does not train
 
 
@@ -69,6 +70,7 @@ class FinalistCheck:
 
     Args:
         searched, check: the two predictors.
+        answers: the journal of second opinions; None keeps none.
     """
 
     def __init__(
@@ -81,10 +83,17 @@ class FinalistCheck:
         baseline: Architecture | None,
         seed: int,
         journal: Events,
+        answers: Events | None = None,
     ) -> None:
         self._search, self._objective = search, objective
         self._predictors, self._baseline = (searched, check), baseline
-        self._opinions: dict[str, tuple[Evaluation, Evaluation] | None] = {}
+        self._answers = answers = answers or MemoryJournal()
+        self._opinions: dict[str, tuple[Evaluation, Evaluation] | None] = {
+            event["fingerprint"]: (_read(event["searched"]), _read(event["checked"]))
+            for event in answers.events
+            if event["event"] == _EVENT
+        }
+        self._kept = set(self._opinions)  # in the journal
         self._trainings = SeededTrainings(
             "final", "finals", self._networks, range(TRAININGS), seed=seed, journal=journal
         )
@@ -113,6 +122,16 @@ class FinalistCheck:
     def winner(self) -> Finalist | None:
         """The best finalist by the check that is not vetoed; None where there is none."""
         return next((one for one in self.finalists if self._trains(one)), None)
+
+    def keep_opinions(self) -> None:
+        """Journal the opinions that are new: a report then needs no predictor."""
+        for one in (*self.finalists, *filter(None, [self.baseline])):
+            fingerprint = one.network.fingerprint
+            if fingerprint not in self._kept:
+                opinions = {"searched": _written(one.searched), "checked": _written(one.checked)}
+                event = {"event": _EVENT, "fingerprint": fingerprint, **opinions}
+                self._answers.append({**event, "phase": "finals"}, sync=True)
+                self._kept.add(fingerprint)
 
     def _score(self, trial: Trial | None, network: Network) -> Finalist | None:
         opinion = self._opinion(network)
@@ -163,3 +182,11 @@ class FinalistCheck:
             if one is not None:
                 number = NO_TRIAL if one.trial is None else one.trial.number
                 yield NO_TRIAL if one.network.fingerprint == same else number, one.network
+
+
+def _written(evaluation: Evaluation) -> dict[str, float | None]:
+    return {"accuracy": evaluation.accuracy, "std": evaluation.std}
+
+
+def _read(written: Mapping[str, float]) -> Evaluation:
+    return Evaluation(accuracy=written["accuracy"], std=written.get("std"))

@@ -66,8 +66,10 @@ def make_stages(
     limit: TimeLimit,
     on_trial: Callable[[Trial], None] = lambda trial: None,
     on_rung: Callable[[int, Evaluation], None] = lambda trial, evaluation: None,
+    answers: Events | None = None,
 ) -> Stages:
-    """Make the stages of a run, with everything that the journals hold replayed."""
+    """Make the stages of a run, with everything that the journals hold replayed; `answers` is the
+    journal of second opinions, where they are kept."""
     config, objective, evaluator = setup.config, setup.objective, setup.evaluator
     trials, seed = config.trials, config.seed
     assert trials is not None  # Setup leaves nothing open
@@ -124,6 +126,7 @@ def make_stages(
             baseline=published.architecture("efficientnet_b0"),
             seed=seed,
             journal=journal,
+            answers=answers,
         )
         title = "training the finalists, to see that they train"
         following.append(Stage(title, setup.trainer, check.queue))

@@ -1,0 +1,36 @@
+"""A small space with an evaluator that answers at once, for runs that are broken on purpose."""
+
+from dataclasses import replace
+
+from mnas_search import Architecture, Choices, Decision, Stage, StagewiseSpace, cost
+from mnas_search.testing import ToySpace
+
+
+class Space(StagewiseSpace):
+    """Three small stages at any resolution."""
+
+    def __init__(self, *, resolution: int = 32, num_classes: int = 10) -> None:
+        self._toy = ToySpace()
+        self._template = replace(
+            self._toy.template, resolution=resolution, num_classes=num_classes
+        )
+
+    @property
+    def template(self) -> Architecture:
+        """Stem and head."""
+        return self._template
+
+    @property
+    def stage_decisions(self) -> tuple[tuple[Decision, ...], ...]:
+        """Width and kernel of each stage."""
+        return self._toy.stage_decisions
+
+    def stage(self, index: int, choices: Choices) -> Stage:
+        """Return a depthwise separable stage."""
+        return self._toy.stage(index, choices)
+
+
+def score(architecture: Architecture) -> float:
+    """Return an accuracy that saturates with the parameters."""
+    params = cost(architecture).params
+    return params / (params + 5e4)

@@ -1,0 +1,1 @@
+"""How processes end: signals, time limits of code, folders of processes that were killed."""
