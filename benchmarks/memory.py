@@ -8,7 +8,7 @@ profiler, whose allocations and releases are added up in their order; the peak c
 """
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,19 +36,20 @@ _MIB = 2**20
 
 def run(*, quick: bool, note: Callable[[str], None]) -> list[dict[str, Any]]:
     """Return a row for each device, network and task."""
-    architectures = [reference.architecture(name) for name in NAMES]
-    if quick:
-        architectures = [
-            replace(reference.architecture(name), resolution=_QUICK_RESOLUTION)
-            for name in _QUICK_NAMES
-        ]
+    names = _QUICK_NAMES if quick else NAMES
     devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     rows = []
     for device in devices:
-        for architecture in architectures:
+        for architecture in architectures(names, quick=quick):
             note(f"{architecture.label} on {device}")
             rows += compare(architecture, device=device)
     return rows
+
+
+def architectures(names: Sequence[str], *, quick: bool) -> list[Architecture]:
+    """Return networks by name, at their own resolutions, or at a small one."""
+    found = [reference.architecture(name) for name in names]
+    return [replace(one, resolution=_QUICK_RESOLUTION) for one in found] if quick else found
 
 
 def compare(architecture: Architecture, *, device: str = "cpu") -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ _FIRST = 4  # networks before the first model
 _SPREAD = 12  # networks that come from no model, where there is no prior
 _STRATA = 4  # of the costs, one of which a first network is taken from
 _GOLDEN = (5**0.5 - 1) / 2
-_MOST_FITTED = 400  # trials in a fit: the best ones and the latest ones
+_MOST_FITTED = 250  # trials in a fit: the best ones and the latest ones
 
 
 class Bayesian(Controller):

@@ -37,12 +37,16 @@ _BEST = 0.2  # share of a window that is kept for the best trials, however old
 
 class _Codes(CategoricalDistribution):
     """The codes of a decision. Every draw compares those of all trials, choice by choice in
-    Optuna; here they are one object."""
+    Optuna; here they are one object, compared by identity and never copied."""
 
     def __eq__(self, other: object) -> bool:
         return self is other or CategoricalDistribution.__eq__(self, other)
 
     __hash__ = CategoricalDistribution.__hash__
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "_Codes":
+        """Return itself: Optuna copies trials, and this never changes."""
+        return self
 
 
 class TrialStorage(InMemoryStorage):
@@ -50,12 +54,12 @@ class TrialStorage(InMemoryStorage):
 
     def __init__(self) -> None:
         InMemoryStorage.__init__(self)
-        self._listed: dict[int, int] = {}  # number -> Optuna's id, in order
+        self._listed: dict[int, None] = {}  # numbers of trials, in order
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Add a trial, and return its id."""
         added = InMemoryStorage.create_new_trial(self, study_id, template_trial)
-        self._listed[self.get_trial_number_from_id(added)] = added
+        self._listed[self.get_trial_number_from_id(added)] = None
         return added
 
     def get_all_trials(
@@ -65,8 +69,8 @@ class TrialStorage(InMemoryStorage):
         states: Collection[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """Return the trials that are not retired, by number."""
-        del study_id  # there is one
-        trials = [self.get_trial(listed) for listed in self._listed.values()]
+        every = InMemoryStorage.get_all_trials(self, study_id, deepcopy=False)
+        trials = [every[number] for number in self._listed]
         if states is not None:
             trials = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials

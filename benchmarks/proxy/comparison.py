@@ -17,7 +17,6 @@ from mnas_search.benchmarks.proxy.workloads import Workload, candidates
 from mnas_search.common.errors import WorkFailed
 from mnas_search.evaluators.function import FunctionEvaluator
 from mnas_search.evaluators.proxy_training import ProxyTraining
-from mnas_search.experiments.runners.ray_tune import run_on_ray
 from mnas_search.nas.evaluator import Evaluator, Resources
 from mnas_search.nas.job import EvaluationJob, JobQueue, Outcome, TimedQueue
 from mnas_search.nas.trial import Evaluation
@@ -72,6 +71,8 @@ def over_ray(
     evaluator: Evaluator, jobs: Sequence[EvaluationJob], *, workers: int
 ) -> tuple[TimedQueue[EvaluationJob], list[tuple[Evaluation, float]]]:
     """Evaluate as a run does; a stopwatch, and evaluation and seconds of each job, in order."""
+    from mnas_search.experiments.runners.ray_tune import run_on_ray  # loads Ray
+
     queue = WorkList(jobs)
     timed = TimedQueue(queue)
     with threadpool_limits(1):  # as a run does

@@ -4,6 +4,7 @@ Run as a module, in a process of its own without our settings, it reads what to 
 standard input and prints `[seconds, CPU seconds, accuracy]` of each candidate.
 """
 
+import functools
 import json
 import os
 import random
@@ -23,7 +24,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from mnas_search.architecture.value import Architecture
 from mnas_search.benchmarks.proxy.workloads import Workload, candidates
+from mnas_search.data import Dataset as Data
 from mnas_search.data import Split, load
+from mnas_search.data.preprocessing import Normalisation
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.networks import build
 from mnas_search.training.augment.pipeline import Flip, Shift
@@ -32,10 +35,19 @@ from mnas_search.training.loop import normalisation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Of the loop: torch's threads, and processes that load data."""
+    """Of the loop.
+
+    Attributes:
+        threads: torch's.
+        loaders: processes that load data.
+        device: of the network, `cpu` or `cuda`.
+        bfloat16: whether the network runs under autocast.
+    """
 
     threads: int
     loaders: int
+    device: str = "cpu"
+    bfloat16: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +105,8 @@ class _Images(Dataset[tuple[Tensor, int]]):
 def _loaders(
     workload: Workload, evaluator: ProxyTraining, settings: Settings
 ) -> list[DataLoader[Any]]:
-    recipe, dataset = evaluator.recipe, load(workload.data, side=evaluator.recipe.resolution)
-    normal = normalisation(dataset.train)
+    recipe = evaluator.recipe
+    dataset, normal = _data(workload.data, recipe.resolution)
     mean, std = torch.tensor(normal.mean), torch.tensor(normal.std)
     shifts = [a.most for a in recipe.training.augmentations if isinstance(a, Shift)]
     flips = dataset.flips and any(isinstance(a, Flip) for a in recipe.training.augmentations)
@@ -110,9 +122,17 @@ def _loaders(
             drop_last=True,
             num_workers=workers,
             persistent_workers=workers > 0,
+            pin_memory=settings.device == "cuda",
         ),
         DataLoader(validation, 512),
     ]
+
+
+@functools.lru_cache(maxsize=1)
+def _data(name: str, side: int) -> tuple[Data, Normalisation]:
+    """Return the data, which users read once for many candidates, and their normalisation."""
+    dataset = load(name, side=side)
+    return dataset, normalisation(dataset.train)
 
 
 def _train(
@@ -120,7 +140,9 @@ def _train(
     evaluator: ProxyTraining,
     train: DataLoader[Any],
     validation: DataLoader[Any],
+    settings: Settings,
 ) -> float:
+    device, autocast = settings.device, _autocast(settings)
     recipe = evaluator.recipe.training
     steps = recipe.epochs * len(train)
     optimiser = recipe.optimiser.make(
@@ -135,31 +157,39 @@ def _train(
     network.train()
     for _ in range(recipe.epochs):
         for images, labels in train:
+            images, labels = images.to(device, non_blocking=True), labels.to(device)
             optimiser.zero_grad()
-            loss = criterion(network(images), labels)
+            with autocast:
+                loss = criterion(network(images), labels)
             loss.backward()
             optimiser.step()
             scheduler.step()
     network.eval()
     right = 0
-    with torch.no_grad():
+    with torch.no_grad(), autocast:
         for images, labels in validation:
+            images, labels = images.to(device), labels.to(device)
             right += (network(images).argmax(1) == labels).sum().item()
     return right / len(validation.dataset)  # type: ignore[arg-type]
 
 
-def _timed(
+def _autocast(settings: Settings) -> torch.autocast:
+    return torch.autocast(settings.device, torch.bfloat16, enabled=settings.bfloat16)
+
+
+def train_one(
     workload: Workload,
     evaluator: ProxyTraining,
     architecture: Architecture,
     seed: int,
     settings: Settings,
 ) -> Trained:
+    """Train a candidate in this process."""
     start, cpu = time.perf_counter(), _cpu()
     torch.manual_seed(seed)
     random.seed(seed)
-    network = build(evaluator.proxy(architecture))
-    accuracy = _train(network, evaluator, *_loaders(workload, evaluator, settings))
+    network = build(evaluator.proxy(architecture)).to(settings.device)
+    accuracy = _train(network, evaluator, *_loaders(workload, evaluator, settings), settings)
     return Trained(seconds=time.perf_counter() - start, cpu=_cpu() - cpu, accuracy=accuracy)
 
 
@@ -174,7 +204,9 @@ def _main() -> None:
     evaluator = workload.evaluator()
     numbers = [number for number, _ in request["jobs"]]
     networks = candidates(max(numbers) + 1)
-    trained = [_timed(workload, evaluator, networks[n], s, settings) for n, s in request["jobs"]]
+    trained = [
+        train_one(workload, evaluator, networks[n], s, settings) for n, s in request["jobs"]
+    ]
     print(json.dumps([asdict(one) for one in trained]))
 
 

@@ -45,6 +45,10 @@ class Unprintable(Exception):
         raise RuntimeError("no text")
 
 
+class Ending(BaseException):
+    """What `except Exception` does not catch."""
+
+
 def _raise(error: BaseException) -> NoReturn:
     raise error
 
@@ -65,6 +69,8 @@ ERRORS: Mapping[str, Callable[[], Any]] = {
     "AttributeError": lambda: object().missing,  # type: ignore[attr-defined]
     "TypeError": lambda: len(3),  # type: ignore[arg-type]
     "Unprintable": lambda: _raise(Unprintable()),
+    "Ending": lambda: _raise(Ending("the end")),
+    "BrokenPipeError": lambda: _raise(BrokenPipeError(32, "Broken pipe")),
     "exit 0": lambda: sys.exit(0),
     "exit text": lambda: sys.exit("good bye"),
     "StopIteration": lambda: _raise(StopIteration()),

@@ -161,6 +161,7 @@ def _of_run(folder: Path) -> Iterator[Target]:
     files = {
         "config.json": (resume, report, (*compare, *as_json)),
         "journal.jsonl": (resume, report),
+        "answers.jsonl": (resume, report),
         "latency.json": (resume, report),
         "best.json": ((*compare, *as_json), ("profile", folder / "best.json", *as_json)),
         "recommended.json": ((*profile, *as_json), (*compare, *as_json)),

@@ -22,6 +22,7 @@ from mnas_search.architecture.scaling import (
 )
 from mnas_search.architecture.stage import Stem
 from mnas_search.architecture.value import Architecture
+from mnas_search.common.checks import did_you_mean
 from mnas_search.common.errors import UnknownName
 
 __all__ = ["architecture", "names"]
@@ -113,7 +114,8 @@ def architecture(name: str) -> Architecture:
     if name in _OTHERS:
         text, shared = _OTHERS[name]
         return Architecture.from_block_string(text, name=name, **shared)
-    raise UnknownName(f"architecture must be one of {', '.join(names())}, got {name!r}")
+    hint = did_you_mean(name, names())
+    raise UnknownName(f"architecture must be one of {', '.join(names())}, got {name!r}{hint}")
 
 
 def _lite(b0: Architecture, coefficients: Coefficients, name: str) -> Architecture:

@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 the work failed; 2 wrong usage; 130 interrupted (Ctrl-C); 
 (SIGTERM).
 """
 
-import difflib
 import logging
 import os
 import sys
@@ -28,6 +27,7 @@ from mnas_search.cli import (
 )
 from mnas_search.cli.fidelity import fidelity
 from mnas_search.cli.logs import StandardError, log_options, logging_session
+from mnas_search.common.checks import did_you_mean
 from mnas_search.common.errors import (
     DamagedFile,
     MnasSearchError,
@@ -124,11 +124,13 @@ def _run(arguments: Sequence[str] | None, console: StandardError) -> int:
         if isinstance(error.__cause__ or error, Terminated):  # click raises its own from either
             return _fail("terminated", 143)
         return _fail("interrupted", 130)
-    except BrokenPipeError:
+    except BrokenPipeError as error:
+        if passed_own_code(error):
+            return _fail_unexpectedly(error)
         # The reader (head, less) has seen enough; keep the interpreter from writing on at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         return _fail_unexpectedly(error)
     return 0
 
@@ -164,8 +166,7 @@ def _one_line(error: click.ClickException) -> str:
     command = error.ctx.command
     if isinstance(error, click.NoSuchOption):
         known = [o for p in command.params for o in p.opts if o.startswith("--")]
-        near = difflib.get_close_matches(error.option_name, known, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        hint = did_you_mean(error.option_name, known)
         return f"no such option {error.option_name!r}{hint}; options: {', '.join(known)}"
     if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):
         return f"missing argument {error.param.make_metavar(error.ctx)}"

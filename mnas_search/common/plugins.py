@@ -19,6 +19,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from mnas_search.common import objects
+from mnas_search.common.checks import did_you_mean
 from mnas_search.common.errors import (
     UnknownName,
     UsageError,
@@ -83,8 +84,8 @@ def load(group: str, name: str) -> Any:
     points = _installed(group)
     if name not in points:
         what = group.removesuffix("s").replace("_", " ")
-        known = ", ".join(sorted(points))
-        raise UnknownName(f"{what} must be one of {known}, or file.py:Name, got {name!r}")
+        known, hint = ", ".join(sorted(points)), did_you_mean(name, points)
+        raise UnknownName(f"{what} must be one of {known}, or file.py:Name, got {name!r}{hint}")
     with error_context(f"loading {name!r} of the package {_package(points[name])}"):
         return points[name].load()
 

@@ -24,7 +24,7 @@ _MULTIPLE, _LARGEST = 32, 224  # pixels
 _LOG = logging.getLogger(__name__)
 
 
-def load(data: str | None, *, side: int) -> Dataset:
+def load(data: str | os.PathLike[str] | None, *, side: int) -> Dataset:
     """Load a data set, and log its notes as warnings.
 
         load("hf:cifar10", side=32)
@@ -38,7 +38,7 @@ def load(data: str | None, *, side: int) -> Dataset:
     Raises:
         UsageError: the data do not exist or cannot be read.
     """
-    data = DEFAULT if data is None else data
+    data = DEFAULT if data is None else os.fspath(data)
     source = _source(data)
     dataset = _plugged_in(data) if source is None else cached(source, side)
     images = len(dataset.train.labels)
@@ -48,12 +48,13 @@ def load(data: str | None, *, side: int) -> Dataset:
     return dataset
 
 
-def own_resolution(data: str | None) -> int | None:
+def own_resolution(data: str | os.PathLike[str] | None) -> int | None:
     """Return the resolution at which networks for these data are deployed by default: the median
     shorter side of the images, rounded to a multiple of 32 and within 32 and 224 pixels.
 
     None for the embedded digits, a demonstration.
     """
+    data = None if data is None else os.fspath(data)
     if data is None or is_embedded(data):
         return None
     source = _source(data)

@@ -15,7 +15,7 @@ from mnas_search.architecture import published
 from mnas_search.architecture.adaptation import LITE, adapt, lite
 from mnas_search.architecture.scaling import scale
 from mnas_search.architecture.value import MAX_RESOLUTION, Architecture
-from mnas_search.common.checks import check_integer
+from mnas_search.common.checks import check_integer, did_you_mean
 from mnas_search.common.errors import InvalidArchitecture, RunFolderError, UnknownName
 from mnas_search.common.files import read_json
 from mnas_search.common.folders import read_training
@@ -95,10 +95,12 @@ def _resolve(text: str) -> Architecture:
     try:
         return Architecture.from_block_string(text)
     except InvalidArchitecture as error:
-        if "_" in text.split("_", 1)[-1] or " " in text.strip():
+        hint = did_you_mean(text, published.names())
+        if not hint and ("_" in text.split("_", 1)[-1] or " " in text.strip()):
             raise  # it was meant as a block string
         raise UnknownName(
-            f"unknown architecture {text!r}; it must be {', '.join(published.names())}, {_ALLOWED}"
+            f"unknown architecture {text!r}{hint}; it must be "
+            f"{', '.join(published.names())}, {_ALLOWED}"
         ) from error
 
 

@@ -46,11 +46,6 @@ def changed(what: str, where: str) -> str:
     return f"{what!r} has changed since {where} began; its content must be as it was"
 
 
-def has_code(config: Mapping[str, Any]) -> bool:
-    """Return whether options name files of code."""
-    return any(_files(config))
-
-
 def remember(config: Mapping[str, Any]) -> None:
     """Make files of code known that the user has named; without effect where the user's folder
     for such state cannot be written."""

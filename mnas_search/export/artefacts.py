@@ -5,8 +5,11 @@ preprocess.json   how images are prepared: mean, std, size, crop, interpolation
 predict.py        a script that classifies images; requires numpy, pillow and the format's runtime
 """
 
+import ast
 import inspect
+import itertools
 import json
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +71,18 @@ def predict_source(runtime: str) -> str:
     """
     functions = (decode.to_pixels, decode.to_rgb, decode.square)
     sources = "\n\n".join(inspect.getsource(function) for function in functions)
-    return _TEMPLATE.replace("#runtime#", runtime.strip()).replace("#decode#", sources.strip())
+    imports, rest = _split_imports(runtime.strip())
+    text = _TEMPLATE.replace("#imports#", textwrap.indent(imports, "    ").strip())
+    return text.replace("#runtime#", rest.strip()).replace("#decode#", sources.strip())
+
+
+def _split_imports(source: str) -> tuple[str, str]:
+    """Return the imports that source begins with, and the rest of it."""
+    nodes = ast.parse(source).body
+    leading = itertools.takewhile(lambda n: isinstance(n, ast.Import | ast.ImportFrom), nodes)
+    end = max((node.end_lineno or 0 for node in leading), default=0)
+    lines = source.splitlines()
+    return "\n".join(lines[:end]), "\n".join(lines[end:])
 
 
 _TEMPLATE = '''\
@@ -83,8 +97,16 @@ import struct
 import sys
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
+try:
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    #imports#
+except ModuleNotFoundError as error:
+    if __name__ != "__main__":
+        raise
+    package = {"PIL": "pillow"}.get(error.name, error.name.split(".")[0])
+    sys.exit(f"error: predict.py requires {package}: pip install {package}")
 
 HERE = Path(__file__).resolve().parent
 LABELS = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from typing import final
 
 from mnas_search.architecture.traced_network import Network
 from mnas_search.common import plugins
-from mnas_search.common.checks import check_integer, check_number
+from mnas_search.common.checks import check_integer, check_number, plain
 from mnas_search.common.errors import UsageError, WorkFailed
 from mnas_search.common.units import parse_bytes, parse_size
 from mnas_search.nas.controller import Controller, load_controller
@@ -84,6 +84,7 @@ class Study:
         Raises:
             UsageError: the accuracy is no fraction, or the proposal is not open.
         """
+        seconds = plain(seconds)
         check_number("seconds", seconds, "[0, inf)")
         outcome = _outcome(accuracy, error)
         number = getattr(proposal, "number", None)
@@ -92,7 +93,7 @@ class Study:
                 f"tell requires a proposal that was asked and not told, got {proposal!r}"
             )
         self._search.record(self._open.pop(number), outcome, seconds)
-        return next(trial for trial in reversed(self._search.trials) if trial.number == number)
+        return self._search.trial(number)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -156,11 +157,12 @@ def ask_tell(
     Raises:
         UsageError: an option is refused, or no network of the space is within the target.
     """
+    seed, resolution, num_classes = map(plain, (seed, resolution, num_classes))
     check_integer("seed", seed, 0)
     reward = Objective(
         target=_number(target_flops, parse_size),
         kind=objective,
-        exponent=exponent,
+        exponent=plain(exponent),
         max_params=None if max_params is None else _number(max_params, parse_size),
         max_memory=None if max_memory is None else _number(max_memory, parse_bytes),
     )

@@ -38,7 +38,7 @@ from mnas_search.nas.events import (
 from mnas_search.nas.job import EvaluationJob, JobQueue, Outcome
 from mnas_search.nas.journal import Events, journal_line
 from mnas_search.nas.objective import Objective
-from mnas_search.nas.space.choices import Choices, encode
+from mnas_search.nas.space.choices import Choices, canonical, encode
 from mnas_search.nas.space.contract import SearchSpace, decode
 from mnas_search.nas.space.cost_model import CostModel
 from mnas_search.nas.trial import Asked, Evaluation, Trial, rank
@@ -139,6 +139,10 @@ class Search(JobQueue[EvaluationJob]):
         """Finished trials without duplicates, by number."""
         by_number = sorted(self._trials.items())
         return tuple(trial for _, trial in by_number if trial.duplicate_of is None)
+
+    def trial(self, number: int) -> Trial:
+        """Return a finished trial."""
+        return self._trials[number]
 
     @property
     def best(self) -> Trial | None:
@@ -265,8 +269,8 @@ class Search(JobQueue[EvaluationJob]):
             self._take_back(asked)
             return asked, network
         with error_context(f"the controller's ask {number}"):
-            choices = dict(self._controller.ask(np.random.default_rng((self._seed, number))))
-            encode(self._space.decisions, choices)
+            proposed = self._controller.ask(np.random.default_rng((self._seed, number)))
+            choices = canonical(self._space.decisions, proposed)
         network = self._decode(choices)
         return self._note_ask(choices, network), network
 

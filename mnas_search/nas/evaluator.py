@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.architecture.traced_network import Network
-from mnas_search.common.checks import check_number, shown
+from mnas_search.common.checks import check_number, plain, shown
 from mnas_search.common.errors import UsageError, error_context
 from mnas_search.nas.space.choices import Codes
 from mnas_search.nas.space.contract import BatchAccuracy, SearchSpace
@@ -39,6 +39,8 @@ class Resources:
     gpus: float | None = 0
 
     def __post_init__(self) -> None:
+        for name in ("cpus", "gpus"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         check_number("cpus", self.cpus, "[0, inf)")
         if self.gpus is not None:
             check_number("gpus", self.gpus, "[0, inf)")

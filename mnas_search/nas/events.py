@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from mnas_search.architecture.cost.metrics import METRICS
@@ -27,8 +27,13 @@ def read_trial(asked: Asked, event: Mapping[str, Any], objective: Objective) -> 
     results: dict[str, Any] = {name: event.get(name) for name in _RESULTS}
     names = [metric.count for metric in METRICS.values() if event.get(metric.count) is not None]
     costs = {name: event[name] for name in names}
-    trial = Trial(**asdict(asked), **results, costs=costs, feasible=False)  # checks the values
+    trial = Trial(**_members(asked), **results, costs=costs, feasible=False)  # checks the values
     return replace(trial, feasible=objective.is_feasible(costs))
+
+
+def _members(asked: Asked) -> dict[str, Any]:
+    """Return the fields by name; `asdict` would copy the choices deeply, and takes long."""
+    return {field.name: getattr(asked, field.name) for field in fields(asked)}
 
 
 def read_asked(event: Mapping[str, Any]) -> Asked:
@@ -88,7 +93,8 @@ def outcome_results(
 
 def ask_event(asked: Asked) -> dict[str, Any]:
     """Return the event of a proposal."""
-    event = {"event": "ask", "trial": asked.number, **asdict(asked), "phase": "search"}
+    event = {"event": "ask", "trial": asked.number, **_members(asked), "phase": "search"}
+    event["choices"] = dict(asked.choices)
     del event["number"]
     return event
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TextIO, TypeVar, final
 
 from mnas_search.architecture.traced_network import Network
-from mnas_search.common.checks import shown
+from mnas_search.common.checks import plain, shown
 from mnas_search.common.errors import MnasSearchError, WorkFailed, describe_failure, shorten
 from mnas_search.common.processes.alarm import TimedOut, interrupted_after
 from mnas_search.nas.evaluator import Evaluator, Resources
@@ -272,7 +272,11 @@ def check(evaluation: Evaluation) -> Evaluation | Failure:
         return Failure(reason=f"accuracy must be a fraction from 0 to 1, got {accuracy:g}")
     rung = None if evaluation.rung is None else int(evaluation.rung)
     std = None if evaluation.std is None else float(evaluation.std)
-    info = evaluation.info
-    if info and info.get("test") is not None:
-        info = {**info, "test": float(info["test"])}
-    return replace(evaluation, accuracy=accuracy, rung=rung, std=std, info=info)
+    info, correct = evaluation.info, evaluation.correct
+    if info is not None:
+        info = {name: plain(value) for name, value in info.items()}
+        if info.get("test") is not None:
+            info["test"] = float(info["test"])
+    if correct is not None:
+        correct = tuple(map(bool, correct))
+    return replace(evaluation, accuracy=accuracy, rung=rung, std=std, info=info, correct=correct)

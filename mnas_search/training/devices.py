@@ -5,7 +5,7 @@ import gc
 import torch
 from torch import nn
 
-from mnas_search.training.fast.layers import use_fast_layers
+from mnas_search.training.fast.layers import use_fast_layers, use_lean_layers
 from mnas_search.training.loop import Images
 from mnas_search.training.recipe import Recipe
 
@@ -22,14 +22,19 @@ def optimize_for_device(network: nn.Module, data: Images, recipe: Recipe) -> Non
     if data.labels.device.type == "cpu":
         use_fast_layers(network)
         return
+    use_lean_layers(network)
     batch = min(recipe.batch_size, len(data))
     if recipe.epochs * (len(data) // batch) >= _MIN_STEPS_TO_CAPTURE:
-        _capture(network, data.normalise(data.batch(slice(0, batch))))
+        capture(network, data.normalise(data.batch(slice(0, batch))))
 
 
-def _capture(network: nn.Module, images: torch.Tensor) -> None:
-    """Capture forward and backward passes as CUDA graphs: the time of small networks on small
-    images is dominated by kernel launches otherwise."""
+def capture(network: nn.Module, images: torch.Tensor) -> None:
+    """Capture forward and backward passes as CUDA graphs, in place: the time of small networks on
+    small images is dominated by kernel launches otherwise.
+
+    Args:
+        images: normalised [N, 3, R, R], as in every step.
+    """
     kept = [buffer.clone() for buffer in network.buffers()]  # capturing runs the network
     network.train()
     try:

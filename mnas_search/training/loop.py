@@ -1,6 +1,7 @@
 """The training loop: one network, one recipe, images in memory, no Python loop over images."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any, final
 
 import numpy as np
@@ -15,6 +16,7 @@ from mnas_search.data.preprocessing import Normalisation
 from mnas_search.training.augment import mixup
 from mnas_search.training.ema import make_ema
 from mnas_search.training.recipe import Recipe
+from mnas_search.training.schedules import Length
 from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
 
 _EVALUATION_BATCH = 512
@@ -104,6 +106,11 @@ class Training:
     Every epoch draws from generators seeded with (seed, epoch), so that a training restored from a
     `state` ends with the same weights. With several processes (`share`) each computes its part of
     every batch, and all of them call `train_epoch`.
+
+    Attributes:
+        epoch: number of finished ones.
+        length: the recipe's epochs; it may be replaced by a shortened one.
+        learning_rate: of the last step.
     """
 
     def __init__(
@@ -117,11 +124,11 @@ class Training:
     ) -> None:
         self.network, self._data, self._recipe, self._seed = network, data, recipe, seed
         self._share, self._shared = share, share.wrap(network)
-        self.epoch = 0  # finished ones
+        self.epoch = 0
         self._batch = min(recipe.batch_size, len(data))
-        self._steps = len(data) // self._batch  # an epoch
+        self.length = Length(planned=recipe.epochs, per_epoch=len(data) // self._batch)
         self._peak = recipe.peak(self._batch)
-        self.learning_rate = self._peak  # of the last step
+        self.learning_rate = self._peak
         if recipe.bn_momentum is not None:
             for module in network.modules():
                 if isinstance(module, _BatchNorm):
@@ -140,11 +147,15 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs of the recipe are done."""
-        return self.epoch >= self._recipe.epochs
+        """Whether all epochs are done."""
+        return self.epoch >= self.length.epochs
 
-    def train_epoch(self) -> float:
+    def train_epoch(self, after_step: Callable[[int], None] = lambda steps: None) -> float:
         """Train one epoch; returns its mean loss.
+
+        Args:
+            after_step: called after each step with the number of steps so far; it may replace the
+                training's `length`.
 
         Raises:
             FloatingPointError: the loss is not finite.
@@ -157,9 +168,12 @@ class Training:
             # Dropout and stochastic depth, different in each process.
             torch.manual_seed(_mix_seed(self._seed, self.epoch, self._share.rank))
             order = torch.randperm(len(self._data), generator=generator, device=device)
-            for number in range(self._steps):
+            first = self.epoch * self.length.per_epoch
+            for number in range(self.length.per_epoch):
+                if first + number == self.length.steps:
+                    break
                 index = order[number * self._batch : (number + 1) * self._batch]
-                self._set_learning_rate(self.epoch * self._steps + number)
+                self._set_learning_rate(first + number)
                 with mixed_precision(device):
                     loss = self._loss(index, generator)
                 self._optimiser.zero_grad(set_to_none=True)
@@ -168,10 +182,12 @@ class Training:
                 if self._average is not None:
                     self._average.update_parameters(self.network)
                 total += loss.detach()
+                after_step(first + number + 1)
+        steps = min(self.length.per_epoch, self.length.steps - first)
         self.epoch += 1
         for module in {self.network, self.evaluated}:
             self._share.broadcast(module)
-        mean = float(self._share.sum(total)) / self._share.world_size / self._steps
+        mean = float(self._share.sum(total)) / self._share.world_size / steps
         if not np.isfinite(mean):
             raise FloatingPointError(f"the training loss is {mean}")
         return mean
@@ -187,7 +203,8 @@ class Training:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from the `state` of a training with the same arguments."""
+        """Continue from the `state` of a training with the same arguments and the same `length`
+        up to there."""
         self.epoch = state["epoch"]
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
@@ -211,7 +228,8 @@ class Training:
 
     def _set_learning_rate(self, step: int) -> None:
         recipe = self._recipe
-        factor = recipe.schedule(step, steps=recipe.epochs * self._steps, epochs=recipe.epochs)
+        passed, steps = self.length.position(step)
+        factor = recipe.schedule(passed, steps=steps, epochs=recipe.epochs)
         self.learning_rate = self._peak * factor
         for group in self._optimiser.param_groups:
             group["lr"] = self.learning_rate

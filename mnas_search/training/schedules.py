@@ -1,15 +1,19 @@
-"""Learning-rate schedules: pure functions of the step, independent of the number of epochs."""
+"""Learning-rate schedules: pure functions of the step, independent of the number of epochs.
+
+A training that is shortened on its way follows the rest of its schedule faster (`Length`).
+"""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, final
 
 
 class Schedule(Protocol):
     """A factor on the peak learning rate."""
 
-    def __call__(self, step: int, /, *, steps: int, epochs: int) -> float:
-        """Return the factor at step `step` (from 0) of `steps` in `epochs`."""
+    def __call__(self, step: float, /, *, steps: float, epochs: int) -> float:
+        """Return the factor at step `step` (from 0) of `steps` in `epochs`; both are whole unless
+        the training was shortened."""
 
 
 @final
@@ -19,7 +23,7 @@ class Triangular:
 
     warmup: float = 0.3
 
-    def __call__(self, step: int, /, *, steps: int, epochs: int) -> float:
+    def __call__(self, step: float, /, *, steps: float, epochs: int) -> float:
         """Return the factor on the peak."""
         del epochs
         peak = max(1, round(self.warmup * steps))
@@ -36,7 +40,7 @@ class Cosine:
 
     warmup: float = 0.05
 
-    def __call__(self, step: int, /, *, steps: int, epochs: int) -> float:
+    def __call__(self, step: float, /, *, steps: float, epochs: int) -> float:
         """Return the factor on the peak."""
         del epochs
         time = (step + 0.5) / steps
@@ -63,12 +67,66 @@ class ExponentialDecay:
     of: float = 350
     warmup: float = 5
 
-    def __call__(self, step: int, /, *, steps: int, epochs: int) -> float:
+    def __call__(self, step: float, /, *, steps: float, epochs: int) -> float:
         """Return the factor on the peak."""
         warmup = _whole(steps * min(self.warmup / epochs, _MAX_WARMUP))
         if step < warmup:
             return step / warmup
         return self.factor ** _whole(step * self.of / (steps * self.every))
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Length:
+    """The steps of a training, and where they became fewer.
+
+    The schedule is a function of progress. From each change on, what is left of it is passed
+    through in the steps that are left: the learning rate is continuous, and ends where it would
+    have ended.
+
+    Attributes:
+        planned: number of epochs at the beginning.
+        per_epoch: steps of an epoch; the last one may have fewer.
+        changes: pairs (step, steps), in sequence: since `step` steps were done, the training ends
+            after `steps`.
+    """
+
+    planned: int
+    per_epoch: int
+    changes: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Number of steps after which the training ends."""
+        return self.changes[-1][1] if self.changes else self.planned * self.per_epoch
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs, the last one whole or not."""
+        return math.ceil(self.steps / self.per_epoch)
+
+    def shortened(self, step: int, steps: int) -> "Length":
+        """Return the length with another change, after the changes that there are.
+
+        Raises:
+            ValueError: it leaves no step, or no fewer than before.
+        """
+        since = self.changes[-1][0] if self.changes else 0
+        if not since <= step < steps < self.steps:
+            raise ValueError(f"after {step} steps, {self.steps} cannot become {steps}")
+        return replace(self, changes=(*self.changes, (step, steps)))
+
+    def position(self, step: int) -> tuple[float, float]:
+        """Return the step, and the number of steps, of an unchanged training that at this step is
+        as far as this one at `step` (from 0), and moves on as fast."""
+        since, passed, steps = 0, 0.0, float(self.planned * self.per_epoch)
+        for change, end in self.changes:
+            if step < change:
+                break
+            progress = (passed + change - since) / steps
+            steps = (end - change) / (1 - progress)
+            since, passed = change, progress * steps
+        return passed + step - since, steps
 
 
 def _whole(value: float) -> int:

@@ -120,6 +120,7 @@ def test_training_within_10_percent_of_the_profiler(name):
         assert training_memory(architecture, batch) == pytest.approx(measured, rel=0.1)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("name", MEASURED)
 def test_training_within_10_percent_of_a_gpu_allocator(name):

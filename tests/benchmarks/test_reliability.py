@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mnas_search.benchmarks.reliability import erring, flips, fuzz, plugin_errors
+from mnas_search.benchmarks.reliability import erring, flips, fuzz, growth, plugin_errors
 from mnas_search.benchmarks.reliability.calling import Called, call
 
 
@@ -116,3 +116,12 @@ def test_wrong_inputs_end_with_a_word():
 def test_many_wrong_inputs_end_with_a_word():
     outcome = fuzz.run(count=600, seed=1, note=print)
     assert outcome.failures == ()
+
+
+def test_a_long_search_resumes_with_the_same_proposal():
+    outcome = growth.run(
+        count=30, seed=0, note=lambda line: None, controllers=["nsga2", "random_search"]
+    )
+    assert outcome.failures == ()
+    assert [record["controller"] for record in outcome.records] == ["nsga2", "random_search"]
+    assert all(record["ms an ask at 30"] > 0 for record in outcome.records)

@@ -237,3 +237,23 @@ def test_what_answers():
     assert not answers("127.0.0.1:9")  # discard: nobody listens
     assert not answers("ray://127.0.0.1:9")
     assert answers("auto")  # Ray finds out
+
+
+# -- tokens of private clusters -------------------------------------------------------------------
+
+
+def test_the_token_of_a_private_cluster_is_in_the_environment_where_home_is_read_only(
+    tmp_path, monkeypatch
+):
+    from mnas_search.common import ray_cluster
+
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    for home, provided in ((tmp_path, False), ("/dev/null", True)):
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "of before")  # what is set below is undone
+        monkeypatch.delenv("RAY_AUTH_TOKEN")
+        monkeypatch.setenv("HOME", str(home))
+        ray_cluster._provide_token()
+        assert ("RAY_AUTH_TOKEN" in os.environ) is provided
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "the user's")
+    ray_cluster._provide_token()
+    assert os.environ["RAY_AUTH_TOKEN"] == "the user's"

@@ -14,6 +14,7 @@ from PIL import Image
 from mnas_search.common.errors import UsageError
 from mnas_search.data import assemble, load
 from mnas_search.data.layout import split_name
+from mnas_search.data.loading import own_resolution
 from tests.data.test_data import hub, refused, rows  # noqa: F401
 
 
@@ -107,6 +108,12 @@ def test_validation_and_evaluation(tmp_path, photos, folders, validation, test):
     dataset = load(str(write(tmp_path / "x", splits_of(folders), photos)), side=4)
     assert sizes(dataset)["validation"] == {"cat": validation, "dog": validation}
     assert sizes(dataset)["test"] == {"cat": test, "dog": test}
+
+
+def test_paths_are_data(tmp_path, photos):
+    root = write(tmp_path / "x", {"cat": 5, "dog": 5}, photos)
+    assert load(root, side=4).sha256 == load(str(root), side=4).sha256
+    assert own_resolution(root) == own_resolution(str(root)) == 32
 
 
 def test_words_of_splits_in_names_of_classes(tmp_path, photos):

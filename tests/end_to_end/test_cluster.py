@@ -197,11 +197,11 @@ def test_sigterm_ends_a_run_in_order(tmp_path, workers):
         time.sleep(0.2)
     assert not live_processes(process.pid)
 
-    asked = {e["trial"]: e["fingerprint"] for e in events(folder, "ask")}
+    asked = {e["trial"]: (e["fingerprint"], str(e["seed"])) for e in events(folder, "ask")}
     log.write_text("")
     code, _, err = run([*COMMAND, "resume", str(folder)], TRAINED_LOG=str(log))
     assert code == 0, err
-    again = {line.split()[0] for line in log.read_text().splitlines()}
+    again = {tuple(line.split()[:2]) for line in log.read_text().splitlines()}
     assert not {asked[number] for number in finished} & again
     assert len(events(folder, "tell")) == 16
 

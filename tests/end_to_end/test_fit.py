@@ -1,6 +1,7 @@
 """Whole fits: images to an exported network within a time, killed in every phase."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -127,9 +128,9 @@ def test_without_time_for_a_search_a_baseline_is_trained(run_cli, photos, tmp_pa
     assert (code, "time must be 40.0 to resume" in err) == (2, True)
 
 
-def until_killed(arguments, started):
+def until_killed(arguments, started, program=COMMAND):
     """Run a command, and kill it once `started`; returns whether it was killed."""
-    command = [*COMMAND, *map(str, arguments)]
+    command = [*program, *map(str, arguments)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     limit = time.monotonic() + PATIENCE
     while process.poll() is None and not started() and time.monotonic() < limit:
@@ -173,7 +174,11 @@ def test_killed_in_every_phase_a_fit_keeps_its_lengths(run_cli, photos, needed, 
     assert read(folder / "run" / "config.json")["config"]["trials"] == plan["trials"]
     assert 3 <= told("tell") == told("ask") <= plan["trials"]  # fewer where steps became slower
     assert read(folder / "training" / "config.json")["config"]["epochs"] == length[0]["epochs"]
-    assert len(lines_of(metrics)) == length[0]["epochs"]
+    epochs = length[0]["epochs"]
+    if (shortened := lines_of(folder / "training" / "shortened.jsonl")) != []:
+        change = json.loads(shortened[-1])
+        epochs = math.ceil(change["steps"] * epochs / change["planned"])
+    assert len(lines_of(metrics)) == epochs
     assert len(out.splitlines()) == 5
     result = read_recommended(folder)
     assert result.test is not None and result.weights == str(folder / "training")
@@ -223,3 +228,59 @@ def test_killed_while_it_exports_a_fit_trains_nothing_again(run_cli, photos, tmp
     assert out.startswith("efficientnet_b0 x") and len(out.splitlines()) == 5
     assert read_recommended(folder).source == "baseline"
     assert not list(folder.glob(".*")) and (folder / "export" / "onnx" / "model.onnx").is_file()
+
+
+SLOWER = """
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from mnas_search.cli import main
+from mnas_search.training import recipes
+
+@dataclass(frozen=True)
+class Slower:
+    mirrors = False
+
+    def __call__(self, images, generator):
+        metrics = Path("fit/training/metrics.jsonl")
+        if metrics.is_file() and len(metrics.read_text().splitlines()) >= 5:
+            time.sleep(0.7)
+        return images
+
+recipes.RECIPES["scratch"] = replace(recipes.SCRATCH, augmentations=(Slower(),))
+main()
+"""
+
+
+@pytest.mark.full
+def test_steps_that_become_slower_are_fewer_and_the_same_after_a_kill(
+    photos, tmp_path, monkeypatch
+):
+    """Each step takes 0.7 seconds longer once five epochs are done."""
+    monkeypatch.chdir(tmp_path)
+    program, folder = [sys.executable, "-c", SLOWER], tmp_path / "fit"
+    training = folder / "training"
+    shortened, metrics = training / "shortened.jsonl", training / "metrics.jsonl"
+    options = ("--target-flops", WIDER, "--network", "efficientnet_b0")
+    command = arguments(photos, 60, folder, *options)
+
+    def has_gone_on():
+        known = [json.loads(line) for line in lines_of(shortened)]
+        return known and len(lines_of(metrics)) >= known[0]["step"] + 2
+
+    assert until_killed(command, has_gone_on, program)
+    decided, trained = lines_of(shortened), lines_of(metrics)
+    done = subprocess.run(
+        [*program, "resume", "fit"], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+    assert lines_of(shortened)[: len(decided)] == decided
+    assert lines_of(metrics)[: len(trained)] == trained
+    (length,) = (event for event in events(folder) if event["event"] == "training")
+    epochs = len(lines_of(metrics))
+    last = json.loads(lines_of(shortened)[-1])
+    assert epochs == last["steps"] < last["planned"] == length["epochs"]  # a step each
+    assert json.loads(lines_of(metrics)[-1])["learning_rate"] < 1e-4
+    said = f"the machine became slower: {epochs} of {length['epochs']} epochs"
+    assert f" ({said}): " in done.stdout.splitlines()[1]
+    assert json.loads((training / "result.json").read_text())["shortened"] == said

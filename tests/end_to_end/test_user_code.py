@@ -82,6 +82,23 @@ PLACES = (
     *("import", "template", "decisions", "stage", "controller", "ask", "tell", "evaluator"),
     *("resources", "label", "check_space", "caveats", "evaluate"),
 )
+
+
+@pytest.mark.parametrize(
+    ("act", "cause"),
+    [
+        ("raise BrokenPipeError(32, 'Broken pipe')", "BrokenPipeError: "),
+        ("raise type('Ending', (BaseException,), {})('the end')", "Ending: the end"),
+    ],
+)
+@pytest.mark.parametrize("place", ["template", "label"])
+def test_errors_that_others_take_for_their_own_are_named(run_cli, tmp_path, place, act, cause):
+    file, line = plug_in(tmp_path, place, act)
+    code, _, err = run_cli(*arguments(file, tmp_path / "run"))
+    assert code == 1 and err.splitlines()[-1].startswith("error: ")
+    assert cause in err and f"{file}, line {line}" in err and "Traceback" not in err
+
+
 AFTER_THE_FOLDER = ("ask", "tell", "caveats", "evaluate", "label")
 
 

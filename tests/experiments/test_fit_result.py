@@ -104,3 +104,15 @@ def test_a_configuration_without_data_is_no_fit_s(tmp_path):
     write_record(tmp_path, Record(command="fit", config={"time": 60.0}, versions={}))
     with pytest.raises(RunFolderError, match="is no fit's configuration: TypeError"):
         resume(tmp_path)
+
+
+def test_a_training_that_became_shorter_is_said_with_the_time(tmp_path):
+    result = found(tmp_path, None)
+    assert lines(result)[1].startswith("files, after 2 min 00 s: ")
+    shortened = replace(result.trained, shortened="the machine became slower: 31 of 39 epochs")
+    result = replace(result, trained=shortened)
+    assert lines(result)[1].startswith(
+        "files, after 2 min 00 s (the machine became slower: 31 of 39 epochs): "
+    )
+    assert len(lines(result)) == 5
+    assert result.to_dict()["training"]["shortened"] == shortened.shortened

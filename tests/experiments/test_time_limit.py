@@ -52,6 +52,15 @@ def test_the_first_candidates_count_until_others_are_known():
     assert limit(100.0, tells(30.0, 90.0, 10.0)).mean == 10.0
 
 
+def test_a_machine_that_has_become_slower_is_noticed():
+    slower = tells(1.0, 1.0, *[10.0] * 12, *[20.0] * 4)
+    assert limit(100.0, slower).mean == 20.0
+    assert limit(100.0, tells(1.0, 1.0, *[20.0] * 4, *[10.0] * 4)).mean == 15.0  # no hurry
+    many = tells(*[1.0] * 8, *[10.0] * 4, *[20.0] * 4)  # eight workers, half of them so far
+    assert limit(100.0, many, workers=8).mean == 15.0
+    assert not limit(100.0, slower).allows_candidate(8)  # 20 for it, 80 for the rest
+
+
 @pytest.mark.parametrize(
     ("left", "candidate", "comparison"),
     [

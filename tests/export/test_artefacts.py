@@ -15,12 +15,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mnas_search.architecture.value import Architecture
+from mnas_search.common import plugins
 from mnas_search.common.errors import WorkFailed
 from mnas_search.data.preprocessing import Preprocessing
 from mnas_search.experiments.fit import exports
 from mnas_search.experiments.search.recommendation import Recommendation, write_recommended
 from mnas_search.experiments.training.session import start
 from mnas_search.experiments.training.settings import TrainingConfig
+from mnas_search.export.artefacts import predict_source
 
 NETWORK = Architecture.from_block_string(
     "ds_r1_k3_s1_e1_c8 ir_r1_k3_s2_e3_c16_se0.25",
@@ -178,6 +180,41 @@ def test_forms_and_broken_images(trained, photos, run_cli, tmp_path):
         check=False,
     )
     assert done.returncode == 1 and "none.png" in done.stderr and str(good) in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("form", "missing", "package"),
+    [
+        ("pytorch", "numpy", "numpy"),
+        ("pytorch", "PIL", "pillow"),
+        ("pytorch", "torch", "torch"),
+        ("torch-export", "torch", "torch"),
+        ("onnx", "onnxruntime", "onnxruntime"),
+        ("huggingface", "timm", "timm"),
+        ("timm", "timm", "timm"),
+        ("torchvision", "torchvision", "torchvision"),
+        ("torchvision", "safetensors", "safetensors"),
+    ],
+)
+def test_a_script_names_the_package_that_is_missing(tmp_path, form, missing, package):
+    script = tmp_path / "predict.py"
+    script.write_text(predict_source(plugins.load("exporters", form).runtime))
+    imports = f"import {missing}\n" if missing in ("timm", "torchvision") else ""
+    (tmp_path / "model.py").write_text(f"{imports}Model = model = None\n")
+    blocked = (
+        "import runpy, sys; sys.modules[{0!r}] = None; sys.path.insert(0, {1!r}); "
+        "runpy.run_path({2!r}, run_name={3!r})"
+    )
+
+    def run(name):
+        code = blocked.format(missing, str(tmp_path), str(script), name)
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    done = run("__main__")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: predict.py requires {package}: pip install {package}\n"
+    if package == "pillow":
+        assert "ModuleNotFoundError" in run("imported").stderr
 
 
 def test_what_predict_refuses(trained, photos, run_cli, tmp_path):

@@ -56,7 +56,7 @@ def results_only() -> Iterator[None]:
 def _is_descriptor_1(stream: TextIO) -> bool:
     try:
         return stream.fileno() == 1
-    except (OSError, ValueError):  # a notebook's, or a test's in memory
+    except (AttributeError, OSError, ValueError):  # a notebook's, or a test's in memory
         return False
 
 

@@ -25,6 +25,7 @@ from typing import Any, final
 from mnas_search.common.errors import UsageError
 from mnas_search.common.units import format_duration
 from mnas_search.experiments.runners import CONTENTION
+from mnas_search.experiments.training.deadline import Deadline
 
 TRAINING_SHARE = 0.6  # of the time, at least, for the last training
 BASELINES_SHARE = 0.15  # of the time, at most, for the baselines' proxies
@@ -172,6 +173,17 @@ class Plan:
         durations = self._durations(resolution)
         return durations.start + epochs * durations.epoch
 
+    def deadline(self, resolution: int, *, end: float) -> Deadline:
+        """Return the last training's deadline, where all has to be over at `end`
+        (`time.monotonic()`)."""
+        durations = self._durations(resolution)
+        return Deadline(
+            end=end,
+            time=self.sizes.time,
+            epoch=durations.epoch,
+            following=durations.finish,
+        )
+
     def proxy_seconds(self, resolution: int) -> float:
         """Return the seconds that a proxy training is expected to take beside other workers."""
         return self._durations(resolution).proxy
@@ -247,14 +259,14 @@ class _Durations:
     """Seconds of the phases, by their lengths; of several resolutions, those of the slowest."""
 
     # usable: of the time; fixed: measuring, the start of the training, test and export;
-    # epoch: of the last training
+    # epoch: of the last training; finish: test and export
 
     def __init__(self, times: Mapping[int, StepTimes], sizes: Sizes, measuring: float) -> None:
         self._times, self._sizes, self._measuring = times, sizes, measuring
         self.usable = (1 - SLACK) * sizes.time
         self.start = STARTUP if sizes.training_workers > 1 else 0.0
-        self._finish = max(one.test for one in times.values()) + EXPORT
-        self.fixed = measuring + self.start + self._finish
+        self.finish = max(one.test for one in times.values()) + EXPORT
+        self.fixed = measuring + self.start + self.finish
         self.epoch = max(map(self._epoch, times.values()))
         busy = CONTENTION if sizes.workers > 1 else 1.0
         self.proxy = busy * max(one.proxy for one in times.values())
@@ -300,7 +312,7 @@ class _Durations:
                 "search": self.search(trials),
                 "comparison": self.comparison(trials),
                 "training": self.start + training,
-                "finish": self._finish,
+                "finish": self.finish,
             },
             needed=needed,
             times=dict(self._times),

@@ -69,11 +69,12 @@ def lines(result: FitResult) -> list[str]:
         costs += f", {format_latency(result.latency)} predicted"
     if result.measured is not None:
         costs += f", {format_latency(result.measured)} measured"
+    shortened = "" if trained.shortened is None else f" ({trained.shortened})"
     return [
         f"{one.name} ({costs}): "
         f"test accuracy {trained.test.top1:.4f} [{low:.4f}, {high:.4f}] on {trained.test.n:,} "
         f"images, one training{_beside(result)}",
-        f"files, after {format_duration(result.seconds)}: {files}",
+        f"files, after {format_duration(result.seconds)}{shortened}: {files}",
         f"mnas-search predict {exported} IMAGE...",
         f"mnas-search explain {training} IMAGE... -o explained.html",
         f"mnas-search export {training} --to huggingface -o {target}",

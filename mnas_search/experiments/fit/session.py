@@ -342,7 +342,7 @@ class _Phases:
         self, network: Architecture, side: int, seconds: float
     ) -> training_session.TrainingResult:
         """Train by the recipe, as long as there is time: the number of epochs is in the journal
-        before the first one."""
+        before the first one, and becomes smaller where the machine becomes slower."""
         plan, output = self.prepared.plan, self.folder / _TRAINING
         found = [event for event in self.journal.events if event["event"] == _LENGTH]
         if found:
@@ -358,4 +358,6 @@ class _Phases:
         self.listener.on_stage(f"training {network.label} for {epochs} epochs")
         config = training_config(self.prepared.config, network, epochs)
         config = replace(config, workers=plan.sizes.training_workers)
-        return training_session.start(config, output, self.listener)
+        end = time.monotonic() + plan.sizes.time - self.clock.elapsed
+        deadline = plan.deadline(side, end=end)
+        return training_session.start(config, output, self.listener, deadline)

@@ -44,9 +44,9 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, choices in (("baseline", (RANDOM, NONE)), ("early_stopping", RULES)):
         if name in given:
             check_choice(name, given[name], choices)
-    if isinstance(options["start_from"], str):
-        raise UsageError(f"start_from must be a list of texts, got {options['start_from']!r}")
-    canonical: dict[str, Any] = {"start_from": tuple(map(absolute, options["start_from"]))}
+    start = options["start_from"]
+    starts = (start,) if isinstance(start, str) else tuple(start)
+    canonical: dict[str, Any] = {"start_from": tuple(map(absolute, starts))}
     if options["latency_table"] is not None:
         canonical["latency_table"] = str(Path(options["latency_table"]).resolve())
     for name in PLUGINS:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, final
 
 from mnas_search.architecture.cost.metrics import TARGETS
+from mnas_search.common.checks import plain
 from mnas_search.common.units import parse_bytes, parse_duration, parse_latency, parse_size
 
 if TYPE_CHECKING:
@@ -193,8 +194,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         from mnas_search.experiments.search.checks import check_options
 
-        options = {one.name: getattr(self, one.name) for one in fields(self)}
-        for name, value in check_options(options).items():
+        options = {one.name: plain(getattr(self, one.name)) for one in fields(self)}
+        for name, value in (options | check_options(options)).items():
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -229,7 +230,7 @@ class RunOptions(TypedDict, total=False):
     prior: "str | Evaluator | type[Evaluator] | None"
     prior_time: float | str | None
     prior_recipe: str | None
-    start_from: Sequence[str]
+    start_from: "str | Path | Sequence[str | Path]"
     baseline: str | None
     objective: str
     exponent: float | None
@@ -252,8 +253,6 @@ def run_options() -> Iterator[tuple[str, Any, Any, Option]]:
 
 
 def _value(value: Any, parse: Callable[[str], float] | None) -> Any:
-    if isinstance(value, Path):
-        return str(value)
     if parse is not None and value is not None:
         return parse(value) if isinstance(value, str) else float(value)
     return value

@@ -2,6 +2,7 @@
 
 import math
 import time
+from statistics import fmean
 from typing import final
 
 from mnas_search.common.units import format_duration
@@ -9,6 +10,7 @@ from mnas_search.nas.journal import Events
 from mnas_search.nas.trial import Trial
 
 LATE = 0.08  # of the limit: by how much what follows the search may end late
+_LAST = 4  # candidates that tell how fast the machine is now; as many as workers, if more
 _LEAST = 30.0  # seconds between the end of the time and the cut-off
 _EVENT = "time over"
 _SEARCH, _COMPARISON = "search", "comparison"
@@ -18,9 +20,10 @@ _SEARCH, _COMPARISON = "search", "comparison"
 class TimeLimit:
     """Decides whether a run has time for another candidate, and for what follows the search.
 
-    Trainings after the search are taken to last as long as the candidates did on average, and a
-    second start of the workers as long as the first. The first candidate of each worker counts
-    only until others are known: it may have waited for imports.
+    Trainings after the search are taken to last as long as the candidates did on average, or the
+    last of them where these took longer, and a second start of the workers as long as the first.
+    The first candidate of each worker counts only until others are known: it may have waited for
+    imports.
 
     That the search, or what follows it, ended by time is an event of the journal, and holds for
     later sessions unless their limit is larger.
@@ -60,9 +63,12 @@ class TimeLimit:
 
     @property
     def mean(self) -> float | None:
-        """Mean seconds of a candidate's whole training; None before the first one has ended."""
+        """Mean seconds of a candidate's whole training: of all of them, or of the last ones where
+        these took longer, as on a machine that has become slower; None before the first one has
+        ended."""
         known = self._seconds[self._workers :] or self._seconds
-        return sum(known) / len(known) if known else None
+        last = known[-max(_LAST, self._workers) :]
+        return max(fmean(known), fmean(last)) if known else None
 
     @property
     def left_out(self) -> bool:

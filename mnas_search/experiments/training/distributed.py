@@ -7,8 +7,10 @@ them see it, as Ray Train's own storage must. Importing this module imports Ray.
 
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from mnas_search.common.errors import MnasSearchError, WorkFailed, describe_exce
 from mnas_search.common.processes.scratch import scratch_folder
 from mnas_search.experiments.training import checkpoints
 from mnas_search.experiments.training.checkpoints import Epoch
+from mnas_search.experiments.training.deadline import Deadline
 from mnas_search.experiments.training.epochs import FullTraining, train_epochs
 from mnas_search.training.worker_context import WorkerContext
 
@@ -46,6 +49,7 @@ def train_on_ray(
     workers: int,
     gpus_per_worker: float,
     finished: Callable[[Epoch], None],
+    deadline: Deadline | None = None,
 ) -> None:
     """Run `train_epochs` in `workers` processes, inside a `cluster`; raises `WorkFailed` as that
     does, and where a worker was lost."""
@@ -57,7 +61,12 @@ def train_on_ray(
         trainer = TorchTrainer(
             _work,
             # By reference: each machine holds the images once, in shared memory.
-            train_loop_config={"job": ray.put(job), "folder": str(folder.resolve())},
+            train_loop_config={
+                "job": ray.put(job),
+                "folder": str(folder.resolve()),
+                "deadline": deadline,
+                "now": (time.time(), time.monotonic()),
+            },
             scaling_config=train.ScalingConfig(
                 num_workers=workers, use_gpu=bool(gpus), resources_per_worker={"CPU": 1} | gpus
             ),
@@ -95,7 +104,17 @@ def _work(config: dict[str, Any]) -> None:
         Path(config["folder"]),
         device=str(get_device()),
         share=WorkerContext(rank=context.get_world_rank(), world_size=context.get_world_size()),
+        deadline=_on_this_machine(config["deadline"], *config["now"]),
     )
+
+
+def _on_this_machine(deadline: Deadline | None, wall: float, monotonic: float) -> Deadline | None:
+    """Return the deadline of a machine whose clocks had these times, by this machine's clocks:
+    only `time.time()` is the same on both."""
+    if deadline is None:
+        return None
+    begun = time.monotonic() - (time.time() - wall)
+    return replace(deadline, end=deadline.end - monotonic + begun)
 
 
 def _failure(error: BaseException) -> BaseException:

@@ -17,9 +17,11 @@ from mnas_search.data import Dataset, Split
 from mnas_search.data.preprocessing import Preprocessing
 from mnas_search.experiments.training import checkpoints
 from mnas_search.experiments.training.checkpoints import Checkpoint, Epoch
+from mnas_search.experiments.training.deadline import Deadline, Shortening, read_length
 from mnas_search.networks import build
 from mnas_search.training import loop
 from mnas_search.training.recipe import Recipe
+from mnas_search.training.schedules import Length
 from mnas_search.training.worker_context import SINGLE_PROCESS, WorkerContext
 
 _MAX_BATCH = 256  # images at a time when a split is scored
@@ -54,6 +56,13 @@ class FullTraining:
     seed: int
     start: dict[str, Tensor] | None = None
 
+    @property
+    def length(self) -> Length:
+        """The recipe's epochs, in steps."""
+        images = len(self.data.train.labels)
+        per_epoch = images // min(self.recipe.batch_size, images)
+        return Length(planned=self.recipe.epochs, per_epoch=per_epoch)
+
     def images(self, split: Split, device: str) -> loop.Images:
         """Return a split as the network takes it."""
         return loop.Images(
@@ -72,8 +81,10 @@ def train_epochs(
     device: str,
     share: WorkerContext = SINGLE_PROCESS,
     finished: Callable[[Epoch], None] = lambda epoch: None,
+    deadline: Deadline | None = None,
 ) -> None:
-    """Train from the folder's last checkpoint to the recipe's last epoch.
+    """Train from the folder's last checkpoint to the recipe's last epoch, or to an earlier one for
+    the sake of a deadline.
 
     Every epoch ends with a checkpoint, written by process 0; `finished` is called after it.
 
@@ -97,9 +108,14 @@ def train_epochs(
             if checkpoint is not None:
                 training.restore(checkpoint.training)
                 history = checkpoint.history
-            share.barrier()  # no process writes a checkpoint before all have read the last
+            training.length, _ = read_length(folder, training.length)
+            share.barrier()  # no process writes before all have read
+            train_epoch: Callable[[], float] = training.train_epoch
+            if deadline is not None:
+                shortening = Shortening(training, deadline, folder=folder, share=share)
+                train_epoch = shortening.train_epoch
             while not training.finished:
-                history += (_epoch(training, validation, share, batch),)
+                history += (_epoch(training, train_epoch, validation, share, batch),)
                 if share.rank == 0:
                     weights, state = training.evaluated.state_dict(), training.state()
                     checkpoints.save(
@@ -122,10 +138,14 @@ def train_epochs(
 
 
 def _epoch(
-    training: loop.Training, validation: loop.Images, share: WorkerContext, batch: int
+    training: loop.Training,
+    train_epoch: Callable[[], float],
+    validation: loop.Images,
+    share: WorkerContext,
+    batch: int,
 ) -> Epoch:
     start = time.perf_counter()
-    loss = training.train_epoch()
+    loss = train_epoch()
     found = score(training.evaluated, validation, batch=batch, share=share)
     return Epoch(
         epoch=training.epoch,

@@ -15,6 +15,7 @@ def print_result(result: TrainingResult) -> None:
         ("params", f"{result.params:,}"),
         ("FLOPs (multiply-adds)", format_size(result.macs)),
         ("epochs", f"{result.epochs}, best {result.best_epoch}"),
+        *([] if result.shortened is None else [("", result.shortened)]),
         ("time", format_duration(result.seconds)),
         ("validation", _accuracies(result.accuracy, result.top5)),
         ("test", _accuracies(result.test.top1, result.test.top5)),

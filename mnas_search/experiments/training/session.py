@@ -5,6 +5,7 @@ before a folder is made. A training's folder:
 
 config.json          the options, resolved, with versions
 checkpoint-last.pt, checkpoint-best.pt, metrics.jsonl     see `checkpoints`
+shortened.jsonl      where a time did not suffice for all epochs; see `deadline`
 tensorboard/         the same metrics, if tensorboard is installed
 export/              model.py, weights.pt and .safetensors, weights.json; see `export.artefacts`
 result.json          the result, with the single measurement on the test split
@@ -25,6 +26,7 @@ from mnas_search.experiments.experiment import Experiment, ExperimentKind, exist
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.training import checkpoints
 from mnas_search.experiments.training.checkpoints import Checkpoint, Epoch
+from mnas_search.experiments.training.deadline import Deadline, read_length
 from mnas_search.experiments.training.epochs import (
     FullTraining,
     Score,
@@ -73,6 +75,7 @@ class TrainingResult:
         params, macs: at the training's resolution and number of classes.
         folder: the training's.
         seconds: of all epochs.
+        shortened: why these are fewer than planned; None where they are not.
     """
 
     name: str
@@ -85,12 +88,17 @@ class TrainingResult:
     macs: int
     folder: str
     seconds: float
+    shortened: str | None = None
 
 
 def start(
-    config: TrainingConfig, output: Path | None = None, listener: Listener | None = None
+    config: TrainingConfig,
+    output: Path | None = None,
+    listener: Listener | None = None,
+    deadline: Deadline | None = None,
 ) -> TrainingResult:
-    """Train in a new folder, or resume the same training in one that holds it.
+    """Train in a new folder, or resume the same training in one that holds it; with fewer epochs
+    where these would be late for a deadline.
 
     Raises:
         UsageError: an option or a combination of options is refused; nothing was written.
@@ -98,12 +106,12 @@ def start(
     """
     experiment, listener = Experiment(TRAIN, output), listener or Listener()
     if experiment.resumed:
-        return _resume(config, experiment, listener)
+        return _resume(config, experiment, listener, deadline)
     setup = Setup(config, settings_to_start_from(config))
     _ = setup.fitted  # weights that do not fit are refused before a folder is made
     with _workers(setup):
         experiment.make(setup.recorded(), _stem(setup.job.architecture.name or ""))
-        return _run(setup, experiment, listener)
+        return _run(setup, experiment, listener, deadline)
 
 
 def resume(
@@ -126,7 +134,12 @@ def resume(
     return _resume(config, experiment, listener or Listener())
 
 
-def _resume(config: TrainingConfig, experiment: Experiment, listener: Listener) -> TrainingResult:
+def _resume(
+    config: TrainingConfig,
+    experiment: Experiment,
+    listener: Listener,
+    deadline: Deadline | None = None,
+) -> TrainingResult:
     recorded, folder = experiment.recorded, experiment.folder
     begun, settings = from_recorded(folder, recorded)
     own = begun.resolution if config.resolution is None else config.resolution
@@ -136,7 +149,7 @@ def _resume(config: TrainingConfig, experiment: Experiment, listener: Listener) 
     result = _result(folder)
     if result is None:
         with _workers(setup):
-            return _run(setup, experiment, listener)
+            return _run(setup, experiment, listener, deadline)
     if setup.config.epochs != recorded["epochs"]:
         raise RunFolderError(
             f"epochs must be {recorded['epochs']} for the training {str(folder)!r}, which has "
@@ -147,14 +160,17 @@ def _resume(config: TrainingConfig, experiment: Experiment, listener: Listener) 
     return result
 
 
-def _run(setup: Setup, experiment: Experiment, listener: Listener) -> TrainingResult:
+def _run(
+    setup: Setup, experiment: Experiment, listener: Listener, deadline: Deadline | None
+) -> TrainingResult:
     folder, job = experiment.folder, setup.job
     with experiment.session(setup.recorded()):
         checkpoint, note = checkpoints.recover(folder)
         # Weights to start from are read only if no epoch has been trained: they may be gone.
         fitted = setup.fitted if checkpoint is None else None
         done = 0 if checkpoint is None else checkpoint.history[-1].epoch
-        _report_start(listener, folder, done, job.recipe.epochs)
+        length, _ = read_length(folder, job.length)
+        _report_start(listener, folder, done, length.epochs)
         if note is not None:
             listener.on_note(note)
         if setup.adaptation is not None and checkpoint is None:
@@ -164,8 +180,8 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener) -> TrainingRe
             for text in (*setup.notes, f"weights of {setup.config.init}: {fitted.text}"):
                 listener.on_note(text)
         try:
-            if done < job.recipe.epochs:
-                _train(setup, job, folder, done, listener)
+            if done < length.epochs:
+                _train(setup, job, folder, done, listener, deadline)
         finally:
             listener.on_end()
         return _finish(setup, folder, listener)
@@ -179,8 +195,15 @@ def _report_start(listener: Listener, folder: Path, done: int, epochs: int) -> N
         listener.on_progress(done, epochs, "the next epoch" if done else "the first epoch")
 
 
-def _train(setup: Setup, job: FullTraining, folder: Path, done: int, listener: Listener) -> None:
-    epochs = job.recipe.epochs
+def _train(
+    setup: Setup,
+    job: FullTraining,
+    folder: Path,
+    done: int,
+    listener: Listener,
+    deadline: Deadline | None,
+) -> None:
+    _, why = read_length(folder, job.length)  # shortened in an earlier session
     with contextlib.closing(TensorBoard(folder, done)) as events:
         if not events.available:
             listener.on_note(
@@ -189,18 +212,30 @@ def _train(setup: Setup, job: FullTraining, folder: Path, done: int, listener: L
             )
 
         def finished(epoch: Epoch) -> None:
+            nonlocal why
             events.add(epoch)
+            before, (length, why) = why, read_length(folder, job.length)
+            if why is not None and why != before:
+                listener.on_note(why)
+            epochs = length.epochs
             text = f"loss {epoch.loss:.4f}, validation top-1 {epoch.top1:.4f}"
             _LOG.info("epoch %d of %d: %s in %.1f s", epoch.epoch, epochs, text, epoch.seconds)
             listener.on_progress(epoch.epoch, epochs, text)
 
         if not setup.on_ray:
-            train_epochs(job, folder, device=setup.device, finished=finished)
+            train_epochs(job, folder, device=setup.device, finished=finished, deadline=deadline)
             return
         from mnas_search.experiments.training.distributed import train_on_ray
 
         workers, gpus = setup.config.workers, setup.gpus
-        train_on_ray(job, folder, workers=workers, gpus_per_worker=gpus, finished=finished)
+        train_on_ray(
+            job,
+            folder,
+            workers=workers,
+            gpus_per_worker=gpus,
+            finished=finished,
+            deadline=deadline,
+        )
 
 
 def _finish(setup: Setup, folder: Path, listener: Listener) -> TrainingResult:
@@ -226,6 +261,7 @@ def _finish(setup: Setup, folder: Path, listener: Listener) -> TrainingResult:
         macs=counted.macs,
         folder=str(folder),
         seconds=round(sum(one.seconds for one in last.history), 3),
+        shortened=read_length(folder, setup.job.length)[1],
     )
     write_json(folder / "result.json", asdict(result))
     return result

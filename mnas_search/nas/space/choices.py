@@ -84,6 +84,12 @@ def decode(decisions: Sequence[Decision], codes: Sequence[int] | Codes) -> dict[
     return {d.name: d.options[int(c)] for d, c in zip(decisions, codes, strict=True)}
 
 
+def canonical(decisions: Sequence[Decision], choices: Choices) -> dict[str, Option]:
+    """Return choices with each option as its decision holds it: numpy's 3 as Python's; raises
+    `InvalidChoices` for a missing or unknown one."""
+    return decode(decisions, encode(decisions, choices))
+
+
 def sample_codes(
     decisions: Sequence[Decision], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:

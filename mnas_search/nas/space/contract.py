@@ -111,7 +111,9 @@ def decode(space: SearchSpace, choices: Choices) -> Network:
 
 def first_network(space: SearchSpace) -> Network:
     """Return the network of every decision's first option."""
-    return decode(space, {d.name: d.options[0] for d in space.decisions})
+    with error_context("the search space's decisions"):
+        choices = {decision.name: decision.options[0] for decision in space.decisions}
+    return decode(space, choices)
 
 
 def fixed_resolution(name: str) -> int | None:

@@ -96,7 +96,8 @@ class RandomResizedCrop:
         sides = torch.stack([(areas * ratios).sqrt(), (areas / ratios).sqrt()])  # shares
         fits = (sides <= 1).all(0)
         first = fits.int().argmax(0)
-        shares = torch.where(fits.any(0), sides[:, first, torch.arange(count)], 1.0)  # [2, N]
+        image = torch.arange(count, device=generator.device)
+        shares = torch.where(fits.any(0), sides[:, first, image], 1.0)  # [2, N]
         places = torch.rand(2, count, generator=generator, device=generator.device)
         theta = torch.zeros(count, 2, 3, device=generator.device)
         theta[:, 0, 0], theta[:, 1, 1] = shares

@@ -1,8 +1,10 @@
-"""Layers that train faster on CPUs; parameters, outputs and gradients are equal up to rounding.
+"""Layers that train faster; parameters, outputs and gradients are equal up to rounding.
 
-Wide depthwise kernels use `depthwise.py`. For few pixels, oneDNN's 1x1 convolution converts memory
-layouts several times, where one matrix product suffices. The gradient of a mean is materialised at
-full size, not channels last, before it is divided; that of a sum is not.
+`use_lean_layers` removes operations that no result needs, on every device: copies before SiLU, and
+the counters of batch norms. The other layers are for CPUs. Wide depthwise kernels use
+`depthwise.py`. For few pixels, oneDNN's 1x1 convolution converts memory layouts several times,
+where one matrix product suffices. The gradient of a mean is materialised at full size, not
+channels last, before it is divided; that of a sum is not.
 """
 
 from typing import final
@@ -100,25 +102,40 @@ class FastBatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute the layer on images [N, C, H, W]."""
         state = (self.weight, self.bias, self.running_mean, self.running_var)
-        return torch.batch_norm(x, *state, self.training, self.momentum, self.eps, False)
+        cudnn = torch.backends.cudnn.enabled
+        return torch.batch_norm(x, *state, self.training, self.momentum, self.eps, cudnn)
 
 
-def use_fast_layers(network: nn.Module) -> None:
-    """Replace layers by faster ones, in place; the state dict keeps its names."""
+def use_lean_layers(network: nn.Module) -> None:
+    """Replace layers by ones with fewer operations on any device, in place; the state dict keeps
+    its names."""
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.SiLU | nn.Hardswish | nn.Mish):
             # Their gradients need the input, which in-place operation would copy first.
             module.inplace = False
-        elif isinstance(module, SqueezeExcite):
+        elif type(module) is nn.BatchNorm2d and _running(module):
+            network.set_submodule(name, FastBatchNorm(module))
+
+
+def use_products(network: nn.Module) -> None:
+    """Replace squeeze-and-excitation, pooling and 1x1 convolutions of few pixels by matrix
+    products and sums, in place; the state dict keeps its names."""
+    for name, module in list(network.named_modules()):
+        if isinstance(module, SqueezeExcite):
             network.set_submodule(name, FastSqueezeExcite(module))
         elif isinstance(module, GlobalAvgPool):
             network.set_submodule(name, FastGlobalAvgPool())
-        elif type(module) is nn.BatchNorm2d and _running(module):
-            network.set_submodule(name, FastBatchNorm(module))
-        elif isinstance(module, nn.Conv2d) and _wide_depthwise(module):
-            network.set_submodule(name, FastDepthwise(module))
         elif isinstance(module, nn.Conv2d) and _pointwise(module):
             network.set_submodule(name, FastPointwise(module))
+
+
+def use_fast_layers(network: nn.Module) -> None:
+    """Replace layers by ones that are faster on CPUs, in place; the state dict keeps its names."""
+    use_lean_layers(network)
+    use_products(network)
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.Conv2d) and _wide_depthwise(module):
+            network.set_submodule(name, FastDepthwise(module))
 
 
 def _running(norm: nn.BatchNorm2d) -> bool:

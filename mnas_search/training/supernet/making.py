@@ -15,7 +15,7 @@ from mnas_search.nas.space.alternatives import alternatives
 from mnas_search.nas.space.contract import SearchSpace
 from mnas_search.networks.supernet import Supernet
 from mnas_search.training import devices
-from mnas_search.training.fast.layers import use_fast_layers
+from mnas_search.training.fast.layers import use_fast_layers, use_lean_layers
 from mnas_search.training.loop import Images, normalisation
 from mnas_search.training.proxy import SMALLEST_ADAPTED, check_distinct, proxy_architecture
 from mnas_search.training.supernet.recipe import SupernetRecipe
@@ -71,7 +71,7 @@ def make_supernet(
             found.templates,
             found.stages,
             network_of=narrowing,
-            prepare=use_fast_layers if device == "cpu" else None,
+            prepare=use_fast_layers if device == "cpu" else use_lean_layers,
         )
     return supernet.to(device)
 

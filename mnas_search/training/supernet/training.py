@@ -94,9 +94,10 @@ class SupernetTraining:
             group["lr"] = recipe.learning_rate * (1 - step / recipe.steps)
         self._optimiser.step()
         self.step += 1
-        if not np.isfinite(loss):
-            raise FloatingPointError(f"the training loss of the supernet is {loss}")
-        return loss
+        value = float(loss)  # waits for the device, once a step
+        if not np.isfinite(value):
+            raise FloatingPointError(f"the training loss of the supernet is {value}")
+        return value
 
     def state(self) -> dict[str, Any]:
         """Return the state for `restore`; tensors are shared, not copied."""
@@ -114,13 +115,13 @@ class SupernetTraining:
 
     def _learn(
         self, network: Architecture, images: Tensor, targets: Tensor, smoothing: float
-    ) -> tuple[float, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """Add a network's gradients; return its loss and logits."""
         with mixed_precision(images.device):
             logits = self.supernet.logits(network, images)
             loss = F.cross_entropy(logits, targets, label_smoothing=smoothing)
         torch.autograd.backward(loss / _NETWORKS)
-        return float(loss.detach()), logits.detach().float()
+        return loss.detach(), logits.detach().float()
 
     def _next_batch(self) -> tuple[Tensor, Tensor]:
         """Return the step's augmented and normalised images, and their labels."""

@@ -28,7 +28,7 @@ from mnas_search.experiments.search.time_limit import seconds_spent
 from mnas_search.nas.event_kinds import SEARCH_EVENTS
 from mnas_search.nas.journal import ReadJournal
 
-_SAME = ("seed", "workers", "gpus_per_trial", "ray_address")  # may differ within a setting
+_SAME = ("seed", "workers", "gpus_per_trial", "ray_address", "trial_timeout")  # within a setting
 _FORMATS: dict[Any, Callable[[float], str]] = {
     parse_size: format_size,
     parse_bytes: format_bytes,
