@@ -3,7 +3,7 @@
 random_search, tpe, ...        installed controllers
 bayesian-no-cost, ...          ablations of `bayesian`
 random, optuna_gp, ...         peers
-optuna_gp+start, ...           peers that get the first 12 networks of `bayesian`
+optuna_gp+start, ...           peers that get the first 4 networks of `bayesian`
 my.py:Mine                     your controller
 """
 
