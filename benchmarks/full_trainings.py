@@ -74,7 +74,9 @@ def _predictions(codes: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float64]]:
         predict = AccelNasBench(part=part).predictor(SPACE)
         assert predict is not None
         found[label] = 100 * predict(codes)
-    return found | {"FLOPs (M)": counts["macs"] / 1e6, "params (M)": counts["params"] / 1e6}
+    for label, name in {"FLOPs (M)": "macs", "params (M)": "params"}.items():
+        found[label] = np.asarray(counts[name], np.float64) / 1e6
+    return found
 
 
 def _agreement(
