@@ -62,5 +62,5 @@ def empty_cache() -> None:
     whole pool (https://github.com/pytorch/pytorch/issues/99196)."""
     if torch.cuda.is_available():
         gc.collect()
-        torch._C._cuda_clearCublasWorkspaces()  # type: ignore[attr-defined]
+        torch._C._cuda_clearCublasWorkspaces()
         torch.cuda.empty_cache()
