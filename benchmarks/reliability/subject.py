@@ -5,6 +5,8 @@ from dataclasses import replace
 from mnas_search import Architecture, Choices, Decision, Stage, StagewiseSpace, cost
 from mnas_search.testing import ToySpace
 
+NETWORK = "ds_r1_k3_s1_c8 ir_r1_k3_s2_e4_c16"  # of trainings
+
 
 class Space(StagewiseSpace):
     """Three small stages at any resolution."""

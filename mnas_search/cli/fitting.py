@@ -18,10 +18,10 @@ from mnas_search.common.errors import UsageError
 from mnas_search.common.render.output import echo
 
 if TYPE_CHECKING:
-    from mnas_search.cli.fit_console import FitConsole
     from mnas_search.experiments.fit.clock import FitListener
     from mnas_search.experiments.fit.result import FitResult
 
+_SHOWN = ("fit folder", "trainings")  # what a console calls them
 _OPTIONS = (
     "target_flops",
     "target_latency",
@@ -91,7 +91,9 @@ def fit(data: str, dry_run: bool, output: Path | None, form: str, **options: Any
             raise UsageError(
                 f"--output {output} requires a fit, got --dry-run, which writes nothing"
             )
-        prepared = plan_only(config, _console())
+        from mnas_search.cli.console import Console
+
+        prepared = plan_only(config, Console(*_SHOWN))
         if form == "json":
             print_json(prepared.plan.to_dict())
         else:
@@ -125,22 +127,16 @@ def resume_fit(
 
 
 def _finish(form: str, work: "Callable[[FitListener], FitResult]") -> None:
-    from mnas_search.cli.console import resumable
+    from mnas_search.cli.console import followed
     from mnas_search.experiments.fit.result import lines
 
-    with resumable(_console(), "mnas-search resume", also_failed=True) as console:
+    with followed(*_SHOWN, "mnas-search resume", also_failed=True) as console:
         result = work(console)
     if form == "json":
         print_json(result.to_dict())
     else:
         for line in lines(result, console.folder):
             echo(line)
-
-
-def _console() -> "FitConsole":
-    from mnas_search.cli.fit_console import FitConsole
-
-    return FitConsole()
 
 
 COMMANDS = (fit,)
