@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "--trust-code",
     is_flag=True,
     expose_value=False,
-    help="As of `resume`; code that the command itself names is run in any case.",
+    help="Accepted as by `resume`, without effect: the command names the code that it runs.",
 )
 @format_option
 def run(output: Path | None, form: str, **options: Any) -> None:
