@@ -1,6 +1,6 @@
 """The command `fit`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,27 +102,13 @@ def fit(data: str, dry_run: bool, output: Path | None, form: str, **options: Any
     _finish(form, lambda listener: start(config, output, listener))
 
 
-def resume_fit(
-    folder: Path,
-    form: str,
-    *,
-    trials: int | None,
-    time_budget: float | None,
-    workers: int | None,
-    gpus_per_trial: float | None,
-    ray_address: str | None,
-    trust_code: bool,
-) -> None:
+def resume_fit(folder: Path, form: str, changes: Mapping[str, Any], *, trust_code: bool) -> None:
     """Resume a fit (`mnas-search resume`)."""
     from mnas_search.experiments.fit.session import resume
 
-    of_runs = {"trials": trials, "time-budget": time_budget}
-    refuse_run_options(of_runs, f"the fit {str(folder)!r}, whose plan is fixed")
-    given = {
-        "workers": workers,
-        "gpus_per_trial": gpus_per_trial,
-        "ray_address": ray_address,
-    }
+    of_runs = ("trial_timeout", "trials", "time_budget")
+    refuse_run_options(changes, of_runs, f"the fit {str(folder)!r}, whose plan is fixed")
+    given = {name: changes[name] for name in ("workers", "gpus_per_trial", "ray_address")}
     _finish(form, lambda listener: resume(folder, listener, given, trust_code=trust_code))
 
 
