@@ -63,9 +63,10 @@ class Console(FitListener):
 
     def on_end(self) -> None:
         """Take the bar and the status away."""
-        for shown_now in (self._bar, self._status, self._countdown):
-            if shown_now is not None:
-                shown_now.close()
+        self._bar.close()
+        self._status.close()
+        if self._countdown is not None:
+            self._countdown.close()
 
     def _show_time(self) -> None:
         if self._countdown is not None and not is_quiet():
