@@ -110,18 +110,18 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def open_unlinked(path: Path, flags: int) -> BinaryIO:
-    """Open an ordinary file, which is made where it is missing; a link is not followed.
+def open_unlinked(path: Path) -> BinaryIO:
+    """Open an ordinary file to read and to append to, which is made where it is missing; a link is
+    not followed.
 
     Raises:
         OSError: it cannot be opened; `ELOOP` for a link, `EINVAL` for a pipe or device.
     """
-    opened = os.open(path, flags | os.O_CREAT | _NO_LINK, 0o666)
+    opened = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_LINK, 0o666)
     try:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
             raise OSError(errno.EINVAL, "not an ordinary file", str(path))
-        appends = flags & os.O_APPEND
-        return os.fdopen(opened, "ab+") if appends else os.fdopen(opened, "wb")
+        return os.fdopen(opened, "ab+")
     except BaseException:
         os.close(opened)
         raise
@@ -240,7 +240,7 @@ def _move(temporary: Path, folder: Path, *, new: bool) -> None:
 def waiting_lock(path: Path) -> Iterator[None]:
     """Hold the lock of a file, which is made where it is missing, once no other process holds it;
     without effect where the system has no such locks."""
-    with open_unlinked(path, os.O_RDWR | os.O_APPEND) as file:
+    with open_unlinked(path) as file:
         flock(file.fileno(), wait=True)
         yield
 

@@ -94,7 +94,7 @@ class Journal:
     def __init__(self, path: Path, kinds: EventKinds | None = None) -> None:
         self._path, self._kinds = path, kinds
         refuse_link(path, "a file")
-        self._file: BinaryIO = open_unlinked(path, os.O_RDWR | os.O_APPEND)
+        self._file: BinaryIO = open_unlinked(path)
         lock(self._file, path.parent)
         try:
             self.events = self._read()
