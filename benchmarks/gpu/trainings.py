@@ -32,7 +32,7 @@ from mnas_search.training.recipes import FINETUNE
 from mnas_search.training.schedules import Triangular
 
 _MINUTE = 60.0  # of B0's training
-_FINETUNING = 480.0  # seconds at most
+_FINETUNING = 150.0  # seconds at most
 _FINETUNING_SIDE = 128  # pixels, from which on networks keep their strides
 _PROBE = 12  # steps that are timed, after as many
 _MANY = 1_000  # epochs

@@ -106,24 +106,22 @@ with open({str(tmp_path / "place")!r}, "w") as file, alarm.interrupted_after(0.2
 # -- signals --------------------------------------------------------------------------------------
 
 ENDS = """
-import sys, time
-from mnas_search.common.processes.signals import Terminated, ending_in_order
+import signal, sys, time
+from mnas_search.common.processes.signals import ending_in_order
 try:
-    with ending_in_order():
+    with ending_in_order() as ending:
         try:
             print("ready", flush=True)
             time.sleep(60)
         finally:
             {cleaning}
-except Terminated:
-    sys.exit("terminated")
 except KeyboardInterrupt:
-    sys.exit("interrupted")
+    sys.exit(signal.strsignal(ending.signal))
 """
 
 
 @pytest.mark.parametrize(
-    ("number", "word"), [(signal.SIGTERM, "terminated"), (signal.SIGINT, "interrupted")]
+    ("number", "word"), [(signal.SIGTERM, "Terminated"), (signal.SIGINT, "Interrupt")]
 )
 def test_the_first_signal_is_an_exception(number, word):
     process = python(ENDS.format(cleaning="pass"))
@@ -156,24 +154,24 @@ def test_signals_that_are_ignored_stay_so():
 def test_a_handler_is_kept_where_a_library_installs_its_own():
     code = """
 import signal, sys, time
-from mnas_search.common.processes.signals import Terminated, ending_in_order, keeping_sigterm
+from mnas_search.common.processes.signals import ending_in_order, keeping_sigterm
 def start():  # as Ray does
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
 try:
-    with ending_in_order():
+    with ending_in_order() as ending:
         with keeping_sigterm():
             start()
             {first}
         {second}
-except Terminated:
-    sys.exit("terminated")
+except KeyboardInterrupt:
+    sys.exit(signal.strsignal(ending.signal))
 """
     waits = "print('ready', flush=True); time.sleep(60)"
     for first, second in ((waits, "pass"), ("pass", waits)):
         process = python(code.format(first=first, second=second))
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate()
-        assert (process.returncode, err) == (1, "terminated\n")
+        assert (process.returncode, err) == (1, "Terminated\n")
 
 
 # -- temporary folders ----------------------------------------------------------------------------
