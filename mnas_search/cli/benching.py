@@ -1,5 +1,6 @@
 """Run the project's own benchmarks."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def fit(
     the whole time. All are tested on the whole test split, and differences are paired by seeds and
     images. Finished fits are not repeated, and an interrupted one is resumed.
     """
-    from mnas_search.cli.fit_console import FitConsole
+    from mnas_search.cli.console import Console
     from mnas_search.experiments.fit.config import FitConfig
 
     benchmark = load_benchmark("fitting")
@@ -185,7 +186,7 @@ def fit(
         seeds=seeds,
         arms=split_names(arms) or benchmark.ARMS,
         report_only=report_only,
-        listener=FitConsole,
+        listener=partial(Console, "fit folder", "trainings"),
         note=note_line,
     )
     print_outcome(outcome, form, unit="fit")

@@ -41,6 +41,10 @@ class Interval:
         """Half the width: what follows a `±`."""
         return (self.high - self.low) / 2
 
+    def text(self, form: str) -> str:
+        """Return "value [low, high]", each in a format such as `.2f`."""
+        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
 
 # -- spread and intervals ----------------------------------------------------------------------
 
