@@ -194,9 +194,10 @@ number of evaluations from which on it is better than EfficientNet-B0, every tim
 median and largest over seeds. The second table has two regrets: that of the network with the
 largest told reward, and the oracle's, which is that of the best network evaluated.
 
-Told accuracies carry the noise of one training ({_NOISE}). An evaluation over the target counts
-and cannot win. What is told and what is reported come from different models of different networks:
-the optimum of one is not that of the other. ms/decision: process time of ask and tell, one thread.
+Told accuracies carry the noise of one training: {_NOISE}.
+An evaluation over the target counts and cannot win. What is told and what is reported come from
+different models of different networks: the optimum of one is not that of the other. ms/decision:
+process time of ask and tell, one thread.
 """
 
 
@@ -210,11 +211,11 @@ def markdown(
             parts += [
                 f"## {one.problem}",
                 "",
-                f"{100 * one.fraction:.1f} % of uniform draws are within the target. Over the "
-                f"worlds of the runs, in the median, the best known held-out reward is "
-                f"{one.best:.4f}, its network differs from the nearest recorded one in "
-                f"{one.distance:g} decisions, and a perfect search of what is told, without "
-                f"noise, would report a regret of {one.perfect_regret:.2f}.",
+                f"{100 * one.fraction:.1f} % of uniform draws are within the target. Medians over "
+                f"the worlds of the runs: best known held-out reward {one.best:.4f}; number of "
+                f"decisions in which its network differs from the nearest recorded one "
+                f"{one.distance:g}; regret that a perfect search of what is told, without noise, "
+                f"would report {one.perfect_regret:.2f}.",
                 "",
                 *_tables(rows, one.problem, evaluations),
             ]
