@@ -8,8 +8,8 @@ and comes from another model of other networks (`worlds`).
     hard-600M
     a100                 acc * (throughput / 7,500)^0.07 under throughput >= 7,500 images/s, which
                          half of uniform draws keep
-    macro-soft-90M,      on NAS-Bench-Macro: the soft reward, whose optimum has 27M multiply-adds
-    macro-soft-60M       for either target
+    macro-soft-90M,      on NAS-Bench-Macro: the soft reward, whose optimum has 27M or 34M
+    macro-soft-60M       multiply-adds for either target
     macro-hard-60M       the hard reward
 
 On a device the target bounds the predicted seconds per image; (time / limit)^-0.07 is
