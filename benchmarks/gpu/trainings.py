@@ -32,7 +32,9 @@ from mnas_search.training.recipes import FINETUNE
 from mnas_search.training.schedules import Triangular
 
 _MINUTE = 60.0  # of B0's training
-_FINETUNING = 150.0  # seconds at most
+_FINETUNING = 120.0  # seconds at most
+_RATES = (1.4e-3, 5e-4, 2e-4, 1e-4)  # the first is the recipe's, by the root of the batch
+_TRIED = 3  # epochs of each of them
 _FINETUNING_SIDE = 128  # pixels, from which on networks keep their strides
 _PROBE = 12  # steps that are timed, after as many
 _MANY = 1_000  # epochs
@@ -97,6 +99,24 @@ class _Trained:
         devices.empty_cache()
         return seconds
 
+    def validated(self) -> Row:
+        """Train by the recipe; return what it reaches on the validation split."""
+        images = self.images(self.photos)
+        training = self.training(images, self.recipe, captured=True)
+        start = time.monotonic()
+        while not training.finished:
+            training.train_epoch()
+        taken = time.monotonic() - start
+        right = correct(training.evaluated, self.images(self.work.dataset().validation))
+        del training
+        devices.empty_cache()
+        return {
+            "learning rate": self.recipe.learning_rate,
+            "epochs": self.recipe.epochs,
+            "seconds": rounded(taken),
+            "validation accuracy": rounded(float(right.float().mean())),
+        }
+
     def run(self, train: Split, most: float) -> Row:
         """Train for at most `most` seconds, or for those that are left; then test."""
         begun = time.monotonic()
@@ -156,21 +176,24 @@ def scratch(work: Work) -> Iterator[Row]:
 
 
 def finetuning(work: Work) -> Iterator[Row]:
-    """Yield the accuracy of Lite0, fine-tuned from its ImageNet weights on all photos."""
+    """Yield what Lite0 reaches on the validation split at several learning rates, in short
+    trainings from its ImageNet weights; then its accuracy by the best of them on all photos."""
     pretrained = load_pretrained(work.weights)
     side = work.choose(SIDE, _FINETUNING_SIDE)
     classes = work.dataset().num_classes
     architecture = replace(pretrained.architecture, resolution=side, num_classes=classes)
-    batch = work.choose(8, 128)
-    # Adam's step size grows with the root of the batch.
-    rate = FINETUNE.learning_rate * (batch / FINETUNE.batch_size) ** 0.5
-    recipe = FINETUNE.override(batch_size=batch, learning_rate=rate)
     one = _Trained(
         work=work,
         architecture=architecture,
-        recipe=recipe,
+        recipe=FINETUNE.override(batch_size=work.choose(8, 128), epochs=work.choose(1, _TRIED)),
         start=pretrained.start(architecture, seed=0),
     )
+    tried: dict[float, float] = {}
+    for rate in work.choose(_RATES[:2], _RATES):
+        row = replace(one, recipe=one.recipe.override(learning_rate=rate)).validated()
+        tried[rate] = row["validation accuracy"]
+        yield row
+    one = replace(one, recipe=one.recipe.override(learning_rate=max(tried, key=tried.__getitem__)))
     data = work.dataset()
     train = Split(
         images=np.concatenate([data.train.images, data.validation.images]),
