@@ -33,9 +33,10 @@ from mnas_search.training.schedules import Triangular
 
 _MINUTE = 60.0  # of B0's training
 _FINETUNING = 120.0  # seconds at most
-_RATES = (1.4e-3, 5e-4, 2e-4, 1e-4)  # the first is the recipe's, by the root of the batch
-_TRIED = 3  # epochs of each of them
-_FINETUNING_SIDE = 128  # pixels, from which on networks keep their strides
+# Pixels, from 128 of which on networks keep their strides, and peaks of the learning rate: the
+# recipe's, which grows with the root of the batch in Adam, and a smaller one.
+_TRIES = ((128, 1.4e-3), (128, 5e-4), (224, 1.4e-3), (224, 5e-4))
+_TRIED, _PART = 5, 0.3  # epochs of each of them, and their share of the photos
 _PROBE = 12  # steps that are timed, after as many
 _MANY = 1_000  # epochs
 _TEST = 15.0  # seconds that the test split and the rest may take
@@ -100,8 +101,9 @@ class _Trained:
         return seconds
 
     def validated(self) -> Row:
-        """Train by the recipe; return what it reaches on the validation split."""
-        images = self.images(self.photos)
+        """Train by the recipe on a part of the photos, since resizing them takes time too; return
+        what it reaches on the validation split."""
+        images = self.images(self.photos.part(_PART))
         training = self.training(images, self.recipe, captured=True)
         start = time.monotonic()
         while not training.finished:
@@ -111,6 +113,7 @@ class _Trained:
         del training
         devices.empty_cache()
         return {
+            "pixels": self.architecture.resolution,
             "learning rate": self.recipe.learning_rate,
             "epochs": self.recipe.epochs,
             "seconds": rounded(taken),
@@ -176,31 +179,35 @@ def scratch(work: Work) -> Iterator[Row]:
 
 
 def finetuning(work: Work) -> Iterator[Row]:
-    """Yield what Lite0 reaches on the validation split at several learning rates, in short
-    trainings from its ImageNet weights; then its accuracy by the best of them on all photos."""
-    pretrained = load_pretrained(work.weights)
-    side = work.choose(SIDE, _FINETUNING_SIDE)
-    classes = work.dataset().num_classes
-    architecture = replace(pretrained.architecture, resolution=side, num_classes=classes)
-    one = _Trained(
-        work=work,
-        architecture=architecture,
-        recipe=FINETUNE.override(batch_size=work.choose(8, 128), epochs=work.choose(1, _TRIED)),
-        start=pretrained.start(architecture, seed=0),
-    )
-    tried: dict[float, float] = {}
-    for rate in work.choose(_RATES[:2], _RATES):
-        row = replace(one, recipe=one.recipe.override(learning_rate=rate)).validated()
-        tried[rate] = row["validation accuracy"]
+    """Yield what Lite0 reaches on the validation split at several resolutions and learning rates,
+    in short trainings from its ImageNet weights; then its accuracy by the best on all photos."""
+    tried: list[tuple[float, _Trained]] = []
+    for side, rate in work.choose(((SIDE, 1e-3), (SIDE, 5e-4)), _TRIES):
+        one = _pretrained(work, side, rate)
+        row = one.validated()
+        tried.append((row["validation accuracy"], one))
         yield row
-    one = replace(one, recipe=one.recipe.override(learning_rate=max(tried, key=tried.__getitem__)))
+    _, best = max(tried, key=lambda pair: pair[0])
     data = work.dataset()
     train = Split(
         images=np.concatenate([data.train.images, data.validation.images]),
         labels=np.concatenate([data.train.labels, data.validation.labels]),
     )
-    train = _some(train, work.choose(16, None))
-    yield one.run(train, _FINETUNING)
+    yield best.run(_some(train, work.choose(16, None)), _FINETUNING)
+
+
+def _pretrained(work: Work, side: int, rate: float) -> _Trained:
+    """Return a short training of Lite0 from its weights; `rate` is the peak."""
+    pretrained = load_pretrained(work.weights)
+    classes = work.dataset().num_classes
+    architecture = replace(pretrained.architecture, resolution=side, num_classes=classes)
+    batch, epochs = work.choose((8, 1), (128, _TRIED))
+    return _Trained(
+        work=work,
+        architecture=architecture,
+        recipe=FINETUNE.override(batch_size=batch, epochs=epochs, learning_rate=rate),
+        start=pretrained.start(architecture, seed=0),
+    )
 
 
 def _some(split: Split, count: int | None) -> Split:
