@@ -37,6 +37,23 @@ def test_an_alarm_interrupts_python_and_restores_the_handler():
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+def test_an_alarm_at_the_very_end_leaves_no_timer(monkeypatch):
+    before, set_timer, late = signal.getsignal(signal.SIGALRM), signal.setitimer, []
+
+    def interrupted(which, seconds, interval=0.0):
+        """The alarm arrives when the code has ended, just before it is taken back."""
+        if not seconds and not late:
+            late.append(True)
+            raise TimedOut
+        return set_timer(which, seconds, interval)
+
+    monkeypatch.setattr(signal, "setitimer", interrupted)
+    with pytest.raises(TimedOut), interrupted_after(60.0):
+        pass
+    assert signal.getsignal(signal.SIGALRM) == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
 def test_an_alarm_that_user_code_swallows_comes_again(monkeypatch):
     monkeypatch.setattr("mnas_search.common.processes.alarm._AGAIN", 0.05)
     swallowed = 0
