@@ -37,7 +37,7 @@ PHASES = (
     Phase(name="launches", run=launches.run, least=15, most=60),
     Phase(name="candidates", run=candidates.compare, least=60, most=150),
     Phase(name="scratch", run=trainings.scratch, least=40, most=95),
-    Phase(name="finetuning", run=trainings.finetuning, least=45, most=180),
+    Phase(name="finetuning", run=trainings.finetuning, least=120, most=240),
     Phase(name="macro", run=supernets.macro, least=100, most=240),
     Phase(name="memory", run=models.memory, least=5, most=60),
     Phase(name="latency", run=models.latency, least=15, most=120),
