@@ -1,12 +1,12 @@
 """How long trainings take, measured before they begin."""
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from mnas_search.architecture.value import Architecture
+from mnas_search.benchmarks.fidelity.place import measured
 from mnas_search.benchmarks.scaling.settings import BATCH
 from mnas_search.common.machine import one_thread
 from mnas_search.data import Split
@@ -22,7 +22,8 @@ _INFERENCE = 1 / 3  # of the time of a training step: the forward pass alone
 def hours(
     networks: Sequence[Architecture], *, trained: int, read: int, seeds: int, workers: int
 ) -> float:
-    """Return about how many hours it takes to train networks, by a few steps of each.
+    """Return about how many hours it takes to train networks, by a few steps of each. Seconds are
+    process time on a CPU: other work on the machine makes the hours more.
 
     Args:
         trained: images of all epochs of a training.
@@ -51,6 +52,6 @@ def _seconds_per_image(network: Architecture) -> float:
         training = loop.Training(module, images, recipe, seed=0)
         devices.optimize_for_device(module, images, recipe)
         training.train_epoch()
-        begun = time.perf_counter()
-        training.train_epoch()
-        return (time.perf_counter() - begun) / count
+        with measured() as seconds:
+            training.train_epoch()
+            return seconds() / count

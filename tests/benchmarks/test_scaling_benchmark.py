@@ -181,7 +181,7 @@ def test_the_papers_gains_are_those_of_its_tables():
         (["--factors", "1"], "factor must be a number in [1.5, 8], got 1.0"),
         (["--rates", ""], "factors and learning rates must be one or more, got none"),
         (["--seeds", "1"], "seeds must be a whole number of 2 or more, got 1"),
-        (["--only", "mobilenet_v9"], "got 'mobilenet_v9'"),
+        (["--only", "mobilenet_v9"], "unknown architecture 'mobilenet_v9'"),
         (["--report-only"], "no trainings in"),
     ],
 )
