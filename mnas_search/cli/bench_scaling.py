@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from mnas_search.cli.bench_options import (
+    count_option,
     kept_options,
     load_benchmark,
     names_option,
@@ -56,14 +57,8 @@ def _numbers(flag: str, text: str) -> tuple[float, ...]:
     metavar="A,B",
     help="How many times the base's FLOPs scaled networks have, about.",
 )
-@click.option(
-    "--images",
-    type=int,
-    default=5_000,
-    show_default=True,
-    help="Training images that each training sees, at most.",
-)
-@click.option("--epochs", type=int, default=15, show_default=True, help="Epochs of each training.")
+@count_option("--images", 5_000, "Training images that each training sees, at most.")
+@count_option("--epochs", 15, "Epochs of each training.")
 @click.option(
     "--rates",
     default="0.05,0.1,0.2",
@@ -71,7 +66,7 @@ def _numbers(flag: str, text: str) -> tuple[float, ...]:
     metavar="A,B",
     help="Learning rates, of which the base takes the best for all.",
 )
-@click.option("--seeds", type=int, default=3, show_default=True, help="Trainings of each network.")
+@count_option("--seeds", 3, "Trainings of each network.")
 @run_option("seed", "workers", "gpus_per_trial", "ray_address")
 @quick_option("Train a base and twice its FLOPs on 200 images for one epoch, in about a minute.")
 @kept_options("scaling-results")

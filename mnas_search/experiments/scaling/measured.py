@@ -29,6 +29,7 @@ from mnas_search.nas.evaluator import (
 from mnas_search.nas.event_kinds import TRAINING as TRAINING_EVENT
 from mnas_search.nas.job import EvaluationJob
 
+_ENLARGEMENT = "enlargement"
 _JOURNAL, _EVENTS = "measurements.jsonl", {"training": TRAINING_EVENT}
 GRID_SEARCH = ExperimentKind(
     command="grid-search",
@@ -69,16 +70,16 @@ class Measuring:
             object.__setattr__(self, "data", loading.absolute(self.data))
         object.__setattr__(self, "evaluator", plugins.absolute(self.evaluator))
 
-    def make_evaluator(self, base: Architecture, networks: Sequence[Architecture]) -> Evaluator:
-        """Return the evaluator, which keeps the ratios of resolutions to the base's."""
+    def make_evaluator(self, base: Architecture, enlargement: float) -> Evaluator:
+        """Return the evaluator, which keeps the ratios of resolutions to the base's, the largest
+        of which is `enlargement`."""
         target = plugins.load("evaluators", self.evaluator)
-        largest = max(network.resolution for network in networks) / base.resolution
         evaluator = as_evaluator(
             target,
             data=self.data,
             proxy=self.proxy,
             deployment=None if loading.is_embedded(self.data) else base.resolution,
-            enlargement=largest if self.enlargement is None else self.enlargement,
+            enlargement=enlargement,
         )
         if isinstance(evaluator, SupportsBaseResolution):
             evaluator = evaluator.at_base_resolution(base.resolution)
@@ -159,11 +160,17 @@ def measure(
         RunFolderError: the folder holds something else, or the same study with other options.
         WorkFailed: every training failed.
     """
-    evaluator = measuring.make_evaluator(base, networks)
-    check_travels(measuring.evaluator, evaluator, evaluator.resources, measuring.workers)
-    recorded = {"base": base.block_string, "base_fingerprint": base.fingerprint, **options}
-    recorded |= measuring.recorded(evaluator)
     experiment = Experiment(kind, output)
+    recorded = {"base": base.block_string, "base_fingerprint": base.fingerprint, **options}
+    largest = max(network.resolution for network in networks) / base.resolution
+    enlargement = measuring.enlargement or largest
+    if experiment.resumed and _ENLARGEMENT not in experiment.recorded:
+        enlargement = 1.0  # an older folder, whose images were read for the base
+    else:
+        recorded[_ENLARGEMENT] = enlargement
+    evaluator = measuring.make_evaluator(base, enlargement)
+    check_travels(measuring.evaluator, evaluator, evaluator.resources, measuring.workers)
+    recorded |= measuring.recorded(evaluator)
     stem = "".join(c if c.isalnum() else "-" for c in base.name or "network")
     folder = experiment.make(recorded, stem[:100])
     distinct = {network.fingerprint: network for network in networks}
