@@ -41,8 +41,9 @@ def rows(
             "within_2_percent": reached(one),
             "blocks": sum(stage.repeats for stage in one.network.stages),
             "validation": scores.mean(one.network),
-            **_bounds("", (test := found.get(one.network.fingerprint)) and test.accuracy),
-            **_bounds("gain_", _gain(one, scaled, found)),
+            **_bounds("", _accuracy(found.get(one.network.fingerprint))),
+            "gain": None if (gain := _gain(one, scaled, found)) is None else gain.value,
+            **_bounds("gain_", gain),
             "best_single": one is _best_single(one.budget, scaled, scores),
         }
         for one, record in zip((itself, *scaled), records, strict=True)
@@ -77,10 +78,13 @@ def _best_single(
     return max(known.values(), key=lambda one: scores.mean(one.network) or 0.0, default=None)
 
 
-def _bounds(prefix: str, found: Interval | None) -> dict[str, float | None]:
-    value = {} if not prefix else {"gain": None if found is None else found.value}
+def _accuracy(test: Tested | None) -> Interval | None:
+    return None if test is None else test.accuracy
+
+
+def _bounds(prefix: str, found: Interval | None) -> Record:
     low, high = (None, None) if found is None else (found.low, found.high)
-    return {**value, f"{prefix}low": low, f"{prefix}high": high}
+    return {f"{prefix}low": low, f"{prefix}high": high}
 
 
 def _interval(record: Record, value: str, prefix: str, scale: float = 1.0) -> Interval | None:
