@@ -74,9 +74,3 @@ def rounded(interval: Interval | None) -> list[float] | None:
     if interval is None:
         return None
     return [round(value, 3) for value in (interval.value, interval.low, interval.high)]
-
-
-def interval_text(interval: Interval, form: str) -> str:
-    """Return "value [low, high]", each in the format `form`."""
-    value, low, high = (form.format(v) for v in (interval.value, interval.low, interval.high))
-    return f"{value} [{low}, {high}]"

@@ -10,9 +10,20 @@ whole space from many starts, every step of which counts whole batches. Trials i
 as if they had come out at their posterior mean (Ginsbourger et al. 2010, "kriging believer"), so
 that parallel asks differ.
 
-The first networks come from no model: each is the one farthest from all earlier ones among random
-ones in the upper half, by FLOPs, of what the constraints allow. With a prior (`Problem.prior`)
-they are fewer.
+Some networks come from no model: the first four, and every other one until there are twelve, since
+a model of few trainings is too sure of itself (SMAC interleaves random ones for the same reason,
+Hutter et al. 2011). With a prior (`Problem.prior`) they are the first four.
+
+They presume nothing about where the optimum lies: it may be far below the target with a soft
+reward, and near it with a hard one. All that is known of rewards beforehand is the cost, so they
+are spread over the costs. Network k of a search, from 0, is one of the quarter of the feasible
+ones whose costs are around the share
+
+    u_k = frac(1/2 + k (sqrt(5) - 1) / 2)
+
+of all feasible costs in ascending order, a sequence whose every beginning is spread evenly over
+[0, 1], as is that of every other k. Of that quarter it is the one that differs in most decisions
+from all earlier networks.
 
 Beyond 250 trials, the model is fitted to the 125 best and the 125 latest ones, so that a decision
 takes no longer however many there are.
@@ -38,7 +49,10 @@ Row = tuple[int, ...]
 _POOL = 1_024  # random draws that a start is chosen from, or a local search begins at
 _STARTS = 12  # local searches
 _STEPS = 30  # of each, at most
-_FIRST = (12, 4)  # networks before the first model: without a prior, and with one
+_FIRST = 4  # networks before the first model
+_SPREAD = 12  # networks that come from no model, where there is no prior
+_STRATA = 4  # of the costs, one of which a first network is taken from
+_GOLDEN = (5**0.5 - 1) / 2
 _MOST_FITTED = 250  # trials in a fit: the best ones and the latest ones
 
 
@@ -47,8 +61,8 @@ class Bayesian(Controller):
 
     Args:
         problem: the search.
-        first: networks proposed before the first model; None for 12, or 4 where there is a prior.
-        start: whether these are spread out near the target; else they are random within it.
+        first: networks proposed before the first model.
+        start: whether these are spread over the costs; else they are random within the target.
         modelled: `log error` or `accuracy`; or `reward`, as one black box.
         log_macs: whether log FLOPs are a feature beside the decisions.
         blocks: whether the number of blocks is a prior.
@@ -60,14 +74,15 @@ class Bayesian(Controller):
         self,
         problem: Problem,
         *,
-        first: int | None = None,
+        first: int = _FIRST,
         start: bool = True,
         modelled: str = "log error",
         log_macs: bool = True,
         blocks: bool = True,
     ) -> None:
         self._problem = problem
-        self._first = first if first is not None else _FIRST[problem.prior is not None]
+        self._first = first
+        self._spread = _SPREAD if problem.prior is None else first
         self._start = start
         self._response = RESPONSES[modelled](problem)
         self._points = Points(problem, log_macs=log_macs, blocks=blocks)
@@ -83,7 +98,7 @@ class Bayesian(Controller):
     def ask(self, rng: np.random.Generator) -> Choices:
         """Return the network of largest expected improvement, or one of the initial design."""
         pool = self._unseen(self._within(sample_codes(self._problem.decisions, _POOL, rng)))
-        if len(self._known) < self._first or len(self._rows) < 2:
+        if self._is_spread(len(self._known)) or len(self._rows) < 2:
             row = self._spread_out(pool)
         else:
             row = self._most_promising(pool)
@@ -119,14 +134,22 @@ class Bayesian(Controller):
 
     # -- the first ones -----------------------------------------------------------------------
 
+    def _is_spread(self, number: int) -> bool:
+        """Return whether network `number`, from 0, comes from no model."""
+        alternating = range(self._first, 2 * self._spread - self._first, 2)
+        return number < self._first or number in alternating
+
     def _spread_out(self, pool: Codes) -> Row | None:
+        """Return the network of the next share of the costs; None without a feasible one."""
         if not len(pool):
             return None
         if not self._start:
             return _row(pool[0])
-        target_cost = self._problem.target_cost(pool)
-        pool = pool[target_cost >= np.median(target_cost)]
-        if not self._known:
+        number = len(self._known)
+        ranks = np.argsort(np.argsort(self._problem.target_cost(pool), kind="stable"))
+        away = np.abs((ranks + 0.5) / len(pool) - (0.5 + number * _GOLDEN) % 1)
+        pool = pool[away.argsort(kind="stable")[: max(1, len(pool) // _STRATA)]]
+        if not number:
             return _row(pool[0])
         distance = (pool[:, None] != np.array(list(self._known))).sum(axis=2).min(axis=1)
         return _row(pool[distance.argmax()])

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 # The last commit that changed events on purpose; a refactoring keeps them.
-BASE = "63f4d7b"
+BASE = "b0087b9"
 JOURNALS = ("journal.jsonl", "random.jsonl")  # the search's, and its random baseline's
 
 # What may differ: fields that hold clock times, checksums, which the base has not, and words that

@@ -1,15 +1,15 @@
 """Which controller finds good networks in how few evaluations: `mnas-search bench discovery`.
 
-Everybody searches the same problems under the same noise and seeds, on the evidence of
-Accel-NASBench (arXiv 2404.08005): 4,626 networks of the `efficientnet` space, trained for 16
-epochs on ImageNet. No controller is started with known networks.
+All searchers meet the same problems under the same noise and seeds, on recorded trainings of two
+spaces (Accel-NASBench, NAS-Bench-Macro). No controller is started with known networks.
 
+    worlds          models of recorded networks: one tells, one reports
     problems        what is searched, what is told, cost on a device
     searchers       who searches, and one run; ours behind it
     peers/          methods of others
     roster          who takes part, by name
     running         many, over processes
-    scoring         held-out rewards, regret
+    scoring         held-out rewards of what is recommended, regret
     report          what is written
 """
 
@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mnas_search.benchmarks.discovery import report, roster, running, scoring
-from mnas_search.benchmarks.discovery.problems import DEFINITIONS, DiscoveryProblem, problems
+from mnas_search.benchmarks.discovery import report, roster, running
+from mnas_search.benchmarks.discovery.problems import DEFINITIONS, given
 from mnas_search.benchmarks.discovery.report import Scores
 from mnas_search.benchmarks.discovery.running import QUICK, Plan, Runner, Task
+from mnas_search.benchmarks.discovery.scoring import Scored
 from mnas_search.benchmarks.results import Outcome, write_files
 from mnas_search.common.errors import UsageError
 from mnas_search.nas.space.choices import sample_codes
@@ -38,6 +39,8 @@ def run(
     controllers: Sequence[str] = (),
     only_controllers: Sequence[str] = (),
     only_problems: Sequence[str] = (),
+    seeds: int = 100,
+    evaluations: int = 1_000,
     note: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Compute the runs that `results` lacks, and write the report there.
@@ -49,15 +52,15 @@ def run(
         processes: runs at a time.
         controllers: `file.py:Name` of further ones.
         only_controllers, only_problems: leave all others out.
+        seeds, evaluations: the most of a controller on a problem.
         note: hears of progress, a line at a time.
     """
-    plan = QUICK if quick else Plan()
+    plan = (QUICK if quick else Plan()).limited(seeds, evaluations)
     chosen = _chosen_controllers(only_controllers, controllers, quick=quick)
     wanted = _chosen_problems(only_problems)
+    runner = Runner(folder=results, generations=plan.generations)
+    tasks = plan.tasks(wanted, chosen)
     note("fitting the models")
-    known = {p.name: p for p in problems() if p.name in wanted}
-    runner = Runner(problems=known, folder=results, refits=plan.refits)
-    tasks = plan.tasks(list(known), chosen)
     there = [task for task in tasks if runner.kept(task) is not None]
     failures: list[str] = []
     if not report_only:
@@ -66,11 +69,15 @@ def run(
         missing = [task for task in tasks if task not in known_tasks]
         failures = running.compute(runner.compute, missing, processes, note)
         there = [task for task in tasks if runner.kept(task) is not None]
+    worlds = {runner.best_file(task): task for task in there if runner.best(task) is None}
+    if worlds:
+        note(f"searching {len(worlds):,} worlds for their best networks")
+    failures += running.compute(runner.find_best, [*worlds.values()], processes, note)
     unscored = [task for task in there if runner.scored(task) is None]
     note(f"scoring {len(unscored):,} runs")
     failures += running.compute(runner.score, unscored, processes, note)
-    scores = [_scores(problem, runner, there, plan) for problem in known.values()]
-    rows = [row for one in scores for row in report.records(one, plan.evaluations)]
+    scores = [_scores(name, runner, there) for name in wanted]
+    rows = report.records(scores, plan.evaluations)
     if not rows:
         raise UsageError(f"no runs in {str(results)!r}" + "".join(f"; {f}" for f in failures[:1]))
     files = write_files(
@@ -108,25 +115,11 @@ def _chosen_problems(only: Sequence[str]) -> tuple[str, ...]:
     return tuple(n for n in names if n in only) if only else names
 
 
-def _scores(
-    problem: DiscoveryProblem, runner: Runner, tasks: Sequence[Task], plan: Plan
-) -> Scores:
-    runs: dict[str, dict[int, scoring.Scored]] = {}
+def _scores(problem: str, runner: Runner, tasks: Sequence[Task]) -> Scores:
+    runs: dict[str, dict[report.Key, Scored]] = {}
     for task in tasks:
-        if task.problem == problem.name and (scored := runner.scored(task)) is not None:
-            runs.setdefault(task.name, {})[task.seed] = scored
-    tops = [run.top for seeds in runs.values() for run in seeds.values()]
-    codes, best = scoring.best_known(
-        problem, scoring.reporting_model(), tops, generations=plan.generations
-    )
-    told, _ = scoring.best_known(problem, problem.searched, generations=plan.generations)
-    perfect = scoring.rewards(problem, scoring.reporting_model(), told[None])
-    draws = sample_codes(problem.given.decisions, 100_000, np.random.default_rng(0))
-    return Scores(
-        problem=problem,
-        fraction=float(problem.given.is_feasible(draws).mean()),
-        best=best,
-        best_codes=tuple(codes.tolist()),
-        perfect=float(perfect[0]),
-        runs=runs,
-    )
+        if task.problem == problem and (scored := runner.scored(task)) is not None:
+            runs.setdefault(task.name, {})[problem, task.seed] = scored
+    told = given(problem)
+    draws = sample_codes(told.decisions, 100_000, np.random.default_rng(0))
+    return Scores(problem=problem, fraction=float(told.is_feasible(draws).mean()), runs=runs)

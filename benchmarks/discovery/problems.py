@@ -1,15 +1,16 @@
-"""The problems: five searches over the `efficientnet` space, each with its target.
+"""The problems: searches over two spaces, each with its target.
 
-The evidence is cut into two halves without a network in common. The accuracy that controllers are
-told comes from a Gaussian process fitted on the first half, with the noise of one training added;
-what is reported ("held-out") comes from boosted trees fitted on the second half, without noise.
-Whoever learns the searched model's errors by heart gains nothing in the report.
+What controllers are told has the noise of one training; what is reported ("held-out") has none,
+and comes from another model of other networks (`worlds`).
 
     soft-400M            acc * (MACs / 400M)^-0.07, EfficientNet's own problem
     hard-200M, -300M,    acc, under MACs <= T: MnasNet's hard reward
     hard-600M
     a100                 acc * (throughput / 7,500)^0.07 under throughput >= 7,500 images/s, which
                          half of uniform draws keep
+    macro-soft-90M,      on NAS-Bench-Macro: the soft reward, whose optimum has 27M or 34M
+    macro-soft-60M       multiply-adds for either target
+    macro-hard-60M       the hard reward
 
 On a device the target bounds the predicted seconds per image; (time / limit)^-0.07 is
 (throughput / target)^0.07.
@@ -26,8 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.architecture.published import architecture
-from mnas_search.evaluators.accel_nasbench.evaluator import AccelNasBench
-from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE, SPACE, load
+from mnas_search.benchmarks.discovery.worlds import (
+    SEED_NOISE,
+    World,
+    canonical,
+    networks,
+    space_of,
+)
+from mnas_search.evaluators.accel_nasbench.evidence import SPACE, load
 from mnas_search.nas.objective import Objective
 from mnas_search.nas.problem import Problem
 from mnas_search.nas.space.choices import Codes, Decision, encode, sample_codes, sizes
@@ -51,7 +58,8 @@ class Definition:
     target: float  # multiply-adds, or images a second where there is a device
     # the one whose recorded throughput bounds the search; None for multiply-adds
     device: str | None = None
-    noise: float = SEED_NOISE  # standard deviation of a told accuracy
+    space: str = "efficientnet"  # or `macro`
+    noise: float | None = None  # standard deviation of a told accuracy; None for the recorded one
 
 
 DEFINITIONS = (
@@ -60,6 +68,9 @@ DEFINITIONS = (
     Definition(name="hard-300M", kind="hard", target=300e6),
     Definition(name="hard-600M", kind="hard", target=600e6),
     Definition(name="a100", kind="soft", target=7_500, device="throughput_a100"),
+    Definition(name="macro-soft-90M", kind="soft", target=90e6, space="macro"),
+    Definition(name="macro-soft-60M", kind="soft", target=60e6, space="macro"),
+    Definition(name="macro-hard-60M", kind="hard", target=60e6, space="macro"),
 )
 
 
@@ -67,6 +78,7 @@ DEFINITIONS = (
 class Told:
     """What a searcher hears of one network."""
 
+    fingerprint: str  # the same for codes of the same network
     accuracy: float  # a fraction, with noise
     cost: float  # exact, in the target's unit
     costs: Costs  # exact, by name
@@ -82,13 +94,19 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryProblem:
-    """A problem with everything that is needed to search it."""
+    """A problem in one world, with everything that is needed to search it."""
 
     definition: Definition  # the problem in figures
+    world: World
     given: Problem  # what controllers are told
     searched: BatchAccuracy  # the accuracies they are told, before noise
-    # hash of what is told of some networks, which every change of data or models changes
+    reported: BatchAccuracy  # the accuracies that are reported of them
+    recorded: Codes  # the networks that both are fitted on [N, D]
+    b0: Row | None  # EfficientNet-B0, where the space has it
+    # hashes of what is told, and reported, of some networks: every change of data or models
+    # changes them
     probe: str
+    reported_probe: str
 
     @property
     def name(self) -> str:
@@ -103,16 +121,17 @@ class DiscoveryProblem:
     def evaluate(self, row: Row, seed: int) -> Told:
         """Simulate one training; the same network and seed give the same accuracy."""
         codes = np.array([row], dtype=np.uint8)
-        text = f"{self.name}/{seed}/{','.join(map(str, row))}"
+        fingerprint = ",".join(map(str, canonical(self.definition.space, codes)[0].tolist()))
+        text = f"{self.name}/{seed}/{fingerprint}"
         rng = np.random.default_rng(list(hashlib.sha256(text.encode()).digest()))
-        noise = self.definition.noise * float(rng.standard_normal())
-        accuracy = float(self.searched(codes)[0]) + noise
+        accuracy = float(self.searched(codes)[0]) + self._noise * float(rng.standard_normal())
         costs = {name: found[0].item() for name, found in self.given.costs(codes).items()}
         objective = self.given.objective
         cost = objective.target_cost(costs)
         reward = objective.reward(accuracy, cost)
         over = accuracy * objective.target / cost
         return Told(
+            fingerprint=fingerprint,
             accuracy=accuracy,
             cost=cost,
             costs=costs,
@@ -121,29 +140,56 @@ class DiscoveryProblem:
             constraint_violation=math.log(cost / objective.target),
         )
 
+    @property
+    def _noise(self) -> float:
+        own = self.definition.noise
+        return SEED_NOISE[self.definition.space] if own is None else own
+
+
+def problem(name: str, seed: int) -> DiscoveryProblem:
+    """Make the problem of this name as a search with this seed meets it."""
+    return _in_world(name, World.of(seed))
+
 
 @functools.cache
-def problems() -> tuple[DiscoveryProblem, ...]:
-    """Make all problems; the tables of a device are fitted on all networks recorded there."""
-    counts = space_cost(SPACE)
-    searched = AccelNasBench(part="search").predictor(SPACE)
-    assert searched is not None
-    made = []
-    for one in DEFINITIONS:
-        costs: BatchCosts = counts
-        target, metric = one.target, "flops"
-        if one.device is not None:
-            recorded = load().with_performance(one.device)
-            throughput = recorded.performance[one.device]
-            costs = DeviceCost(SPACE.stage_decisions, counts, recorded.codes, throughput)
-            target, metric = 1 / target, "latency"
-        objective = Objective(target=target, metric=metric, kind=one.kind)
-        given = Problem(
-            decisions=SPACE.decisions, objective=objective, costs=costs, blocks=counts.blocks
-        )
-        probe = _probe(given, searched)
-        made.append(DiscoveryProblem(definition=one, given=given, searched=searched, probe=probe))
-    return tuple(made)
+def _in_world(name: str, world: World) -> DiscoveryProblem:
+    definition, told = _by_name(name), given(name)
+    searched, reported = world.models(definition.space)
+    return DiscoveryProblem(
+        definition=definition,
+        world=world,
+        given=told,
+        searched=searched,
+        reported=reported,
+        recorded=networks(definition.space)[0],
+        b0=efficientnet_b0() if definition.space == "efficientnet" else None,
+        probe=_probe(told, searched),
+        reported_probe=_probe(told, reported),
+    )
+
+
+@functools.cache
+def given(name: str) -> Problem:
+    """Make what controllers are told; a device's tables are fitted on all networks recorded on
+    it."""
+    definition = _by_name(name)
+    space = space_of(definition.space)
+    counts = space_cost(space)
+    costs: BatchCosts = counts
+    target, metric = definition.target, "flops"
+    if definition.device is not None:
+        recorded = load().with_performance(definition.device)
+        throughput = recorded.performance[definition.device]
+        costs = DeviceCost(space.stage_decisions, counts, recorded.codes, throughput)
+        target, metric = 1 / target, "latency"
+    objective = Objective(target=target, metric=metric, kind=definition.kind)
+    return Problem(
+        decisions=space.decisions, objective=objective, costs=costs, blocks=counts.blocks
+    )
+
+
+def _by_name(name: str) -> Definition:
+    return next(definition for definition in DEFINITIONS if definition.name == name)
 
 
 def _probe(given: Problem, searched: BatchAccuracy) -> str:
@@ -156,7 +202,7 @@ def _probe(given: Problem, searched: BatchAccuracy) -> str:
 
 
 def efficientnet_b0() -> Row:
-    """Return EfficientNet-B0's codes."""
+    """Return EfficientNet-B0's codes in the `efficientnet` space."""
     return encode(SPACE.decisions, encode_architecture(SPACE, architecture("efficientnet_b0")))
 
 

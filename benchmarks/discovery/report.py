@@ -1,4 +1,4 @@
-"""What is written: a table as Markdown, every run's curves as CSV, all figures as records, regret
+"""What is written: tables as Markdown, every run's curves as CSV, all figures as records, regret
 curves with bands as a figure."""
 
 import math
@@ -10,85 +10,113 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas_search.benchmarks.discovery.problems import DiscoveryProblem
 from mnas_search.benchmarks.discovery.roster import ABLATIONS, REFERENCE, STARTED, label
-from mnas_search.benchmarks.discovery.scoring import Scored
+from mnas_search.benchmarks.discovery.scoring import LAST, STEP, Scored
+from mnas_search.benchmarks.discovery.worlds import SEED_NOISE, World
 from mnas_search.benchmarks.figure_style import new_figure, rendered
 from mnas_search.benchmarks.results import Record, markdown_table, rounded, zipped_csv
 from mnas_search.common.statistics import paired_difference
-from mnas_search.evaluators.accel_nasbench.evidence import SEED_NOISE
 
-Runs = Mapping[str, Mapping[int, Scored]]  # searcher -> seed -> run
+Key = tuple[str, int]  # problem and seed
+Runs = Mapping[str, Mapping[Key, Scored]]  # of each searcher
+
+ALL = "all problems"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """All runs on one problem."""
 
-    problem: DiscoveryProblem
+    problem: str
     fraction: float  # of uniform draws, within the target
-    best: float  # the best held-out reward known
-    best_codes: tuple[int, ...]  # of its network
-    # held-out reward of the optimum of what is told, without noise: what a perfect search would
-    # report
-    perfect: float
-    runs: Runs  # by searcher and seed
+    runs: Runs
 
     @property
     def perfect_regret(self) -> float:
-        """Regret in points of a perfect search of the search model: how far the models differ."""
-        return 100 * (self.best - self.perfect)
+        """Regret in points of a perfect search of what is told, without noise: how far the models
+        differ. The median over the worlds of the runs, as are the next ones."""
+        return self._median(lambda run: 100 * (run.best.reward - run.best.perfect))
 
-    def regret(self, run: Scored) -> NDArray[np.float64]:
-        """Return the points below the best known, after each evaluation [n]."""
-        return 100 * (self.best - run.best)
+    @property
+    def best(self) -> float:
+        """The best held-out reward known."""
+        return self._median(lambda run: run.best.reward)
 
-    def incumbent_regret(self, run: Scored) -> NDArray[np.float64]:
-        """Return the same of the network with the largest told reward so far [n]."""
-        return 100 * (self.best - run.incumbent)
+    @property
+    def distance(self) -> float:
+        """Decisions in which its network differs from the nearest recorded one."""
+        return self._median(lambda run: run.best.distance)
 
-
-def records(scores: Scores, evaluations: Sequence[int]) -> list[Record]:
-    """A record a searcher: medians over seeds, and intervals of the difference to ours."""
-    made = []
-    ours = scores.runs.get(REFERENCE, {})
-    for name, runs in scores.runs.items():
-        record: Record = {"problem": scores.problem.name, "controller": label(name)}
-        record["seeds"] = len(runs)
-        for n in evaluations:
-            at_n = _at(scores.regret, runs, n)
-            chosen = _at(scores.incumbent_regret, runs, n)
-            difference = (
-                None if name == REFERENCE else paired_difference(at_n, _at(scores.regret, ours, n))
-            )
-            record[f"regret@{n}"] = None if not at_n else round(median([*at_n.values()]), 3)
-            record[f"incumbent@{n}"] = None if not at_n else round(median([*chosen.values()]), 3)
-            record[f"seeds@{n}"] = len(at_n)
-            record[f"difference@{n}"] = rounded(difference)
-        record |= _passing([run.passed for run in runs.values()])
-        record["ms/decision"] = round(1e3 * median([run.seconds for run in runs.values()]), 2)
-        made.append(record)
-    return made
+    def _median(self, value: Callable[[Scored], float]) -> float:
+        return median(value(run) for runs in self.runs.values() for run in runs.values())
 
 
-def _at(
-    regret: Callable[[Scored], NDArray[np.float64]], runs: Mapping[int, Scored], n: int
-) -> dict[int, float]:
-    """Return the regret at n by seed, of the seeds that ran that far."""
-    return {seed: float(regret(run)[n - 1]) for seed, run in runs.items() if len(run.best) >= n}
+# What regret is of, by the name in records.
+CURVES: dict[str, Callable[[Scored], NDArray[np.float64]]] = {
+    "recommended": lambda run: run.regret(run.recommended),
+    "largest told": lambda run: run.regret(run.told),
+    "oracle": lambda run: run.regret(run.oracle),
+}
 
 
-def _passing(passed: Sequence[tuple[float, ...]]) -> dict[str, Any]:
-    """Return the evaluations until B0 is passed: median, largest, and medians over the refits."""
-    if not passed or not passed[0]:
-        return {"B0 median": None, "B0 max": None, "B0 never": None, "B0 refits": None}
-    first = [run[0] for run in passed]
-    refits = [median([run[k] for run in passed]) for k in range(1, len(passed[0]))]
+def records(scores: Sequence[Scores], evaluations: Sequence[int]) -> list[Record]:
+    """A record for each searcher on each problem, and on all that were searched together."""
+    together: dict[str, dict[Key, Scored]] = {}
+    for one in scores:
+        for name, runs in one.runs.items():
+            together.setdefault(name, {}).update(runs)
+    groups = [*((one.problem, one.runs) for one in scores), (ALL, together)]
+    return [
+        _record(problem, name, runs, evaluations)
+        for problem, runs in (groups if len(scores) > 1 else groups[:-1])
+        for name in runs
+    ]
+
+
+def _record(problem: str, name: str, runs: Runs, evaluations: Sequence[int]) -> Record:
+    """Medians over seeds, and intervals of the difference to ours."""
+    own, ours = runs[name], runs.get(REFERENCE, {})
+    record: Record = {"problem": problem, "controller": label(name), "seeds": len(own)}
+    for n in evaluations:
+        for curve in CURVES:
+            record[f"{curve}@{n}"] = _rounded_median(_at(curve, own, n).values(), 3)
+        primary = "recommended" if n <= LAST else "largest told"
+        one, two = _at(primary, own, n), _at(primary, ours, n)
+        record[f"seeds@{n}"] = len(one)
+        difference = None if name == REFERENCE else paired_difference(one, two, group=_half)
+        record[f"difference@{n}"] = rounded(difference)
+    record |= _beyond_b0("stays", [run.stays for run in own.values()])
+    record |= _beyond_b0("oracle", [run.passed for run in own.values()])
+    record["ms/decision"] = round(1e3 * median([run.seconds for run in own.values()]), 2)
+    return record
+
+
+def _half(key: Key) -> int:
+    """Seeds of both roles on one cut of the records are drawn together."""
+    return World.of(key[1]).half
+
+
+def _at(curve: str, runs: Mapping[Key, Scored], n: int) -> dict[Key, float]:
+    """Return the regret at n of the runs that went that far."""
+    regrets = {key: CURVES[curve](run) for key, run in runs.items()}
+    found = {key: float(regret[n - 1]) for key, regret in regrets.items() if len(regret) >= n}
+    return {key: value for key, value in found.items() if math.isfinite(value)}
+
+
+def _rounded_median(values: Any, digits: int) -> float | None:
+    known = [*values]
+    return round(median(known), digits) if known else None
+
+
+def _beyond_b0(name: str, counts: Sequence[float | None]) -> dict[str, Any]:
+    """Return evaluations until B0 is passed: median, largest, and the number of runs without."""
+    known = [count for count in counts if count is not None]
+    if not known:
+        return {f"{name} median": None, f"{name} max": None, f"{name} never": None}
     return {
-        "B0 median": _finite(median(first)),
-        "B0 max": _finite(max(first)),
-        "B0 never": sum(math.isinf(n) for n in first),
-        "B0 refits": [_finite(min(refits)), _finite(max(refits))] if refits else None,
+        f"{name} median": _finite(median(known)),
+        f"{name} max": _finite(max(known)),
+        f"{name} never": sum(math.isinf(n) for n in known),
     }
 
 
@@ -98,54 +126,78 @@ def _finite(value: float) -> float | None:
 
 
 def table(rows: Sequence[Mapping[str, Any]], evaluations: Sequence[int]) -> list[dict[str, str]]:
-    """Return records as cells of text."""
+    """Return records as cells of text: of the recommended network."""
     cells = []
     for row in rows:
         line = {key: str(row[key]) for key in ("problem", "controller", "seeds")}
         for n in evaluations:
-            line[f"regret at {n}"] = _regret_cell(row, n)
-        if row["B0 never"] is None:
-            line |= {"B0 passed after": "-", "never": "-"}
-        else:
-            line["B0 passed after"] = _passed_cell(row)
-            line["never"] = str(row["B0 never"])
+            if n <= LAST:
+                line[f"regret at {n}"] = _regret_cell(row, n)
+        line["better than B0 from"] = _passed_cell(row, "stays")
         line["ms/decision"] = f"{row['ms/decision']:.2f}"
         cells.append(line)
     return cells
 
 
+def other_table(
+    rows: Sequence[Mapping[str, Any]], evaluations: Sequence[int]
+) -> list[dict[str, str]]:
+    """Return records as cells of text: of the largest told one, and the oracle's."""
+    cells = []
+    for row in rows:
+        line = {"controller": str(row["controller"])}
+        for n in evaluations:
+            told, oracle = row[f"largest told@{n}"], row[f"oracle@{n}"]
+            line[f"at {n}"] = "-" if told is None else f"{told:.2f}; {oracle:.2f}"
+            if told is not None and n > LAST:
+                line[f"at {n}"] += _interval(row, n)
+        line["oracle better than B0 after"] = _passed_cell(row, "oracle")
+        cells.append(line)
+    return cells
+
+
 def _regret_cell(row: Mapping[str, Any], n: int) -> str:
-    if row[f"regret@{n}"] is None:
+    if row[f"recommended@{n}"] is None:
         return "-"
-    text = f"{row[f'regret@{n}']:.2f}"
+    text = f"{row[f'recommended@{n}']:.2f}"
     if row[f"seeds@{n}"] < row["seeds"]:
         text += f" ({row[f'seeds@{n}']} seeds)"
-    if row[f"difference@{n}"] is not None:
-        _value, low, high = row[f"difference@{n}"]
-        text += f" [{low:+.2f}, {high:+.2f}]"
-    return text
+    return text + _interval(row, n)
 
 
-def _passed_cell(row: Mapping[str, Any]) -> str:
+def _interval(row: Mapping[str, Any], n: int) -> str:
+    if row[f"difference@{n}"] is None:
+        return ""
+    _value, low, high = row[f"difference@{n}"]
+    return f" [{low:+.2f}, {high:+.2f}]"
+
+
+def _passed_cell(row: Mapping[str, Any], name: str) -> str:
     def text(value: float | None) -> str:
         return "never" if value is None else f"{value:g}"
 
-    cell = f"{text(row['B0 median'])}; {text(row['B0 max'])}"
-    if row["B0 refits"] is not None:
-        low, high = row["B0 refits"]
-        cell += f" (refits {text(low)} to {text(high)})"
-    return cell
+    if row[f"{name} never"] is None:
+        return "-"
+    cell = f"{text(row[f'{name} median'])}; {text(row[f'{name} max'])}"
+    return cell + (f" ({row[f'{name} never']} never)" if row[f"{name} never"] else "")
 
 
+_NOISE = ", ".join(f"{100 * std:g} points in `{space}`" for space, std in SEED_NOISE.items())
 _LEGEND = f"""\
-Regret: points of held-out reward (x 100) below the best known, median over seeds; in brackets the
-95 % interval of the difference to `{REFERENCE}` (paired bootstrap over the common seeds; above 0:
-`{REFERENCE}` is better). B0 passed after: evaluations until EfficientNet-B0's held-out reward is
-passed, median and largest, and the medians' range over refits of the held-out model. never: seeds
-that did not. ms/decision: process time of ask and tell, one thread. Told accuracies carry noise of
-{100 * SEED_NOISE:g} points; an evaluation over the target counts and cannot win. What is told
-and what is reported come from different models of different networks: the optimum of one is not
-that of the other, and regrets below a perfect search's are luck.
+Regret: points of held-out reward (x 100) below the best known of the world, median over seeds; in
+brackets the 95 % interval of the difference to `{REFERENCE}` (paired bootstrap over halves of the
+records, then seeds; above 0: `{REFERENCE}` is better).
+
+The first table is of the network that one model, the same for every controller, recommends of
+what the controller was told, after every {STEP} evaluations up to {LAST}. "better than B0 from":
+number of evaluations from which on it is better than EfficientNet-B0, every time until the end;
+median and largest over seeds. The second table has two regrets: that of the network with the
+largest told reward, and the oracle's, which is that of the best network evaluated.
+
+Told accuracies carry the noise of one training: {_NOISE}.
+An evaluation over the target counts and cannot win. What is told and what is reported come from
+different models of different networks: the optimum of one is not that of the other. ms/decision:
+process time of ask and tell, one thread.
 """
 
 
@@ -154,38 +206,49 @@ def markdown(
 ) -> str:
     """Return the tables of all problems as Markdown."""
     parts = ["# Discovery: controllers compared", "", _LEGEND]
-    for problem in scores:
-        name = problem.problem.name
-        own = [row for row in rows if row["problem"] == name]
-        if not own:
-            continue
-        parts += [
-            f"## {name}",
-            "",
-            f"{100 * problem.fraction:.1f} % of uniform draws are within the target; best known "
-            f"held-out reward {problem.best:.4f}, codes "
-            f"`{''.join(map(str, problem.best_codes))}`. A perfect search of what is told, "
-            f"without noise, would report a regret of {problem.perfect_regret:.2f}.",
-            "",
-            *markdown_table(table(own, evaluations), without=("problem",)),
-        ]
+    for one in scores:
+        if one.runs:
+            parts += [
+                f"## {one.problem}",
+                "",
+                f"{100 * one.fraction:.1f} % of uniform draws are within the target. Medians over "
+                f"the worlds of the runs: best known held-out reward {one.best:.4f}; number of "
+                f"decisions in which its network differs from the nearest recorded one "
+                f"{one.distance:g}; regret that a perfect search of what is told, without noise, "
+                f"would report {one.perfect_regret:.2f}.",
+                "",
+                *_tables(rows, one.problem, evaluations),
+            ]
+    if len(scores) > 1:
+        parts += [f"## {ALL}", "", *_tables(rows, ALL, evaluations)]
     return "\n".join(parts)
 
 
+def _tables(
+    rows: Sequence[Mapping[str, Any]], problem: str, evaluations: Sequence[int]
+) -> list[str]:
+    own = [row for row in rows if row["problem"] == problem]
+    return [
+        *markdown_table(table(own, evaluations), without=("problem",)),
+        *markdown_table(other_table(own, evaluations)),
+    ]
+
+
 def curves(scores: Sequence[Scores]) -> bytes:
-    """Return every run's two regrets where they change, and at its end: CSV, gzipped."""
-    header = ("problem", "controller", "seed", "evaluations", "regret", "incumbent_regret")
+    """Return every run's regrets where they change, and at its end: CSV, gzipped."""
+    header = ("problem", "controller", "seed", "evaluations", *CURVES)
     return zipped_csv(header, (row for problem in scores for row in _changes(problem)))
 
 
 def _changes(scores: Scores) -> Iterator[tuple[object, ...]]:
     for name, runs in scores.runs.items():
-        for seed, run in runs.items():
-            both = np.stack([scores.regret(run), scores.incumbent_regret(run)])
-            changes = np.flatnonzero((np.diff(both, axis=1) != 0).any(axis=0)) + 1
-            for index in sorted({0, *changes.tolist(), both.shape[1] - 1}):
-                regrets = (f"{value:.3f}" for value in both[:, index])
-                yield (scores.problem.name, label(name), seed, index + 1, *regrets)
+        for (problem, seed), run in runs.items():
+            regrets = np.stack([regret(run) for regret in CURVES.values()])
+            known = np.nan_to_num(regrets, nan=-1e3)
+            changes = np.flatnonzero((np.diff(known, axis=1) != 0).any(axis=0)) + 1
+            for index in sorted({0, *changes.tolist(), regrets.shape[1] - 1}):
+                values = ("" if np.isnan(v) else f"{v:.3f}" for v in regrets[:, index])
+                yield (problem, label(name), seed, index + 1, *values)
 
 
 _EVALUATIONS = (5, 10, 25, 50, 100, 300, 1_000)
@@ -196,19 +259,20 @@ Curves = Mapping[str, Sequence[NDArray[np.float64]]]  # regrets [n] of each seed
 
 
 def draw(scores: Sequence[Scores]) -> dict[str, bytes]:
-    """Return discovery.png and discovery.svg; ablations and shared starts are left out."""
+    """Return discovery.png and discovery.svg: regret of the recommended network. Ablations and
+    shared starts are left out."""
     left_out = {*ABLATIONS, *STARTED}
     return draw_curves(
         {
-            one.problem.name: {
-                label(name): [one.regret(run) for run in runs.values()]
+            one.problem: {
+                label(name): [CURVES["recommended"](run)[:LAST] for run in runs.values()]
                 for name, runs in one.runs.items()
                 if name not in left_out
             }
             for one in scores
             if one.runs
         },
-        {one.problem.name: one.perfect_regret for one in scores},
+        {one.problem: one.perfect_regret for one in scores if one.runs},
     )
 
 

@@ -3,7 +3,8 @@
 random_search, tpe, ...        installed controllers
 bayesian-no-cost, ...          ablations of `bayesian`
 random, optuna_gp, ...         peers
-optuna_gp+start, ...           peers that get the first 12 networks of `bayesian`
+optuna_tpe+within, ...         peers whose proposals over the target are drawn again
+optuna_gp+start, ...           peers that get the first 4 networks of `bayesian`
 my.py:Mine                     your controller
 """
 
@@ -24,6 +25,7 @@ from mnas_search.benchmarks.discovery.peers.regularized_evolution import Regular
 from mnas_search.benchmarks.discovery.peers.reinforce import Reinforce
 from mnas_search.benchmarks.discovery.peers.started import Started
 from mnas_search.benchmarks.discovery.peers.uniform import Uniform
+from mnas_search.benchmarks.discovery.peers.within import Within
 from mnas_search.benchmarks.discovery.searchers import MakeSearcher, Ours, Searcher
 from mnas_search.common import plugins
 from mnas_search.common.errors import UnknownName, UsageError
@@ -51,10 +53,11 @@ STARTED = tuple(
     f"{name}+start"
     for name in ("local_search_within", "regularized_evolution", "optuna_tpe", "optuna_gp")
 )
+WITHIN = tuple(f"{name}+within" for name in ("random", "optuna_tpe", "optuna_gp"))
 # Milliseconds per decision for any history: long runs over many seeds cost next to nothing.
 CHEAP = frozenset(
     {"random_search", "evolution", "ppo", "nsga2", "random", "local_search", "reinforce"}
-    | {"local_search_within", "regularized_evolution"}
+    | {"local_search_within", "regularized_evolution", "random+within"}
     | {"local_search_within+start", "regularized_evolution+start"}
 )
 
@@ -82,7 +85,7 @@ def names() -> tuple[str, ...]:
     """Return the names of all installed controllers, peers and ablations."""
     installed = [p.name for p in plugins.installed("controllers")]
     reference = [*ABLATIONS, *STARTED] if REFERENCE in installed else []
-    return (*installed, *PEERS, *reference)
+    return (*installed, *PEERS, *WITHIN, *reference)
 
 
 @functools.cache
@@ -91,6 +94,14 @@ def entry(name: str) -> Entry:
     if name in PEERS:
         make = PEERS[name]
         return Entry(name=name, make=make, settings=_settings(make, "optuna", "torch"))
+    if name in WITHIN:
+        drawn = entry(name.removesuffix("+within"))
+
+        def make_within(problem: Problem, seed: int) -> Searcher:
+            return Within(drawn.make(problem, seed), problem)
+
+        within = {"within": source_hash(Within)}
+        return Entry(name=name, make=make_within, settings=drawn.settings | within)
     if name in STARTED:
         inner, start = entry(name.removesuffix("+start")), entry(REFERENCE)
         settings = {f"start {key}": value for key, value in start.settings.items()}

@@ -5,7 +5,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from mnas_search.benchmarks import tasks_over_processes
 from mnas_search.benchmarks.discovery import scoring, searchers
-from mnas_search.benchmarks.discovery.problems import DiscoveryProblem
+from mnas_search.benchmarks.discovery.problems import DiscoveryProblem, problem
 from mnas_search.benchmarks.discovery.roster import entry, label
 from mnas_search.benchmarks.tasks_over_processes import Note
 from mnas_search.common.files import write_atomically
@@ -35,6 +35,7 @@ class Task:
 SLOW = {
     "optuna_gp": ((6, 100), (2, 300)),
     "optuna_gp+start": ((3, 100),),
+    "optuna_gp+within": ((6, 100),),
     "bayesian-no-cost": ((10, 100),),
     "bayesian-no-log-error": ((20, 100),),
     "bayesian-no-blocks": ((20, 100),),
@@ -57,8 +58,21 @@ class Plan:
     # the same for those that take minutes a run, by name
     slow: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=lambda: SLOW)
     evaluations: tuple[int, ...] = (25, 50, 100, 300, 1_000)  # the table's columns
-    refits: int = 5  # of the held-out model, for the band around B0
-    generations: int = 100  # of the search for the best known
+    generations: int = 100  # of the search for the best known of a world
+
+    def limited(self, seeds: int, evaluations: int) -> "Plan":
+        """Return the plan without later seeds, and without evaluations beyond these."""
+
+        def cut(pairs: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+            return tuple((min(count, seeds), min(n, evaluations)) for count, n in pairs)
+
+        return replace(
+            self,
+            cheap=cut(self.cheap),
+            dear=cut(self.dear),
+            slow={name: cut(pairs) for name, pairs in self.slow.items()},
+            evaluations=tuple(n for n in self.evaluations if n <= evaluations) or (evaluations,),
+        )
 
     def of(self, name: str) -> dict[int, int]:
         """Return the number of evaluations by seed."""
@@ -81,18 +95,22 @@ class Plan:
         return sorted(tasks, key=lambda task: (task.evaluations, task.seed))
 
 
-QUICK = Plan(
-    cheap=((3, 40),), dear=((3, 40),), evaluations=(10, 25, 40), refits=2, generations=20, slow={}
-)
+QUICK = Plan(cheap=((3, 40),), dear=((3, 40),), evaluations=(10, 25, 40), generations=20, slow={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """Computes tasks into a folder: the run, and then its held-out rewards beside it."""
+    """Computes tasks into a folder: the run, and then its held-out rewards beside it.
 
-    problems: dict[str, DiscoveryProblem]
+    Attributes:
+        folder: where they are kept.
+        generations: of the search for the best known of a world.
+        problem_of: a problem by name, as a seed meets it.
+    """
+
     folder: Path
-    refits: int = 0
+    generations: int
+    problem_of: Callable[[str, int], DiscoveryProblem] = problem
 
     def kept(self, task: Task) -> searchers.Run | None:
         """Read the run, cut to the task's length; None where it has to be computed."""
@@ -104,10 +122,10 @@ class Runner:
         import torch
 
         torch.set_num_threads(1)
-        problem = self.problems[task.problem]
+        met = self.problem_of(task.problem, task.seed)
         with threadpool_limits(1):
-            searcher = entry(task.name).make(problem.given, task.seed)
-            run = searchers.play(problem, searcher, task.seed, task.evaluations)
+            searcher = entry(task.name).make(met.given, task.seed)
+            run = searchers.play(met, searcher, task.seed, task.evaluations)
         content = {
             "fingerprint": self._fingerprint(task),
             "codes": ["".join(map(str, row)) for row in run.codes.tolist()],
@@ -118,26 +136,44 @@ class Runner:
 
     def scored(self, task: Task) -> scoring.Scored | None:
         """Read the run with its scores; None where it has to be scored."""
-        run = self.kept(task)
+        run, best = self.kept(task), self.best(task)
         content = _read(self._file(task, ".score"), self._score_fingerprint(task))
-        if run is None or content is None or len(content["rewards"]) < len(run):
+        if run is None or best is None or content is None or len(content["rewards"]) < len(run):
             return None
-        passed = [np.inf if n is None else n for n in content["passed"]]
-        return scoring.scored(run, np.array(content["rewards"]), passed)
+        marks = content["recommended"][: len(run) // scoring.STEP]
+        return scoring.scored(run, marks, np.array(content["rewards"]), best)
 
     def score(self, task: Task) -> None:
         """Score and keep."""
-        run, problem = self._read(task), self.problems[task.problem]
+        run, met = self._read(task), self.problem_of(task.problem, task.seed)
         assert run is not None
         with threadpool_limits(1):
-            value = scoring.rewards(problem, scoring.reporting_model(), run.codes)
-            passed = scoring.passes(problem, run.codes, value, self.refits)
+            value = scoring.rewards(met, met.reported, run.codes)
+            marks = scoring.recommendations(met, run, task.seed)
         content = {
             "fingerprint": self._score_fingerprint(task),
             "rewards": [round(reward, 7) for reward in value.tolist()],
-            "passed": [n if np.isfinite(n) else None for n in passed],
+            "recommended": marks,
         }
         _write(self._file(task, ".score"), content)
+
+    def best(self, task: Task) -> scoring.Best | None:
+        """Read the best of the task's world; None where it has to be found."""
+        content = _read(self.best_file(task), self._best_fingerprint(task))
+        if content is None:
+            return None
+        codes = np.array(content.pop("codes"), np.uint8)
+        return scoring.Best(
+            codes=codes, **{k: v for k, v in content.items() if k != "fingerprint"}
+        )
+
+    def find_best(self, task: Task) -> None:
+        """Find the best of the task's world, and keep it."""
+        met = self.problem_of(task.problem, task.seed)
+        with threadpool_limits(1):
+            found = asdict(scoring.find_best(met, generations=self.generations))
+        found["codes"] = found["codes"].tolist()
+        _write(self.best_file(task), {"fingerprint": self._best_fingerprint(task), **found})
 
     def _read(self, task: Task) -> searchers.Run | None:
         content = _read(self._file(task), self._fingerprint(task))
@@ -161,12 +197,27 @@ class Runner:
 
     def _fingerprint(self, task: Task) -> str:
         """Hash everything that a run depends on besides its seed."""
-        problem, searcher = self.problems[task.problem].settings, entry(task.name).settings
-        everything = {"problem": problem, "searcher": searcher, "protocol": searchers.PROTOCOL}
+        met, searcher = self.problem_of(task.problem, task.seed), entry(task.name).settings
+        everything = {
+            "problem": met.settings,
+            "searcher": searcher,
+            "protocol": searchers.PROTOCOL,
+        }
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:16]
 
     def _score_fingerprint(self, task: Task) -> str:
-        return f"{self._fingerprint(task)} {scoring.reporting_probe()} {self.refits}"
+        model = entry(scoring.MODEL).settings["source"]
+        reported = self.problem_of(task.problem, task.seed).reported_probe
+        return f"{self._fingerprint(task)} {reported} {model}"
+
+    def best_file(self, task: Task) -> Path:
+        """Return where the best of the task's world is kept."""
+        world = self.problem_of(task.problem, task.seed).world
+        return self.folder / "best" / task.problem / f"{world.name}.json.gz"
+
+    def _best_fingerprint(self, task: Task) -> str:
+        met = self.problem_of(task.problem, task.seed)
+        return f"{met.definition} {met.probe} {met.reported_probe} {self.generations}"
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:

@@ -49,7 +49,7 @@ class Ours(Searcher):
         self._controller, self._decisions, self._seed = controller, problem.decisions, seed
         self._asked = 0
         self._told = 0
-        self._first: dict[Row, int] = {}
+        self._first: dict[str, int] = {}
 
     def ask(self) -> Row:
         """Ask k draws from a generator seeded with (seed, k)."""
@@ -60,12 +60,12 @@ class Ours(Searcher):
     def tell(self, row: Row, told: Told) -> None:
         number = self._told
         self._told += 1
-        first = self._first.setdefault(row, number)
+        first = self._first.setdefault(told.fingerprint, number)
         self._controller.tell(
             Trial(
                 number=number,
                 choices=decode(self._decisions, row),
-                fingerprint=",".join(map(str, row)),  # different codes are different networks
+                fingerprint=told.fingerprint,
                 duplicate_of=None if first == number else first,
                 status="ok",
                 accuracy=told.accuracy,
@@ -78,7 +78,7 @@ class Ours(Searcher):
 
 
 FREE_REPEATS = 100
-PROTOCOL = 1  # counts up when `play` changes what runs give
+PROTOCOL = 2  # counts up when `play` changes what runs give
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +104,11 @@ class Run:
 def play(problem: DiscoveryProblem, searcher: Searcher, seed: int, evaluations: int) -> Run:
     """Let the searcher evaluate `evaluations` networks.
 
-    Every evaluation is one network told. A proposal that was evaluated before in the run is told
-    again with the same value, at no cost, at most 100 times in a row; from then on, until
-    something new comes, each counts as an evaluation of its own.
+    Every evaluation is one network told. A network that was evaluated before in the run, by these
+    codes or by others, is told again with the same value, at no cost, at most 100 times in a row;
+    from then on, until something new comes, each counts as an evaluation of its own.
     """
-    known: dict[Row, Told] = {}
+    known: set[str] = set()
     rows: list[Row] = []
     told: list[float] = []
     seconds: list[float] = []
@@ -117,13 +117,11 @@ def play(problem: DiscoveryProblem, searcher: Searcher, seed: int, evaluations: 
         start = time.process_time()
         row = searcher.ask()
         spent += time.process_time() - start
-        outcome = known.get(row)
-        counts = outcome is None or repeats >= FREE_REPEATS
-        if outcome is None:
-            outcome = known[row] = problem.evaluate(_checked(problem, row), seed)
-            repeats = 0
-        else:
-            repeats += 1
+        outcome = problem.evaluate(_checked(problem, row), seed)
+        is_new = outcome.fingerprint not in known
+        counts = is_new or repeats >= FREE_REPEATS
+        known.add(outcome.fingerprint)
+        repeats = 0 if is_new else repeats + 1
         start = time.process_time()
         searcher.tell(row, outcome)
         spent += time.process_time() - start

@@ -7,7 +7,7 @@ from mnas_search.benchmarks.fidelity.rows import FIT, Row
 from mnas_search.benchmarks.fidelity.settings import Settings
 from mnas_search.benchmarks.fidelity.subject import Subject
 from mnas_search.benchmarks.figure_style import label_points, new_figure, rendered
-from mnas_search.benchmarks.results import Record, interval_text, markdown_table, rounded
+from mnas_search.benchmarks.results import Record, markdown_table, rounded
 from mnas_search.common.statistics import Interval
 from mnas_search.common.units import format_size
 
@@ -156,7 +156,7 @@ def _heading(use: str, settings: Settings) -> str:
 
 
 def _text(interval: Interval | None, *, sign: str = "") -> str:
-    return "" if interval is None else interval_text(interval, f"{{:{sign}.2f}}")
+    return "" if interval is None else interval.text(f"{sign}.2f")
 
 
 def _known(interval: Interval | None) -> Interval:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.benchmarks.fitting.fits import RECOMMENDED, Fitted, Right, is_baseline
-from mnas_search.benchmarks.results import Record, interval_text
+from mnas_search.benchmarks.results import Record
 from mnas_search.common.folders import csv_text
 from mnas_search.common.statistics import Interval, interval_of_sources, wilson
 from mnas_search.common.units import format_size
@@ -63,10 +63,8 @@ class Row:
             "candidates": str(one.get("candidates", "")),
             "epochs": str(one.get("epochs", "")),
             "seconds": f"{one['seconds']:,.0f}",
-            "test accuracy": interval_text(self.accuracy, "{:.4f}"),
-            "recommended minus it, points": ""
-            if apart is None
-            else interval_text(_points(apart), "{:+.2f}"),
+            "test accuracy": self.accuracy.text(".4f"),
+            "recommended minus it, points": "" if apart is None else _points(apart).text("+.2f"),
         }
 
 

@@ -30,6 +30,7 @@ from mnas_search.training.proxy import proxy_architecture
 from mnas_search.training.recipe import Recipe, proxy_recipe
 
 Prepare = Callable[[nn.Module], None]
+_STEPS = 30  # of an epoch
 _BYTES = 2  # of an element in bfloat16
 # A forward pass reads a convolution's input and writes its output; a backward pass reads the
 # output's gradient and the input, and writes the input's gradient.
@@ -41,7 +42,7 @@ def run(work: Work) -> Iterator[Row]:
     recipe = replace(proxy_recipe(SIDE, 50_000).training, epochs=3)
     recipe = recipe.override(batch_size=work.choose(4, recipe.batch_size))
     network = _proxy(work)
-    steps = work.choose(2, 100)
+    steps = work.choose(2, _STEPS)
     images = _images(work, recipe.batch_size * steps)
     floor = _floor(network, recipe.batch_size, bandwidth(work))
     eager: Row | None = None

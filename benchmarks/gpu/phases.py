@@ -33,14 +33,14 @@ class Phase:
 
 PHASES = (
     Phase(name="machine", run=machine.run, least=5, most=20),
-    Phase(name="tests", run=checks.run, least=20, most=60),
-    Phase(name="launches", run=launches.run, least=15, most=40),
-    Phase(name="candidates", run=candidates.compare, least=30, most=70),
+    Phase(name="tests", run=checks.run, least=20, most=150),
+    Phase(name="launches", run=launches.run, least=15, most=60),
+    Phase(name="candidates", run=candidates.compare, least=60, most=150),
     Phase(name="scratch", run=trainings.scratch, least=40, most=95),
+    Phase(name="finetuning", run=trainings.finetuning, least=120, most=240),
     Phase(name="macro", run=supernets.macro, least=100, most=240),
-    Phase(name="memory", run=models.memory, least=5, most=25),
-    Phase(name="latency", run=models.latency, least=15, most=60),
-    Phase(name="finetuning", run=trainings.finetuning, least=45, most=540),
+    Phase(name="memory", run=models.memory, least=5, most=60),
+    Phase(name="latency", run=models.latency, least=15, most=120),
     Phase(name="processes", run=candidates.processes, least=25, most=60),
     Phase(name="own-space", run=supernets.own_space, least=240, most=3_600),
 )

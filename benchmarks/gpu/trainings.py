@@ -32,8 +32,11 @@ from mnas_search.training.recipes import FINETUNE
 from mnas_search.training.schedules import Triangular
 
 _MINUTE = 60.0  # of B0's training
-_FINETUNING = 480.0  # seconds at most
-_FINETUNING_SIDE = 128  # pixels, from which on networks keep their strides
+_FINETUNING = 120.0  # seconds at most
+# Pixels, from 128 of which on networks keep their strides, and peaks of the learning rate: the
+# recipe's, which grows with the root of the batch in Adam, and a smaller one.
+_TRIES = ((128, 1.4e-3), (128, 5e-4), (224, 1.4e-3), (224, 5e-4))
+_TRIED, _PART = 5, 0.3  # epochs of each of them, and their share of the photos
 _PROBE = 12  # steps that are timed, after as many
 _MANY = 1_000  # epochs
 _TEST = 15.0  # seconds that the test split and the rest may take
@@ -97,6 +100,26 @@ class _Trained:
         devices.empty_cache()
         return seconds
 
+    def validated(self) -> Row:
+        """Train by the recipe on a part of the photos, since resizing them takes time too; return
+        what it reaches on the validation split."""
+        images = self.images(self.photos.part(_PART))
+        training = self.training(images, self.recipe, captured=True)
+        start = time.monotonic()
+        while not training.finished:
+            training.train_epoch()
+        taken = time.monotonic() - start
+        right = correct(training.evaluated, self.images(self.work.dataset().validation))
+        del training
+        devices.empty_cache()
+        return {
+            "pixels": self.architecture.resolution,
+            "learning rate": self.recipe.learning_rate,
+            "epochs": self.recipe.epochs,
+            "seconds": rounded(taken),
+            "validation accuracy": rounded(float(right.float().mean())),
+        }
+
     def run(self, train: Split, most: float) -> Row:
         """Train for at most `most` seconds, or for those that are left; then test."""
         begun = time.monotonic()
@@ -156,28 +179,35 @@ def scratch(work: Work) -> Iterator[Row]:
 
 
 def finetuning(work: Work) -> Iterator[Row]:
-    """Yield the accuracy of Lite0, fine-tuned from its ImageNet weights on all photos."""
-    pretrained = load_pretrained(work.weights)
-    side = work.choose(SIDE, _FINETUNING_SIDE)
-    classes = work.dataset().num_classes
-    architecture = replace(pretrained.architecture, resolution=side, num_classes=classes)
-    batch = work.choose(8, 128)
-    # Adam's step size grows with the root of the batch.
-    rate = FINETUNE.learning_rate * (batch / FINETUNE.batch_size) ** 0.5
-    recipe = FINETUNE.override(batch_size=batch, learning_rate=rate)
-    one = _Trained(
-        work=work,
-        architecture=architecture,
-        recipe=recipe,
-        start=pretrained.start(architecture, seed=0),
-    )
+    """Yield what Lite0 reaches on the validation split at several resolutions and learning rates,
+    in short trainings from its ImageNet weights; then its accuracy by the best on all photos."""
+    tried: list[tuple[float, _Trained]] = []
+    for side, rate in work.choose(((SIDE, 1e-3), (SIDE, 5e-4)), _TRIES):
+        one = _pretrained(work, side, rate)
+        row = one.validated()
+        tried.append((row["validation accuracy"], one))
+        yield row
+    _, best = max(tried, key=lambda pair: pair[0])
     data = work.dataset()
     train = Split(
         images=np.concatenate([data.train.images, data.validation.images]),
         labels=np.concatenate([data.train.labels, data.validation.labels]),
     )
-    train = _some(train, work.choose(16, None))
-    yield one.run(train, _FINETUNING)
+    yield best.run(_some(train, work.choose(16, None)), _FINETUNING)
+
+
+def _pretrained(work: Work, side: int, rate: float) -> _Trained:
+    """Return a short training of Lite0 from its weights; `rate` is the peak."""
+    pretrained = load_pretrained(work.weights)
+    classes = work.dataset().num_classes
+    architecture = replace(pretrained.architecture, resolution=side, num_classes=classes)
+    batch, epochs = work.choose((8, 1), (128, _TRIED))
+    return _Trained(
+        work=work,
+        architecture=architecture,
+        recipe=FINETUNE.override(batch_size=batch, epochs=epochs, learning_rate=rate),
+        start=pretrained.start(architecture, seed=0),
+    )
 
 
 def _some(split: Split, count: int | None) -> Split:

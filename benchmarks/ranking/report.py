@@ -12,7 +12,6 @@ from mnas_search.benchmarks.ranking.table import BUDGET, CONFIRMING, Row
 from mnas_search.benchmarks.ranking.trials import Trial
 from mnas_search.benchmarks.results import (
     Record,
-    interval_text,
     markdown_table,
     rounded,
     zipped_csv,
@@ -136,11 +135,11 @@ def raw(
 
 
 def _tau(interval: Interval) -> str:
-    return interval_text(interval, "{:.2f}")
+    return interval.text(".2f")
 
 
 def _gain(interval: Interval) -> str:
-    return interval_text(interval, "{:+.2f}")
+    return interval.text("+.2f")
 
 
 def _pair(value: float, baseline: float) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +68,7 @@ class Store:
         file = self._file(work.trial)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with open_unlinked(file, os.O_RDWR | os.O_APPEND) as stream:
+            with open_unlinked(file) as stream:
                 torn = False
                 if stream.tell():
                     stream.seek(-1, 2)

@@ -6,6 +6,7 @@ import traceback
 from dataclasses import dataclass
 
 from mnas_search.cli import main
+from mnas_search.common.errors import WorkFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +47,11 @@ def call(*arguments: object) -> Called:
             code = None
             traceback.print_exc(file=err)
     return Called(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+def must(*arguments: object) -> Called:
+    """Call `mnas-search` with these arguments; raise `WorkFailed` where it fails."""
+    called = call(*arguments)
+    if called.code != 0:
+        raise WorkFailed(f"mnas-search {arguments[0]} failed: {called.error}")
+    return called

@@ -19,13 +19,11 @@ import numpy as np
 from PIL import Image
 
 from mnas_search.benchmarks.reliability import subject
-from mnas_search.benchmarks.reliability.calling import Called, call
+from mnas_search.benchmarks.reliability.calling import Called, call, must
 from mnas_search.benchmarks.reliability.verdicts import outcome
 from mnas_search.benchmarks.results import Outcome
-from mnas_search.common.errors import WorkFailed
 from mnas_search.nas.journal import CLOCK
 
-NETWORK = "ds_r1_k3_s1_c8 ir_r1_k3_s2_e4_c16"  # of the training
 _CUT = 0.25  # the share of damages that cut a file
 _LONG = 500  # damages from which on there is a run on data, too
 _JOURNALS = (".jsonl",)
@@ -122,14 +120,14 @@ def make_targets(work: Path, *, trains: bool = False) -> list[Target]:
     search += ("--target-flops", "2.2M")
     search += ("--controller", "random_search", "--workers", 0)
     score = ("--evaluator", f"{_PLUGIN}:score")
-    _must(*search, *score, "--target-latency", "1s", "--trials", 8, "--output", ran)
+    must(*search, *score, "--target-latency", "1s", "--trials", 8, "--output", ran)
     if trains:
         proxy = ("--data", "digits", "--proxy", "epochs=1,resolution=8", "--baseline", "random")
-        _must(*search, *proxy, "--trials", 4, "--output", on_data)
-    scale = ("scale", NETWORK, "--grid-search", *score, "--workers", 0, "--output", grid)
-    _must(*scale)
+        must(*search, *proxy, "--trials", 4, "--output", on_data)
+    scale = ("scale", subject.NETWORK, "--grid-search", *score, "--workers", 0, "--output", grid)
+    must(*scale)
     training = ("--data", "digits", "--resolution", 8, "--epochs", 2, "--batch-size", 256)
-    _must("train", NETWORK, *training, "--output", trained)
+    must("train", subject.NETWORK, *training, "--output", trained)
     shutil.copytree(trained, unfinished)  # as it was before its test
     (unfinished / "result.json").unlink()
     shutil.rmtree(unfinished / "export")
@@ -144,12 +142,6 @@ def make_targets(work: Path, *, trains: bool = False) -> list[Target]:
             commands = (("resume", on_data), ("report", on_data))
             targets.append(Target(folder=on_data, file=on_data / name, commands=commands))
     return targets
-
-
-def _must(*arguments: object) -> None:
-    called = call(*arguments)
-    if called.code != 0:
-        raise WorkFailed(f"mnas-search {arguments[0]} failed: {called.error}")
 
 
 def _of_run(folder: Path) -> Iterator[Target]:
@@ -196,10 +188,7 @@ def _results(target: Target, place: Path) -> list[Any]:
     """Return the results of a target's commands on whole files."""
     found = []
     for command in target.commands:
-        called = call(*command)
-        if called.code != 0:
-            raise WorkFailed(f"mnas-search {command[0]} failed: {called.error}")
-        found.append(_result(called, target, place, command))
+        found.append(_result(must(*command), target, place, command))
         _restore(place)
     return found
 

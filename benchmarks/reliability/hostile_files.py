@@ -11,10 +11,9 @@ import numpy as np
 from PIL import Image
 
 from mnas_search.benchmarks.reliability import subject
-from mnas_search.benchmarks.reliability.calling import call
-from mnas_search.common.errors import WorkFailed
+from mnas_search.benchmarks.reliability.calling import must
+from mnas_search.benchmarks.reliability.subject import NETWORK
 
-NETWORK = "ds_r1_k3_s1_c8 ir_r1_k3_s2_e4_c16"
 _PLUGIN = Path(subject.__file__)
 _RUN = (
     *("run", "--target-flops", "2M", "--space", f"{_PLUGIN}:Space", "--resolution", 32),
@@ -31,7 +30,7 @@ def make_samples(folder: Path) -> Path:
     """Make a run, a training, an export, data of several forms and texts; return the folder."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    _called(*_RUN, "--output", folder / "run")
+    must(*_RUN, "--output", folder / "run")
     images = rng.integers(0, 256, (12, 8, 8, 3), np.uint8)
     labels = np.arange(12) % 2
     splits = {"train": (0, 8), "val": (8, 10), "test": (10, 12)}
@@ -47,19 +46,13 @@ def make_samples(folder: Path) -> Path:
         place.mkdir(parents=True, exist_ok=True)
         suffix = ("png", "jpg", "gif", "bmp")[number % 4]
         Image.fromarray(image).save(place / f"{number}.{suffix}")
-    _called(*_TRAIN, "--data", folder / "images", "--output", folder / "training")
-    _called("export", folder / "training", "--to", "pytorch", "-o", folder / "export")
-    _called("export", NETWORK, "--to", "json", "-o", folder / "json")
-    _called("latency", "build", NETWORK, "--turns", 1, "-o", folder / "latency.json")
+    must(*_TRAIN, "--data", folder / "images", "--output", folder / "training")
+    must("export", folder / "training", "--to", "pytorch", "-o", folder / "export")
+    must("export", NETWORK, "--to", "json", "-o", folder / "json")
+    must("latency", "build", NETWORK, "--turns", 1, "-o", folder / "latency.json")
     (folder / "options.yaml").write_text("target_flops: 2M\ntrials: 3\nworkers: 0\n")
     (folder / "architectures.txt").write_text(f"# two\n{NETWORK}\nmnasnet_a1\n")
     return folder
-
-
-def _called(*arguments: object) -> None:
-    done = call(*arguments)
-    if done.code != 0:
-        raise WorkFailed(f"mnas-search {arguments[0]} failed: {done.err[-500:]}")
 
 
 def draw(rng: np.random.Generator, samples: Path, place: Path) -> list[object]:

@@ -100,8 +100,7 @@ def _cases() -> Iterator[Case]:
     yield from _in_process_and_over_ray("fidelity", study)
     fit = ("fit", _PHOTOS, *_SPACE, *_TARGET, "--time", "60s")
     yield from _in_process_and_over_ray("fit", fit, repeats=False)
-    network = "ds_r1_k3_s1_c8 ir_r1_k3_s2_e4_c16"
-    train = ("train", network, *_DIGITS, "--resolution", "8", "--epochs", "6")
+    train = ("train", subject.NETWORK, *_DIGITS, "--resolution", "8", "--epochs", "6")
     yield Case(name="train, in process", arguments=train, workers=1, over_ray=False)
     yield Case(name="train, 2 over Ray", arguments=train, workers=2, over_ray=True, repeats=False)
 

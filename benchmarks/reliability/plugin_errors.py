@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mnas_search.benchmarks.reliability import erring
-from mnas_search.benchmarks.reliability.hostile_files import NETWORK
+from mnas_search.benchmarks.reliability.subject import NETWORK
 
 SOURCE = Path(erring.__file__).read_text(encoding="utf-8")
 _DEFAULT = 'PLACE, TIME, ACTION = "nowhere", 0, "ValueError"'

@@ -2,32 +2,24 @@
 
 from dataclasses import replace
 
-from mnas_search import Architecture, Choices, Decision, Stage, StagewiseSpace, cost
+from mnas_search import Architecture, Choices, Stage, cost
+from mnas_search.nas.space.mapped import ChangedStages
 from mnas_search.testing import ToySpace
 
+NETWORK = "ds_r1_k3_s1_c8 ir_r1_k3_s2_e4_c16"  # of trainings
 
-class Space(StagewiseSpace):
+
+class Space(ChangedStages):
     """Three small stages at any resolution."""
 
     def __init__(self, *, resolution: int = 32, num_classes: int = 10) -> None:
-        self._toy = ToySpace()
-        self._template = replace(
-            self._toy.template, resolution=resolution, num_classes=num_classes
-        )
-
-    @property
-    def template(self) -> Architecture:
-        """Stem and head."""
-        return self._template
-
-    @property
-    def stage_decisions(self) -> tuple[tuple[Decision, ...], ...]:
-        """Width and kernel of each stage."""
-        return self._toy.stage_decisions
+        toy = ToySpace()
+        template = replace(toy.template, resolution=resolution, num_classes=num_classes)
+        super().__init__(toy, template)
 
     def stage(self, index: int, choices: Choices) -> Stage:
         """Return a depthwise separable stage."""
-        return self._toy.stage(index, choices)
+        return self._space.stage(index, choices)
 
 
 def score(architecture: Architecture) -> float:

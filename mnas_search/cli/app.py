@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 the work failed; 2 wrong usage; 130 interrupted (Ctrl-C); 
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -38,11 +39,15 @@ from mnas_search.common.errors import (
     shorten,
     single_line,
 )
-from mnas_search.common.processes.signals import Terminated, ending_in_order
+from mnas_search.common.processes.signals import ending_in_order
 from mnas_search.common.render.output import results_only
 
 _LOG = logging.getLogger(__name__)
 _LONGEST = 1_200  # characters of a message
+_ENDED: dict[int, tuple[str, int]] = {
+    signal.SIGINT: ("interrupted", 130),
+    signal.SIGTERM: ("terminated", 143),
+}
 UNEXPECTED = "unexpected error: "  # of ours, in all likelihood
 
 
@@ -96,8 +101,15 @@ _keep_standard_output(group)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    with logging_session() as console, ending_in_order():
-        code = _run(arguments, console)
+    with logging_session() as console, ending_in_order() as ending:
+        try:
+            code = _run(arguments, console)
+        except BaseException as error:
+            if ending.signal is not None:  # what was interrupted may raise anything
+                _LOG.debug("interrupted", exc_info=error)
+                code = _fail(*_ENDED[ending.signal])
+            else:
+                code = _report(error)
     sys.exit(code)
 
 
@@ -109,30 +121,29 @@ def _run(arguments: Sequence[str] | None, console: StandardError) -> int:
             standalone_mode=False,
             obj=console,
         )
-        if sys.stdout is not None:  # None where it was closed before the start
-            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
-    except click.ClickException as error:
+    if sys.stdout is not None:  # None where it was closed before the start
+        sys.stdout.flush()
+    return 0
+
+
+def _report(error: BaseException) -> int:
+    """Say in one line what went wrong; returns the exit code."""
+    if isinstance(error, click.ClickException):
         return _fail(_one_line(error), 2)
-    except (UsageError, DamagedFile) as error:
+    if isinstance(error, UsageError | DamagedFile):
         return _fail(str(error), 2)
-    except MnasSearchError as error:
+    if isinstance(error, MnasSearchError):
         return _fail(str(error), 1)
-    except (KeyboardInterrupt, click.Abort) as error:
-        if isinstance(error.__cause__ or error, Terminated):  # click raises its own from either
-            return _fail("terminated", 143)
-        return _fail("interrupted", 130)
-    except BrokenPipeError as error:
-        if passed_own_code(error):
-            return _fail_unexpectedly(error)
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return _fail(*_ENDED[signal.SIGINT])
+    if isinstance(error, BrokenPipeError) and not passed_own_code(error):
         # The reader (head, less) has seen enough; keep the interpreter from writing on at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except BaseException as error:
-        return _fail_unexpectedly(error)
-    return 0
+    return _fail_unexpectedly(error)
 
 
 def _fail_unexpectedly(error: BaseException) -> int:

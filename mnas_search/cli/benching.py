@@ -1,5 +1,6 @@
 """Run the project's own benchmarks."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,16 @@ def counting(form: str) -> None:
 
 
 @bench.command()
+@click.option(
+    "--full-trainings", is_flag=True, help="Compare with eleven full ImageNet trainings instead."
+)
 @format_option
-def evidence(form: str) -> None:
+def evidence(full_trainings: bool, form: str) -> None:
     """Cross-validate the predictors of the evaluator `accel_nasbench`."""
-    print_rows(load_benchmark("evidence").run(), form)
+    if full_trainings:
+        print_tables(load_benchmark("full_trainings").run(), form)
+    else:
+        print_rows(load_benchmark("evidence").run(), form)
 
 
 @bench.command()
@@ -66,6 +73,8 @@ def evidence(form: str) -> None:
 )
 @names_option("--only-controllers", "Run these alone.")
 @names_option("--only-problems", "Run on these problems alone.", metavar="X,Y")
+@count_option("--seeds", 100, "Largest number of seeds of a controller on a problem.")
+@count_option("--evaluations", 1_000, "Largest number of evaluations of a run.")
 @format_option
 def discovery(
     results: Path,
@@ -75,13 +84,16 @@ def discovery(
     controllers: tuple[str, ...],
     only_controllers: str,
     only_problems: str,
+    seeds: int,
+    evaluations: int,
     form: str,
 ) -> None:
-    """Compare controllers on recorded ImageNet accuracies (Accel-NASBench).
+    """Compare controllers on recorded accuracies (Accel-NASBench, NAS-Bench-Macro).
 
-    Reports regret, and the number of evaluations until EfficientNet-B0 is passed. Model-based
-    controllers run for 100 evaluations with 20 seeds (300 with 5 of them), cheap ones for 1,000
-    evaluations with 100 seeds. Kept runs are not computed again.
+    Reports the regret of the recommended network, and the number of evaluations from which on it
+    is better than EfficientNet-B0. Model-based controllers run for 100 evaluations with 20 seeds
+    (300 with 5 of them), cheap ones for 1,000 evaluations with 100 seeds. Kept runs are not
+    computed again.
     """
     outcome = load_benchmark("discovery").run(
         results=results,
@@ -91,6 +103,8 @@ def discovery(
         controllers=controllers,
         only_controllers=split_names(only_controllers),
         only_problems=split_names(only_problems),
+        seeds=seeds,
+        evaluations=evaluations,
         note=note_line,
     )
     print_outcome(outcome, form, unit="run")
@@ -163,7 +177,7 @@ def fit(
     the whole time. All are tested on the whole test split, and differences are paired by seeds and
     images. Finished fits are not repeated, and an interrupted one is resumed.
     """
-    from mnas_search.cli.fit_console import FitConsole
+    from mnas_search.cli.console import Console
     from mnas_search.experiments.fit.config import FitConfig
 
     benchmark = load_benchmark("fitting")
@@ -173,7 +187,7 @@ def fit(
         seeds=seeds,
         arms=split_names(arms) or benchmark.ARMS,
         report_only=report_only,
-        listener=FitConsole,
+        listener=partial(Console, "fit folder", "trainings"),
         note=note_line,
     )
     print_outcome(outcome, form, unit="fit")

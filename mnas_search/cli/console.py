@@ -4,18 +4,19 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar, final
+from typing import final
 
 from mnas_search.cli.logs import is_quiet, notify
 from mnas_search.cli.options import shown
 from mnas_search.common.errors import WorkFailed
-from mnas_search.common.render.progress import Bar, Note
-from mnas_search.experiments.listener import Listener
+from mnas_search.common.render.progress import Bar, Countdown, Note
+from mnas_search.experiments.fit.clock import Clock, FitListener
 
 
 @final
-class Console(Listener):
-    """Follows an experiment on standard error: the folder, stages, and a progress bar.
+class Console(FitListener):
+    """Follows an experiment on standard error: the folder, stages, and a progress bar; in a fit,
+    how much time is left.
 
     Args:
         label: what the folder is called.
@@ -26,6 +27,7 @@ class Console(Listener):
         self.folder: Path | None = None
         self._cwd = Path.cwd()  # the user's code may change it
         self._label, self._bar, self._status = label, Bar(unit), Note()
+        self._countdown: Countdown | None = None
 
     def on_start(self, folder: Path) -> None:
         """Print the folder."""
@@ -37,11 +39,18 @@ class Console(Listener):
         """Print what begins."""
         self.on_end()  # of the stage before
         notify(text)
+        self._show_time()
+
+    def on_clock(self, clock: Clock) -> None:
+        """Show the time left from now on, in the place of the bar."""
+        self._countdown = Countdown(lambda: (clock.share, clock.left, clock.description))
+        self._show_time()
 
     def on_progress(self, done: int, total: int, text: str) -> None:
         """Move the bar."""
-        if not is_quiet():
+        if self._countdown is None and not is_quiet():
             self._bar.show(done, total, text)
+        self._show_time()
 
     def on_status(self, text: str) -> None:
         """Show how far a stage has come."""
@@ -56,6 +65,12 @@ class Console(Listener):
         """Take the bar and the status away."""
         self._bar.close()
         self._status.close()
+        if self._countdown is not None:
+            self._countdown.close()
+
+    def _show_time(self) -> None:
+        if self._countdown is not None and not is_quiet():
+            self._countdown.show()
 
 
 @contextmanager
@@ -65,37 +80,18 @@ def status_line() -> Iterator[Callable[[str], None]]:
         yield note if not is_quiet() else lambda text: None
 
 
-class Display(Protocol):
-    """What follows an experiment and knows its folder, once it has one."""
-
-    folder: Path | None
-
-    def on_end(self) -> None: ...
-
-
-AnyDisplay = TypeVar("AnyDisplay", bound=Display)
-
-
 @contextmanager
 def followed(
     label: str, unit: str, command: str, *, also_failed: bool = False
 ) -> Iterator[Console]:
-    """Give a console for an experiment (see `Console`, `resumable`)."""
-    with resumable(Console(label, unit), command, also_failed=also_failed) as console:
-        yield console
-
-
-@contextmanager
-def resumable(
-    console: AnyDisplay, command: str, *, also_failed: bool = False
-) -> Iterator[AnyDisplay]:
-    """Give the display of an experiment; on Ctrl-C and SIGTERM, print the command
-    that resumes it.
+    """Give a console for an experiment; on Ctrl-C and SIGTERM, print the command that resumes it.
 
     Args:
+        label, unit: of the console.
         command: that resumes the experiment, followed by its folder.
         also_failed: whether to print it after a failure too.
     """
+    console = Console(label, unit)
     try:
         yield console
     except (KeyboardInterrupt, WorkFailed) as error:

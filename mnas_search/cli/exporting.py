@@ -111,12 +111,16 @@ def _data(to: str, data: str | None, *folders: Path | None, side: int) -> "Datas
     """Load the data to quantise with: those given, else those of a training."""
     from mnas_search.common.folders import read_training
     from mnas_search.data import load
+    from mnas_search.experiments import trust
 
     if to != "onnx":
         raise UsageError(f"--quantize requires --to onnx, got {to!r}")
-    trainings = [read_training(folder) for folder in folders if folder is not None]
-    for training in filter(None, trainings):
-        data = data or training.get("data")
+    for folder in filter(None, folders):
+        training = read_training(folder)
+        if data is None and training is not None:
+            data = training.get("data")
+            where = f"the training {str(folder)!r}"
+            trust.check_code(where, {"data": data}, then="give it to the command as --data")
     if data is None:
         raise UsageError("--quantize requires --data, or the folder of a training")
     return load(data, side=side)

@@ -1,6 +1,6 @@
 """The command `fit`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,10 @@ from mnas_search.common.errors import UsageError
 from mnas_search.common.render.output import echo
 
 if TYPE_CHECKING:
-    from mnas_search.cli.fit_console import FitConsole
     from mnas_search.experiments.fit.clock import FitListener
     from mnas_search.experiments.fit.result import FitResult
 
+_SHOWN = ("fit folder", "trainings")  # what a console calls them
 _OPTIONS = (
     "target_flops",
     "target_latency",
@@ -91,7 +91,9 @@ def fit(data: str, dry_run: bool, output: Path | None, form: str, **options: Any
             raise UsageError(
                 f"--output {output} requires a fit, got --dry-run, which writes nothing"
             )
-        prepared = plan_only(config, _console())
+        from mnas_search.cli.console import Console
+
+        prepared = plan_only(config, Console(*_SHOWN))
         if form == "json":
             print_json(prepared.plan.to_dict())
         else:
@@ -100,47 +102,27 @@ def fit(data: str, dry_run: bool, output: Path | None, form: str, **options: Any
     _finish(form, lambda listener: start(config, output, listener))
 
 
-def resume_fit(
-    folder: Path,
-    form: str,
-    *,
-    trials: int | None,
-    time_budget: float | None,
-    workers: int | None,
-    gpus_per_trial: float | None,
-    ray_address: str | None,
-    trust_code: bool,
-) -> None:
+def resume_fit(folder: Path, form: str, changes: Mapping[str, Any], *, trust_code: bool) -> None:
     """Resume a fit (`mnas-search resume`)."""
     from mnas_search.experiments.fit.session import resume
 
-    of_runs = {"trials": trials, "time-budget": time_budget}
-    refuse_run_options(of_runs, f"the fit {str(folder)!r}, whose plan is fixed")
-    given = {
-        "workers": workers,
-        "gpus_per_trial": gpus_per_trial,
-        "ray_address": ray_address,
-    }
+    of_runs = ("trial_timeout", "trials", "time_budget")
+    refuse_run_options(changes, of_runs, f"the fit {str(folder)!r}, whose plan is fixed")
+    given = {name: changes[name] for name in ("workers", "gpus_per_trial", "ray_address")}
     _finish(form, lambda listener: resume(folder, listener, given, trust_code=trust_code))
 
 
 def _finish(form: str, work: "Callable[[FitListener], FitResult]") -> None:
-    from mnas_search.cli.console import resumable
+    from mnas_search.cli.console import followed
     from mnas_search.experiments.fit.result import lines
 
-    with resumable(_console(), "mnas-search resume", also_failed=True) as console:
+    with followed(*_SHOWN, "mnas-search resume", also_failed=True) as console:
         result = work(console)
     if form == "json":
         print_json(result.to_dict())
     else:
         for line in lines(result, console.folder):
             echo(line)
-
-
-def _console() -> "FitConsole":
-    from mnas_search.cli.fit_console import FitConsole
-
-    return FitConsole()
 
 
 COMMANDS = (fit,)

@@ -131,13 +131,15 @@ def print_rows(rows: Sequence[Mapping[str, Any]], form: str) -> None:
         print_records(rows)
 
 
-def refuse_run_options(given: Mapping[str, float | None], folder: str) -> None:
+def refuse_run_options(changes: Mapping[str, Any], names: Sequence[str], folder: str) -> None:
     """Raise `UsageError` for an option of runs that is given with another experiment's folder.
 
     Args:
-        given: values by option name, without dashes; None where it is not given.
+        changes: values by name; None where one is not given.
+        names: of these options.
         folder: the folder, in words.
     """
-    for name, value in given.items():
-        if value is not None:
-            raise UsageError(f"--{name} {value:g} requires the folder of a run, got {folder}")
+    for name in names:
+        if (value := changes[name]) is not None:
+            option = f"--{name.replace('_', '-')} {value:g}"
+            raise UsageError(f"{option} requires the folder of a run, got {folder}")

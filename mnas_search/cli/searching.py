@@ -16,7 +16,6 @@ from mnas_search.cli.options import (
     format_option,
     print_json,
     print_rows,
-    refuse_run_options,
     run_option,
 )
 from mnas_search.common.errors import UsageError
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     "--trust-code",
     is_flag=True,
     expose_value=False,
-    help="As of `resume`; code that the command itself names is run in any case.",
+    help="Accepted as by `resume`, without effect: the command names the code that it runs.",
 )
 @format_option
 def run(output: Path | None, form: str, **options: Any) -> None:
@@ -63,7 +62,7 @@ def run(output: Path | None, form: str, **options: Any) -> None:
     help="Run the Python files that the folder names, though you have not run them before.",
 )
 @format_option
-def resume(folder: Path, form: str, **changes: Any) -> None:
+def resume(folder: Path, form: str, trust_code: bool, **changes: Any) -> None:
     """Resume an interrupted run, training or fit.
 
     Works after a crash or power loss too: finished trials and epochs are not repeated.
@@ -74,10 +73,9 @@ def resume(folder: Path, form: str, **changes: Any) -> None:
     others = {"train": training.resume_training, "fit": fitting.resume_fit}
     command = read_record(folder).command
     if command in others:
-        refuse_run_options({"trial-timeout": changes.pop("trial_timeout")}, f"a `{command}`")
-        others[command](folder, form, **changes)
+        others[command](folder, form, changes, trust_code=trust_code)
         return
-    _finish(form, lambda listener: resume_run(folder, listener, **changes))
+    _finish(form, lambda listener: resume_run(folder, listener, trust_code=trust_code, **changes))
 
 
 def _finish(form: str, work: "Callable[[Listener], Result]") -> None:

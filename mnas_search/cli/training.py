@@ -1,6 +1,6 @@
 """The command `train`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,23 +131,15 @@ def train(architecture: str, lite: bool, output: Path | None, form: str, **optio
 
 
 def resume_training(
-    folder: Path,
-    form: str,
-    *,
-    trials: int | None,
-    time_budget: float | None,
-    workers: int | None,
-    gpus_per_trial: float | None,
-    ray_address: str | None,
-    trust_code: bool,
+    folder: Path, form: str, changes: Mapping[str, Any], *, trust_code: bool
 ) -> None:
     """Resume a training (`mnas-search resume`)."""
     from mnas_search.experiments.training.session import resume
 
-    of_runs = {"trials": trials, "time-budget": time_budget, "gpus-per-trial": gpus_per_trial}
+    of_runs = ("trial_timeout", "trials", "time_budget", "gpus_per_trial")
     more = "(`mnas-search train` with the same --output takes more --epochs)"
-    refuse_run_options(of_runs, f"the training {str(folder)!r} {more}")
-    given: dict[str, Any] = {"workers": workers, "ray_address": ray_address}
+    refuse_run_options(changes, of_runs, f"the training {str(folder)!r} {more}")
+    given = {name: changes[name] for name in ("workers", "ray_address")}
     _finish(form, lambda listener: resume(folder, listener, **given, trust_code=trust_code))
 
 

@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,18 +37,16 @@ def read_json(path: Path) -> Any:
         raise DamagedFile(f"{str(path)!r} {error}") from None
 
 
-def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
-    """Read a text file from outside, of at most `max_bytes` bytes.
+def read_text(path: Path) -> str:
+    """Read a text file from outside, of at most 10 MB.
 
     Raises:
         OSError: it cannot be read, or is not an ordinary file.
         ValueError: it is too large, or not UTF-8.
     """
     check_ordinary(path)
-    if path.stat().st_size > max_bytes:
-        raise ValueError(
-            f"the file must have at most {max_bytes:,} bytes, got {path.stat().st_size:,}"
-        )
+    if (size := path.stat().st_size) > MAX_TEXT_BYTES:
+        raise ValueError(f"the file must have at most {MAX_TEXT_BYTES:,} bytes, got {size:,}")
     return path.read_text(encoding="utf-8")
 
 
@@ -89,9 +87,13 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     link `path` is itself replaced. The next call removes what a killed process left behind.
     """
     remove_leftovers(path)
-    temporary = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}{_SUFFIX}")
+    temporary, opened = _claim(
+        path.parent,
+        path,
+        lambda new: os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666),
+    )
     try:
-        with open_unlinked(temporary, os.O_WRONLY | os.O_EXCL) as file, _locked(file.fileno()):
+        with os.fdopen(opened, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -108,18 +110,18 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def open_unlinked(path: Path, flags: int) -> BinaryIO:
-    """Open an ordinary file, which is made where it is missing; a link is not followed.
+def open_unlinked(path: Path) -> BinaryIO:
+    """Open an ordinary file to read and to append to, which is made where it is missing; a link is
+    not followed.
 
     Raises:
         OSError: it cannot be opened; `ELOOP` for a link, `EINVAL` for a pipe or device.
     """
-    opened = os.open(path, flags | os.O_CREAT | _NO_LINK, 0o666)
+    opened = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_LINK, 0o666)
     try:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
             raise OSError(errno.EINVAL, "not an ordinary file", str(path))
-        appends = flags & os.O_APPEND
-        return os.fdopen(opened, "ab+") if appends else os.fdopen(opened, "wb")
+        return os.fdopen(opened, "ab+")
     except BaseException:
         os.close(opened)
         raise
@@ -152,33 +154,52 @@ def atomic_directory(folder: Path) -> Iterator[Path]:
     around = folder
     while not around.exists():
         around = around.parent
-    temporary = around / f"{_prefix(folder)}{secrets.token_hex(4)}{_SUFFIX}"
     try:
         remove_leftovers(folder)
-        temporary.mkdir()
+        temporary, opened = _claim(around, folder, _new_folder)
     except OSError as error:
         raise WorkFailed(f"cannot write {folder}: {reason_of(error)}") from error
     try:
-        with _opened(temporary) as opened, _locked(opened):
-            yield temporary
-            try:
-                _move(temporary, folder, new=new)
-            except OSError as error:
-                raise WorkFailed(f"cannot write {folder}: {reason_of(error)}") from error
+        yield temporary
+        try:
+            _move(temporary, folder, new=new)
+        except OSError as error:
+            raise WorkFailed(f"cannot write {folder}: {reason_of(error)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        os.close(opened)
+
+
+def _claim(around: Path, path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
+    """Make a temporary file or folder of `path`, locked for as long as this process lives; return
+    it with its descriptor."""
+    while True:
+        temporary = around / f"{_prefix(path)}{secrets.token_hex(4)}{_SUFFIX}"
+        try:
+            opened = make(temporary)
+        except FileNotFoundError:
+            if not around.is_dir():
+                raise
+            continue
+        flock(opened, wait=True)
+        if temporary.exists():
+            return temporary, opened
+        os.close(opened)  # another process has removed it, which had no lock yet
+
+
+def _new_folder(path: Path) -> int:
+    path.mkdir()
+    return os.open(path, os.O_RDONLY | _NO_LINK)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files and folders of `path` whose process was killed."""
-    try:
-        import fcntl
-    except ImportError:  # without locks, a live process could be using them
-        return
+    """Remove the temporary files and folders of `path` whose process was killed; none where there
+    are no locks, since a live process could be using them."""
     for around in {path, path.parent}:
         for left in around.glob(f"{_prefix(path).replace('[', '[[]')}*{_SUFFIX}"):
             with contextlib.suppress(OSError), _opened(left) as opened:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not flock(opened):
+                    continue
                 if left.is_dir():
                     shutil.rmtree(left, ignore_errors=True)
                 else:
@@ -200,16 +221,6 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(opened)
 
 
-@contextlib.contextmanager
-def _locked(opened: int) -> Iterator[None]:
-    """Lock a temporary file or folder for as long as this process lives."""
-    with contextlib.suppress(ImportError, OSError):  # systems and file systems without locks
-        import fcntl
-
-        fcntl.flock(opened, fcntl.LOCK_SH)
-    yield
-
-
 def _move(temporary: Path, folder: Path, *, new: bool) -> None:
     if new:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -229,22 +240,28 @@ def _move(temporary: Path, folder: Path, *, new: bool) -> None:
 def waiting_lock(path: Path) -> Iterator[None]:
     """Hold the lock of a file, which is made where it is missing, once no other process holds it;
     without effect where the system has no such locks."""
-    with open_unlinked(path, os.O_RDWR | os.O_APPEND) as file:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with open_unlinked(path) as file:
+        flock(file.fileno(), wait=True)
         yield
 
 
 def lock(file: BinaryIO, folder: Path) -> None:
-    """Lock an open file of a folder against other processes until it is closed."""
+    """Lock an open file of a folder against other processes until it is closed; without effect
+    where there are no locks."""
+    if flock(file.fileno()) is False:
+        file.close()
+        raise RunFolderError(f"{folder} is in use by another mnas-search process")
+
+
+def flock(opened: int, *, wait: bool = False) -> bool | None:
+    """Lock an open file or folder until it is closed; return whether it is locked now, False where
+    another process has locked it, None where the system or the file system has no locks."""
     try:
         import fcntl
-    except ImportError:  # Windows has no flock
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise RunFolderError(f"{folder} is in use by another mnas-search process") from None
+
+        fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # Windows; some network file systems
+        return None
+    return True

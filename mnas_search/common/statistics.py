@@ -6,15 +6,16 @@ sample of the items is a weight for each item, so a pair counts as often as it w
 values are NaN, and pairs with a missing value are not counted.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 Pairs = NDArray[np.float64]
+_Key = TypeVar("_Key", int, tuple[str, int])
 
 RESAMPLES = 10_000
 _PERCENTILES = (2.5, 97.5)
@@ -39,6 +40,10 @@ class Interval:
     def margin(self) -> float:
         """Half the width: what follows a `±`."""
         return (self.high - self.low) / 2
+
+    def text(self, form: str) -> str:
+        """Return "value [low, high]", each in a format such as `.2f`."""
+        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
 
 
 # -- spread and intervals ----------------------------------------------------------------------
@@ -156,18 +161,45 @@ def interval(value: float, sampled: Values) -> Interval | None:
 
 
 def paired_difference(
-    one: Mapping[int, float], two: Mapping[int, float], *, count: int = RESAMPLES
+    one: Mapping[_Key, float],
+    two: Mapping[_Key, float],
+    *,
+    group: Callable[[_Key], int] | None = None,
+    count: int = RESAMPLES,
 ) -> Interval | None:
     """Return the difference of medians, one - two, over the keys that both have. Keys are drawn
-    with replacement, both values of a key together; None below two keys."""
+    with replacement, both values of a key together; None below two keys.
+
+    Args:
+        group: number of the group that a key is nested in; groups are drawn with replacement
+            first, then keys of each group drawn. None for no groups.
+        count: number of bootstrap samples.
+    """
     keys = sorted(one.keys() & two.keys())
     if len(keys) < 2:
         return None
     pairs = np.array([(one[key], two[key]) for key in keys])
-    drawn = np.random.default_rng(0).integers(len(pairs), size=(count, len(pairs)))
-    medians = np.median(pairs[drawn], axis=1)
+    numbers = np.zeros(len(keys), int) if group is None else np.array([group(k) for k in keys])
+    medians = np.nanmedian(_nested_samples(pairs, numbers, count), axis=1)
     value = np.median(pairs, axis=0)
     return interval(value[0] - value[1], medians[:, 0] - medians[:, 1])
+
+
+def _nested_samples(pairs: Values, numbers: NDArray[np.integer], count: int) -> Values:
+    """Draw samples [count, M, 2] of pairs [N, 2]; NaN where a group is smaller than others."""
+    members = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
+    sizes = np.array([len(rows) for rows in members])
+    table = np.full((len(members), sizes.max()), -1)
+    for row, own in zip(table, members, strict=True):
+        row[: len(own)] = own
+    rng = np.random.default_rng(0)
+    groups = rng.integers(len(members), size=(count, len(members)))
+    own_size = sizes[groups][..., None]
+    places = (rng.random((*groups.shape, sizes.max())) * own_size).astype(int)
+    drawn = table[groups[..., None], places]
+    unused = np.arange(sizes.max()) >= own_size
+    sampled: Values = np.where(unused[..., None], np.nan, pairs[drawn])
+    return sampled.reshape(count, -1, 2)
 
 
 # -- rank agreement ----------------------------------------------------------------------------

@@ -33,27 +33,12 @@ class JobResult:
     error: str | None = None
 
 
-Describe = Callable[[EvaluationJob, JobResult], Mapping[str, Any]]
+Members = Callable[[EvaluationJob, JobResult], Mapping[str, Any]]
 
 
-def trial_event(event: str, phase: str) -> Describe:
-    """Return a function that describes a search's further training as an event."""
-
-    def describe(job: EvaluationJob, result: JobResult) -> Mapping[str, Any]:
-        return {
-            "event": event,
-            "trial": result.trial,
-            "fingerprint": job.network.fingerprint,
-            "seed": job.seed,
-            "accuracy": result.accuracy,
-            **({} if result.test is None else {"test": result.test}),
-            **_packed(result.correct),
-            "seconds": round(result.seconds, 3),
-            "error": result.error,
-            "phase": phase,
-        }
-
-    return describe
+def trial_members(phase: str) -> Members:
+    """Return a function that gives the members of its own of a search's further training."""
+    return lambda job, result: {"trial": result.trial, "phase": phase}
 
 
 @final
@@ -65,8 +50,9 @@ class JournalledQueue(JobQueue[EvaluationJob]):
         event: name of the results' events.
         jobs: gives all jobs, done or not, different by recipe, network and seed; called when the
             first one is asked for.
-        describe: gives a result's event, with `fingerprint`, `seed`, `accuracy`, `seconds`,
-            `error`, and `recipe`, `trial`, `test`, `images` and `correct` where there are any.
+        members: gives what a result's event has besides `fingerprint`, `seed`, `accuracy`,
+            `seconds`, `error`, and `test`, `images` and `correct` where there are any; `recipe`
+            where jobs differ in it.
         has_time: whether another job may be handed out.
     """
 
@@ -76,11 +62,12 @@ class JournalledQueue(JobQueue[EvaluationJob]):
         *,
         jobs: Callable[[], Sequence[EvaluationJob]],
         journal: Events,
-        describe: Describe,
+        members: Members,
         has_time: Callable[[], bool] = lambda: True,
         on_result: Callable[[EvaluationJob, JobResult], None] = lambda job, result: None,
     ) -> None:
-        self._jobs, self._journal, self._describe = jobs, journal, describe
+        self._event, self._members = event, members
+        self._jobs, self._journal = jobs, journal
         self._has_time, self._on_result = has_time, on_result
         self._todo: list[EvaluationJob] | None = None
         self._in_flight = self._cut_off = 0
@@ -128,7 +115,7 @@ class JournalledQueue(JobQueue[EvaluationJob]):
             )
         else:
             result = JobResult(trial=trial, seconds=seconds, error=outcome.reason)
-        event = self._describe(work, result)
+        event = {"event": self._event, **_written(work, result), **self._members(work, result)}
         self._journal.append(event, sync=True)
         key, result = _read(event)  # as later sessions will read it
         self._results[key] = result
@@ -158,6 +145,18 @@ class JournalledQueue(JobQueue[EvaluationJob]):
 
 def _key(job: EvaluationJob) -> _Key:
     return job.recipe, job.network.fingerprint, job.seed
+
+
+def _written(job: EvaluationJob, result: JobResult) -> dict[str, Any]:
+    return {
+        "fingerprint": job.network.fingerprint,
+        "seed": job.seed,
+        "accuracy": result.accuracy,
+        **({} if result.test is None else {"test": result.test}),
+        **_packed(result.correct),
+        "seconds": round(result.seconds, 3),
+        "error": result.error,
+    }
 
 
 def _read(event: Mapping[str, Any]) -> tuple[_Key, JobResult]:

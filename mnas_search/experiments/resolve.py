@@ -17,13 +17,12 @@ from mnas_search.architecture.scaling import scale
 from mnas_search.architecture.value import MAX_RESOLUTION, Architecture
 from mnas_search.common.checks import check_integer, did_you_mean
 from mnas_search.common.errors import InvalidArchitecture, RunFolderError, UnknownName
-from mnas_search.common.files import read_json
+from mnas_search.common.files import read_json, read_text
 from mnas_search.common.folders import read_training
 from mnas_search.experiments.search import recommendation
 
 _LOG = logging.getLogger(__name__)
 _WINNER, _JOURNAL = "best.json", "journal.jsonl"
-_MAX_BYTES = 10_000_000
 _ALLOWED = "a block string, a JSON file, or a run's folder"
 
 
@@ -137,15 +136,11 @@ def _from_file(path: Path) -> Architecture:
         raise UnknownName(f"{str(path)!r} is no ordinary file; it must be {_ALLOWED}")
     if path.name == _WINNER and (path.parent / _JOURNAL).exists():
         return _winner(path)
-    if path.stat().st_size > _MAX_BYTES:
-        raise InvalidArchitecture(
-            f"{str(path)!r} must have at most {_MAX_BYTES:,} bytes, got {path.stat().st_size:,}"
-        )
     try:
-        return Architecture.from_json(path.read_text(encoding="utf-8"))
+        return Architecture.from_json(read_text(path))
     except UnicodeDecodeError:
         message = f"{str(path)!r} is no text; it must be an architecture's JSON"
-    except InvalidArchitecture as error:
+    except ValueError as error:
         message = f"{str(path)!r}: {error}"
     raise InvalidArchitecture(message)
 

@@ -14,9 +14,17 @@ from typing import Any
 from mnas_search.common import plugins
 from mnas_search.common.errors import RunFolderError, UnknownName, reason_of
 
+RESUME = "`mnas-search resume` with --trust-code"
+
 
 def check_code(
-    where: str, config: Mapping[str, Any], *, trusted: bool, unhashed: Collection[str] = ()
+    where: str,
+    config: Mapping[str, Any],
+    *,
+    trusted: bool = False,
+    unhashed: Collection[str] = (),
+    named: Collection[str | None] = (),
+    then: str = RESUME,
 ) -> None:
     """Refuse files of code that are not what they were, or are not known; nothing is run.
 
@@ -25,17 +33,19 @@ def check_code(
         config: options by name, with `<name>_sha256` of files.
         trusted: whether files that are not known may be run; they are known from then on.
         unhashed: options whose `_sha256` is not that of the file.
+        named: references that the command itself names.
+        then: what runs the code, once it has been read.
     """
     files = dict(_files(config))
     for name, reference in files.items():
         found, option = _digest(reference), name.partition("[")[0]
-        recorded = None if option in unhashed else config.get(f"{option}_sha256")
-        if recorded is not None and recorded != found:
+        recorded = config.get(f"{option}_sha256", config.get(f"{reference}_sha256"))
+        if option not in unhashed and recorded not in (None, found):
             raise RunFolderError(changed(reference, where))
-        if not trusted and not _is_known(found):
+        if not trusted and reference not in named and not _is_known(found):
             raise RunFolderError(
                 f"{where} runs code that you have not run before, {reference!r}: read it, then "
-                "`mnas-search resume` with --trust-code"
+                f"{then}"
             )
     if trusted:
         remember(config)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas_search.common import plugins
-from mnas_search.common.errors import UsageError
+from mnas_search.common.checks import shown
+from mnas_search.common.errors import UsageError, error_context
 from mnas_search.nas.space.choices import Choices, Codes
 from mnas_search.nas.trial import Asked, Trial
 
@@ -51,6 +52,19 @@ class Controller(ABC):
         override where there is a model. The winner among noisy measurements is chosen by these."""
         del codes
         return None
+
+
+def estimates_of(controller: Controller, codes: Codes) -> list[float] | None:
+    """Return the controller's estimates for codes [N, D]; None where it has no model. Raises
+    `UsageError` where they are not N finite numbers."""
+    with error_context("the controller's estimate"):
+        means = controller.estimate(codes)
+        found = None if means is None else [float(mean) for mean in means]
+    if found is not None and not (len(found) == len(codes) and np.isfinite(found).all()):
+        raise UsageError(
+            f"the controller's estimate must give {len(codes)} finite numbers, got {shown(means)}"
+        )
+    return found
 
 
 def load_controller(name: str) -> type[Controller]:

@@ -21,7 +21,7 @@ from mnas_search.architecture.traced_network import Network
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError, error_context
 from mnas_search.nas.asha import Asha
-from mnas_search.nas.controller import Controller
+from mnas_search.nas.controller import Controller, estimates_of
 from mnas_search.nas.events import (
     ask_event,
     check_asked,
@@ -179,10 +179,9 @@ class Search(JobQueue[EvaluationJob]):
         told = [trial for trial in self.trials if trial.status == "ok"]
         if self._estimates is None and told:
             codes = np.array([encode(self._space.decisions, trial.choices) for trial in told])
-            with error_context("the controller's estimate"):
-                means = self._controller.estimate(codes)  # may fit a model
-                pairs = () if means is None else zip(told, means, strict=True)
-                self._estimates = {trial.number: float(mean) for trial, mean in pairs}
+            means = estimates_of(self._controller, codes)  # may fit a model
+            pairs = () if means is None else zip(told, means, strict=True)
+            self._estimates = {trial.number: mean for trial, mean in pairs}
         return self._estimates or {}
 
     def costs(self, network: Network) -> dict[str, float]:

@@ -35,6 +35,10 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_NUMBER
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)  # before it is written, and after
+
+
 TEXT = Member(text="text", accepts=lambda value: isinstance(value, str))
 NUMBER = Member(text="a number", accepts=_is_number)
 COUNT = Member(text="a whole number of at least 0", accepts=_is_count)
@@ -47,13 +51,12 @@ FRACTION = Member(
 OBJECT = Member(text="an object", accepts=lambda value: isinstance(value, dict))
 OBJECTS = Member(
     text="a list of objects",
-    accepts=lambda value: isinstance(value, list) and all(isinstance(v, dict) for v in value),
+    accepts=lambda value: _is_list(value) and all(isinstance(v, dict) for v in value),
 )
 ROWS = Member(
     text="a list of lists of whole numbers",
     accepts=lambda value: (
-        isinstance(value, list)
-        and all(isinstance(row, list) and all(map(_is_count, row)) for row in value)
+        _is_list(value) and all(_is_list(row) and all(map(_is_count, row)) for row in value)
     ),
 )
 OPINION = Member(
@@ -137,7 +140,7 @@ SEARCH_EVENTS: EventKinds = {
 # Of the journal `answers.jsonl`: what a report would otherwise ask code for.
 ANSWER_EVENTS: EventKinds = {
     "answers": {
-        "decisions": Member(text="a list", accepts=lambda value: isinstance(value, list)),
+        "decisions": Member(text="a list", accepts=_is_list),
         "first": OBJECT,
         "networks": OBJECT,
         "estimates": OBJECT,

@@ -18,7 +18,7 @@ from mnas_search.common.checks import plain, shown
 from mnas_search.common.errors import MnasSearchError, WorkFailed, describe_failure, shorten
 from mnas_search.common.processes.alarm import TimedOut, interrupted_after
 from mnas_search.nas.evaluator import Evaluator, Resources
-from mnas_search.nas.trial import Evaluation, Failure, Stopped
+from mnas_search.nas.trial import MAX_NUMBER, Evaluation, Failure, Stopped
 
 Outcome = Evaluation | Failure | Stopped
 TIMED_OUT = Failure(reason="timed out")  # unlike other failures, never tried again
@@ -238,7 +238,7 @@ class Measurement:
         """Stop at the current rung."""
         assert self.rung is not None
         self.outcome, self.rung = Stopped(evaluation=self.rung), None
-        with contextlib.suppress(Exception):  # of an evaluator that is cut off
+        with contextlib.suppress(Exception, SystemExit):  # of an evaluator that is cut off
             self._evaluations.close()
 
     @staticmethod
@@ -266,17 +266,24 @@ def measure(
 
 
 def check(evaluation: Evaluation) -> Evaluation | Failure:
-    """Return the evaluation, or a `Failure` where its accuracy is no fraction in [0, 1]."""
-    accuracy = float(evaluation.accuracy)  # a numpy or torch scalar becomes a plain number
-    if not 0 <= accuracy <= 1:
-        return Failure(reason=f"accuracy must be a fraction from 0 to 1, got {accuracy:g}")
+    """Return the evaluation, or a `Failure` for figures that no journal can hold."""
+    # A numpy or torch scalar becomes a plain number.
+    accuracy, test = float(evaluation.accuracy), (evaluation.info or {}).get("test")
     rung = None if evaluation.rung is None else int(evaluation.rung)
     std = None if evaluation.std is None else float(evaluation.std)
     info, correct = evaluation.info, evaluation.correct
     if info is not None:
         info = {name: plain(value) for name, value in info.items()}
-        if info.get("test") is not None:
-            info["test"] = float(info["test"])
+    if info is not None and test is not None:
+        info["test"] = test = float(test)
+    for name, value, good, expected in (
+        ("accuracy", accuracy, 0 <= accuracy <= 1, "a fraction from 0 to 1"),
+        ("test", test, test is None or 0 <= test <= 1, "a fraction from 0 to 1"),
+        ("rung", rung, rung is None or 0 <= rung < MAX_NUMBER, "at least 0"),
+        ("std", std, std is None or 0 <= std < MAX_NUMBER, "a number of at least 0"),
+    ):
+        if not good:
+            return Failure(reason=f"{name} must be {expected}, got {value:g}")
     if correct is not None:
         correct = tuple(map(bool, correct))
     return replace(evaluation, accuracy=accuracy, rung=rung, std=std, info=info, correct=correct)

@@ -94,7 +94,7 @@ class Journal:
     def __init__(self, path: Path, kinds: EventKinds | None = None) -> None:
         self._path, self._kinds = path, kinds
         refuse_link(path, "a file")
-        self._file: BinaryIO = open_unlinked(path, os.O_RDWR | os.O_APPEND)
+        self._file: BinaryIO = open_unlinked(path)
         lock(self._file, path.parent)
         try:
             self.events = self._read()
@@ -103,10 +103,13 @@ class Journal:
             raise
 
     def append(self, event: Mapping[str, Any], *, sync: bool = False) -> None:
-        """Write one event; `time` (seconds since 1970) and its checksum are added."""
-        if self._kinds is not None and event["event"] not in self._kinds:
-            raise ValueError(f"unknown event {event['event']!r}")
+        """Write one event; `time` (seconds since 1970) and its checksum are added.
+
+        Raises:
+            ValueError: it would be refused when it is read again.
+        """
         timed = {**event, "time": round(time.time(), 3)}
+        check_event(timed, self._kinds)
         line = json.dumps(with_checksum(timed, without=CLOCK), allow_nan=False) + "\n"
         try:
             self._file.write(line.encode())

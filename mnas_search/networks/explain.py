@@ -1,11 +1,11 @@
 """Class activation maps: the contribution of each position of the last features to a class.
 
-    class_activation_map      exact; for networks that end in global average pooling and one linear
-                              layer (arXiv 1512.04150), as every `Architecture` does
+    activation_map            the exact map (arXiv 1512.04150) of a network that ends in global
+                              average pooling and one linear layer, as every `Architecture` does;
+                              else Grad-CAM
     gradient_activation_map   Grad-CAM (arXiv 1610.02391), for any network of feature maps
-    activation_map            the exact map if the network has one, else Grad-CAM
 
-All take a network and one normalised image [1, 3, H, W] and return an `ActivationMap`. Maps of an
+Both take a network and one normalised image [1, 3, H, W] and return an `ActivationMap`. Maps of an
 untrained network are meaningless, which these functions cannot detect.
 """
 
@@ -67,34 +67,14 @@ class ActivationMap:
 def activation_map(network: nn.Module, image: Tensor, target: int | None = None) -> ActivationMap:
     """Compute the exact map if the network has one, else Grad-CAM of its last features.
 
-    Args:
-        target: index of the class; None for the most probable one.
-    """
-    found = _exact(network, image, target)
-    return gradient_activation_map(network, image, target) if found is None else found
-
-
-def class_activation_map(
-    network: nn.Module, image: Tensor, target: int | None = None
-) -> ActivationMap:
-    """Compute M_c(x, y) = sum over k of w_k^c f_k(x, y) (arXiv 1512.04150, eq. 2).
-
-    f are the last features, w the rows of the classifier. The features are the map whose mean over
-    all positions is the classifier's input.
+    The exact map is M_c(x, y) = sum over k of w_k^c f_k(x, y) (arXiv 1512.04150, eq. 2), where f
+    are the features whose mean over all positions is the classifier's input, and w its rows.
 
     Args:
         target: index of the class c; None for the most probable one.
-
-    Raises:
-        UsageError: the network does not end in global average pooling and one linear layer.
     """
     found = _exact(network, image, target)
-    if found is None:
-        raise UsageError(
-            "class_activation_map requires a network that ends in global average pooling and one "
-            f"linear layer, got {type(network).__name__}; see gradient_activation_map"
-        )
-    return found
+    return gradient_activation_map(network, image, target) if found is None else found
 
 
 def gradient_activation_map(

@@ -57,7 +57,10 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def empty_cache() -> None:
-    """Release cached GPU memory for other workers; captured graphs are in reference cycles."""
+    """Release cached GPU memory for other workers, once no captured graph is in use: graphs are in
+    reference cycles, and cuBLAS keeps a workspace for the stream of each, which keeps the graph's
+    whole pool (https://github.com/pytorch/pytorch/issues/99196)."""
     if torch.cuda.is_available():
         gc.collect()
+        torch._C._cuda_clearCublasWorkspaces()
         torch.cuda.empty_cache()

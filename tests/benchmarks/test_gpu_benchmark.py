@@ -113,8 +113,8 @@ def test_what_a_machine_is_to_run():
 def test_the_phases_fit_in_the_time():
     assert len({one.name for one in PHASES}) == len(PHASES)
     assert all(one.least <= one.most for one in PHASES)
-    # Those that the other phases leave no time for come last.
-    assert sum(one.most for one in PHASES[:6]) < running.TIME
+    # Those that the other phases may leave no time for come last.
+    assert sum(one.most for one in PHASES[:5]) < running.TIME
 
 
 def test_ray_optuna_and_fvcore_are_not_loaded():

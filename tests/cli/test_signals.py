@@ -44,3 +44,25 @@ def test_a_run_that_gets_a_signal(run_cli, tmp_path, number, code, word):
     tells = [e["trial"] for e in events(folder) if e["event"] == "tell"]
     assert tells[: len(finished)] == finished
     assert sorted(tells) == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "word"), [("SIGTERM", 143, "terminated"), ("SIGINT", 130, "interrupted")]
+)
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "OSError('lost')", "SystemExit(3)"])
+def test_the_signal_counts_whatever_the_interrupted_code_raises(name, code, word, raised):
+    """Ray raises `KeyboardInterrupt` for every exception of a handler."""
+    program = f"""
+import os, signal, time
+from mnas_search.cli import app
+@app.group.command("wait")
+def wait():
+    try:
+        os.kill(os.getpid(), signal.{name})
+        time.sleep(60)
+    except KeyboardInterrupt:
+        raise {raised} from None
+app.main(["wait"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (code, "", f"error: {word}")

@@ -1,6 +1,7 @@
 """Atomic writes and the checksums of JSON files."""
 
 import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -23,6 +24,7 @@ from mnas_search.common.files import (
     write_atomically,
     write_json,
 )
+from mnas_search.nas.journal import Journal
 
 VALUE = {"name": "a", "numbers": [1, 2.5, None], "inner": {"b": True}}
 
@@ -96,7 +98,7 @@ def test_locks_and_folders_follow_no_link(tmp_path):
         make_folder(tmp_path / "export")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="not an ordinary file"):
-        open_unlinked(tmp_path / "pipe", os.O_RDWR | os.O_APPEND)
+        open_unlinked(tmp_path / "pipe")
     assert victim.read_text() == "mine"
 
 
@@ -119,6 +121,42 @@ def test_what_a_killed_write_left_goes_with_the_next(tmp_path):
         write_atomically(path, "second")
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_temporary_that_another_process_takes_for_a_leftover_is_made_anew(tmp_path, monkeypatch):
+    lock, path, seen = fcntl.flock, tmp_path / "a", []
+
+    def interrupted(opened, how):
+        """Another process cleans up between the opening of the first temporary and its lock."""
+        if not seen:
+            seen.extend(tmp_path.iterdir())
+            files.remove_leftovers(path)
+            assert not list(tmp_path.iterdir())
+        lock(opened, how)
+
+    monkeypatch.setattr(fcntl, "flock", interrupted)
+    write_atomically(path, "text")
+    assert len(seen) == 1 and path.read_text() == "text"
+    path.unlink()
+    seen.clear()
+    with files.atomic_directory(path) as temporary:
+        (temporary / "file").write_text("text")
+    assert len(seen) == 1 and [one.name for one in path.iterdir()] == ["file"]
+
+
+def test_without_locks_files_are_written_and_nothing_is_taken_for_a_leftover(
+    tmp_path, monkeypatch
+):
+    def refuse(opened, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    path, left = tmp_path / "a", tmp_path / ".a.0123.mnas-search.tmp"
+    left.write_text("of a live process, perhaps")
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    write_atomically(path, "text")
+    with Journal(tmp_path / "journal.jsonl") as journal, waiting_lock(tmp_path / "lock"):
+        journal.append({"event": "one"})
+    assert path.read_text() == "text" and left.exists()
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):

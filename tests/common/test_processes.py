@@ -37,6 +37,23 @@ def test_an_alarm_interrupts_python_and_restores_the_handler():
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+def test_an_alarm_at_the_very_end_leaves_no_timer(monkeypatch):
+    before, set_timer, late = signal.getsignal(signal.SIGALRM), signal.setitimer, []
+
+    def interrupted(which, seconds, interval=0.0):
+        """The alarm arrives when the code has ended, just before it is taken back."""
+        if not seconds and not late:
+            late.append(True)
+            raise TimedOut
+        return set_timer(which, seconds, interval)
+
+    monkeypatch.setattr(signal, "setitimer", interrupted)
+    with pytest.raises(TimedOut), interrupted_after(60.0):
+        pass
+    assert signal.getsignal(signal.SIGALRM) == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
 def test_an_alarm_that_user_code_swallows_comes_again(monkeypatch):
     monkeypatch.setattr("mnas_search.common.processes.alarm._AGAIN", 0.05)
     swallowed = 0
@@ -89,24 +106,22 @@ with open({str(tmp_path / "place")!r}, "w") as file, alarm.interrupted_after(0.2
 # -- signals --------------------------------------------------------------------------------------
 
 ENDS = """
-import sys, time
-from mnas_search.common.processes.signals import Terminated, ending_in_order
+import signal, sys, time
+from mnas_search.common.processes.signals import ending_in_order
 try:
-    with ending_in_order():
+    with ending_in_order() as ending:
         try:
             print("ready", flush=True)
             time.sleep(60)
         finally:
             {cleaning}
-except Terminated:
-    sys.exit("terminated")
 except KeyboardInterrupt:
-    sys.exit("interrupted")
+    sys.exit(signal.strsignal(ending.signal))
 """
 
 
 @pytest.mark.parametrize(
-    ("number", "word"), [(signal.SIGTERM, "terminated"), (signal.SIGINT, "interrupted")]
+    ("number", "word"), [(signal.SIGTERM, "Terminated"), (signal.SIGINT, "Interrupt")]
 )
 def test_the_first_signal_is_an_exception(number, word):
     process = python(ENDS.format(cleaning="pass"))
@@ -139,24 +154,24 @@ def test_signals_that_are_ignored_stay_so():
 def test_a_handler_is_kept_where_a_library_installs_its_own():
     code = """
 import signal, sys, time
-from mnas_search.common.processes.signals import Terminated, ending_in_order, keeping_sigterm
+from mnas_search.common.processes.signals import ending_in_order, keeping_sigterm
 def start():  # as Ray does
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
 try:
-    with ending_in_order():
+    with ending_in_order() as ending:
         with keeping_sigterm():
             start()
             {first}
         {second}
-except Terminated:
-    sys.exit("terminated")
+except KeyboardInterrupt:
+    sys.exit(signal.strsignal(ending.signal))
 """
     waits = "print('ready', flush=True); time.sleep(60)"
     for first, second in ((waits, "pass"), ("pass", waits)):
         process = python(code.format(first=first, second=second))
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate()
-        assert (process.returncode, err) == (1, "terminated\n")
+        assert (process.returncode, err) == (1, "Terminated\n")
 
 
 # -- temporary folders ----------------------------------------------------------------------------

@@ -188,6 +188,16 @@ def test_paired_difference_by_hand():
     assert paired_difference({0: 5.0}, {0: 1.0}) is None
 
 
+def test_nested_keys_are_drawn_with_their_group():
+    """Two groups: a sample may miss either of them, whatever their sizes."""
+    ones = {key: 3.0 if key < 30 else 1.0 for key in range(40)}
+    zeros = dict.fromkeys(range(40), 0.0)
+    found = paired_difference(ones, zeros, group=lambda key: key // 30)
+    assert (found.value, found.low, found.high) == (3.0, 1.0, 3.0)
+    apart = paired_difference(ones, zeros)  # keys that are taken to be independent
+    assert (apart.value, apart.low, apart.high) == (3.0, 3.0, 3.0)
+
+
 def test_pooled_std_by_hand():
     assert pooled_std(np.array([[1.0, 3.0], [2.0, 2.0]])) == pytest.approx(1.0)
     assert pooled_std(np.array([[1.0, 3.0], [2.0, math.nan]])) == pytest.approx(math.sqrt(2))

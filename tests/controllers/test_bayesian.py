@@ -10,7 +10,7 @@ from scipy.stats import kendalltau, norm
 from mnas_search.benchmarks.fidelity.macro import recorded
 from mnas_search.benchmarks.fidelity.macro.space import NasBenchMacro
 from mnas_search.controllers.bayesian import Bayesian
-from mnas_search.controllers.network_model import Model, Points
+from mnas_search.controllers.network_model import Model, Points, feasible_codes
 from mnas_search.controllers.responses import Accuracy, LogError
 from mnas_search.evaluators.accel_nasbench.evidence import SPACE, load
 from mnas_search.nas.objective import Objective
@@ -192,9 +192,40 @@ def test_few_trainings_are_not_explained_by_slopes_of_single_decisions():
     assert np.mean(gains) > 0.02
 
 
-@pytest.mark.parametrize(("prior", "first"), [(None, 12), (lambda codes: codes.sum(axis=1), 4)])
-def test_a_prior_needs_fewer_networks_before_the_first_model(prior, first):
-    """The first asks do not depend on what was told, and the next one does."""
+# -- the first networks ---------------------------------------------------------------------------
+
+
+def test_networks_from_no_model_alternate_until_there_are_twelve():
+    controller = Bayesian(TOY)
+    spread = [k for k in range(40) if controller._is_spread(k)]
+    assert spread == [0, 1, 2, 3, *range(4, 20, 2)]
+    guided = Bayesian(replace(TOY, prior=lambda codes: codes.sum(axis=1)))
+    assert [k for k in range(40) if guided._is_spread(k)] == [0, 1, 2, 3]
+    assert [k for k in range(40) if Bayesian(TOY, first=15)._is_spread(k)] == [*range(15)]
+
+
+@pytest.mark.parametrize("kind", ["soft", "hard"])
+def test_first_networks_are_spread_over_the_feasible_costs(kind):
+    given = replace(MACRO, objective=Objective(target=60e6, kind=kind))
+    costs = np.sort(given.target_cost(feasible_codes(given)))
+    for seed in range(4):
+        controller, shares = Bayesian(given, first=8), []
+        for k in range(8):
+            choices = controller.ask(np.random.default_rng((seed, k)))
+            row = encode(given.decisions, choices)
+            cost = given.target_cost(np.array([row]))[0]
+            shares.append(np.searchsorted(costs, cost) / len(costs))
+            controller.tell(told(given, row, 0.5))
+        assert min(shares) < 0.3
+        assert max(shares) > 0.7
+        assert 2 <= sum(share < 0.5 for share in shares) <= 6
+        assert max(shares) <= 1
+
+
+@pytest.mark.parametrize(("prior", "first"), [(None, 5), (lambda codes: codes.sum(axis=1), 4)])
+def test_four_networks_come_before_the_first_model(prior, first):
+    """The first asks do not depend on what was told, and the next one does; without a prior the
+    fifth comes from no model either."""
     given = replace(TOY, prior=prior)
 
     def asked(accuracies):

@@ -200,6 +200,27 @@ def test_on_a_machine_up_to_twice_as_slow_all_ends_within_a_tenth(
 
 
 @given(
+    epochs=st.integers(20, 120),
+    per_epoch=st.integers(30, 300),
+    begin=st.floats(0, 60),
+    slower=st.floats(2, 6),
+)
+def test_a_training_that_was_planned_much_too_long_ends_within_a_tenth(
+    epochs, per_epoch, begin, slower
+):
+    """A fit counts on twice the planned seconds at most."""
+    end, _ = simulate(
+        epochs=epochs,
+        per_epoch=per_epoch,
+        rest=0.08,
+        begin=begin,
+        slow_at=0,
+        slower=slower,
+    )
+    assert end <= 1.1 * TIME + (slower - 1) * 2.0  # the test and the exports are not left out
+
+
+@given(
     epochs=st.integers(1, 120),
     per_epoch=st.integers(5, 100),
     pace=st.floats(0.3, 1.02),

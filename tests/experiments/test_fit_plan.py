@@ -25,6 +25,7 @@ from mnas_search.experiments.fit.plan import (
     SEARCH_SHARE,
     SEARCHED,
     SLACK,
+    SLOWEST,
     TRAINED,
     TRAINING_SHARE,
     Plan,
@@ -107,6 +108,8 @@ def test_epochs_left_grow_with_the_time_and_shrink_with_slower_steps(times, size
     here = plan.remaining_epochs(32, left=left, slowdown=slowdown)
     assert 1 <= here <= plan.remaining_epochs(32, left=2 * left, slowdown=slowdown)
     assert plan.remaining_epochs(32, left=left, slowdown=2 * slowdown) <= here
+    least = plan.remaining_epochs(32, left=left, slowdown=SLOWEST)
+    assert least == min(here, plan.remaining_epochs(32, left=left, slowdown=10 * SLOWEST))
     if here > 1 and slowdown <= 1:
         assert plan.training_seconds(32, here) <= left
 

@@ -65,6 +65,22 @@ def tiny():
     return Dataset(name="tiny", num_classes=10, train=split, validation=split, test=split)
 
 
+def test_what_ends_a_run_is_said_and_not_what_the_tables_then_lack(tmp_path):
+    class Broken(Drawing):
+        def tell(self, trial):
+            if trial.number == 2:
+                raise ValueError("the first reason")
+
+        def estimate(self, codes):
+            raise RuntimeError("a consequence")
+
+    def seeded(architecture, seed):
+        return score(architecture)
+
+    with pytest.raises(mnas_search.WorkFailed, match=r"tell of trial 2 .*the first reason"):
+        search(tmp_path / "run", controller=Broken, evaluator=seeded)
+
+
 def test_objects_are_recorded_by_name_and_digest(tmp_path):
     result = search(tmp_path / "run", evaluator=Scaled(0.5))
     config = recorded(tmp_path / "run")

@@ -9,7 +9,7 @@ import pytest
 from runs import PATIENCE, arguments, events
 from toy_search import Scripted, codes_of, make
 
-from mnas_search.experiments.jobs import JournalledQueue, trial_event
+from mnas_search.experiments.jobs import JournalledQueue, trial_members
 from mnas_search.experiments.runners.in_process import run_in_process
 from mnas_search.experiments.runners.limits import MARK, TrialLimits, longest_of
 from mnas_search.experiments.search.time_limit import TimeLimit
@@ -85,7 +85,7 @@ def test_further_trainings_that_time_out_are_not_repeated_in_the_next_session():
             "repeat",
             jobs=lambda: [EvaluationJob(number=n, network=network(n), seed=n) for n in range(3)],
             journal=journal,
-            describe=trial_event("repeat", "seed noise"),
+            members=trial_members("seed noise"),
         )
 
     journal, evaluator = MemoryJournal(), Hanging(network(1).fingerprint)
@@ -114,7 +114,7 @@ def test_further_trainings_that_are_cut_off_remain():
         "repeat",
         jobs=lambda: jobs,
         journal=MemoryJournal(),
-        describe=trial_event("repeat", "seed noise"),
+        members=trial_members("seed noise"),
         has_time=lambda: False,
     )
     queue._has_time = lambda: True

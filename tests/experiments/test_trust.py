@@ -174,6 +174,47 @@ def test_a_training_on_a_users_data_is_resumed_by_the_same_user(
     assert not marker.exists()
 
 
+def test_a_study_of_another_user_runs_only_code_that_the_command_names(
+    run_cli, tmp_path, mine, monkeypatch
+):
+    file, marker = mine
+    names = ("--space", f"{file}:Space", "--evaluator", f"{file}:Measure")
+    more = ("--reference", f"{file}:score", "--workers", 0, "--output", tmp_path / "study")
+    study = ("fidelity", "--proxy", "default", "--architectures", 4, *more)
+    code, _, err = run_cli(*study, *names)
+    assert code == 0, err
+    resumed = ("fidelity", "--output", tmp_path / "study", "--workers", 0)
+    assert run_cli(*resumed)[0] == 0  # the same user's
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    forget(marker)
+    for given in ((), names, ("--reference", f"{file}:score")):
+        code, _, err = run_cli(*resumed, *given)
+        assert code == 2 and "code that you have not run before" in err
+        assert "give it to the command (--data, --space" in err and not marker.exists()
+    code, _, err = run_cli(*resumed, *names, "--reference", f"{file}:score")
+    assert code == 0, err
+    for changed in (False, True):
+        forget(marker)
+        file.write_text(file.read_text() + "# changed\n" * changed)
+        code, _, err = run_cli(*resumed)
+        assert marker.exists() is not changed and ("has changed since" in err) is changed
+
+
+def test_data_of_another_user_s_training_are_not_run_to_quantise(
+    run_cli, tmp_path, mine, monkeypatch
+):
+    file, marker = mine
+    folder, network = tmp_path / "training", "ds_r1_k3_s1_c8"
+    training = ("train", network, "--epochs", 1, "--resolution", 16, "--data", f"{file}:data")
+    assert run_cli(*training, "--output", folder)[0] == 0
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    forget(marker)
+    export = ("export", folder, "--to", "onnx", "--quantize", "int8", "-o", tmp_path / "out")
+    code, _, err = run_cli(*export)
+    assert code == 2 and "give it to the command as --data" in err
+    assert not marker.exists() and not (tmp_path / "out").exists()
+
+
 def test_runs_of_installed_plug_ins_need_no_trust(run_cli, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     folder = tmp_path / "run"

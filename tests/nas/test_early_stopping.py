@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -345,6 +346,24 @@ def test_what_goes_wrong_at_a_rung_is_a_failure():
     outcome, _ = measure(Wrong(), work, lambda *rung: bool(asked.append(rung[1].rung) or True))
     assert outcome == Failure(reason="accuracy must be a fraction from 0 to 1, got nan")
     assert asked == [1]
+
+
+@pytest.mark.parametrize(
+    ("figures", "says"),
+    [
+        ({"rung": -1}, "rung must be at least 0, got -1"),
+        ({"std": math.nan}, "std must be a number of at least 0, got nan"),
+        ({"info": {"test": 93.1}}, "test must be a fraction from 0 to 1, got 93.1"),
+        ({"info": {"test": np.float32("nan")}}, "test must be a fraction from 0 to 1, got nan"),
+    ],
+)
+def test_figures_that_a_journal_would_refuse_are_failures(figures, says):
+    class Wrong(Toy):
+        def evaluate(self, network, *, seed):
+            yield Evaluation(accuracy=0.5, **figures)
+
+    outcome, _ = measure(Wrong(), EvaluationJob(number=0, network=NETWORK, seed=0))
+    assert outcome == Failure(reason=says)
 
 
 # -- evaluators -------------------------------------------------------------------------------

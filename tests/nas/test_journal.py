@@ -182,8 +182,13 @@ def test_links_are_not_written_through(path, tmp_path):
     assert victim.read_text() == "mine"
 
 
-def test_only_known_events_are_written(path):
+def test_what_would_be_refused_is_not_written(path):
     with Journal(path, {"training": TRAINING}) as journal:
-        with pytest.raises(ValueError, match="unknown event 'other'"):
-            journal.append({"event": "other"})
+        for event, says in (
+            ({"event": "other"}, "event must be one of training, got 'other'"),
+            ({"event": "training", "seed": -1}, "fingerprint must be text"),
+        ):
+            with pytest.raises(ValueError, match=says):
+                journal.append(event)
+    assert not path.read_bytes()
     check_event({"event": "other", "time": 1}, None)

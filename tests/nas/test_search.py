@@ -7,7 +7,7 @@ import pytest
 from toy_search import OBJECTIVE, Scripted, codes_of, finish, make
 
 from mnas_search.architecture.cost.count import cost
-from mnas_search.common.errors import RunFolderError
+from mnas_search.common.errors import InvalidChoices, RunFolderError, UsageError
 from mnas_search.controllers.random_search import RandomSearch
 from mnas_search.experiments.search.stages.replicates import Replicates
 from mnas_search.nas.core import MOST_DUPLICATES, Search, training_seed
@@ -228,6 +228,24 @@ def test_a_controller_that_errs_is_told_where(path):
         pytest.raises(ValueError, match=r"s0\.width must be .*, got 17"),
     ):
         make(journal, Wrong(codes_of(0))).next()
+
+
+@pytest.mark.parametrize("means", [[float("nan")], [0.5, 0.5], [float("inf")]])
+def test_estimates_are_finite_and_one_for_each_network(path, means):
+    class Wrong(Scripted):
+        def estimate(self, codes):
+            return np.array(means)
+
+    with Journal(path) as journal:
+        search = make(journal, Wrong(codes_of(5)), trials=1)
+        finish(search, search.next())
+        with pytest.raises(UsageError, match="estimate must give 1 finite numbers, got array"):
+            search.estimates()
+
+
+def test_options_that_no_journal_can_hold_are_refused():
+    with pytest.raises(InvalidChoices, match="must be booleans, finite numbers or strings"):
+        Decision(name="x", options=(1.0, float("inf")))
 
 
 def test_decisions_tell_booleans_from_numbers():

@@ -64,7 +64,7 @@ def test_the_mean_of_a_map_and_the_bias_are_the_logit(name):
     network = randomised(build(architecture))
     pixels = image(96)
     for target in (None, 0, 6):
-        found = explain.class_activation_map(network, pixels, target)
+        found = explain.activation_map(network, pixels, target)
         assert found.size == (3, 3)
         assert target in (None, found.target)
         assert_exact(network, found)
@@ -91,12 +91,12 @@ def test_a_map_by_hand():
         network[3].weight.copy_(torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, -1.5]]))
         network[3].bias.zero_()
     pixels = torch.arange(12.0).reshape(1, 3, 2, 2)
-    found = explain.class_activation_map(network, pixels)
+    found = explain.activation_map(network, pixels)
     # The channels' means are 1.5, 5.5 and 9.5.
     assert torch.equal(found.logits, torch.tensor([1.5, -3.25]))
     assert (found.method, found.target, found.predicted) == ("cam", 0, 0)
     assert torch.equal(found.values, torch.tensor([[0.0, 1.0], [2.0, 3.0]]))
-    other = explain.class_activation_map(network, pixels, 1)
+    other = explain.activation_map(network, pixels, 1)
     assert torch.equal(other.values, torch.tensor([[-4.0, -3.5], [-3.0, -2.5]]))
     assert other.probability == pytest.approx(1 / (1 + np.exp(4.75)))
 
@@ -120,7 +120,7 @@ def test_grad_cam_of_a_pooled_linear_head_is_the_exact_map_s_positive_part():
     architecture = Architecture.from_block_string(NETWORK, num_classes=5)
     network = randomised(build(architecture))
     for target in range(5):
-        exact = explain.class_activation_map(network, image(32), target)
+        exact = explain.activation_map(network, image(32), target)
         other = explain.gradient_activation_map(network, image(32), target)
         assert exact.size == other.size == (8, 8)
         torch.testing.assert_close(other.values, exact.values.relu() / 64)
@@ -159,8 +159,6 @@ def test_what_has_no_map_says_so():
     pixels = torch.rand(1, 3, 2, 2)
     with pytest.raises(UsageError, match=r"output of Sequential must be a map \[1, C, h, w\]"):
         explain.activation_map(flat, pixels)
-    with pytest.raises(UsageError, match=r"requires a network that ends in .*, got Sequential"):
-        explain.class_activation_map(flat, pixels)
     pooled = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     deep = nn.Sequential(pooled, nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     assert explain.activation_map(deep, pixels).method == "grad-cam"
@@ -267,7 +265,7 @@ def test_the_command_draws_and_says_what_the_network_says(trained, picture, tmp_
     assert record["class"] == record["predicted"] == int(logits.argmax())
     assert record["logit"] == pytest.approx(float(logits.max()), abs=1e-4)
     assert record["probability"] == pytest.approx(float(logits.softmax(0).max()), abs=1e-4)
-    found = explain.class_activation_map(network, x)
+    found = explain.activation_map(network, x)
     torch.testing.assert_close(
         found.values.mean() + network.classifier.bias[found.target], logits.max()
     )

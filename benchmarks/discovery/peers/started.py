@@ -5,12 +5,12 @@ from typing import final
 from mnas_search.benchmarks.discovery.problems import Row, Told
 from mnas_search.benchmarks.discovery.searchers import Searcher
 
-START = 12
+START = 4
 
 
 @final
 class Started(Searcher):
-    """The first 12 networks are `start`'s; the searcher is told of them and proposes the rest."""
+    """The first 4 networks are `start`'s; the searcher is told of them and proposes the rest."""
 
     def __init__(self, searcher: Searcher, start: Searcher) -> None:
         self._searcher, self._start = searcher, start

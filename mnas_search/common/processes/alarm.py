@@ -51,8 +51,11 @@ def interrupted_after(seconds: float, stuck: TextIO | None = None) -> Iterator[N
         if place is not None:  # where Python is stuck, the timer's thread is too
             faulthandler.dump_traceback_later(seconds + GRACE + _HELD, exit=True, file=place)
         signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
-        yield
-    finally:
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:  # where the alarm interrupts the `finally` above, too: the next one is `_AGAIN` away
         signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.cancel_dump_traceback_later()
         watch.cancel()

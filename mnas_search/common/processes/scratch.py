@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from mnas_search.common.files import flock
+
 _PREFIX, _SUFFIX = "mnas-search-", ".d"
 _MAX_PLACE = 18  # bytes: sockets of Ray lie below, and the path of a socket has at most 107
 _SHORT = ("/tmp", "/var/tmp", "/dev/shm")
@@ -64,21 +66,16 @@ def _place() -> Path:
 
 
 def _lock(folder: Path, *, wait: bool) -> int | None:
-    """Return the open descriptor of a locked folder; None where the system has no such locks.
+    """Return the open descriptor of a locked folder; None where another process has locked it, or
+    there are no such locks.
 
     Raises:
-        OSError: another process holds the lock, and `wait` is false; or it is no folder.
+        OSError: it is no folder.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if not hasattr(os, "O_DIRECTORY"):  # Windows
         return None
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        os.close(opened)
-        if not wait:
-            raise
-        return None  # a file system without locks
-    return opened
+    if flock(opened, wait=wait):
+        return opened
+    os.close(opened)
+    return None

@@ -23,7 +23,7 @@ from mnas_search.nas.surrogate.gaussian_process import (
     isotropic,
 )
 
-_FEATURES = Features(SPACE.decisions)
+FEATURES = Features(SPACE.decisions)
 _FITTED_ON = 1_200  # networks that a kernel is fitted on; 800 predict as well to three digits
 
 
@@ -57,7 +57,7 @@ class GaussianProcess:
         `noise` is the standard deviation between two measurements of one network, None where it
         is to be learnt.
         """
-        points = _FEATURES(codes)
+        points = FEATURES(codes)
         if kernel is None:
             kernel = fit_kernel(codes, values, noise=noise)
         posterior = Posterior.of(kernel, points, values)
@@ -66,22 +66,28 @@ class GaussianProcess:
     def predict(self, codes: Codes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean [N] and standard deviation [N] of one more measurement: the network's own
         uncertainty and the noise."""
-        mean, std = self._posterior(_FEATURES(codes))
+        mean, std = self._posterior(FEATURES(codes))
         return mean, np.sqrt(std**2 + self.kernel.noise)
 
     def expect(self, codes: Codes) -> NDArray[np.float64]:
         """Return the mean alone, which is cheaper."""
-        return self._mean(_FEATURES(codes))
+        return self._mean(FEATURES(codes))
 
 
-def fit_kernel(codes: Codes, values: NDArray[np.float64], *, noise: float | None) -> Kernel:
+def fit_kernel(
+    codes: Codes,
+    values: NDArray[np.float64],
+    *,
+    noise: float | None,
+    features: Features = FEATURES,
+) -> Kernel:
     """Return the most probable kernel for these values, from a fixed random part of them."""
     rows = np.random.default_rng(0).permutation(len(codes))[:_FITTED_ON]
     part = values[rows] - values.mean()
     spread = float(part.std())
-    start = isotropic(_FEATURES.count, noise=(noise or 0.1 * spread) ** 2 / spread**2)
+    start = isotropic(features.count, noise=(noise or 0.1 * spread) ** 2 / spread**2)
     prior = HyperPrior(kernel=start, learn_noise=noise is None)
-    kernel = prior.fit(_FEATURES(codes[rows]), part / spread)
+    kernel = prior.fit(features(codes[rows]), part / spread)
     return kernel.scaled(spread)
 
 
@@ -91,20 +97,28 @@ class BoostedTrees:
     """A linear model, and gradient-boosted trees on what it leaves."""
 
     std: float  # standard deviation of out-of-fold errors, one for all networks
+    features: Features  # of the decisions
     _linear: Any
     _trees: Any
 
     @classmethod
-    def fit(cls, codes: Codes, values: NDArray[np.float64], *, std: float | None = None) -> Self:
-        """Fit to values [N] of codes [N, 28]; `std` spares the three further fits for it."""
+    def fit(
+        cls,
+        codes: Codes,
+        values: NDArray[np.float64],
+        *,
+        std: float | None = None,
+        features: Features = FEATURES,
+    ) -> Self:
+        """Fit to values [N] of codes [N, D]; `std` spares the three further fits for it."""
         if std is None:
             fold = np.random.default_rng(0).permutation(len(codes)) % 3
             errors = np.empty(len(codes))
             for k in range(3):
-                model = cls.fit(codes[fold != k], values[fold != k], std=0.0)
+                model = cls.fit(codes[fold != k], values[fold != k], std=0.0, features=features)
                 errors[fold == k] = values[fold == k] - model.predict(codes[fold == k])[0]
             std = float(np.sqrt((errors**2).mean()))
-        points = _FEATURES(codes)
+        points = features(codes)
         linear = Ridge(alpha=1.0).fit(points, values)
         trees = HistGradientBoostingRegressor(
             max_iter=1_500,
@@ -114,10 +128,10 @@ class BoostedTrees:
             early_stopping=False,
             random_state=0,
         ).fit(points, values - linear.predict(points))
-        return cls(std=std, _linear=linear, _trees=trees)
+        return cls(std=std, features=features, _linear=linear, _trees=trees)
 
     def predict(self, codes: Codes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean [N] and standard deviation [N] of one more measurement."""
-        points = _FEATURES(codes)
+        points = self.features(codes)
         mean = self._linear.predict(points) + self._trees.predict(points)
         return mean, np.full(len(mean), self.std)

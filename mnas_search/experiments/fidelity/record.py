@@ -213,7 +213,7 @@ def _series(proxy: Proxy, number: int, *, key: bool) -> Series:
     name, tau, seconds = proxy.recipe.name, proxy.one.tau, _seconds(proxy)
     if tau is None:
         return Series(points=[], name=f"{number}  {name}: undefined" if key else "")
-    title = f"{name}: {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}], {seconds:.3g} s"
+    title = f"{name}: {tau.text('.2f')}, {seconds:.3g} s"
     interval = (tau.low, tau.high)
     point = Point(x=seconds, y=tau.value, title=title, label=str(number), interval=interval)
     return Series(points=[point], name=f"{number}  {name}" if key else "")

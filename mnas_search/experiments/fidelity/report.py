@@ -3,12 +3,13 @@
 import shlex
 from collections.abc import Iterator
 
-from mnas_search.common.statistics import Interval
 from mnas_search.evaluators.defaults import DEFAULT_DATA, TRAINING
 from mnas_search.experiments.fidelity.config import DEFAULTS, MIN_ARCHITECTURES, FidelityConfig
 from mnas_search.experiments.fidelity.plan import DEFAULT, Records, split_recipe
 from mnas_search.experiments.fidelity.scores import Comparison, Proxy
 from mnas_search.experiments.fidelity.study import Study
+
+_FORM = ".2f"  # of taus
 
 
 def verdict(study: Study, c: Comparison) -> Iterator[str]:
@@ -20,7 +21,7 @@ def verdict(study: Study, c: Comparison) -> Iterator[str]:
         yield "tau is undefined for every proxy: all accuracies are equal"
         return
     seconds = "-" if chosen.effort.seconds is None else f"{chosen.effort.seconds:.3g}"
-    named = f"{chosen.recipe.name} (tau {_text(chosen.one.tau)}, {seconds} s a candidate)"
+    named = f"{chosen.recipe.name} (tau {chosen.one.tau.text(_FORM)}, {seconds} s a candidate)"
     if c.cheapest is None:
         yield f"no proxy reaches {target}; the best one is {named}"
     else:
@@ -29,9 +30,9 @@ def verdict(study: Study, c: Comparison) -> Iterator[str]:
         yield f"the lower end of its 95 % interval {'reaches it too' if sure else 'does not'}"
     if c.ceiling is not None and c.ceiling.value < c.target:
         yield (
-            f"the reference reaches only tau {_text(c.ceiling)} with itself under another seed: "
-            f"no proxy can be expected to reach {target}; train the reference longer or raise "
-            "--seeds"
+            f"the reference reaches only tau {c.ceiling.text(_FORM)} with itself under another "
+            f"seed: no proxy can be expected to reach {target}; train the reference longer or "
+            "raise --seeds"
         )
     if chosen.difference is not None and c.best_baseline is not None:
         free = c.baselines[c.best_baseline].tau
@@ -39,8 +40,8 @@ def verdict(study: Study, c: Comparison) -> Iterator[str]:
         low, high = chosen.difference.low, chosen.difference.high
         shown = "better" if low > 0 else "worse" if high < 0 else "not significantly different"
         yield (
-            f"ranking by {c.best_baseline} needs no training and has tau {_text(free)}; the proxy "
-            f"is {shown}: difference {_text(chosen.difference)}"
+            f"ranking by {c.best_baseline} needs no training and has tau {free.text(_FORM)}; the "
+            f"proxy is {shown}: difference {chosen.difference.text(_FORM)}"
         )
     if c.cheapest is not None:
         yield command(study, chosen)
@@ -100,7 +101,3 @@ def notes(study: Study) -> Iterator[str]:
             f"{trainings.remaining} of {trainings.total} trainings remain; resume with: "
             f"mnas-search fidelity --output {shlex.quote(str(study.folder))}"
         )
-
-
-def _text(interval: Interval) -> str:
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"

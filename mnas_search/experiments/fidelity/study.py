@@ -1,7 +1,7 @@
 """A fidelity study: its folder, its trainings, the comparison."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
@@ -11,6 +11,7 @@ from mnas_search.common.checks import check_integer, check_number
 from mnas_search.common.errors import WorkFailed
 from mnas_search.data.loading import stem
 from mnas_search.evaluators.defaults import DEFAULT_DATA
+from mnas_search.experiments import trust
 from mnas_search.experiments.experiment import Experiment
 from mnas_search.experiments.fidelity.config import FIDELITY, MIN_ARCHITECTURES, FidelityConfig
 from mnas_search.experiments.fidelity.plan import ComparedRecipe, Plan, make_plan
@@ -61,8 +62,16 @@ def study(
         check_integer("workers", workers, 0)
     listener = listener or Listener()
     experiment = Experiment(FIDELITY, output)
-    begun = experiment.recorded if experiment.resumed else None
-    plan = make_plan(wanted.over(experiment.recorded), begun)
+    config, begun = wanted.over(experiment.recorded), None
+    if experiment.resumed:
+        begun = experiment.recorded
+        trust.check_code(
+            f"the {FIDELITY.noun} {str(output)!r}",
+            begun | asdict(config),
+            named=(wanted.data, wanted.space, wanted.evaluator, *wanted.references),
+            then="give it to the command (--data, --space, --evaluator or --reference)",
+        )
+    plan = make_plan(config, begun)
     evaluators = EvaluatorPool(tuple(recipe.evaluator for recipe in plan.recipes))
     check_travels(plan.config.evaluator, evaluators, evaluators.resources, workers)
     folder = experiment.make(plan.recorded, stem(plan.config.data or DEFAULT_DATA))

@@ -50,7 +50,7 @@ class Trainings:
             "training",
             jobs=lambda: jobs,
             journal=journal,
-            describe=_event,
+            members=_members,
             has_time=lambda: time.monotonic() <= deadline,
             on_result=lambda job, result: on_result(plan.recipes[job.evaluator_index], result),
         )
@@ -87,14 +87,9 @@ class Trainings:
         return np.array(rows, np.float64)  # None becomes NaN
 
 
-def _event(job: EvaluationJob, result: JobResult) -> Mapping[str, Any]:
+def _members(job: EvaluationJob, result: JobResult) -> Mapping[str, Any]:
     return {
-        "event": "training",
         "recipe": job.recipe,
-        "fingerprint": job.network.fingerprint,
-        "seed": job.seed,
         "status": "ok" if result.error is None else "failed",
-        "accuracy": result.accuracy,
         "seconds": round(result.seconds, 4),
-        "error": result.error,
     }

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, final
+from typing import final
 
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture
@@ -86,7 +86,7 @@ def choose_baseline(
         EVENT,
         jobs=lambda: jobs,
         journal=journal,
-        describe=_describe,
+        members=lambda job, result: {"recipe": job.recipe, "network": job.network.label},
         has_time=lambda: time.monotonic() <= deadline,
         on_result=on_result,
     )
@@ -142,16 +142,3 @@ def _train(queue: JournalledQueue, prospects: Sequence[Prospect], listener: List
         gpus_per_trial=config.gpus_per_trial,
         address=config.ray_address,
     )
-
-
-def _describe(job: EvaluationJob, result: JobResult) -> Mapping[str, Any]:
-    return {
-        "event": EVENT,
-        "recipe": job.recipe,
-        "network": job.network.label,
-        "fingerprint": job.network.fingerprint,
-        "seed": job.seed,
-        "accuracy": result.accuracy,
-        "seconds": round(result.seconds, 3),
-        "error": result.error,
-    }

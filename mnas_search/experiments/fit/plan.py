@@ -37,6 +37,7 @@ MAX_LENGTH = 3  # times the recipe's epochs: a longer training gains little
 STARTUP = 10.0  # seconds until Ray's workers have imported torch
 EXPORT = 15.0  # seconds to write and check the exports
 LATEST = 1.5  # times the planned seconds, after which no more baselines are trained
+SLOWEST = 2.0  # times the planned seconds, which the last training may be planned with
 SLACK = 0.04  # of the time, kept for what was not foreseen
 
 
@@ -151,11 +152,13 @@ class Plan:
 
         Args:
             resolution: that was chosen.
-            slowdown: how much longer the trainings so far took than planned; at least 1 is taken.
+            slowdown: how much longer the trainings so far took than planned; from 1 to `SLOWEST`
+                are taken. A machine that was busier may be free again, and a training that turns
+                out to be too long for its time is shortened, while a short one stays short.
         """
         times, durations = self.times[resolution], self._durations(resolution)
         spare = left - SLACK * self.sizes.time - durations.fixed
-        return durations.epochs(spare / max(1.0, slowdown), times)
+        return durations.epochs(spare / min(max(1.0, slowdown), SLOWEST), times)
 
     def search_budget(self, elapsed: float) -> float:
         """Compute the seconds of the search with its comparison, at least one: as planned, or

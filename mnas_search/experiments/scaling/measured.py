@@ -16,7 +16,7 @@ from mnas_search.data import loading
 from mnas_search.evaluators.defaults import DEFAULT_DATA, TRAINING
 from mnas_search.evaluators.function import as_evaluator
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, content_hashes
-from mnas_search.experiments.jobs import NO_TRIAL, JobResult, JournalledQueue, trial_event
+from mnas_search.experiments.jobs import NO_TRIAL, JobResult, JournalledQueue, trial_members
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners import check_travels, drive_study
 from mnas_search.nas.core import training_seed
@@ -190,7 +190,7 @@ def measure(
             "training",
             jobs=lambda: jobs,
             journal=journal,
-            describe=trial_event("training", "scaling"),
+            members=trial_members("scaling"),
             on_result=on_result,
         )
         done = len(jobs) - queue.remaining

@@ -18,7 +18,12 @@ from threadpoolctl import threadpool_limits
 from mnas_search.architecture.cost.latency.table import read_table
 from mnas_search.architecture.cost.metrics import METRICS
 from mnas_search.common import folders, plugins
-from mnas_search.common.errors import RunFolderError, WorkFailed, describe_exception
+from mnas_search.common.errors import (
+    MnasSearchError,
+    RunFolderError,
+    WorkFailed,
+    describe_exception,
+)
 from mnas_search.common.files import json_text, make_folder, write_atomically
 from mnas_search.common.units import format_latency, format_size
 from mnas_search.experiments.experiment import Experiment, ExperimentKind, check_same, existing
@@ -225,11 +230,12 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
                 leading = tuple(Result(setup, folder, stages).leading.values())
                 stages.remeasured.measure(leading, table)
             _note_what_is_left_out(stages, folder, listener)
-        finally:
-            for note in limits.notes():
-                listener.on_note(note)
-            run_folder.write_tables(Result(setup, folder, stages))
+        except BaseException:
+            with contextlib.suppress(MnasSearchError):  # the reason is what ended the run
+                _end(limits, listener, Result(setup, folder, stages))
+            raise
         result = Result(setup, folder, stages, timing)
+        _end(limits, listener, result)
         if stages.check is not None:
             stages.check.keep_opinions()
         if names_code(setup.recorded):
@@ -238,6 +244,12 @@ def _run(setup: Setup, experiment: Experiment, listener: Listener, begun: float)
                 answered.append(event, sync=True)
         _finish(result)
         return result
+
+
+def _end(limits: TrialLimits, listener: Listener, result: Result) -> None:
+    for note in limits.notes():
+        listener.on_note(note)
+    run_folder.write_tables(result)
 
 
 def _begin(setup: Setup, folder: Path, journal: Journal, listener: Listener, begun: float) -> None:

@@ -5,6 +5,7 @@ the same as positions: `codes[j]` is the index of the option in `decisions[j].op
 is always passed in and consumed; nothing here draws from hidden state.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,9 +34,10 @@ class Decision:
         # numpy's scalars are no JSON, and a tuple would come back from the journal as a list.
         plain = tuple(o.item() if isinstance(o, np.generic) else o for o in self.options)
         for option in plain:
-            if not isinstance(option, bool | int | float | str):
+            finite = not isinstance(option, float) or math.isfinite(option)
+            if not (isinstance(option, bool | int | float | str) and finite):
                 raise InvalidChoices(
-                    f"options of {self.name!r} must be booleans, numbers or strings, "
+                    f"options of {self.name!r} must be booleans, finite numbers or strings, "
                     f"got {option!r}"
                 )
         object.__setattr__(self, "options", plain)

@@ -88,7 +88,7 @@ class PriorPhase:
             checkpoints, steps=found.steps, journal=journal, on_status=on_status
         )
         self._readings = JournalledQueue(
-            READ, jobs=self._jobs, journal=journal, describe=self._describe, on_result=self._show
+            READ, jobs=self._jobs, journal=journal, members=self._members_of, on_result=self._show
         )
 
     @property
@@ -143,17 +143,9 @@ class PriorPhase:
             for network in self._networks
         ]
 
-    def _describe(self, job: EvaluationJob, result: JobResult) -> Mapping[str, Any]:
-        return {
-            "event": READ,
-            "network": self._numbers[job.network.fingerprint],
-            "fingerprint": job.network.fingerprint,
-            "seed": job.seed,
-            "accuracy": result.accuracy,
-            "seconds": round(result.seconds, 3),
-            "error": result.error,
-            "phase": "prior",
-        }
+    def _members_of(self, job: EvaluationJob, result: JobResult) -> Mapping[str, Any]:
+        del result
+        return {"network": self._numbers[job.network.fingerprint], "phase": "prior"}
 
     def _show(self, job: EvaluationJob, result: JobResult) -> None:
         del job, result

@@ -47,9 +47,7 @@ def _table(found: Agreement) -> Table:
 
 
 def _text(tau: Interval | None, sign: str = "") -> str:
-    if tau is None:
-        return "-"
-    return f"{tau.value:{sign}.2f} [{tau.low:{sign}.2f}, {tau.high:{sign}.2f}]"
+    return "-" if tau is None else tau.text(f"{sign}.2f")
 
 
 def _verdict(found: Agreement) -> Iterator[str]:

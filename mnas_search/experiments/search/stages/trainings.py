@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from mnas_search.architecture.traced_network import Network
-from mnas_search.experiments.jobs import JobResult, JournalledQueue, trial_event
+from mnas_search.experiments.jobs import JobResult, JournalledQueue, trial_members
 from mnas_search.nas.core import training_seed
 from mnas_search.nas.evaluator import Evaluator
 from mnas_search.nas.job import EvaluationJob, EvaluatorPool, JobQueue
@@ -49,7 +49,7 @@ class SeededTrainings:
             event,
             jobs=self._jobs,
             journal=journal,
-            describe=trial_event(event, phase),
+            members=trial_members(phase),
             has_time=has_time,
         )
 
