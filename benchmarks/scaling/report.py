@@ -6,7 +6,7 @@ from typing import Any
 from mnas_search.architecture.cost.count import cost
 from mnas_search.architecture.value import Architecture
 from mnas_search.benchmarks.paper.printed import TABLE_3, TABLE_7, Scaled
-from mnas_search.benchmarks.results import Record, interval_text, markdown_table
+from mnas_search.benchmarks.results import Record, markdown_table
 from mnas_search.benchmarks.scaling.networks import reached
 from mnas_search.common.statistics import Interval
 from mnas_search.common.units import format_size
@@ -109,8 +109,8 @@ def text(record: Record) -> dict[str, str]:
         "params": format_size(record["params"]),
         "off by": off + " (not reached)" * (not record["within_2_percent"]),
         "validation": "" if record["validation"] is None else f"{record['validation']:.4f}",
-        "test accuracy": "" if test is None else interval_text(test, "{:.4f}"),
-        "compound minus it, points": "" if gain is None else interval_text(gain, "{:+.2f}"),
+        "test accuracy": "" if test is None else test.text(".4f"),
+        "compound minus it, points": "" if gain is None else gain.text("+.2f"),
     }
 
 
@@ -123,7 +123,7 @@ def verdicts(records: Sequence[Record]) -> Iterator[str]:
             yield (
                 f"{record['base']} at {record['times']:.3g} times its FLOPs: compound minus "
                 f"{record['dimension']}, the best single dimension on the validation split: "
-                f"{interval_text(gain, '{:+.2f}')} points ({told})"
+                f"{gain.text('+.2f')} points ({told})"
             )
 
 
