@@ -19,6 +19,7 @@ from mnas_search.cli.bench_options import (
     quick_option,
     split_names,
 )
+from mnas_search.cli.bench_scaling import scaling
 from mnas_search.cli.options import (
     DURATION,
     FOLDER,
@@ -367,5 +368,6 @@ def reliability(part: str, count: int, seed: int, form: str) -> None:
 
 
 bench.add_command(fidelity)
+bench.add_command(scaling)
 
 COMMANDS = (bench,)

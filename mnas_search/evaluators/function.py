@@ -47,13 +47,14 @@ def as_evaluator(
     proxy: str | None = None,
     init: object = None,
     deployment: int | None = None,
+    enlargement: float = 1.0,
 ) -> Evaluator:
     """Return an evaluator made from what a plug-in name stands for.
 
     An `Evaluator` is taken as it is, with data of its own; a subclass is constructed with
     `data=`, and with `proxy=` where that is given, as with `init=`, a `Pretrained` network to
-    start from, and with the resolution of `deployment=` where it takes one; any other callable is
-    a function of the architecture.
+    start from, and with the resolution of `deployment=` and the `enlargement=` of networks scaled
+    from it where it takes them; any other callable is a function of the architecture.
     """
     options = {"data": data, "proxy": proxy, "init": init}
     if isinstance(target, Evaluator):
@@ -71,6 +72,8 @@ def as_evaluator(
         given |= {n: v for n, v in (("proxy", proxy), ("init", init)) if v is not None}
         if deployment is not None and "deployment" in accepted:
             given["deployment"] = deployment
+        if enlargement > 1 and "enlargement" in accepted:
+            given["enlargement"] = enlargement
         evaluator: Evaluator = plugins.make(target, target.__name__, **given)
         return check_evaluator(evaluator)
     if not callable(target):

@@ -1,6 +1,7 @@
 """The evaluator `proxy_training`: trains a small proxy and measures it on held-out images."""
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, final
@@ -51,6 +52,8 @@ class ProxyTraining(Evaluator):
         deployment: resolution of the candidates. Up to 64 pixels it is the proxies' own, and they
             differ from the candidates by width and length alone; above, the proxies' is at most
             64 pixels. None for at most 32, as in runs of older versions.
+        enlargement: largest ratio of a network's resolution to the base's
+            (`at_base_resolution`). Images that have as many pixels are read large enough for it.
     """
 
     def __init__(
@@ -60,10 +63,12 @@ class ProxyTraining(Evaluator):
         proxy: str | None = None,
         init: Pretrained | None = None,
         deployment: int | None = None,
+        enlargement: float = 1.0,
     ) -> None:
         side = _largest_side(data, deployment)
         # Images of no fixed size are read at the side that the recipe wants, asked for or not.
-        dataset = load(data, side=_recipe(side, 1, init).override(proxy).resolution)
+        wanted = _recipe(side, 1, init).override(proxy).resolution
+        dataset = load(data, side=_side_to_read(data, wanted, enlargement))
         self.num_classes = dataset.num_classes
         self.validation_images = len(dataset.validation.labels)
         count, found = dataset.train.images.shape[:2]
@@ -256,6 +261,15 @@ def _largest_side(data: str | None, deployment: int | None) -> int:
     if deployment <= MAX_PROXY_SIDE:
         return deployment
     return min(MAX_PROXY_SIDE, own_resolution(data) or MAX_PROXY_SIDE)
+
+
+def _side_to_read(data: str | None, wanted: int, enlargement: float) -> int:
+    """Return the side at which images of no fixed size are read, no larger than they are: a
+    network of a larger resolution has to see more of them."""
+    if enlargement <= 1:
+        return wanted
+    larger = math.ceil(enlargement * wanted)
+    return max(wanted, min(larger, own_resolution(data) or larger))
 
 
 def _recipe(side: int, count: int, init: Pretrained | None) -> ProxyRecipe:

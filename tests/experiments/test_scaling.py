@@ -26,6 +26,7 @@ from mnas_search.architecture.scaling import CompoundRule, Rounding, compound, s
 from mnas_search.architecture.scaling.limits import STEPS, largest_member, limits
 from mnas_search.architecture.value import Architecture
 from mnas_search.common.errors import UsageError
+from mnas_search.common.folders import read_record, write_record
 from mnas_search.evaluators.proxy_training import ProxyTraining
 from mnas_search.experiments.resolve import resolve_architecture
 from mnas_search.experiments.scaling.comparison import DIMENSIONS, comparison
@@ -357,6 +358,20 @@ def test_the_comparison_is_counted_at_once_and_trained_on_request(run_cli, tmp_p
     ElementTree.parse(tmp_path / "c" / "comparison.svg")
     partly = [row | {"accuracy": None} if row["dimension"] == "depth" else row for row in rows]
     ElementTree.fromstring(comparison_figure(partly))
+
+
+def test_a_folder_of_an_earlier_version_is_resumed_with_its_images(run_cli, tmp_path):
+    asked = ["scale", "efficientnet_b0", "--compare", "--budgets", "0.8G", "--workers", "0"]
+    asked += ["--evaluator", BY_PARAMS, "--output", tmp_path]
+    code, out, err = run_cli(*asked)
+    assert code == 0, err
+    record, journal = read_record(tmp_path), (tmp_path / "measurements.jsonl").read_bytes()
+    assert record.config["enlargement"] == pytest.approx(2**0.5, abs=0.02)
+    older = {name: value for name, value in record.config.items() if name != "enlargement"}
+    write_record(tmp_path, replace(record, config=older))
+    assert run_cli(*asked)[:2] == (0, out)
+    assert (tmp_path / "measurements.jsonl").read_bytes() == journal
+    assert "enlargement" not in read_record(tmp_path).config
 
 
 def test_proxies_keep_the_ratios_of_resolutions_and_the_bases_strides():

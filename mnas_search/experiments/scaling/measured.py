@@ -1,7 +1,7 @@
 """Accuracies of scaled networks, measured with several seeds and journalled in a folder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -10,7 +10,7 @@ import numpy as np
 from mnas_search.architecture.value import Architecture
 from mnas_search.common import plugins
 from mnas_search.common.checks import check_integer
-from mnas_search.common.errors import WorkFailed
+from mnas_search.common.errors import UsageError, WorkFailed
 from mnas_search.common.statistics import pooled_std
 from mnas_search.data import loading
 from mnas_search.evaluators.defaults import DEFAULT_DATA, TRAINING
@@ -20,10 +20,16 @@ from mnas_search.experiments.jobs import NO_TRIAL, JobResult, JournalledQueue, t
 from mnas_search.experiments.listener import Listener
 from mnas_search.experiments.runners import check_travels, drive_study
 from mnas_search.nas.core import training_seed
-from mnas_search.nas.evaluator import Evaluator, SupportsBaseResolution, caveats_of
+from mnas_search.nas.evaluator import (
+    Evaluator,
+    SupportsBaseResolution,
+    caveats_of,
+    with_test_split,
+)
 from mnas_search.nas.event_kinds import TRAINING as TRAINING_EVENT
 from mnas_search.nas.job import EvaluationJob
 
+_ENLARGEMENT = "enlargement"
 _JOURNAL, _EVENTS = "measurements.jsonl", {"training": TRAINING_EVENT}
 GRID_SEARCH = ExperimentKind(
     command="grid-search",
@@ -51,6 +57,9 @@ class Measuring:
     workers: int | None = None
     gpus_per_trial: float | None = None
     ray_address: str | None = None
+    tested: bool = False  # whether to measure on the test split too
+    # largest resolution over the base's; None for that of the networks to measure
+    enlargement: float | None = None
 
     def __post_init__(self) -> None:
         check_integer("seeds", self.seeds, 2)
@@ -61,14 +70,24 @@ class Measuring:
             object.__setattr__(self, "data", loading.absolute(self.data))
         object.__setattr__(self, "evaluator", plugins.absolute(self.evaluator))
 
-    def make_evaluator(self, base: Architecture) -> Evaluator:
-        """Return the evaluator, which keeps the ratios of resolutions to the base's."""
+    def make_evaluator(self, base: Architecture, enlargement: float) -> Evaluator:
+        """Return the evaluator, which keeps the ratios of resolutions to the base's, the largest
+        of which is `enlargement`."""
         target = plugins.load("evaluators", self.evaluator)
-        deployment = None if loading.is_embedded(self.data) else base.resolution
-        evaluator = as_evaluator(target, data=self.data, proxy=self.proxy, deployment=deployment)
+        evaluator = as_evaluator(
+            target,
+            data=self.data,
+            proxy=self.proxy,
+            deployment=None if loading.is_embedded(self.data) else base.resolution,
+            enlargement=enlargement,
+        )
         if isinstance(evaluator, SupportsBaseResolution):
-            return evaluator.at_base_resolution(base.resolution)
-        return evaluator
+            evaluator = evaluator.at_base_resolution(base.resolution)
+        if not self.tested:
+            return evaluator
+        if (tested := with_test_split(evaluator)) is None:
+            raise UsageError(f"a test requires a test split, got evaluator {self.evaluator!r}")
+        return tested
 
     @property
     def embedded(self) -> bool:
@@ -94,6 +113,8 @@ class MeasuredAccuracies:
     # an accuracy per seed, a fraction; empty where all trainings failed
     by_fingerprint: Mapping[str, tuple[float, ...]]
     notes: tuple[str, ...] = ()  # sentences to print beside them
+    # all results of a network's trainings, by fingerprint
+    results: Mapping[str, tuple[JobResult, ...]] = field(default_factory=dict)
 
     def of(self, network: Architecture) -> tuple[float, ...]:
         """Return a network's accuracies."""
@@ -124,6 +145,7 @@ def measure(
     *,
     output: Path | None = None,
     listener: Listener,
+    report_only: bool = False,
 ) -> tuple[Path, MeasuredAccuracies]:
     """Measure networks with every seed, in a new folder or one to resume; return it too.
 
@@ -132,16 +154,23 @@ def measure(
         networks: equal ones are measured once.
         options: recorded in the folder besides the base and `measuring`.
         output: None for a new folder `<kind>/<name>-<n>`.
+        report_only: take the results that are there, and train nothing.
 
     Raises:
         RunFolderError: the folder holds something else, or the same study with other options.
         WorkFailed: every training failed.
     """
-    evaluator = measuring.make_evaluator(base)
-    check_travels(measuring.evaluator, evaluator, evaluator.resources, measuring.workers)
-    recorded = {"base": base.block_string, "base_fingerprint": base.fingerprint, **options}
-    recorded |= measuring.recorded(evaluator)
     experiment = Experiment(kind, output)
+    recorded = {"base": base.block_string, "base_fingerprint": base.fingerprint, **options}
+    largest = max(network.resolution for network in networks) / base.resolution
+    enlargement = measuring.enlargement or largest
+    if experiment.resumed and _ENLARGEMENT not in experiment.recorded:
+        enlargement = 1.0  # an older folder, whose images were read for the base
+    else:
+        recorded[_ENLARGEMENT] = enlargement
+    evaluator = measuring.make_evaluator(base, enlargement)
+    check_travels(measuring.evaluator, evaluator, evaluator.resources, measuring.workers)
+    recorded |= measuring.recorded(evaluator)
     stem = "".join(c if c.isalnum() else "-" for c in base.name or "network")
     folder = experiment.make(recorded, stem[:100])
     distinct = {network.fingerprint: network for network in networks}
@@ -167,24 +196,29 @@ def measure(
         done = len(jobs) - queue.remaining
         listener.on_start(folder)
         listener.on_note(f"{len(distinct)} networks, {len(jobs)} trainings, {done} there already")
-        drive_study(
-            queue,
-            evaluator,
-            listener,
-            workers=measuring.workers,
-            gpus_per_trial=measuring.gpus_per_trial,
-            address=measuring.ray_address,
-        )
-    accuracies = {
+        if not report_only:
+            drive_study(
+                queue,
+                evaluator,
+                listener,
+                workers=measuring.workers,
+                gpus_per_trial=measuring.gpus_per_trial,
+                address=measuring.ray_address,
+            )
+    results = {
         fingerprint: tuple(
-            result.accuracy
+            result
             for seed in measuring.seeds_of(network)
-            if (result := queue.result(network, seed)) and result.accuracy is not None
+            if (result := queue.result(network, seed)) is not None
         )
         for fingerprint, network in distinct.items()
     }
-    if not any(accuracies.values()):
+    accuracies = {
+        fingerprint: tuple(one.accuracy for one in found if one.accuracy is not None)
+        for fingerprint, found in results.items()
+    }
+    if queue.results and not any(accuracies.values()):
         first = next(result.error for result in queue.results if result.error is not None)
         raise WorkFailed(f"every training failed; the first: {first}")
     notes = caveats_of(evaluator, base)
-    return folder, MeasuredAccuracies(by_fingerprint=accuracies, notes=notes)
+    return folder, MeasuredAccuracies(by_fingerprint=accuracies, notes=notes, results=results)

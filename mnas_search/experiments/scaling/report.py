@@ -231,10 +231,11 @@ def _triple(choice: Choice, one: Triple, rank: int, mean: float) -> Point:
     return Point(x=rank, y=mean, title=f"{label}: {mean:.4f}", label=label, interval=interval)
 
 
-def comparison_figure(rows: Sequence[dict[str, Any]]) -> str:
-    """Draw accuracy against FLOPs on a logarithmic axis, a line for each way of scaling."""
+def comparison_figure(rows: Sequence[dict[str, Any]], what: str = "accuracy") -> str:
+    """Draw accuracy against FLOPs on a logarithmic axis, a line for each way of scaling; `what`
+    names the accuracy in the title."""
     chart = Chart(
-        title="accuracy by what is scaled, with its standard error",
+        title=f"{what} by what is scaled, with its standard error",
         across="FLOPs (multiply-adds), as recounted",
         series=list(_lines([row for row in rows if row["accuracy"] is not None])),
         logarithmic=True,

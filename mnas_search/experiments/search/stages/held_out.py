@@ -6,7 +6,7 @@ has used, and these trainings are measured on the test split; no other network i
 has no part in any choice.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, final
@@ -39,6 +39,12 @@ class Tested:
 
     accuracies: tuple[float, ...]
     by_image: Values | None
+
+    @staticmethod
+    def of(results: Sequence[JobResult]) -> "Tested":
+        """Return the test of a network by its trainings, a seed each, that were all tested."""
+        accuracies = tuple(one.test for one in results if one.test is not None)
+        return Tested(accuracies=accuracies, by_image=_by_image(results))
 
     @property
     def accuracy(self) -> Interval:
@@ -96,8 +102,7 @@ class HeldOutTest:
             found = self._comparison.old_tests(candidate.network)
         if len(found) < TRAININGS:
             return None
-        accuracies = tuple(one.test for one in found if one.test is not None)
-        return Tested(accuracies=accuracies, by_image=_by_image(found))
+        return Tested.of(found)
 
     @property
     def difference(self) -> Interval | None:
@@ -133,7 +138,7 @@ class HeldOutTest:
                 yield NO_TRIAL if one.trial is None else one.trial.number, one.network
 
 
-def _by_image(results: list[JobResult]) -> Values | None:
+def _by_image(results: Sequence[JobResult]) -> Values | None:
     rows = [one.correct for one in results if one.correct is not None]
     if len(rows) < len(results) or len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
         return None
