@@ -15,7 +15,6 @@ from mnas_search.cli.bench_options import (
     quick_option,
     split_names,
 )
-from mnas_search.cli.console import Console
 from mnas_search.cli.options import SIZE, format_option, run_option
 from mnas_search.common.errors import UsageError
 
@@ -93,6 +92,8 @@ def scaling(
     Says beforehand how many hours it takes. Kept trainings are not repeated, and an interrupted
     benchmark continues with the same command.
     """
+    from mnas_search.cli.console import Console
+
     settings = load_benchmark("scaling.settings").Settings(
         factors=_numbers("--factors", factors), rates=_numbers("--rates", rates), **given
     )
