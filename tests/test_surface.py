@@ -191,6 +191,7 @@ def test_private_imports_are_named(tmp_path):
             "torch ray optuna sklearn fvcore",
         ),
         ("from mnas_search.cli import main; main(['list'])", "torch ray optuna sklearn fvcore"),
+        ("from mnas_search.testing import ToySpace, toy_accuracy", "torch ray pytest"),
     ],
 )
 def test_libraries_that_are_not_loaded(code, unwanted):
