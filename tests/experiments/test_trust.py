@@ -61,6 +61,12 @@ def score(architecture):
 def data():
     split = Split(images=np.zeros((8, 8, 8, 3), np.uint8), labels=np.arange(8) % 2)
     return Dataset(name="black", num_classes=2, train=split, validation=split, test=split)
+
+
+def ten():
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    split = Split(images=images, labels=np.arange(40) % 10)
+    return Dataset(name="noise", num_classes=10, train=split, validation=split, test=split)
 """
 
 
@@ -89,22 +95,25 @@ def run(run_cli, folder, file, *names, **options):
     assert code == 0, err
 
 
+TRAINED = {"proxy": "epochs=1,resolution=8", "baseline": "random"}
 SPACE, CONTROLLER = ("space", "Space"), ("controller", "Control")
 
 
 @pytest.mark.parametrize(
-    "names",
+    ("names", "options"),
     [
-        (SPACE, ("evaluator", "score")),
-        (SPACE, CONTROLLER, ("evaluator", "Measure")),
-        (SPACE, CONTROLLER, ("evaluator", "Measure"), ("data", "data")),
-        (CONTROLLER,),  # with the built-in evaluator and its second opinions
+        ((SPACE, ("evaluator", "score")), {}),
+        ((SPACE, CONTROLLER, ("evaluator", "Measure")), {}),
+        ((SPACE, CONTROLLER, ("evaluator", "Measure"), ("data", "data")), {}),
+        ((CONTROLLER,), {}),  # with the built-in evaluator and its second opinions
+        ((SPACE, CONTROLLER), {**TRAINED, "data": "digits"}),  # with the built-in evaluator
+        ((SPACE, ("data", "ten")), TRAINED),
     ],
 )
-def test_a_report_runs_no_code(run_cli, tmp_path, mine, monkeypatch, names):
+def test_a_report_runs_no_code(run_cli, tmp_path, mine, monkeypatch, names, options):
     file, marker = mine
     folder = tmp_path / "run"
-    run(run_cli, folder, file, *names)
+    run(run_cli, folder, file, *names, **options)
     page = (folder / "report.html").read_text()
     forget(marker)
     file.unlink()

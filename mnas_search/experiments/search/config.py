@@ -89,12 +89,16 @@ class Setup:
         config: RunConfig,
         table_of: Callable[[SearchSpace], LatencyTable] | None = None,
         begun: Mapping[str, Any] | None = None,
+        *,
+        evaluates: bool = True,
     ) -> None:
         """Resolve and check.
 
         Args:
             table_of: gives the table of latencies for the space, where latency is bounded.
             begun: the configuration of the folder that is resumed or read.
+            evaluates: whether networks will be evaluated, for which the evaluator and the space
+                have to suit each other.
         """
         self.pretrained = None if config.init is None else load_pretrained(config.init)
         self._lite = config.lite
@@ -161,7 +165,8 @@ class Setup:
                 f"got {config.controller!r}"
             )
         self.evaluator = for_space(self.evaluator, self.space)
-        check_space(self.evaluator, self.space)
+        if evaluates:
+            check_space(self.evaluator, self.space)
         self._controller = controller
         self.prior = PriorSource(config, self.space, place.of_proxies) if trains_prior else None
         self.readings: Readings | None = None

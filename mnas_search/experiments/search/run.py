@@ -110,7 +110,7 @@ def reopen(folder: Path) -> Result:
     if replacing is None:
         existing(RUN, folder)  # checks the code
     with threadpool_limits(1), plugins.replaced(replacing or {}):
-        setup = _setup(experiment, {}, same=not replacing)
+        setup = _setup(experiment, {}, same=not replacing, evaluates=False)
         journal = journals[RUN.journal]
         # Only the run itself knows whether a time budget is spent; it is taken as spent here.
         seconds = None if setup.config.time_budget is None else float("-inf")
@@ -140,9 +140,15 @@ def report(folder: Path) -> Path:
     return _write_report(result)
 
 
-def _setup(experiment: Experiment, larger: dict[str, Any], *, same: bool = True) -> Setup:
+def _setup(
+    experiment: Experiment,
+    larger: dict[str, Any],
+    *,
+    same: bool = True,
+    evaluates: bool = True,
+) -> Setup:
     """Resolve a run's own configuration, with larger budgets where they are given; `same` where
-    it has to be the same with today's files."""
+    it has to be the same with today's files, `evaluates` as in `Setup`."""
     folder, recorded = experiment.folder, experiment.recorded
     options = {f.name: recorded[f.name] for f in fields(RunConfig) if f.name in recorded}
     options |= {name: value for name, value in larger.items() if value is not None}
@@ -153,7 +159,7 @@ def _setup(experiment: Experiment, larger: dict[str, Any], *, same: bool = True)
             f"{str(folder / 'config.json')!r} is no run's configuration: "
             f"{describe_exception(error)}"
         ) from error
-    setup = Setup(config, lambda space: read_table(folder / TABLE), recorded)
+    setup = Setup(config, lambda space: read_table(folder / TABLE), recorded, evaluates=evaluates)
     if same:
         check_same(RUN, folder, recorded, setup.recorded)
     return setup

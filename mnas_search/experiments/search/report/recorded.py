@@ -89,7 +89,7 @@ def stand_ins(
 
     Args:
         config: the run's options.
-        events: of the run's journals.
+        events: of the run's journals, its own first.
         answered: of the journal of answers.
     """
     if not _own(config):
@@ -182,7 +182,8 @@ class _RecordedSpace(SearchSpace):
 
 
 def _controller(event: Mapping[str, Any], events: _Events) -> type[Controller]:
-    choices = {str(e["trial"]): e["choices"] for e in events if e["event"] == "ask"}
+    # The run's own journal is the first one; a random search numbers its trials from 0 too.
+    choices = {str(e["trial"]): e["choices"] for e in reversed(events) if e["event"] == "ask"}
     estimates = [(choices[number], mean) for number, mean in event["estimates"].items()]
 
     @final
