@@ -141,11 +141,7 @@ def report(folder: Path) -> Path:
 
 
 def _setup(
-    experiment: Experiment,
-    larger: dict[str, Any],
-    *,
-    same: bool = True,
-    evaluates: bool = True,
+    experiment: Experiment, larger: dict[str, Any], *, same: bool = True, evaluates: bool = True
 ) -> Setup:
     """Resolve a run's own configuration, with larger budgets where they are given; `same` where
     it has to be the same with today's files, `evaluates` as in `Setup`."""
