@@ -108,6 +108,7 @@ SPACE, CONTROLLER = ("space", "Space"), ("controller", "Control")
         ((CONTROLLER,), {}),  # with the built-in evaluator and its second opinions
         ((SPACE, CONTROLLER), {**TRAINED, "data": "digits"}),  # with the built-in evaluator
         ((SPACE, ("data", "ten")), TRAINED),
+        ((SPACE,), {"evaluator": "supernet", "data": "digits", "proxy": "steps=2,width=0.5"}),
     ],
 )
 def test_a_report_runs_no_code(run_cli, tmp_path, mine, monkeypatch, names, options):

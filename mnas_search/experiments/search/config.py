@@ -97,8 +97,8 @@ class Setup:
         Args:
             table_of: gives the table of latencies for the space, where latency is bounded.
             begun: the configuration of the folder that is resumed or read.
-            evaluates: whether networks will be evaluated, for which the evaluator and the space
-                have to suit each other.
+            evaluates: whether networks will be evaluated, for which the evaluator has to be the
+                space's, and both have to suit each other.
         """
         self.pretrained = None if config.init is None else load_pretrained(config.init)
         self._lite = config.lite
@@ -164,8 +164,8 @@ class Setup:
                 f"prior {config.prior!r} requires a controller that uses it, such as bayesian, "
                 f"got {config.controller!r}"
             )
-        self.evaluator = for_space(self.evaluator, self.space)
         if evaluates:
+            self.evaluator = for_space(self.evaluator, self.space)
             check_space(self.evaluator, self.space)
         self._controller = controller
         self.prior = PriorSource(config, self.space, place.of_proxies) if trains_prior else None
