@@ -36,7 +36,7 @@ Curve = NDArray[np.float64]
 
 STEP, LAST = 5, 100  # evaluations from one recommendation to the next, and until the last
 MODEL = "bayesian"  # whose model recommends
-_CLIMBED = 5  # networks of the long search that are climbed from
+_CLIMBED_FROM = 20  # generations for each of the networks that are climbed from
 
 
 def rewards(problem: DiscoveryProblem, model: BatchAccuracy, codes: Codes) -> Curve:
@@ -182,7 +182,8 @@ def best_known(
     """Find the best network [D] by a model, and its reward.
 
     Evolution on the model itself, (500 + 500) with two decisions mutated on average, and then
-    hill climbing from its five best over all one- and two-decision neighbours.
+    hill climbing over all one- and two-decision neighbours, from its five best after 100
+    generations and from fewer after less.
     """
     decisions = problem.given.decisions
     rng = np.random.default_rng(0)
@@ -197,7 +198,8 @@ def best_known(
         codes, first = np.unique(codes, axis=0, return_index=True)
         kept = np.argsort(-value[first], kind="stable")[:population]
         codes, value = codes[kept], value[first][kept]
-    found = [_climb(problem, model, row) for row in codes[:_CLIMBED]]
+    climbed = max(1, generations // _CLIMBED_FROM)
+    found = [_climb(problem, model, row) for row in codes[:climbed]]
     return max(found, key=lambda one: one[1])
 
 
