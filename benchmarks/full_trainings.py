@@ -83,8 +83,7 @@ def _agreement(
     label: str, trained: NDArray[np.float64], values: NDArray[np.float64]
 ) -> dict[str, Any]:
     tau = TauBootstrap(len(trained)).tau([(order(trained), order(values))])
-    text = "-" if tau is None else f"{tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}]"
-    return {label: text}
+    return {label: "-" if tau is None else tau.text(".2f")}
 
 
 def codes_of(name: str) -> tuple[int, ...]:

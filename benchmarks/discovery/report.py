@@ -51,7 +51,7 @@ class Scores:
         return median(value(run) for runs in self.runs.values() for run in runs.values())
 
 
-# What regret is of, by the name in records.
+# Regret of each network that is scored, by the name in records.
 CURVES: dict[str, Callable[[Scored], NDArray[np.float64]]] = {
     "recommended": lambda run: run.regret(run.recommended),
     "largest told": lambda run: run.regret(run.told),

@@ -5,7 +5,8 @@ scale: base networks at 16 pixels are scaled to the same recounted FLOPs and tra
 photographs that have more pixels than that.
 
     networks    base networks, and what they are scaled to
-    training    recipes, and how long everything takes
+    settings    what decides the trainings, and their recipe
+    hours       how long everything takes
     report      accuracies and differences, with intervals
     running     all of it, and the grid for alpha, beta and gamma
 """

@@ -50,7 +50,7 @@ def test_a_run_that_gets_a_signal(run_cli, tmp_path, number, code, word):
     ("name", "code", "word"), [("SIGTERM", 143, "terminated"), ("SIGINT", 130, "interrupted")]
 )
 @pytest.mark.parametrize("raised", ["KeyboardInterrupt", "OSError('lost')", "SystemExit(3)"])
-def test_the_signal_counts_whatever_the_interrupted_code_raises(name, code, word, raised):
+def test_the_signal_decides_the_exit_code_and_not_what_is_raised(name, code, word, raised):
     """Ray raises `KeyboardInterrupt` for every exception of a handler."""
     program = f"""
 import os, signal, time

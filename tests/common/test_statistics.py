@@ -189,7 +189,7 @@ def test_paired_difference_by_hand():
 
 
 def test_nested_keys_are_drawn_with_their_group():
-    """Two groups: a sample may miss either of them, whatever their sizes."""
+    """Two groups: a sample may miss either of them, the larger one too."""
     ones = {key: 3.0 if key < 30 else 1.0 for key in range(40)}
     zeros = dict.fromkeys(range(40), 0.0)
     found = paired_difference(ones, zeros, group=lambda key: key // 30)

@@ -218,7 +218,7 @@ def test_ppo_does_not_depend_on_the_scale_of_rewards():
 
 
 def test_ppo_avoids_what_fails():
-    """Whatever has the first kernel 5 fails; the policy turns away from it."""
+    """Networks whose first kernel is 5 fail; the policy turns away from them."""
     controller = PPO(GIVEN)
     for k in range(160):
         (codes,) = asks(controller, 1, first=k)

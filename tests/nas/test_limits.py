@@ -262,7 +262,7 @@ def trial(number, choices, accuracy, objective, costs):
 
 
 class CountsAlone(Controller):
-    """Somebody's controller that knows FLOPs and nothing else."""
+    """A user's controller that knows FLOPs and nothing else."""
 
     def __init__(self, problem):
         self.problem = problem
